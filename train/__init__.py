@@ -1,0 +1,1 @@
+"""Recordings in, a trained small LSTM out. Needs ``pip install 'harken[train]'``."""
