@@ -1,1 +1,1 @@
-"""Everything that runs on the device: samples in, word events out. Needs neither tensorflow nor librosa."""
+"""Everything that runs on the device: samples in, word events out. No tensorflow, no librosa."""

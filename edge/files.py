@@ -1,0 +1,60 @@
+"""Content in, a whole file out: written completely, or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from .errors import HarkenError
+
+_ADVICE = {
+    errno.ENOSPC: "; free some space there and run the command again",
+    errno.EDQUOT: "; free some of your quota and run the command again",
+    errno.EACCES: "; choose a folder that you may write to",
+    errno.EPERM: "; choose a folder that you may write to",
+    errno.EROFS: "; choose a folder that is not read-only",
+    errno.ENOENT: "; create the folder first",
+}
+
+
+def write_atomic(
+    path: str | Path, content: bytes | str, *, error: type[HarkenError] = HarkenError
+) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part.
+
+    The content goes to a temporary file in the same folder, is flushed to the disk, and takes the
+    name of `path` in one step. On any failure, Ctrl-C included, the temporary file is removed and
+    what stood at `path` is untouched.
+
+    Parameters
+    ----------
+    path
+        Where the file shall stand; its folder must exist.
+    content
+        Bytes, or text that is written as UTF-8 with its line ends as they are.
+    error
+        The kind of `HarkenError` to raise when the system refuses.
+
+    Raises
+    ------
+    HarkenError
+        Of the kind `error`: disk full, no permission, no such folder. Names the path.
+    """
+    path = Path(path)
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    # Not tempfile: its files are readable by their owner only, and would stay so.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
+    try:
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)  # gone already when the rename went through
+    except OSError as problem:
+        reason = problem.strerror or str(problem)
+        advice = _ADVICE.get(problem.errno or 0, "")
+        raise error(f"cannot write {path}: {reason}{advice}") from problem
