@@ -112,7 +112,6 @@ class Microphone(Source):
         info = self._find(device)
         self._name: str = info["name"]
         self._sample_rate_hz = sample_rate_hz
-        self._closing = False
         self._stream, self._rate_hz, channels = self._open(info)
         super().__init__(
             f'microphone "{self._name}" ({kilohertz(self._rate_hz)}, '
@@ -143,7 +142,7 @@ class Microphone(Source):
 
     def close(self) -> None:
         """Stop recording and release the device."""
-        self._closing = True
+        self._queue.close()
         self._stream.abort()
         self._stream.close()
 
@@ -197,9 +196,8 @@ class Microphone(Source):
         self._queue.put(Block(samples=data[:, 0].copy(), arrived_at=time.monotonic()))
 
     def _finished(self) -> None:
-        """PortAudio's callback at the end of the stream; nobody but us should end it."""
-        if not self._closing:
-            self._queue.close(self._lost("has stopped"))
+        """PortAudio's callback at the end of the stream: an error unless `close` came first."""
+        self._queue.close(self._lost("has stopped"))
 
     def _lost(self, what: str) -> AudioError:
         return AudioError(
