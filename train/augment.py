@@ -1,0 +1,84 @@
+"""Waveforms in, the same waveforms as another room, speaker, microphone or day would give them out.
+
+Every function takes the generator that it draws from; a parameter of zero turns its effect off.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+Array = NDArray[np.float32]
+
+
+def rms(audio: Array) -> float:
+    """Root mean square of a waveform; never 0, so that it can be divided by."""
+    return float(np.sqrt(np.mean(np.square(audio), dtype=np.float64) + 1e-12))
+
+
+def decibels(gain: float) -> float:
+    """Amplitude factor of a gain in dB."""
+    return float(10.0 ** (gain / 20.0))
+
+
+def change_speed(audio: Array, factor: float) -> Array:
+    """Play faster (factor > 1) or slower, pitch and all, by linear interpolation; 1.0 changes nothing."""
+    if factor == 1.0:
+        return audio
+    count = max(1, round(len(audio) / factor))
+    return np.interp(np.arange(count) * factor, np.arange(len(audio)), audio).astype(np.float32)
+
+
+def reverberate(audio: Array, room: Array, mix: float) -> Array:
+    """Convolve with a room's impulse response, aligned to its direct sound and of equal loudness.
+
+    ``mix`` is the share of the room in the result: 0 leaves the audio dry.
+    """
+    if mix == 0.0:
+        return audio
+    room = room[int(np.argmax(np.abs(room))) :]
+    size = fft.next_fast_len(len(audio) + len(room) - 1, real=True)
+    wet = fft.irfft(fft.rfft(audio, size) * fft.rfft(room, size), size)[: len(audio)]
+    wet = wet * (rms(audio) / rms(wet))
+    return ((1.0 - mix) * audio + mix * wet).astype(np.float32)
+
+
+def tilted_noise(rng: np.random.Generator, samples: int, slope_db: float) -> Array:
+    """Gaussian noise of unit level whose spectrum falls by ``slope_db`` per octave (0 white, 6 brown)."""
+    size = fft.next_fast_len(samples, real=True)
+    spectrum = fft.rfft(rng.standard_normal(size, dtype=np.float32))
+    bins = np.maximum(np.arange(len(spectrum)), 1.0)
+    noise = fft.irfft(spectrum * bins ** (-slope_db / 6.02), size)[:samples].astype(np.float32)
+    return np.asarray(noise / rms(noise), np.float32)
+
+
+def mask_spectrum(rng: np.random.Generator, log_mel: Array, *, mel_bands: int, frames: int) -> None:
+    """SpecAugment (Park et al., 2019): one mel stripe and one time stripe at their mean, in place.
+
+    Parameters
+    ----------
+    rng
+        Source of the draws.
+    log_mel
+        Decibels, shape (batch, n_mels, frames), changed in place.
+    mel_bands, frames
+        The largest width of a stripe; 0 draws none.
+    """
+    for clip in log_mel:
+        bands, length = clip.shape
+        width = int(rng.integers(0, mel_bands + 1))
+        if width:
+            low = int(rng.integers(0, bands - width + 1))
+            clip[low : low + width] = clip[low : low + width].mean()
+        width = int(rng.integers(0, frames + 1))
+        if width:
+            start = int(rng.integers(0, length - width + 1))
+            clip[:, start : start + width] = clip[:, start : start + width].mean(
+                axis=1, keepdims=True
+            )
+
+
+def to_pcm(audio: Array) -> NDArray[np.int16]:
+    """What a 16-bit converter makes of a waveform in [-1, 1]: rounded, clipped at full scale."""
+    return np.clip(np.rint(audio * 32768.0), -32768, 32767).astype(np.int16)

@@ -1,0 +1,140 @@
+"""Everything that a training run is told: one frozen dataclass, written into the run folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..edge.errors import DataError
+from ..edge.frontend import FrontEndConfig
+from ..edge.manifest import NON_WORDS, StepConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Shape of the network."""
+
+    dense_units: int = 56
+    """Units of the dense layer before the LSTM; 0 leaves it out."""
+    lstm_units: tuple[int, ...] = (88,)
+    """Units of each LSTM layer."""
+    cell_clip: float = 10.0
+    """The cell stays within ± this: what TensorFlow Lite's converter sets without being asked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamConfig:
+    """How training streams are drawn. Shares are in [0, 1]; a zero turns its effect off."""
+
+    seconds: float = 4.0
+    """Length of a stream."""
+    unknown_share: float = 0.20
+    """Of the spoken segments: other words and pieces of running speech."""
+    cut_share: float = 0.06
+    """Of the spoken segments: words cut off in the middle, which must not be named."""
+    splice_share: float = 0.05
+    """Of the spoken segments: the first half of one word and the second half of another."""
+    speech_stream_share: float = 0.06
+    """Of the streams: running speech from end to end, without a keyword."""
+    noise_stream_share: float = 0.04
+    """Of the streams: nobody speaks at all."""
+    max_gap_s: float = 1.0
+    """About the longest pause between segments."""
+    margin_s: float = 0.5
+    """Most of a recording's own silence that is kept on each side of its word (time shift)."""
+    level_db: float = 4.0
+    """Standard deviation of a segment's loudness."""
+    gain_db: tuple[float, ...] = (-28.0, 18.0)
+    """Gain of the whole stream: lowest and highest, drawn uniformly."""
+    speed: float = 0.15
+    """Largest change of speed, as a fraction."""
+    clean_share: float = 0.25
+    """Of the streams: no noise but the recordings' own."""
+    snr_db: tuple[float, ...] = (-2.0, 30.0)
+    """Loudness of the words over the noise: lowest and highest, drawn uniformly."""
+    room_share: float = 0.35
+    """Of the streams: played in a room."""
+    mask_mel_bands: int = 5
+    """SpecAugment: widest stripe of mel bands."""
+    mask_frames: int = 6
+    """SpecAugment: longest stripe of frames."""
+    early_s: float = 0.08
+    """A word's label is demanded from this long before the word's end …"""
+    hold_s: float = 0.24
+    """… until this long after it."""
+    linger_s: float = 0.24
+    """After that the word may still be named for so long, but need not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """A training run; with the data, it determines the model.
+
+    Raises
+    ------
+    DataError
+        A value is out of its range, or the words do not fit each other.
+    """
+
+    words: tuple[str, ...]
+    """The keywords, in the order of the labels."""
+    held_out_words: tuple[str, ...] = ()
+    """Words that training never hears, so that validation can tell how unknown words fare."""
+    model: ModelConfig = ModelConfig()
+    front_end: FrontEndConfig = FrontEndConfig(n_mfcc=20)
+    """Mean and std are measured on the first streams when they are left empty."""
+    step: StepConfig = StepConfig(stride_frames=2, context_frames=3)
+    streams: StreamConfig = field(default_factory=StreamConfig)
+    smoothing_steps: int = 3
+    """The detector's moving average, in network steps."""
+    refractory_ms: int = 400
+    """The detector's pause after an event."""
+    threshold: float = 0.7
+    """The detector's threshold for every word, until it is tuned."""
+    epochs: int = 40
+    """An epoch draws as many spoken segments as there are training clips of words."""
+    batch_streams: int = 64
+    """Streams in a batch."""
+    learning_rate: float = 3e-3
+    """Peak of the schedule: linear warm-up, then a cosine to almost nothing."""
+    weight_decay: float = 0.01
+    dropout: float = 0.1
+    """Share of the units dropped between layers."""
+    averaging: float = 0.998
+    """Decay of the moving average of the weights, which is what is validated and kept."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        def check(fits: bool, name: str, must: str) -> None:
+            if not fits:
+                raise DataError(f"{name} is {getattr(self, name)!r}; it must {must}")
+
+        check(len(self.words) >= 1, "words", "name at least one word")
+        check(len(set(self.words)) == len(self.words), "words", "name each word once")
+        for word in self.words:
+            check(bool(word.strip()) and word not in NON_WORDS, "words", f"not contain {word!r}")
+        both = set(self.words) & set(self.held_out_words)
+        check(not both, "held_out_words", f"not contain keywords: {', '.join(sorted(both))}")
+        check(self.epochs >= 1, "epochs", "be at least 1")
+        check(self.batch_streams >= 1, "batch_streams", "be at least 1")
+        check(self.learning_rate > 0, "learning_rate", "be greater than 0")
+        check(self.weight_decay >= 0, "weight_decay", "be at least 0")
+        check(0 <= self.dropout < 1, "dropout", "be at least 0 and less than 1")
+        check(0 <= self.averaging < 1, "averaging", "be at least 0 and less than 1")
+        check(self.smoothing_steps >= 1, "smoothing_steps", "be at least 1")
+        check(self.refractory_ms >= 0, "refractory_ms", "be at least 0")
+        check(0 < self.threshold <= 1, "threshold", "be greater than 0 and at most 1")
+        check(self.seed >= 0, "seed", "be at least 0")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The words, then "unknown", then "silence"."""
+        return (*self.words, *NON_WORDS)
+
+
+SIZES = {
+    "tiny": ModelConfig(dense_units=32, lstm_units=(56,)),
+    "small": ModelConfig(dense_units=48, lstm_units=(72,)),
+    "medium": ModelConfig(dense_units=56, lstm_units=(88,)),
+    "large": ModelConfig(dense_units=64, lstm_units=(112,)),
+}
+"""The networks that `harken train --size` knows by name."""

@@ -1,0 +1,159 @@
+"""A run folder: what a training run was told, what it learned, and how it went.
+
+===================  ===========================================================================
+``config.json``      the `TrainConfig` with the measured mean and std, data, versions, recipe
+``weights.npz``      the best weights, float32 arrays by name (see `harken.train.network`)
+``calibration.npz``  ``frames``: standardised features (n, n_mfcc) of a long stream of training
+                     audio; ``check_frames``: likewise of validation audio
+``report.json``      figures of the best weights on the validation split, and the data's counts
+``history.json``     figures of every epoch
+``curves.png``       the history, drawn
+``confusion.png``    confusions on the validation split, drawn
+``checkpoint.npz``   all that ``--resume`` needs; removed when the run is complete
+===================  ===========================================================================
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..edge.errors import HarkenError, RunError
+from ..edge.files import write_atomic
+from ..edge.validation import decode
+from .config import TrainConfig
+
+VERSION = 1
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """What ``config.json`` holds."""
+
+    config: TrainConfig
+    recipe: str
+    """The command line that repeats the run."""
+    data: Mapping[str, Any]
+    """Fingerprint, split rule and counts of the data."""
+    versions: Mapping[str, str]
+    """Versions of harken, Python and the packages that shape the result."""
+
+
+class RunFolder:
+    """The files of one run; every one is written whole or not at all.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def create(self) -> None:
+        """Make the folder.
+
+        Raises
+        ------
+        RunError
+            The folder cannot be made.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as problem:
+            raise RunError(
+                f"cannot make the run folder {self.path}: {problem.strerror}; choose another --out"
+            ) from problem
+
+    def has(self, name: str) -> bool:
+        """Whether the folder holds a file of this name."""
+        return (self.path / name).exists()
+
+    def save_record(self, record: RunRecord) -> None:
+        """Write ``config.json``; raises RunError when that fails."""
+        self.save_json("config.json", {"harken_run": VERSION, **asdict(record)})
+
+    def load_record(self) -> RunRecord:
+        """Read ``config.json``.
+
+        Raises
+        ------
+        RunError
+            It is missing, damaged, of a newer version, or a value does not fit.
+        """
+        data = self.load_json("config.json")
+        version = data.pop("harken_run", None)
+        path = self.path / "config.json"
+        if version != VERSION:
+            raise RunError(
+                f"{path}: harken_run is {version!r}, but this harken reads {VERSION}; "
+                "use the harken that wrote it"
+            )
+        try:
+            return decode(RunRecord, data)
+        except HarkenError as problem:
+            raise RunError(f"{path}: {problem}") from None
+
+    def save_json(self, name: str, data: Any) -> None:
+        """Write a JSON file; raises RunError when that fails."""
+        text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
+        write_atomic(self.path / name, text + "\n", error=RunError)
+
+    def load_json(self, name: str) -> Any:
+        """Read a JSON file.
+
+        Raises
+        ------
+        RunError
+            It is missing or damaged.
+        """
+        path = self.path / name
+        try:
+            return json.loads(path.read_text("utf-8"))
+        except FileNotFoundError:
+            raise RunError(
+                f"{path} is missing, so {self.path} is no finished run; "
+                "`harken train DATA --out RUN` makes one"
+            ) from None
+        except (OSError, ValueError) as problem:
+            raise RunError(f"cannot read {path}: {problem}") from problem
+
+    def save_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Write an .npz file; raises RunError when that fails."""
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **arrays)
+        write_atomic(self.path / name, buffer.getvalue(), error=RunError)
+
+    def load_arrays(self, name: str) -> Arrays:
+        """Read an .npz file.
+
+        Raises
+        ------
+        RunError
+            It is missing or damaged.
+        """
+        path = self.path / name
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return {key: file[key] for key in file.files}
+        except FileNotFoundError:
+            raise RunError(
+                f"{path} is missing, so {self.path} is no finished run; "
+                "`harken train DATA --out RUN` makes one, `--resume` goes on with one"
+            ) from None
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as problem:
+            raise RunError(f"{path} is damaged ({problem}); train again") from problem
+
+    def remove(self, name: str) -> None:
+        """Delete a file if it is there."""
+        (self.path / name).unlink(missing_ok=True)

@@ -1,0 +1,361 @@
+"""Recordings in, minutes of running sound with a set of allowed labels for every step out.
+
+A keyword spotter hears a stream, so it is trained on streams: words one after another over noise, in
+rooms, at any level, among other speech, halves of words and silence. What the network ought to say is
+seldom one label. In the middle of "forward" nobody knows yet whether it will be "four", so the
+truth there is a *set*: "forward", "unknown" and "silence" are all right, any other word is wrong.
+From the moment when the word is complete, only its own label is right. The loss of a step is
+the negative logarithm of the probability that falls inside its set.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..edge.errors import DataError
+from ..edge.frontend import FrontEndConfig
+from . import augment
+from .config import StreamConfig
+from .data import Corpus, Recording
+from .endpoints import find_word
+from .features import log_mel, mfcc_from_log_mel
+
+RATE = 16000
+_ACTIVE_RMS = 0.05  # level of a word before the stream's gain, full scale 1: -26 dB
+_FADE = 160  # samples of fade at each edge of a segment, so that a splice does not click
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Streams for one training step."""
+
+    frames: NDArray[np.float32]
+    """Standardised features, shape (batch, frames, n_mfcc)."""
+    allowed: NDArray[np.bool_]
+    """Which labels are right at each step, shape (batch, steps, labels)."""
+    fresh: NDArray[np.bool_]
+    """Which streams start from a reset state, shape (batch,); the others go on where one ended."""
+
+
+@dataclass(frozen=True)
+class _Segment:
+    audio: NDArray[np.float32]
+    word_start: int
+    word_end: int
+    label: int | None  # None: a keyword's fragment, which must not be named
+
+
+class StreamMaker:
+    """Draws streams from a corpus; the same (seed, epoch, index) gives the same batch anywhere.
+
+    Parameters
+    ----------
+    corpus
+        The recordings; only those of ``split`` are used.
+    words
+        The keywords; labels are their positions, then unknown, then silence.
+    exclude
+        Words that are never drawn, not even as unknown ones.
+    config
+        How streams are drawn.
+    front_end
+        Front end whose mean and std the features are standardised with.
+    stride_frames
+        Frames per network step.
+    split, seed
+        Partition to draw from, and the seed of every draw.
+
+    Raises
+    ------
+    DataError
+        When a keyword has no recording in the split.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        words: tuple[str, ...],
+        *,
+        exclude: tuple[str, ...] = (),
+        config: StreamConfig,
+        front_end: FrontEndConfig,
+        stride_frames: int,
+        split: str = "training",
+        seed: int = 0,
+    ) -> None:
+        self.config, self.front_end, self.stride = config, front_end, stride_frames
+        self.words, self.seed = words, seed
+        self.n_labels = len(words) + 2
+        self._unknown, self._silence = len(words), len(words) + 1
+        self._audio = corpus.audio
+        mine = [r for r in corpus.recordings if r.split == split and r.label not in exclude]
+        by_word: dict[str, list[Recording]] = {}
+        for recording in mine:
+            if recording.kind == "word":
+                by_word.setdefault(recording.label, []).append(recording)
+        for word in words:
+            if word not in by_word:
+                raise DataError(
+                    f"the {split} split has no recording of {word!r}; it has: "
+                    + ", ".join(sorted(by_word))
+                )
+        self._keywords = [by_word[word] for word in words]
+        self._others = [by_word[word] for word in sorted(set(by_word) - set(words))]
+        # The square root between "every word alike" and "every recording alike": a word with eight
+        # recordings is heard, yet not as often as one with a thousand.
+        weights = np.sqrt([len(clips) for clips in self._others]) if self._others else np.zeros(0)
+        self._other_weights = weights / weights.sum() if len(weights) else weights
+        self._speech = [r for r in mine if r.kind == "speech"]
+        self._noise = [r for r in mine if r.kind == "noise"]
+        self._rooms = [
+            self._samples(r) for r in corpus.recordings if r.kind == "room" and r.split == split
+        ]
+        self._ends: dict[int, tuple[int, int]] = {}
+        self._samples_per_stream = round(config.seconds * RATE)
+
+    @property
+    def frames_per_stream(self) -> int:
+        """Feature frames of a stream, a multiple of the stride."""
+        front_end = self.front_end
+        frames = 1 + (self._samples_per_stream - front_end.window_samples) // front_end.hop_samples
+        return frames // self.stride * self.stride
+
+    def batch(self, epoch: int, index: int, size: int) -> Batch:
+        """Draw the streams of one training step.
+
+        Parameters
+        ----------
+        epoch, index
+            Which batch; together with the seed they determine every draw.
+        size
+            Number of streams.
+
+        Returns
+        -------
+        Batch
+            Features, allowed labels and which streams start afresh.
+        """
+        rng = np.random.default_rng((self.seed, epoch, index))
+        audio = np.empty((size, self._samples_per_stream), np.float32)
+        allowed = np.empty((size, self.frames_per_stream // self.stride, self.n_labels), np.bool_)
+        fresh = rng.random(size) < 0.5
+        for i in range(size):
+            audio[i], allowed[i] = self.stream(rng, fresh=bool(fresh[i]))
+        frames = self.features(audio, rng)
+        return Batch(frames, allowed, fresh)
+
+    def features(
+        self, audio: NDArray[np.float32], rng: np.random.Generator | None = None
+    ) -> NDArray[np.float32]:
+        """Standardised features (batch, frames, n_mfcc) of waveforms, masked where ``rng`` is given."""
+        spectrum = log_mel(self.front_end, audio)
+        if rng is not None:
+            augment.mask_spectrum(
+                rng, spectrum, mel_bands=self.config.mask_mel_bands, frames=self.config.mask_frames
+            )
+        frames = mfcc_from_log_mel(self.front_end, spectrum)[:, : self.frames_per_stream]
+        mean = np.asarray(self.front_end.mean, np.float32)
+        std = np.asarray(self.front_end.std, np.float32)
+        return (frames - mean) / std
+
+    def stream(
+        self, rng: np.random.Generator, *, fresh: bool
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Draw one stream: its samples (n,) and the labels allowed at each step (steps, labels)."""
+        config, total = self.config, self._samples_per_stream
+        kind = rng.random()
+        if self._speech and kind < config.speech_stream_share:
+            voice, segments = self._running_speech(rng, total), []
+            background = (self._unknown, self._silence)
+        else:
+            quiet = kind > 1.0 - config.noise_stream_share
+            voice, segments = (
+                self._say_words(rng, fresh=fresh)
+                if not quiet
+                else (np.zeros(total, np.float32), [])
+            )
+            background = (self._silence,)
+        mixed = self._place(rng, voice)
+        return mixed, self._allowed(segments, background)
+
+    def _say_words(
+        self, rng: np.random.Generator, *, fresh: bool
+    ) -> tuple[NDArray[np.float32], list[tuple[int, _Segment]]]:
+        """Segments one after another until the stream is full; returns them with their positions."""
+        total = self._samples_per_stream
+        voice = np.zeros(total, np.float32)
+        segments: list[tuple[int, _Segment]] = []
+        at = 0 if fresh and rng.random() < 0.7 else int(rng.integers(0, RATE))
+        while at < total - RATE // 2:
+            segment = self._segment(rng)
+            piece = segment.audio[: total - at]
+            voice[at : at + len(piece)] += piece
+            segments.append((at, segment))
+            at += len(segment.audio) + int(rng.exponential(self.config.max_gap_s / 3) * RATE)
+        return voice, segments
+
+    def _segment(self, rng: np.random.Generator) -> _Segment:
+        config, draw = self.config, rng.random()
+        if draw < config.unknown_share and (self._others or self._speech):
+            return self._other(rng)
+        label = int(rng.integers(len(self.words)))
+        if draw < config.unknown_share + config.splice_share:
+            return self._splice(rng, label)
+        segment = self._word(rng, self._keywords[label], label)
+        if draw < config.unknown_share + config.splice_share + config.cut_share:
+            return self._cut(rng, segment)
+        return segment
+
+    def _word(self, rng: np.random.Generator, clips: list[Recording], label: int) -> _Segment:
+        """One recording, with some of its own silence around the word."""
+        clip = clips[int(rng.integers(len(clips)))]
+        if clip.start not in self._ends:
+            self._ends[clip.start] = find_word(self._audio[clip.start : clip.start + clip.length])
+        start, end = self._ends[clip.start]
+        margin = self.config.margin_s * RATE
+        first = max(0, start - int(rng.uniform(0.05 * RATE, max(margin, 0.05 * RATE))))
+        last = min(clip.length, end + int(rng.uniform(0.05 * RATE, max(margin, 0.05 * RATE))))
+        audio = self._samples(clip)[first:last]
+        return self._voiced(rng, audio, start - first, end - first, label)
+
+    def _other(self, rng: np.random.Generator) -> _Segment:
+        """Another word, or a second or less of running speech."""
+        if self._others and (not self._speech or rng.random() < 0.6):
+            choice = int(rng.choice(len(self._others), p=self._other_weights))
+            return self._word(rng, self._others[choice], self._unknown)
+        clip = self._speech[int(rng.integers(len(self._speech)))]
+        length = min(clip.length, int(rng.uniform(0.3, 1.2) * RATE))
+        at = clip.start + int(rng.integers(0, clip.length - length + 1))
+        piece = self._audio[at : at + length].astype(np.float32) / 32768
+        start, end = find_word(self._audio[at : at + length])
+        return self._voiced(rng, piece, start, end, self._unknown)
+
+    def _cut(self, rng: np.random.Generator, segment: _Segment) -> _Segment:
+        """The beginning or the end of a word alone: not to be named."""
+        length = segment.word_end - segment.word_start
+        if rng.random() < 0.7:
+            end = segment.word_start + int(length * rng.uniform(0.25, 0.55))
+            audio = _faded(segment.audio[:end])
+            return _Segment(audio, segment.word_start, end, None)
+        start = segment.word_end - int(length * rng.uniform(0.25, 0.5))
+        audio = _faded(segment.audio[start:])
+        return _Segment(audio, 0, segment.word_end - start, None)
+
+    def _splice(self, rng: np.random.Generator, label: int) -> _Segment:
+        """Half a word and half another one: speech-like, and nobody's word."""
+        ending = self.words[label][-3:]
+        choices = [i for i, word in enumerate(self.words) if i != label and word[-3:] != ending]
+        if not choices:
+            return self._cut(rng, self._word(rng, self._keywords[label], label))
+        other = choices[int(rng.integers(len(choices)))]
+        head = self._word(rng, self._keywords[label], label)
+        tail = self._word(rng, self._keywords[other], other)
+        cut = head.word_start + int((head.word_end - head.word_start) * rng.uniform(0.35, 0.6))
+        resume = tail.word_start + int((tail.word_end - tail.word_start) * rng.uniform(0.4, 0.65))
+        audio = np.concatenate([_faded(head.audio[:cut]), _faded(tail.audio[resume:])])
+        return _Segment(audio, head.word_start, cut + tail.word_end - resume, None)
+
+    def _voiced(
+        self, rng: np.random.Generator, audio: NDArray[np.float32], start: int, end: int, label: int
+    ) -> _Segment:
+        """Set the speed and the loudness of a recording, and soften its edges."""
+        factor = 1.0 + float(rng.uniform(-1, 1)) * self.config.speed
+        audio = augment.change_speed(audio, factor)
+        start, end = min(int(start / factor), len(audio)), min(int(end / factor), len(audio))
+        level = _ACTIVE_RMS * augment.decibels(float(rng.normal(0.0, self.config.level_db)))
+        audio = audio * np.float32(level / augment.rms(audio[start:end]))
+        return _Segment(_faded(audio), start, end, label)
+
+    def _running_speech(self, rng: np.random.Generator, total: int) -> NDArray[np.float32]:
+        """As many pieces of running speech as fill the time."""
+        pieces, missing = [], total
+        while missing > 0:
+            clip = self._speech[int(rng.integers(len(self._speech)))]
+            length = min(clip.length, missing)
+            at = clip.start + int(rng.integers(0, clip.length - length + 1))
+            piece = self._audio[at : at + length].astype(np.float32) / 32768
+            pieces.append(_faded(piece * np.float32(_ACTIVE_RMS / augment.rms(piece))))
+            missing -= length
+        return np.concatenate(pieces)
+
+    def _place(self, rng: np.random.Generator, voice: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Put a voice in a room, among noise, before a microphone of some gain and 16 bits."""
+        config = self.config
+        if self._rooms and rng.random() < config.room_share:
+            room = self._rooms[int(rng.integers(len(self._rooms)))]
+            voice = augment.reverberate(voice, room, float(rng.uniform(0.2, 1.0)))
+        spoken = bool(np.any(voice))
+        if rng.random() >= config.clean_share or not spoken:
+            snr = float(rng.uniform(*config.snr_db))
+            noise = self._noise_of_unit_level(rng, len(voice))
+            voice = voice + noise * np.float32(_ACTIVE_RMS * augment.decibels(-snr))
+        elif rng.random() < 0.7:
+            hiss = augment.tilted_noise(rng, len(voice), float(rng.uniform(0, 6)))
+            voice = voice + hiss * np.float32(
+                _ACTIVE_RMS * augment.decibels(float(rng.uniform(-60, -30)))
+            )
+        gain = augment.decibels(float(rng.uniform(*config.gain_db)))
+        return augment.to_pcm(voice * np.float32(gain)).astype(np.float32) / 32768
+
+    def _noise_of_unit_level(self, rng: np.random.Generator, total: int) -> NDArray[np.float32]:
+        draw = rng.random()
+        if not self._noise or draw < 0.2:
+            return augment.tilted_noise(rng, total, float(rng.uniform(-2, 9)))
+        if self._speech and draw < 0.3:  # a room full of people: four voices at once
+            babble = sum(self._running_speech(rng, total) for _ in range(4))
+            noise = np.asarray(babble, np.float32)
+        else:
+            clip = self._noise[int(rng.integers(len(self._noise)))]
+            length = min(clip.length, total)
+            at = clip.start + int(rng.integers(0, clip.length - length + 1))
+            piece = self._audio[at : at + length].astype(np.float32)
+            noise = np.tile(piece, -(-total // length))[:total]
+        return np.asarray(noise / max(augment.rms(noise), 1e-4), np.float32)
+
+    def _allowed(
+        self, segments: list[tuple[int, _Segment]], background: tuple[int, ...]
+    ) -> NDArray[np.bool_]:
+        """The set of right labels of every step."""
+        config, front_end = self.config, self.front_end
+        steps = self.frames_per_stream // self.stride
+        ends = ((np.arange(steps) + 1) * self.stride - 1) * front_end.hop_samples
+        heard = ends + front_end.window_samples  # samples that each step has heard
+        allowed = np.zeros((steps, self.n_labels), np.bool_)
+        allowed[:, background] = True
+        for at, segment in segments:
+            start, end = at + segment.word_start, at + segment.word_end
+            early, hold, linger = (
+                round(s * RATE) for s in (config.early_s, config.hold_s, config.linger_s)
+            )
+            during = (heard >= start) & (heard < end + hold + linger)
+            allowed[during, self._unknown] = True
+            allowed[during, self._silence] = True
+            if segment.label is None:
+                continue
+            allowed[during, segment.label] = True
+            due = (heard >= max(end - early, start)) & (heard < end + hold)
+            if segment.label == self._unknown:
+                allowed[due] = False
+                allowed[due, self._unknown] = True
+            else:
+                allowed[due] = False
+                allowed[due, segment.label] = True
+        return allowed
+
+    def _samples(self, recording: Recording) -> NDArray[np.float32]:
+        piece = self._audio[recording.start : recording.start + recording.length]
+        return piece.astype(np.float32) / 32768
+
+
+def _faded(audio: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A copy whose first and last 10 ms rise from and fall to nothing."""
+    faded = audio.copy()
+    width = min(_FADE, len(audio) // 2)
+    if width:
+        ramp = np.linspace(0, 1, width, dtype=np.float32)
+        faded[:width] *= ramp
+        faded[-width:] *= ramp[::-1]
+    return faded
