@@ -23,7 +23,7 @@ def decibels(gain: float) -> float:
 
 
 def change_speed(audio: Array, factor: float) -> Array:
-    """Play faster (factor > 1) or slower, pitch and all, by linear interpolation; 1.0 changes nothing."""
+    """Play faster (factor > 1) or slower, pitch and all; linear interpolation, 1.0 does nothing."""
     if factor == 1.0:
         return audio
     count = max(1, round(len(audio) / factor))
@@ -45,7 +45,7 @@ def reverberate(audio: Array, room: Array, mix: float) -> Array:
 
 
 def tilted_noise(rng: np.random.Generator, samples: int, slope_db: float) -> Array:
-    """Gaussian noise of unit level whose spectrum falls by ``slope_db`` per octave (0 white, 6 brown)."""
+    """Draw Gaussian noise of unit level that falls by ``slope_db`` an octave (0 white, 6 brown)."""
     size = fft.next_fast_len(samples, real=True)
     spectrum = fft.rfft(rng.standard_normal(size, dtype=np.float32))
     bins = np.maximum(np.arange(len(spectrum)), 1.0)
@@ -80,5 +80,5 @@ def mask_spectrum(rng: np.random.Generator, log_mel: Array, *, mel_bands: int, f
 
 
 def to_pcm(audio: Array) -> NDArray[np.int16]:
-    """What a 16-bit converter makes of a waveform in [-1, 1]: rounded, clipped at full scale."""
+    """Convert a waveform in [-1, 1] to 16 bits: rounded, clipped at full scale."""
     return np.clip(np.rint(audio * 32768.0), -32768, 32767).astype(np.int16)

@@ -79,10 +79,10 @@ class TrainConfig:
     """The keywords, in the order of the labels."""
     held_out_words: tuple[str, ...] = ()
     """Words that training never hears, so that validation can tell how unknown words fare."""
-    model: ModelConfig = ModelConfig()
-    front_end: FrontEndConfig = FrontEndConfig(n_mfcc=20)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    front_end: FrontEndConfig = field(default_factory=lambda: FrontEndConfig(n_mfcc=20))
     """Mean and std are measured on the first streams when they are left empty."""
-    step: StepConfig = StepConfig(stride_frames=2, context_frames=3)
+    step: StepConfig = field(default_factory=lambda: StepConfig(stride_frames=2, context_frames=3))
     streams: StreamConfig = field(default_factory=StreamConfig)
     smoothing_steps: int = 3
     """The detector's moving average, in network steps."""

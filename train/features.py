@@ -1,4 +1,4 @@
-"""Waveforms in batches in, librosa's MFCC out: the definition that the device's front end reproduces."""
+"""Batches of waveforms in, librosa's MFCC out: what the device's front end has to reproduce."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def log_mel(config: FrontEndConfig, audio: Array) -> Array:
 
 
 def mfcc_from_log_mel(config: FrontEndConfig, decibels: Array) -> Array:
-    """Cepstral coefficients, shape (batch, frames, n_mfcc), of log mel power (batch, n_mels, frames)."""
+    """Take log mel power (batch, n_mels, frames) to coefficients (batch, frames, n_mfcc)."""
     coefficients = librosa.feature.mfcc(
         S=decibels, n_mfcc=config.n_mfcc, dct_type=2, norm="ortho", lifter=0
     )
@@ -54,7 +54,7 @@ def mfcc_from_log_mel(config: FrontEndConfig, decibels: Array) -> Array:
 
 
 def mfcc(config: FrontEndConfig, audio: Array) -> Array:
-    """Cepstral coefficients, not standardised: (batch, samples) to (batch, frames, n_mfcc), float32."""
+    """Take audio (batch, samples) to coefficients (batch, frames, n_mfcc), not standardised."""
     return mfcc_from_log_mel(config, log_mel(config, audio))
 
 

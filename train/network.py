@@ -1,8 +1,8 @@
 """Stacked feature frames in, label logits and the LSTM's state out: the network, as it is trained.
 
-The same arithmetic as the int8 model on the device, in float32: an optional dense layer with ReLU, one
-or more LSTM layers whose cell is clipped (TensorFlow Lite's converter clips it at ±10 without being
-asked, so training does the same), a dense layer of logits.
+The same arithmetic as the int8 model on the device, in float32: an optional dense layer with ReLU,
+one or more LSTM layers whose cell is clipped (TensorFlow Lite's converter clips it at ±10 without
+being asked, so training does the same), a dense layer of logits.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def initial_weights(config: ModelConfig, *, inputs: int, labels: int, seed: int)
 
 
 def zero_state(config: ModelConfig, batch: int) -> list[tuple[Any, Any]]:
-    """The reset state: (h, c), each (batch, units), for every LSTM layer."""
+    """Return the reset state: (h, c), each (batch, units), for every LSTM layer."""
     return [(tf.zeros((batch, n)), tf.zeros((batch, n))) for n in config.lstm_units]
 
 
@@ -109,13 +109,12 @@ def forward(
         x = tf.nn.relu(x @ weights["dense_in/kernel"] + weights["dense_in/bias"])
         x = drop(x, 1)
     after = []
-    for layer, (h, c) in enumerate(state):
+    for layer, before in enumerate(state):
         name = f"lstm_{layer}"
         x, h, c = _lstm(
             x @ weights[f"{name}/kernel"] + weights[f"{name}/bias"],
             weights[f"{name}/recurrent_kernel"],
-            h,
-            c,
+            *before,
             config.cell_clip,
         )
         x = drop(x, 2 + layer)

@@ -1,11 +1,11 @@
 """Recordings in, minutes of running sound with a set of allowed labels for every step out.
 
-A keyword spotter hears a stream, so it is trained on streams: words one after another over noise, in
-rooms, at any level, among other speech, halves of words and silence. What the network ought to say is
-seldom one label. In the middle of "forward" nobody knows yet whether it will be "four", so the
-truth there is a *set*: "forward", "unknown" and "silence" are all right, any other word is wrong.
-From the moment when the word is complete, only its own label is right. The loss of a step is
-the negative logarithm of the probability that falls inside its set.
+A keyword spotter hears a stream, so it is trained on streams: words one after another over noise,
+in rooms, at any level, among other speech, halves of words and silence. What the network ought to
+say is seldom one label. In the middle of "forward" nobody knows yet whether it will be "four", so
+the truth there is a *set*: "forward", "unknown" and "silence" are all right, any other word is
+wrong. From the moment when the word is complete, only its own label is right. The loss of a step
+is the negative logarithm of the probability that falls inside its set.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class StreamMaker:
     def features(
         self, audio: NDArray[np.float32], rng: np.random.Generator | None = None
     ) -> NDArray[np.float32]:
-        """Standardised features (batch, frames, n_mfcc) of waveforms, masked where ``rng`` is given."""
+        """Take waveforms to standardised features (batch, frames, n_mfcc), masked if ``rng`` is given."""
         spectrum = log_mel(self.front_end, audio)
         if rng is not None:
             augment.mask_spectrum(
@@ -184,7 +184,7 @@ class StreamMaker:
     def _say_words(
         self, rng: np.random.Generator, *, fresh: bool
     ) -> tuple[NDArray[np.float32], list[tuple[int, _Segment]]]:
-        """Segments one after another until the stream is full; returns them with their positions."""
+        """Say segments one after another until the stream is full; return them and their places."""
         total = self._samples_per_stream
         voice = np.zeros(total, np.float32)
         segments: list[tuple[int, _Segment]] = []
@@ -234,7 +234,7 @@ class StreamMaker:
         return self._voiced(rng, piece, start, end, self._unknown)
 
     def _cut(self, rng: np.random.Generator, segment: _Segment) -> _Segment:
-        """The beginning or the end of a word alone: not to be named."""
+        """Keep the beginning or the end of a word alone, which is not to be named."""
         length = segment.word_end - segment.word_start
         if rng.random() < 0.7:
             end = segment.word_start + int(length * rng.uniform(0.25, 0.55))
@@ -318,7 +318,7 @@ class StreamMaker:
     def _allowed(
         self, segments: list[tuple[int, _Segment]], background: tuple[int, ...]
     ) -> NDArray[np.bool_]:
-        """The set of right labels of every step."""
+        """Return the set of right labels of every step."""
         config, front_end = self.config, self.front_end
         steps = self.frames_per_stream // self.stride
         ends = ((np.arange(steps) + 1) * self.stride - 1) * front_end.hop_samples
@@ -351,7 +351,7 @@ class StreamMaker:
 
 
 def _faded(audio: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A copy whose first and last 10 ms rise from and fall to nothing."""
+    """Return a copy whose first and last 10 ms rise from and fall to nothing."""
     faded = audio.copy()
     width = min(_FADE, len(audio) // 2)
     if width:
