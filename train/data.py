@@ -1,0 +1,506 @@
+"""A folder of recordings in, a `Corpus` out: decoded, labelled and split audio.
+
+Two layouts are read:
+
+* **A folder a word**, as Google Speech Commands is downloaded, or as anybody records their own: the
+  folder's name is the label, everything below it is a recording of that word, and a folder between
+  the two is a speaker (``yes/anna/01.wav``). ``_background_noise_`` holds noise. ``_silence_`` and
+  ``_unknown_``, as in the official 12-class test archive, are kept as labels of their own. Other
+  folders that start with an underscore are left out, and reported.
+* **A collection**: a folder that holds ``speech_commands/`` (in the layout above) and any of
+  ``background_noise/``, ``esc10/`` (noise), ``negatives/``, ``wake_words/`` (speech that holds none
+  of the words), ``rooms/`` (impulse responses) and ``lists/`` (the official lists).
+
+Hidden files and files that are not audio are passed over. Words are split by `harken.train.splits`.
+Noise and speech longer than 30 s are cut by time: the first 80 % are training, the next 10 %
+validation, the last 10 % testing. Shorter speech is split by the hash of its name, ESC-10 by its
+folds (1 to 3 training, 4 validation, 5 testing), and rooms and other short noise by a fixed order
+of their names, with at least one recording in each part where there are three.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ..edge.errors import DataError
+from .cache import AudioCache, AudioFile, Progress, default_cache_dir, open_cache
+from .decode import AUDIO_SUFFIXES, SAMPLE_RATE_HZ, UNREADABLE_SUFFIXES
+from .splits import (
+    SPLITS,
+    Split,
+    SplitLists,
+    SplitRule,
+    WordClip,
+    read_lists,
+    split_ranked,
+    split_words,
+    which_set,
+)
+
+Kind = Literal["word", "speech", "noise", "room"]
+
+SILENCE_FOLDER = "_silence_"
+UNKNOWN_FOLDER = "_unknown_"
+NOISE_FOLDER = "_background_noise_"
+
+SILENT_PEAK = 32
+"""A file is silent if no sample reaches this value: 32 of 32768 is −60 dB of full scale."""
+
+LONG_RECORDING_S = 30.0
+"""Noise and speech longer than this are cut by time instead of going into one part whole."""
+
+_COLLECTION_WORDS = "speech_commands"
+_COLLECTION: Mapping[str, Kind] = {
+    "background_noise": "noise",
+    "esc10": "noise",
+    "negatives": "speech",
+    "wake_words": "speech",
+    "rooms": "room",
+}
+_COLLECTION_LISTS = "lists"
+_ESC10 = "esc10/"
+_ESC10_FOLD = re.compile(r"(\d)-")
+_ESC10_SPLITS: Mapping[str, Split] = {
+    "1": "training",
+    "2": "training",
+    "3": "training",
+    "4": "validation",
+    "5": "testing",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """One clip, or one part of a long recording."""
+
+    path: str
+    """Path below the data folder, with forward slashes."""
+    kind: Kind
+    label: str
+    """The word's, speech's or noise's folder; a noise file's name where it has no own folder."""
+    speaker: str | None
+    split: Split
+    start: int
+    """First sample in `Corpus.audio`."""
+    length: int
+    """Samples."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """A file that was left out, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataReport:
+    """What was found in a data folder, for `report.json` and the person who recorded it."""
+
+    layout: str
+    """"a folder a word" or "collection"."""
+    split_rule: str
+    """Which rule placed how many word clips."""
+    files: int
+    """Audio files found, including skipped ones."""
+    skipped: tuple[Skipped, ...]
+    ignored_folders: tuple[str, ...]
+    word_counts: dict[str, dict[Split, int]]
+    """Clips by word and part."""
+    seconds: dict[Kind, dict[Split, float]]
+    """Amount of audio by kind and part."""
+    speakers: int
+    """Distinct speakers that are known by name."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain JSON types."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Corpus:
+    """Decoded, labelled and split recordings."""
+
+    root: Path
+    fingerprint: str
+    """SHA-256 over paths and contents of all files: the same data has the same on every machine."""
+    audio: npt.NDArray[np.int16]
+    """int16, shape (samples,), 16 kHz mono: memory-mapped, read-only, shared between processes."""
+    recordings: tuple[Recording, ...]
+    """Sorted by path."""
+    report: DataReport
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Labels of all word folders, sorted."""
+        return tuple(sorted(self.report.word_counts))
+
+    def samples(self, recording: Recording) -> npt.NDArray[np.int16]:
+        """Return the samples of one recording: int16, shape (length,), a read-only view."""
+        return self.audio[recording.start : recording.start + recording.length]
+
+    def select(
+        self, kind: Kind, *, split: Split | None = None, label: str | None = None
+    ) -> tuple[Recording, ...]:
+        """Return the recordings of a kind, of one part or label where these are given."""
+        return tuple(
+            recording
+            for recording in self.recordings
+            if recording.kind == kind
+            and (split is None or recording.split == split)
+            and (label is None or recording.label == label)
+        )
+
+    def require_words(self, words: Iterable[str], *, split: Split | None = None) -> None:
+        """Check that every word has recordings, in `split` if one is given.
+
+        Raises
+        ------
+        DataError
+            Naming the words without recordings, and those that have some.
+        """
+        counts = {
+            word: sum(parts.values()) if split is None else parts.get(split, 0)
+            for word, parts in self.report.word_counts.items()
+        }
+        missing = [word for word in words if not counts.get(word)]
+        if missing:
+            where = f"{self.root}" if split is None else f"the {split} part of {self.root}"
+            there = ", ".join(sorted(word for word, count in counts.items() if count)) or "nothing"
+            raise DataError(
+                f"no recordings of {', '.join(map(repr, missing))} in {where}; there are: {there}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Item:
+    """One file and what its place in the tree says about it."""
+
+    file: AudioFile
+    kind: Kind
+    label: str
+    inner: str
+    """Path below the label's folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scan:
+    layout: str
+    items: tuple[_Item, ...]
+    skipped: tuple[Skipped, ...]
+    ignored_folders: tuple[str, ...]
+    word_folders: tuple[str, ...]
+    lists: SplitLists | None
+
+
+def load_corpus(
+    root: str | Path,
+    *,
+    cache_dir: str | Path | None = None,
+    split_rule: SplitRule = "auto",
+    keep_silent: bool = False,
+    progress: Progress | None = None,
+) -> Corpus:
+    """Read a folder of recordings; decode it at the first time, open the cache at later ones.
+
+    Parameters
+    ----------
+    root
+        Data folder in one of the layouts of this module. It is only read.
+    cache_dir
+        Where decoded audio is kept: 32 kB for a clip of a second. Default: the user's cache folder
+        (see `harken.train.cache.default_cache_dir`).
+    split_rule
+        See `harken.train.splits`.
+    keep_silent
+        Keep files whose peak is below `SILENT_PEAK`. Training leaves them out; evaluation keeps
+        them, as published figures count every clip.
+    progress
+        Called with (files done, files in all) while files are decoded.
+
+    Raises
+    ------
+    DataError
+        If there is no such folder, it holds no word folders, a word is left without a recording,
+        the split rule does not suit the data, or the cache cannot be written.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        what = "is a file, not a folder" if root.exists() else "does not exist"
+        raise DataError(
+            f"the data folder {root} {what}; give a folder that holds a folder of recordings a word"
+        )
+    scan = _scan(root)
+    cache = open_cache(
+        root,
+        [item.file for item in scan.items],
+        default_cache_dir() if cache_dir is None else Path(cache_dir),
+        progress,
+    )
+    return _assemble(root, scan, cache, split_rule, keep_silent)
+
+
+def _scan(root: Path) -> _Scan:
+    """List the audio files of a data folder and what each is."""
+    try:
+        collection = (root / _COLLECTION_WORDS).is_dir()
+        word_root = root / _COLLECTION_WORDS if collection else root
+        items: list[_Item] = []
+        skipped: list[Skipped] = []
+        ignored: list[str] = []
+        words = _scan_words(root, word_root, items, skipped, ignored)
+        if collection:
+            for folder in _folders(root):
+                if folder in _COLLECTION:
+                    _scan_category(root, folder, items, skipped)
+                elif folder not in (_COLLECTION_WORDS, _COLLECTION_LISTS):
+                    ignored.append(folder)
+        lists = read_lists([word_root, root, root / _COLLECTION_LISTS])
+    except OSError as error:
+        raise DataError(
+            f"the data folder {root} cannot be read: {error.filename}: {error.strerror}"
+        ) from error
+    if not words:
+        raise DataError(
+            f"{word_root} holds no word folders; put the recordings of each word into a folder "
+            "with the word's name, for example yes/anna_01.wav"
+        )
+    return _Scan(
+        layout="collection" if collection else "a folder a word",
+        items=tuple(sorted(items, key=lambda item: item.file.path)),
+        skipped=tuple(skipped),
+        ignored_folders=tuple(ignored),
+        word_folders=tuple(words),
+        lists=lists,
+    )
+
+
+def _scan_words(
+    root: Path,
+    word_root: Path,
+    items: list[_Item],
+    skipped: list[Skipped],
+    ignored: list[str],
+) -> list[str]:
+    words: list[str] = []
+    for entry in _entries(word_root):
+        path = _relative(entry.path, root)
+        if not entry.is_dir():
+            if _is_audio(entry.name):
+                skipped.append(Skipped(path=path, reason="lies outside the word folders"))
+        elif entry.name == NOISE_FOLDER:
+            for file, inner in _audio_below(entry.path, root, skipped):
+                label = PurePosixPath(inner).stem
+                items.append(_Item(file=file, kind="noise", label=label, inner=inner))
+        elif entry.name.startswith("_") and entry.name not in (SILENCE_FOLDER, UNKNOWN_FOLDER):
+            ignored.append(path)
+        else:
+            words.append(entry.name)
+            for file, inner in _audio_below(entry.path, root, skipped):
+                items.append(_Item(file=file, kind="word", label=entry.name, inner=inner))
+    return words
+
+
+def _scan_category(root: Path, folder: str, items: list[_Item], skipped: list[Skipped]) -> None:
+    """Read a folder of a collection that holds no words."""
+    for file, inner in _audio_below(str(root / folder), root, skipped):
+        label, slash, rest = inner.partition("/")
+        items.append(
+            _Item(
+                file=file,
+                kind=_COLLECTION[folder],
+                label=label if slash else PurePosixPath(inner).stem,
+                inner=rest if slash else inner,
+            )
+        )
+
+
+def _entries(folder: str | Path) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return sorted(
+            (entry for entry in entries if not entry.name.startswith(".")),
+            key=lambda entry: entry.name,
+        )
+
+
+def _folders(folder: Path) -> list[str]:
+    return [entry.name for entry in _entries(folder) if entry.is_dir()]
+
+
+def _audio_below(
+    folder: str, root: Path, skipped: list[Skipped], below: str = "", depth: int = 0
+) -> Iterator[tuple[AudioFile, str]]:
+    """Yield each audio file under `folder` with its path below it."""
+    for entry in _entries(folder):
+        inner = f"{below}{entry.name}"
+        if entry.is_dir():
+            if depth < 8:  # a link that leads back up would never end
+                yield from _audio_below(entry.path, root, skipped, f"{inner}/", depth + 1)
+        elif _suffix(entry.name) in AUDIO_SUFFIXES:
+            path = _relative(entry.path, root)
+            try:
+                status = entry.stat()
+            except OSError as error:  # a link into nowhere
+                skipped.append(Skipped(path=path, reason=f"unreadable: {error.strerror}"))
+                continue
+            file = AudioFile(path=path, size_bytes=status.st_size, mtime_ns=status.st_mtime_ns)
+            yield file, inner
+        elif _suffix(entry.name) in UNREADABLE_SUFFIXES:
+            reason = (
+                f"{_suffix(entry.name)} is not a format harken reads; convert it to wav or flac"
+            )
+            skipped.append(Skipped(path=_relative(entry.path, root), reason=reason))
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122 (Path is ten times slower here)
+
+
+def _is_audio(name: str) -> bool:
+    return _suffix(name) in AUDIO_SUFFIXES | UNREADABLE_SUFFIXES
+
+
+def _relative(path: str, root: Path) -> str:
+    return path[len(str(root)) :].replace(os.sep, "/").lstrip("/")
+
+
+def _assemble(
+    root: Path, scan: _Scan, cache: AudioCache, rule: SplitRule, keep_silent: bool
+) -> Corpus:
+    """Leave out what cannot be used, split the rest, and count."""
+    skipped = list(scan.skipped)
+    usable: list[_Item] = []
+    for item in scan.items:
+        path = item.file.path
+        if path in cache.unreadable:
+            skipped.append(Skipped(path=path, reason=cache.unreadable[path]))
+        elif (
+            cache.spans[path].peak < SILENT_PEAK
+            and item.label != SILENCE_FOLDER
+            and not (keep_silent and item.kind == "word")
+        ):
+            peak = cache.spans[path].peak
+            skipped.append(Skipped(path=path, reason=f"silent: peak {peak} of 32768"))
+        else:
+            usable.append(item)
+    _check_words(root, scan, usable, skipped)
+
+    words = [item for item in usable if item.kind == "word"]
+    placed = split_words(
+        [WordClip(label=item.label, path=item.inner) for item in words],
+        rule=rule,
+        lists=scan.lists,
+    )
+    recordings = [
+        _recording(item, cache, split, speaker)
+        for item, split, speaker in zip(words, placed.splits, placed.speakers, strict=True)
+    ]
+    recordings += _split_others([item for item in usable if item.kind != "word"], cache)
+    recordings.sort(key=lambda recording: (recording.path, recording.start))
+
+    seconds: dict[Kind, dict[Split, float]] = {}
+    counts = {word: dict.fromkeys(SPLITS, 0) for word in scan.word_folders}
+    for recording in recordings:
+        if recording.kind == "word":
+            counts[recording.label][recording.split] += 1
+        amounts = seconds.setdefault(recording.kind, dict.fromkeys(SPLITS, 0.0))
+        amounts[recording.split] += recording.length / SAMPLE_RATE_HZ
+    report = DataReport(
+        layout=scan.layout,
+        split_rule=placed.description,
+        files=len(scan.items) + len(scan.skipped),
+        skipped=tuple(sorted(skipped, key=lambda file: file.path)),
+        ignored_folders=scan.ignored_folders,
+        word_counts=counts,
+        seconds=seconds,
+        speakers=len({speaker for speaker in placed.speakers if speaker is not None}),
+    )
+    return Corpus(
+        root=root,
+        fingerprint=cache.fingerprint,
+        audio=cache.audio,
+        recordings=tuple(recordings),
+        report=report,
+    )
+
+
+def _check_words(
+    root: Path, scan: _Scan, usable: Sequence[_Item], skipped: Sequence[Skipped]
+) -> None:
+    """Refuse data in which a word folder yields no recording."""
+    found = Counter(item.label for item in usable if item.kind == "word")
+    for word in scan.word_folders:
+        if found[word]:
+            continue
+        folder = root / (_COLLECTION_WORDS if scan.layout == "collection" else "") / word
+        prefix = _relative(str(folder), root) + "/"
+        reasons = [file.reason for file in skipped if file.path.startswith(prefix)]
+        why = (
+            f"all its {len(reasons)} files were left out (the first: {reasons[0]})"
+            if reasons
+            else "its folder holds no audio files"
+        )
+        there = ", ".join(sorted(found)) or "nothing else"
+        raise DataError(
+            f"no recordings of {word!r}: {why}. Add recordings to {folder}, or move the folder "
+            f"away; there are recordings of: {there}"
+        )
+
+
+def _recording(
+    item: _Item,
+    cache: AudioCache,
+    split: Split,
+    speaker: str | None = None,
+    part: tuple[int, int] | None = None,
+) -> Recording:
+    span = cache.spans[item.file.path]
+    first, end = (0, span.length) if part is None else part
+    return Recording(
+        path=item.file.path,
+        kind=item.kind,
+        label=item.label,
+        speaker=speaker,
+        split=split,
+        start=span.start + first,
+        length=end - first,
+    )
+
+
+def _split_others(items: Sequence[_Item], cache: AudioCache) -> list[Recording]:
+    """Split everything that is not a word, by the rules in the description of this module."""
+    recordings: list[Recording] = []
+    ranked: dict[Kind, list[_Item]] = defaultdict(list)
+    for item in items:
+        length = cache.spans[item.file.path].length
+        name = PurePosixPath(item.inner).name
+        fold = _ESC10_FOLD.match(name) if item.file.path.startswith(_ESC10) else None
+        if item.kind != "room" and length > LONG_RECORDING_S * SAMPLE_RATE_HZ:
+            bounds = (0, int(length * 0.8), int(length * 0.9), length)
+            recordings += [
+                _recording(item, cache, split, part=(bounds[index], bounds[index + 1]))
+                for index, split in enumerate(SPLITS)
+            ]
+        elif fold is not None and fold[1] in _ESC10_SPLITS:
+            recordings.append(_recording(item, cache, _ESC10_SPLITS[fold[1]]))
+        elif item.kind == "speech":
+            split = which_set(PurePosixPath(name).stem)
+            recordings.append(_recording(item, cache, split))
+        else:
+            ranked[item.kind].append(item)
+    for group in ranked.values():
+        splits = split_ranked([item.file.path for item in group])
+        recordings += [
+            _recording(item, cache, split) for item, split in zip(group, splits, strict=True)
+        ]
+    return recordings
