@@ -1,1 +1,42 @@
-"""Everything that runs on the device: samples in, word events out. No tensorflow, no librosa."""
+"""Everything that runs on the device: samples in, word events out. No tensorflow, no librosa.
+
+`Spotter` is the whole of it; `FrontEnd`, `Engine` and `Detector` are its parts, each usable alone.
+"""
+
+from .detector import Detection, Detector, DetectorConfig, classify_clip
+from .engine import Engine, Runtime
+from .errors import (
+    AudioError,
+    DataError,
+    DependencyError,
+    ExportError,
+    HarkenError,
+    ModelError,
+    RunError,
+)
+from .frontend import FrontEnd, FrontEndConfig
+from .manifest import Manifest, Model, load_model
+from .spotter import Event, Spotter
+
+__all__ = [
+    "AudioError",
+    "DataError",
+    "DependencyError",
+    "Detection",
+    "Detector",
+    "DetectorConfig",
+    "Engine",
+    "Event",
+    "ExportError",
+    "FrontEnd",
+    "FrontEndConfig",
+    "HarkenError",
+    "Manifest",
+    "Model",
+    "ModelError",
+    "RunError",
+    "Runtime",
+    "Spotter",
+    "classify_clip",
+    "load_model",
+]

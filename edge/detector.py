@@ -1,16 +1,29 @@
-"""Posteriors in, word detections out: smoothing, thresholds, one event a word."""
+"""Posteriors in, word detections out: smoothing, thresholds, one detection a word."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
 
 from .validation import require
+
+Float32 = npt.NDArray[np.float32]
+
+CLIP_THRESHOLD = 0.5
+"""Smoothed posterior that a label must reach for a clip to be given it; see `classify_clip`."""
+
+# Shares of its threshold below which a word may fire again, and below which its evidence is taken
+# not to have begun.
+_REARM = 0.5
+_ONSET = 0.1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DetectorConfig:
-    """When a posterior becomes an event; the manifest's ``detector`` section.
+    """When posteriors become a detection; the manifest's ``detector`` section.
 
     Raises
     ------
@@ -21,20 +34,14 @@ class DetectorConfig:
     smoothing_steps: int
     """Length of the moving average over posteriors, in network steps."""
     refractory_ms: int
-    """Time after an event in which no word fires, in milliseconds."""
+    """Time after a detection in which no word fires, in milliseconds."""
     thresholds: Mapping[str, float]
     """For each word the smoothed posterior, in (0, 1], from which it fires."""
 
     def __post_init__(self) -> None:
-        require(
-            self.smoothing_steps >= 1,
-            "detector.smoothing_steps",
-            self.smoothing_steps,
-            "be at least 1",
-        )
-        require(
-            self.refractory_ms >= 0, "detector.refractory_ms", self.refractory_ms, "be at least 0"
-        )
+        steps, refractory_ms = self.smoothing_steps, self.refractory_ms
+        require(steps >= 1, "detector.smoothing_steps", steps, "be at least 1")
+        require(refractory_ms >= 0, "detector.refractory_ms", refractory_ms, "be at least 0")
         for word, threshold in self.thresholds.items():
             require(
                 0 < threshold <= 1,
@@ -42,3 +49,169 @@ class DetectorConfig:
                 threshold,
                 "be greater than 0 and at most 1",
             )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Detection:
+    """A word that was heard."""
+
+    word: str
+    confidence: float
+    """The smoothed posterior that decided it, in 0..1."""
+    start_sample: int
+    """First sample of the evidence: of the step from which on the smoothed posterior stayed at a
+    tenth of the threshold or above."""
+    end_sample: int
+    """Samples heard when the decision was made."""
+    step: int
+    """Network step, counted from 0 at the last reset, that decided it."""
+
+
+class Detector:
+    """Turns posteriors into detections: at most one for a word spoken once.
+
+    With each step the posteriors are smoothed (see `smooth`). A word fires when its smoothed
+    posterior reaches its threshold and is the largest of all labels. Then no word fires for the
+    refractory time, and that word not before it has fallen below half its threshold. How the steps
+    are divided among calls makes no difference.
+
+    Parameters
+    ----------
+    config
+        Smoothing, refractory time, thresholds.
+    labels
+        What the posteriors stand for; those without a threshold never fire.
+    step_samples
+        Samples from one step to the next.
+    sample_rate_hz
+        Samples a second.
+    overhang_samples
+        Samples that a step has heard beyond its own `step_samples`: window minus hop.
+    """
+
+    def __init__(
+        self,
+        config: DetectorConfig,
+        labels: Sequence[str],
+        step_samples: int,
+        *,
+        sample_rate_hz: int = 16_000,
+        overhang_samples: int = 0,
+    ) -> None:
+        self.config = config
+        self.labels = tuple(labels)
+        self._step_samples = step_samples
+        self._overhang_samples = overhang_samples
+        # Rounded up: the refractory time is a minimum.
+        self._refractory_steps = -(-config.refractory_ms * sample_rate_hz // (1000 * step_samples))
+        self._thresholds = np.array(
+            [config.thresholds.get(label, np.inf) for label in self.labels], np.float32
+        )
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was heard: the next posterior is that of step 0, and every word may fire."""
+        self._history = np.zeros((self.config.smoothing_steps - 1, len(self.labels)), np.float32)
+        self._step = 0
+        self._ready_at = 0  # the step from which on the refractory time is over
+        self._armed = np.ones(len(self.labels), bool)
+        self._onset = np.zeros(len(self.labels), np.int64)  # step at which the evidence began
+
+    def feed(self, posteriors: Float32) -> list[Detection]:
+        """Take in posteriors, give out the words that they complete.
+
+        Parameters
+        ----------
+        posteriors
+            (m, n_labels) float32, as `Engine.feed` returns them; any m.
+
+        Returns
+        -------
+        Detections in the order in which they were made.
+        """
+        smoothed = smooth(posteriors, self.config.smoothing_steps, self._history)
+        if self._history.size:
+            joined = np.concatenate((self._history, posteriors))
+            self._history = joined[len(posteriors) :].copy()
+        detections = []
+        for row in smoothed:
+            np.logical_or(self._armed, row < _REARM * self._thresholds, out=self._armed)
+            self._onset[row < _ONSET * self._thresholds] = self._step + 1
+            best = int(row.argmax())
+            if (
+                self._step >= self._ready_at
+                and row[best] >= self._thresholds[best]
+                and self._armed[best]
+            ):
+                detections.append(self._fire(best, float(row[best])))
+            self._step += 1
+        return detections
+
+    def _fire(self, label: int, confidence: float) -> Detection:
+        self._armed[label] = False
+        self._ready_at = self._step + self._refractory_steps
+        return Detection(
+            word=self.labels[label],
+            confidence=confidence,
+            start_sample=int(self._onset[label]) * self._step_samples,
+            end_sample=(self._step + 1) * self._step_samples + self._overhang_samples,
+            step=self._step,
+        )
+
+
+def smooth(posteriors: Float32, smoothing_steps: int, history: Float32 | None = None) -> Float32:
+    """Average each step with the ones before it: the one smoothing, for streams and for clips.
+
+    The sum is always divided by `smoothing_steps`. What came before the first step counts as 0, so
+    that a word needs as much evidence right after a reset as at any later time.
+
+    Parameters
+    ----------
+    posteriors
+        (m, n_labels) float32.
+    smoothing_steps
+        Length of the average.
+    history
+        (smoothing_steps - 1, n_labels) float32, the posteriors before these; by default a reset.
+
+    Returns
+    -------
+    (m, n_labels) float32.
+    """
+    steps, n_labels = posteriors.shape
+    if history is None:
+        history = np.zeros((smoothing_steps - 1, n_labels), np.float32)
+    joined = np.concatenate((history, posteriors))
+    # Summed oldest first at every step: not a running sum, whose rounding errors would pile up.
+    total = joined[:steps].copy()
+    for offset in range(1, smoothing_steps):
+        total += joined[offset : offset + steps]
+    total /= np.float32(smoothing_steps)
+    return total
+
+
+def classify_clip(posteriors: Float32, smoothing_steps: int) -> int:
+    """Give a clip one label: the rule by which clip accuracy is measured everywhere.
+
+    The posteriors from a reset state are smoothed as the detector does, and each label gets the
+    peak of its smoothed posterior over the clip. The word with the highest peak is the answer if
+    that reaches `CLIP_THRESHOLD`; else "unknown" if its peak does; else "silence".
+
+    Parameters
+    ----------
+    posteriors
+        (m, n_labels) float32, the last two labels being "unknown" and "silence"; m may be 0.
+    smoothing_steps
+        The detector's.
+
+    Returns
+    -------
+    Index of the label.
+    """
+    unknown: int = posteriors.shape[1] - 2
+    silence = unknown + 1
+    peaks = smooth(posteriors, smoothing_steps).max(axis=0, initial=0.0)
+    word = int(np.argmax(peaks[:unknown]))
+    if peaks[word] >= CLIP_THRESHOLD:
+        return word
+    return unknown if peaks[unknown] >= CLIP_THRESHOLD else silence

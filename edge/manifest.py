@@ -10,17 +10,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from .detector import DetectorConfig
 from .errors import ModelError
 from .files import write_atomic
 from .frontend import FrontEndConfig
+from .tflite import MAGIC, Graph, read_graph
 from .validation import decode, require
 
 NON_WORDS = ("unknown", "silence")
 """The last two labels of every model: other speech, and no speech."""
-
-TFLITE_MAGIC = b"TFL3"
-"""Bytes 4 to 8 of every TFLite file."""
 
 _NUMBER_ARRAY = re.compile(r"\[\n([-+.\deE,\s]*)\]")
 _BARE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -292,13 +292,26 @@ class Manifest:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Model:
-    """A model that is whole: its manifest, and the very bytes that the manifest speaks of."""
+    """A model that is whole: its manifest, and the very bytes that the manifest speaks of.
+
+    Raises
+    ------
+    ModelError
+        The content is not what the manifest describes. Names the field that it is at odds with.
+    """
 
     manifest: Manifest
     content: bytes
     """The TFLite file."""
     path: Path
     """Where it was read from."""
+
+    def __post_init__(self) -> None:
+        try:
+            _check_content(self.content, self.manifest.model)
+            _check_graph(read_graph(self.content), self.manifest)
+        except ModelError as problem:
+            raise ModelError(f"{self.path.name}: {problem}") from None
 
 
 def load_model(ref: str | Path) -> Model:
@@ -331,11 +344,9 @@ def load_model(ref: str | Path) -> Model:
                 f"manifest of {path.name}; copy both files together, under the names they had"
             )
     else:
-        manifest_path = path
         manifest = Manifest.load(path)
         path = path.with_name(manifest.model.file)
         content = _read(path, "model")
-    _check_content(content, manifest.model, manifest_path.name)
     return Model(manifest=manifest, content=content, path=path)
 
 
@@ -378,22 +389,56 @@ def _read(path: Path, what: str) -> bytes:
         raise ModelError(f"cannot read {what} {path}: {problem.strerror}") from problem
 
 
-def _check_content(content: bytes, expected: ModelFile, manifest_name: str) -> None:
-    name = expected.file
-    if len(content) >= 8 and content[4:8] != TFLITE_MAGIC:
-        raise ModelError(
-            f"{name} is not a TFLite model: bytes 4 to 8 are {content[4:8]!r}, not {TFLITE_MAGIC!r}"
-        )
+def _check_content(content: bytes, expected: ModelFile) -> None:
+    if len(content) >= 8 and content[4:8] != MAGIC:
+        raise ModelError(f"not a TFLite model: bytes 4 to 8 are {content[4:8]!r}, not {MAGIC!r}")
     if len(content) != expected.bytes:
         raise ModelError(
-            f"{name} has {len(content)} bytes, but model.bytes in {manifest_name} is "
-            f"{expected.bytes}: the file was cut short or replaced; copy both files again"
+            f"the file has {len(content)} bytes, but model.bytes in the manifest is "
+            f"{expected.bytes}: it was cut short or replaced; copy model and manifest again"
         )
-    if hashlib.sha256(content).hexdigest() != expected.sha256:
+    sha256 = hashlib.sha256(content).hexdigest()
+    if sha256 != expected.sha256:
         raise ModelError(
-            f"{name} does not have the model.sha256 that {manifest_name} gives: "
-            "the file was changed or damaged; copy both files again"
+            f"the file has the SHA-256 {sha256[:8]}…, but model.sha256 in the manifest is "
+            f"{expected.sha256[:8]}…: it was changed or damaged; copy model and manifest again"
         )
+
+
+def _check_graph(graph: Graph, manifest: Manifest) -> None:
+    def check(field: str, stated: object, found: object) -> None:
+        if stated != found:
+            raise ModelError(
+                f"the manifest says that {field} is {stated}, but in the model it is {found}; "
+                "copy the model and the manifest that belong together, or export again"
+            )
+
+    for side, stated, tensors in (
+        ("input", manifest.input, graph.inputs),
+        ("output", manifest.output, graph.outputs),
+    ):
+        if len(tensors) != 1:
+            raise ModelError(
+                f"{side}: the model has {len(tensors)} {side}s; harken runs those of 1"
+            )
+        found = tensors[0]
+        if found.dtype != "int8":
+            raise ModelError(
+                f"{side}: the model's {side} is {found.dtype}; harken runs models that are int8 "
+                "throughout, as `harken export` makes them"
+            )
+        check(f"{side}.shape", list(stated.shape), list(found.shape))
+        scale = None if found.scale is None else np.float32(found.scale)
+        check(f"{side}.scale", np.float32(stated.scale), scale)
+        check(f"{side}.zero_point", stated.zero_point, found.zero_point)
+    if not graph.lstm_units:
+        raise ModelError(
+            "state.lstm_units: the model has no fused UNIDIRECTIONAL_SEQUENCE_LSTM, so it keeps no "
+            "state between steps; export it again with `harken export`"
+        )
+    check("state.lstm_units", list(manifest.state.lstm_units), list(graph.lstm_units))
+    for clip in graph.cell_clips:
+        check("state.cell_clip", np.float32(manifest.state.cell_clip), np.float32(clip))
 
 
 def _check_version(data: object) -> None:

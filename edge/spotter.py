@@ -1,0 +1,172 @@
+"""Samples in, word events out: front end, network and detector in one."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .detector import Detection, Detector, DetectorConfig, classify_clip
+from .engine import Engine, Runtime
+from .frontend import FrontEnd
+from .manifest import Model, load_model
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """A word that was heard, and when."""
+
+    word: str
+    confidence: float
+    """The smoothed posterior that decided it, in 0..1."""
+    start_sample: int
+    """First sample of the evidence, counted from the last reset; see `Detection`."""
+    end_sample: int
+    """Samples heard when the decision was made, counted from the last reset."""
+    start_s: float
+    """`start_sample` in seconds."""
+    end_s: float
+    """`end_sample` in seconds."""
+    latency_s: float
+    """Time on the clock from when the samples that decided it arrived until this event, seconds."""
+
+    def to_dict(self) -> dict[str, str | int | float]:
+        """Return the fields for a line of JSON, numbers rounded to what they mean."""
+        values = dataclasses.asdict(self)
+        return {
+            name: round(value, 4) if isinstance(value, float) else value
+            for name, value in values.items()
+        }
+
+
+class Spotter:
+    """Hears words in a stream of samples.
+
+    The words and their positions do not depend on how the samples are divided among calls.
+
+    Parameters
+    ----------
+    model
+        A `Model`, or what `load_model` takes: a path, or the name of a shipped model.
+    runtime
+        The interpreter; see `Engine`.
+    detector
+        Thresholds, smoothing and refractory time in place of those in the manifest.
+
+    Raises
+    ------
+    ModelError
+        The model is missing, damaged, or at odds with its manifest.
+    DependencyError
+        No interpreter is installed.
+
+    Examples
+    --------
+    >>> spotter = Spotter("commands")
+    >>> for event in spotter.feed(samples):
+    ...     print(event.word, event.start_s)
+    """
+
+    def __init__(
+        self,
+        model: Model | str | Path,
+        *,
+        runtime: str | Runtime | None = None,
+        detector: DetectorConfig | None = None,
+    ) -> None:
+        self.model = model if isinstance(model, Model) else load_model(model)
+        """The model that listens."""
+        manifest = self.model.manifest
+        front_end = manifest.front_end
+        self._sample_rate_hz = front_end.sample_rate_hz
+        self._front_end = FrontEnd(front_end)
+        self._engine = Engine(self.model, runtime=runtime)
+        self._detector = Detector(
+            detector or manifest.detector,
+            manifest.labels,
+            manifest.step_samples,
+            sample_rate_hz=front_end.sample_rate_hz,
+            overhang_samples=front_end.window_samples - front_end.hop_samples,
+        )
+        self.samples_heard = 0
+        """Samples fed since the last reset."""
+        self.posteriors = np.zeros(len(manifest.labels), np.float32)
+        """(n_labels,) float32, what the network said last, not smoothed; zeros before it did."""
+
+    def reset(self) -> None:
+        """Forget everything heard; the next sample is sample 0 again."""
+        self._front_end.reset()
+        self._engine.reset()
+        self._detector.reset()
+        self.samples_heard = 0
+        self.posteriors = np.zeros_like(self.posteriors)
+
+    def feed(self, samples: npt.NDArray[Any], *, arrived_at: float | None = None) -> list[Event]:
+        """Take in samples, give out the words that they complete.
+
+        Parameters
+        ----------
+        samples
+            (n,) int16, or float32 with full scale at ±1, mono, at the model's rate; any n.
+        arrived_at
+            `time.monotonic` of when the last of them arrived, from which latency counts; by default
+            the time of the call.
+
+        Returns
+        -------
+        Events in the order in which they were decided; empty most of the time.
+
+        Raises
+        ------
+        AudioError
+            The samples have another shape or type, or are not finite. Nothing was taken in.
+        """
+        if arrived_at is None:
+            arrived_at = time.monotonic()
+        frames = self._front_end.feed(samples)
+        self.samples_heard += len(samples)
+        if not len(frames):
+            return []
+        posteriors = self._engine.feed(frames)
+        if not len(posteriors):
+            return []
+        self.posteriors = posteriors[-1]
+        return [self._event(detection, arrived_at) for detection in self._detector.feed(posteriors)]
+
+    def classify(self, clip: npt.NDArray[Any]) -> str:
+        """Give a clip one label, by the rule of `classify_clip`.
+
+        Starts from a reset, and leaves one behind: a stream that was being heard is forgotten.
+
+        Parameters
+        ----------
+        clip
+            (n,) int16, or float32 with full scale at ±1, mono, at the model's rate.
+
+        Raises
+        ------
+        AudioError
+            As in `feed`.
+        """
+        self.reset()
+        try:
+            posteriors = self._engine.feed(self._front_end.feed(clip))
+        finally:
+            self.reset()
+        label = classify_clip(posteriors, self._detector.config.smoothing_steps)
+        return self._detector.labels[label]
+
+    def _event(self, detection: Detection, arrived_at: float) -> Event:
+        return Event(
+            word=detection.word,
+            confidence=detection.confidence,
+            start_sample=detection.start_sample,
+            end_sample=detection.end_sample,
+            start_s=detection.start_sample / self._sample_rate_hz,
+            end_s=detection.end_sample / self._sample_rate_hz,
+            latency_s=time.monotonic() - arrived_at,
+        )
