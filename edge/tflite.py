@@ -10,6 +10,7 @@ internals document (the layout).
 from __future__ import annotations
 
 import dataclasses
+import math
 import struct
 from typing import Any
 
@@ -47,6 +48,8 @@ class Graph:
     """Units of each fused ``UNIDIRECTIONAL_SEQUENCE_LSTM``, in the order of execution."""
     cell_clips: tuple[float, ...]
     """Bound on the cells of each of them; 0 where there is none."""
+    matrix_weights: int
+    """Elements of the constant matrices, each of which takes part in one multiplication a step."""
 
 
 def read_graph(content: bytes) -> Graph:
@@ -76,6 +79,7 @@ def _read_graph(content: bytes) -> Graph:
     ]
     subgraph = model.tables(2)[0]
     tensors = subgraph.tables(0)
+    buffers = model.tables(4)
     units, clips = [], []
     for operator in subgraph.tables(3):
         if codes[operator.scalar(0, "<I", 0)] == _UNIDIRECTIONAL_SEQUENCE_LSTM:
@@ -88,6 +92,12 @@ def _read_graph(content: bytes) -> Graph:
         outputs=tuple(_tensor(tensors[index]) for index in subgraph.vector(2, "<i")),
         lstm_units=tuple(units),
         cell_clips=tuple(clips),
+        matrix_weights=sum(
+            math.prod(shape)
+            for tensor in tensors
+            if len(shape := tensor.vector(0, "<i")) == 2
+            and buffers[tensor.scalar(2, "<I", 0)].length(0)
+        ),
     )
 
 
@@ -127,6 +137,11 @@ class _Table:
         return tuple(
             _unpack(self._content, form, start + 4 + index * size) for index in range(length)
         )
+
+    def length(self, field: int) -> int:
+        """Return the length of a vector."""
+        start = self._target(field)
+        return 0 if start is None else int(_unpack(self._content, "<I", start))
 
     def table(self, field: int) -> _Table | None:
         position = self._target(field)
