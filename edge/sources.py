@@ -18,7 +18,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import numpy as np
 
@@ -265,9 +265,11 @@ class AudioFile(Source):
             self._file = soundfile.SoundFile(self._path)
         except (soundfile.SoundFileError, TypeError) as error:
             # TypeError: the name ends in .raw, and soundfile wants to be told what is inside.
-            reason = getattr(error, "error_string", "raw samples without a header")
+            reason = (
+                "raw samples have no header" if isinstance(error, TypeError) else _reason(error)
+            )
             raise AudioError(
-                f"{path}: is not a sound file that can be read ({reason.rstrip('.')}); wav, flac, "
+                f"{path}: is not a sound file that can be read ({reason}); wav, flac, "
                 f"ogg, opus and mp3 can. For raw 16-bit samples: harken listen --stdin < {path}"
             ) from None
         self._rate_hz: int = self._file.samplerate
@@ -305,8 +307,7 @@ class AudioFile(Source):
         try:
             channels = self._file.read(frames, dtype="float32", always_2d=True)
         except soundfile.SoundFileError as error:
-            reason = getattr(error, "error_string", str(error)).rstrip(".")
-            raise AudioError(f"{at} it cannot be decoded any further ({reason})") from None
+            raise AudioError(f"{at} it cannot be decoded any further ({_reason(error)})") from None
         mono: NDArray[np.float32] = channels.mean(axis=1)
         if not np.isfinite(mono).all():
             raise AudioError(f"{at} there are samples that are no number (NaN or infinite)")
@@ -444,6 +445,12 @@ class RealTime(Source):
         if self._player.ident is not None:
             self._player.join()
         self._source.close()
+
+
+def _reason(error: Any) -> str:
+    """Return libsndfile's own words, without what it puts around them."""
+    text: str = getattr(error, "error_string", str(error))
+    return text.removeprefix("Error : ").rstrip(".")
 
 
 def kilohertz(rate_hz: float) -> str:

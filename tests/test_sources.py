@@ -1,4 +1,4 @@
-"""Sources yield int16 mono at the model's rate from whatever they read, and lose nothing silently."""
+"""Sources yield int16 mono at the rate of the model, and lose nothing silently."""
 
 from __future__ import annotations
 

@@ -1,0 +1,174 @@
+"""What people read: events, models, devices and figures in, lines for a terminal out.
+
+Plain text where the output is no terminal. Programs read JSON instead.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .benchmark import REPEATS, SOUND_S
+from .sources import BLOCK_MS, kilohertz
+
+if TYPE_CHECKING:
+    from .benchmark import Benchmark
+    from .manifest import Manifest, Model
+    from .microphone import InputDevice
+    from .spotter import Event
+
+
+def output() -> Console:
+    """Return a console for results: standard output."""
+    return Console(file=sys.stdout, markup=False, highlight=False, emoji=False)
+
+
+def notes() -> Console:
+    """Return a console for everything else that is said: standard error."""
+    return Console(file=sys.stderr, markup=False, highlight=False, emoji=False)
+
+
+def event_line(event: Event) -> Text:
+    """Return an event as a line: when, what, how sure, how late."""
+    return Text.assemble(
+        (f"{event.start_s:9.2f} s  ", "dim"),
+        (f"{event.word:<12}", "bold green"),
+        f"  {event.confidence:4.0%}",
+        (f"  {event.latency_s * 1000:5.0f} ms later", "dim"),
+    )
+
+
+def device_table(devices: list[InputDevice]) -> Table:
+    """Return the devices as a table; the one that is used by default has a star."""
+    table = Table(box=None, pad_edge=False)
+    for title in ("device", "channels", "rate"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("")
+    table.add_column("name")
+    for device in devices:
+        table.add_row(
+            str(device.index),
+            str(device.channels),
+            kilohertz(device.sample_rate_hz),
+            "*" if device.default else "",
+            f"{device.name}, {device.host_api}",
+        )
+    return table
+
+
+def model_table(model: Model) -> Table:
+    """Return all that a manifest says, in the words of people."""
+    manifest = model.manifest
+    front_end, step, detector = manifest.front_end, manifest.step, manifest.detector
+    milliseconds = 1000 / front_end.sample_rate_hz
+    step_ms = manifest.step_samples * milliseconds
+    table = _two_columns()
+    table.add_row("model", f"{manifest.name}, {model.path}")
+    table.add_row("size", f"{len(model.content):,} bytes")
+    table.add_row("words", f"{len(manifest.words)}: {' '.join(manifest.words)}")
+    table.add_row(
+        "front end",
+        f"{kilohertz(front_end.sample_rate_hz)}, windows of "
+        f"{front_end.window_samples * milliseconds:g} ms every "
+        f"{front_end.hop_samples * milliseconds:g} ms, {front_end.n_mfcc} MFCC of "
+        f"{front_end.n_mels} mel bands, {front_end.f_min_hz:g} to {front_end.f_max_hz:g} Hz",
+    )
+    table.add_row("step", f"every {step_ms:g} ms, on the last {step.context_frames} frames")
+    table.add_row(
+        "state",
+        f"LSTM of {', '.join(map(str, manifest.state.lstm_units))} units, "
+        f"cells within ±{manifest.state.cell_clip:g}",
+    )
+    for side, tensor in (("input", manifest.input), ("output", manifest.output)):
+        table.add_row(
+            side,
+            f"int8 {list(tensor.shape)}, scale {tensor.scale:g}, zero point {tensor.zero_point}",
+        )
+    table.add_row(
+        "detector",
+        f"mean of {detector.smoothing_steps} steps ({detector.smoothing_steps * step_ms:g} ms), "
+        f"then {detector.refractory_ms} ms of rest",
+    )
+    table.add_row("thresholds", _thresholds(manifest))
+    table.add_row("arena", _arena(manifest.memory.tflm_arena_bytes))
+    for title, section in (
+        ("checks", manifest.checks),
+        ("measured", manifest.operating_point),
+        ("provenance", manifest.provenance),
+    ):
+        table.add_row(title, _free_form(section) or "nothing recorded")
+    return table
+
+
+def benchmark_table(figures: Benchmark) -> Table:
+    """Return the figures, each with what it was measured against."""
+    table = _two_columns()
+    table.add_row("model", f"{figures.model}, {figures.model_bytes:,} bytes")
+    table.add_row("arena", _arena(figures.tflm_arena_bytes))
+    table.add_row(
+        "network",
+        f"{figures.macs_per_step:,} MACs (multiply and add) a step of {figures.step_ms:g} ms, "
+        f"{figures.macs_per_second / 1e6:.2f} million a second of sound",
+    )
+    table.add_row(
+        "front end",
+        f"{figures.front_end_us_per_frame:.0f} µs a frame of {figures.frame_ms:g} ms",
+    )
+    table.add_row("engine", f"{figures.engine_us_per_step:.0f} µs a step of {figures.step_ms:g} ms")
+    table.add_row(
+        "whole path",
+        f"real-time factor {figures.real_time_factor:.4f}: "
+        f"{1000 * figures.real_time_factor:.1f} ms of one core for 1 s of sound, "
+        f"from samples in blocks of {BLOCK_MS} ms to events",
+    )
+    table.add_row(
+        "memory",
+        f"{figures.peak_memory_bytes / 1e6:.0f} MB at most, of a process that listens",
+    )
+    table.add_row("import", f"{figures.import_s:.2f} s for `import harken.edge` in a new process")
+    table.add_row(
+        "measured",
+        f"as processor time of all threads, median of {REPEATS} runs over {SOUND_S:g} s of noise, "
+        f"on {figures.processor} with {figures.runtime}, Python {figures.python}, "
+        f"numpy {figures.numpy}",
+    )
+    return table
+
+
+def _arena(tflm_arena_bytes: int | None) -> str:
+    if tflm_arena_bytes is None:
+        return "not measured"
+    return f"{tflm_arena_bytes:,} bytes of working memory in TFLM"
+
+
+def _thresholds(manifest: Manifest) -> str:
+    thresholds = manifest.detector.thresholds
+    if len(set(thresholds.values())) == 1:
+        return f"{thresholds[manifest.words[0]]:g} for every word"
+    return ", ".join(f"{word} {thresholds[word]:g}" for word in manifest.words)
+
+
+def _free_form(section: Mapping[str, Any] | None, indent: str = "") -> str:
+    lines = []
+    for key, value in (section or {}).items():
+        if isinstance(value, Mapping):
+            lines += [f"{indent}{key}", _free_form(value, indent + "  ")]
+        elif isinstance(value, list | tuple):
+            lines.append(f"{indent}{key}: {', '.join(map(str, value))}")
+        elif isinstance(value, float):
+            lines.append(f"{indent}{key}: {value:g}")
+        else:
+            lines.append(f"{indent}{key}: {value}")
+    return "\n".join(line for line in lines if line)
+
+
+def _two_columns() -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    return table

@@ -1,0 +1,5 @@
+"""``python -m harken``: the command line."""
+
+from .edge.cli import main
+
+main()
