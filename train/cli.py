@@ -1,0 +1,274 @@
+"""The commands of this package: arguments in, a report or a run folder out.
+
+Nothing heavy is imported before a command runs, so that the light installation can show their help.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..edge.engine import RUNTIMES
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ..edge.engine import Runtime
+    from ..edge.manifest import Model
+    from .cache import Progress
+    from .data import DataReport
+    from .evaluate import Evaluation
+
+_TFLM = "tflm"
+
+
+class PartChoice(StrEnum):
+    """What ``--split`` takes; see `harken.train.evaluate.Part`."""
+
+    training = "training"
+    validation = "validation"
+    testing = "testing"
+    all = "all"
+
+
+class SplitRuleChoice(StrEnum):
+    """What ``--split-rule`` takes; see `harken.train.splits.SplitRule`."""
+
+    auto = "auto"
+    lists = "lists"
+    hash = "hash"
+    speaker = "speaker"
+    random = "random"
+
+
+DataOption = Annotated[
+    Path,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        help="Folder of recordings: a folder a word, or a collection with speech_commands/.",
+    ),
+]
+CacheOption = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Where decoded audio is kept; the user's cache by default."),
+]
+SplitRuleOption = Annotated[
+    SplitRuleChoice,
+    typer.Option(help="How words are split; auto takes the first that fits."),
+]
+
+
+def eval_command(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A .tflite file, its .json manifest, or the name of a model that ships.",
+        ),
+    ],
+    *,
+    data: DataOption,
+    split: Annotated[
+        PartChoice,
+        typer.Option(
+            help="Part of the data to evaluate on; all for the official test archive.",
+        ),
+    ] = PartChoice.validation,
+    words: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WORD,WORD,…",
+            help="Only these words are labels, all others count as unknown, also those that the "
+            "model knows. Default: the words of the model.",
+        ),
+    ] = None,
+    balance: Annotated[
+        bool,
+        typer.Option(
+            "--balance",
+            help="Draw unknown and silence down to 10 % of the word clips each, as in the "
+            "12-class task of Speech Commands.",
+        ),
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of the drawing of silence and unknown.")] = 0,
+    runtime: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"Interpreter: {', '.join(RUNTIMES)}, or {_TFLM} (TensorFlow Lite Micro); "
+            "the first there is.",
+        ),
+    ] = None,
+    split_rule: SplitRuleOption = SplitRuleChoice.auto,
+    cache_dir: CacheOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write report.json and confusion.png there."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure the clip accuracy of a model on recordings.
+
+    Each clip runs through the very front end, interpreter and decision rule that listen live, from
+    a reset state. Words that the model lacks count as unknown. Where the data have no _silence_
+    folder, silence is cut from their noise recordings: one second for ten word clips.
+    """
+    from ..edge.display import notes, output
+    from ..edge.manifest import load_model
+    from .data import load_corpus
+    from .evaluate import evaluate
+
+    loaded = load_model(model)
+    chosen = None if words is None else [word.strip() for word in words.split(",") if word.strip()]
+    if chosen == []:
+        raise typer.BadParameter("give words with commas between, as in yes,no", param_hint="words")
+    running = _runtime(loaded, runtime)
+    if out is not None:
+        _require_matplotlib()
+    with progress_bar("decoding") as on_progress:
+        corpus = load_corpus(
+            data,
+            cache_dir=cache_dir,
+            split_rule=split_rule.value,
+            keep_silent=True,
+            progress=on_progress,
+        )
+    for line in data_notes(corpus.report):
+        notes().print(line, soft_wrap=True)
+    with progress_bar("evaluating") as on_progress:
+        evaluation = evaluate(
+            loaded,
+            corpus,
+            split=split.value,
+            words=chosen,
+            balance=balance,
+            seed=seed,
+            runtime=running,
+            progress=on_progress,
+        )
+    for line in evaluation.notes:
+        notes().print(f"harken: note: {line}", soft_wrap=True)
+    if out is not None:
+        _save(evaluation, out)
+    if as_json:
+        print(json.dumps(evaluation.to_dict(), indent=2, ensure_ascii=False))
+    else:
+        output().print(evaluation_table(evaluation))
+
+
+def data_notes(report: DataReport) -> list[str]:
+    """Say in lines what was read, how it was split, and what was left out."""
+    lines = [f"{report.files:,} files; words split {report.split_rule}"]
+    if report.ignored_folders:
+        lines.append(f"folders left out: {', '.join(report.ignored_folders)}")
+    if report.skipped:
+        first = report.skipped[0]
+        lines.append(
+            f"{len(report.skipped)} files left out, the first: {first.path} ({first.reason})"
+        )
+    return lines
+
+
+def evaluation_table(evaluation: Evaluation) -> Table:
+    """Lay out the figures for a terminal."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("label")
+    for title in ("clips", "right", "accuracy", "95 % interval"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("taken for")
+    rows = list(evaluation.by_label.items())
+    for index, (label, score) in enumerate([*rows, ("all clips", evaluation.overall)]):
+        if score.accuracy is None or score.interval is None:
+            table.add_row(label, "0", "", "", "", "")
+            continue
+        low, high = score.interval
+        table.add_row(
+            label,
+            f"{score.clips:,}",
+            f"{score.right:,}",
+            f"{score.accuracy:.2%}",
+            f"{low:.1%} – {high:.1%}",
+            _confusions(evaluation, index) if index < len(rows) else "",
+            style="bold" if index == len(rows) else None,
+        )
+    table.add_row("mean of labels", "", "", f"{evaluation.mean_label_accuracy:.2%}", "", "")
+    return table
+
+
+@contextmanager
+def progress_bar(description: str) -> Iterator[Progress]:
+    """Show a bar on standard error, if that is a terminal, once what it yields is called."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    from ..edge.display import notes
+
+    console = notes()
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task(description, total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+
+
+def _confusions(evaluation: Evaluation, label: int) -> str:
+    """Name the wrong decisions for a label, most frequent first, three at most."""
+    row = evaluation.confusion[label]
+    order = [int(index) for index in (-row).argsort(kind="stable") if index != label and row[index]]
+    return ", ".join(f"{evaluation.labels[index]} {row[index]}" for index in order[:3])
+
+
+def _runtime(model: Model, name: str | None) -> str | Runtime | None:
+    if name != _TFLM:
+        return name
+    from ..export.tflm import TflmRuntime
+
+    return TflmRuntime(model)
+
+
+def _require_matplotlib() -> None:
+    from ..edge.errors import DependencyError
+
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise DependencyError(
+            f"--out draws confusion.png with matplotlib, which cannot be imported ({error}); "
+            "install it with `pip install 'harken[train]'`"
+        ) from error
+
+
+def _save(evaluation: Evaluation, folder: Path) -> None:
+    from ..edge.errors import RunError
+    from ..edge.files import write_atomic
+    from .plots import draw_confusion
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"cannot make the folder {folder}: {error.strerror}; choose another --out"
+        ) from error
+    text = json.dumps(evaluation.to_dict(), indent=2, ensure_ascii=False) + "\n"
+    write_atomic(folder / "report.json", text, error=RunError)
+    draw_confusion(folder / "confusion.png", evaluation.confusion, evaluation.labels)
