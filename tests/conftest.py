@@ -1,0 +1,68 @@
+"""What all tests share: the model that hears tones (see `tones.py`), and the recordings."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harken.edge import Model, load_model
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="session")
+def tones_model() -> Model:
+    """The small int8 model whose words are tones."""
+    return load_model(DATA / "tones.tflite")
+
+
+@pytest.fixture
+def tones_folder(tmp_path: Path) -> Path:
+    """A folder of one's own with `tones.tflite` and `tones.json`, to damage."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    for name in ("tones.tflite", "tones.json"):
+        shutil.copy(DATA / name, folder)
+    return folder
+
+
+@pytest.fixture
+def edit_manifest(tones_folder: Path) -> Callable[..., Path]:
+    """Change fields of the manifest in `tones_folder`: ``edit_manifest({"step.stride_frames": 0})``."""
+
+    def edit(changes: dict[str, Any] | None = None, *, remove: str | None = None) -> Path:
+        path = tones_folder / "tones.json"
+        data = json.loads(path.read_text())
+        for field, value in (changes or {}).items():
+            *parents, name = field.split(".")
+            section = data
+            for parent in parents:
+                section = section[parent]
+            section[name] = value
+        if remove is not None:
+            *parents, name = remove.split(".")
+            section = data
+            for parent in parents:
+                section = section[parent]
+            del section[name]
+        path.write_text(json.dumps(data))
+        return path
+
+    return edit
+
+
+@pytest.fixture(scope="session")
+def harken_data() -> Path:
+    """The folder of recordings that HARKEN_DATA names; without it the test is skipped."""
+    folder = os.environ.get("HARKEN_DATA")
+    if not folder:
+        pytest.skip("needs recordings: set HARKEN_DATA to their folder")
+    path = Path(folder)
+    assert path.is_dir(), f"HARKEN_DATA is {folder}, which is no folder"
+    return path
