@@ -1,1 +1,5 @@
-"""A trained LSTM in, a checked int8 TFLite model and its manifest out. Needs ``pip install 'harken[train]'``."""
+"""A trained LSTM in, a checked int8 TFLite model and its manifest out.
+
+Needs ``pip install 'harken[train]'``. `bundle.export_run` is the whole of it; `convert.convert` and
+`checks.check_model` are its parts. `tflm.TflmRuntime` runs any model as a microcontroller would.
+"""

@@ -1,0 +1,198 @@
+"""A run folder in; a checked model, its manifest and its card out: three files or none."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..edge.detector import DetectorConfig
+from ..edge.errors import ExportError
+from ..edge.manifest import Manifest, MemoryConfig, Model, ModelFile, Quantization, StateConfig
+from ..edge.tflite import Tensor, read_graph
+from .card import model_card
+from .checks import check_graph, check_model
+from .convert import CELL_CLIP, convert
+from .trained import TrainedRun, load_run
+
+_CONVERTER_PACKAGES = ("harken", "tensorflow", "tf_keras")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """What an export wrote."""
+
+    model: Model
+    """The model and its manifest, as they stand on disk."""
+    manifest_path: Path
+    card_path: Path
+
+
+def export_run(
+    run: str | Path,
+    out: str | Path,
+    *,
+    name: str | None = None,
+    on_stage: Callable[[str], None] = lambda stage: None,
+) -> Bundle:
+    """Convert a training run, check the result, and write ``NAME.tflite``, ``.json`` and ``.md``.
+
+    The same run gives the same bytes, with the same versions of TensorFlow and numpy. Files of the
+    same names are replaced. Nothing is written before all checks are passed; the manifest names
+    the model's SHA-256, so that a pair that does not belong together is never loaded.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    out
+        The folder to write to; it is made when it is missing.
+    name
+        The model's name: letters, digits, ``_``, ``-`` and ``.``; by default the run folder's.
+    on_stage
+        Called with a few words at the start of every stage.
+
+    Raises
+    ------
+    RunError
+        The run folder is incomplete or damaged.
+    ExportError
+        The conversion or a check of its product failed, or the files cannot be written.
+    """
+    out = Path(out)
+    name = name or Path(run).resolve().name
+    _check_target(out, name)
+    on_stage("reading the run")
+    trained = load_run(run)
+    on_stage("converting to int8")
+    content = convert(trained.network, trained.steps(trained.calibration_frames))
+    check_graph(content, trained.network)  # before anything relies on it
+    on_stage("checking the model")
+    model = Model(
+        manifest=_manifest(name, trained, content), content=content, path=out / f"{name}.tflite"
+    )
+    report = check_model(model, trained)
+    manifest = replace(
+        model.manifest,
+        checks=report.figures,
+        memory=MemoryConfig(tflm_arena_bytes=report.tflm_arena_bytes),
+    )
+    model = replace(model, manifest=manifest)
+    on_stage("writing")
+    bundle = Bundle(
+        model=model,
+        manifest_path=out / f"{name}.json",
+        card_path=out / f"{name}.md",
+    )
+    write_together(
+        {
+            model.path: content,
+            bundle.card_path: model_card(model, trained).encode(),
+            bundle.manifest_path: manifest.to_json().encode(),
+        }
+    )
+    return bundle
+
+
+def write_together(files: Mapping[Path, bytes]) -> None:
+    """Write files of one folder so that no failure leaves some of them new and others not.
+
+    Each goes to a temporary file first. Only when all of them are on the disk do they take their
+    names, in the order given. The folder is made when it is missing.
+
+    Raises
+    ------
+    ExportError
+        The system refuses: disk full, no permission. Names the path.
+    """
+    staged: dict[Path, Path] = {}
+    try:
+        try:
+            for path, content in files.items():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                staged[path] = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+                with staged[path].open("wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+            for path, temporary in staged.items():
+                temporary.replace(path)
+        finally:
+            for temporary in staged.values():
+                temporary.unlink(missing_ok=True)  # gone already when it took its name
+    except OSError as problem:
+        raise ExportError(
+            f"cannot write {path}: {problem.strerror or problem}; "
+            "make room there, or choose another --out"
+        ) from problem
+
+
+def _check_target(out: Path, name: str) -> None:
+    """Refuse at once what could not be written at the end."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+        raise ExportError(
+            f"{name!r} cannot be a model's name; it must be made of letters, digits, '_', '-' and "
+            "'.': give another with --name"
+        )
+    there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise ExportError(f"cannot write to {out}: {there} is no folder; choose another --out")
+    if not os.access(there, os.W_OK):
+        raise ExportError(
+            f"cannot write to {out}: {there} may not be written to; choose another --out"
+        )
+
+
+def _manifest(name: str, run: TrainedRun, content: bytes) -> Manifest:
+    """Write the manifest of a model that was not checked yet."""
+    config, graph = run.record.config, read_graph(content)
+    return Manifest(
+        name=name,
+        model=ModelFile(
+            file=f"{name}.tflite",
+            bytes=len(content),
+            sha256=hashlib.sha256(content).hexdigest(),
+        ),
+        front_end=config.front_end,
+        step=config.step,
+        labels=config.labels,
+        input=_quantization(graph.inputs[0]),
+        output=_quantization(graph.outputs[0]),
+        state=StateConfig(lstm_units=config.model.lstm_units, cell_clip=CELL_CLIP),
+        detector=DetectorConfig(
+            smoothing_steps=config.smoothing_steps,
+            refractory_ms=config.refractory_ms,
+            thresholds=dict.fromkeys(config.words, config.threshold),
+        ),
+        memory=MemoryConfig(tflm_arena_bytes=None),
+        checks={},
+        operating_point=None,
+        provenance=_provenance(run),
+    )
+
+
+def _quantization(tensor: Tensor) -> Quantization:
+    if tensor.scale is None or tensor.zero_point is None:
+        raise ExportError(
+            "type check: the model's input or output has no scale; it must be quantized"
+        )
+    return Quantization(scale=tensor.scale, zero_point=tensor.zero_point, shape=tensor.shape)
+
+
+def _provenance(run: TrainedRun) -> dict[str, Any]:
+    record = run.record
+    return {
+        "recipe": record.recipe,
+        "seed": record.config.seed,
+        "data": record.data,
+        "float_validation": run.validation,
+        "versions": {
+            "training": record.versions,
+            "export": {name: importlib.metadata.version(name) for name in _CONVERTER_PACKAGES},
+        },
+    }

@@ -1,0 +1,184 @@
+"""A checked model and its run in; the model card, Markdown for people, out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ..edge.benchmark import count_macs
+from ..edge.manifest import Manifest, Model
+from .trained import TrainedRun
+
+
+def model_card(model: Model, run: TrainedRun) -> str:
+    """Describe a model: what it is, what it heard, how it was made, what was measured, its limits.
+
+    Parameters
+    ----------
+    model
+        The model, its manifest complete.
+    run
+        The run that it comes from.
+    """
+    sections = (
+        _introduction(model.manifest),
+        _facts(model, run),
+        _data(run),
+        _recipe(run),
+        _measured(model.manifest, run),
+        _LIMITS,
+    )
+    return "\n\n".join(sections) + "\n"
+
+
+def _introduction(manifest: Manifest) -> str:
+    return f"""# {manifest.name}
+
+A keyword spotter for small hardware: a stream of samples in, the words that are said and when they
+were said out, offline.
+
+**Words:** {", ".join(manifest.words)}.
+Everything else that is spoken is *unknown*, and all other sound is *silence*.
+
+```sh
+harken listen {manifest.model.file}
+```
+
+`{manifest.name}.json`, the manifest, says all that a program must know to run the model: keep both
+files together."""
+
+
+def _facts(model: Model, run: TrainedRun) -> str:
+    manifest = model.manifest
+    front_end, step = manifest.front_end, manifest.step
+    step_ms = 1000 * manifest.step_samples / front_end.sample_rate_hz
+    graph = manifest.checks["graph"]
+    arena = manifest.memory.tflm_arena_bytes
+    rows = {
+        "File": f"`{manifest.model.file}`, {manifest.model.bytes:,} bytes, int8 throughout",
+        "SHA-256": f"`{manifest.model.sha256}`",
+        "Network": (
+            f"{run.network.description}; the cells of the LSTM stay within "
+            f"±{manifest.state.cell_clip:g}"
+        ),
+        "TFLite operators": ", ".join(graph["operators"]),
+        "Step": (
+            f"every {step_ms:g} ms, on {step.context_frames} frames; {count_macs(model):,} "
+            f"multiplications with addition"
+        ),
+        "Front end": (
+            f"{front_end.n_mfcc} MFCC of {front_end.n_mels} mel bands, "
+            f"{front_end.f_min_hz:g} to {front_end.f_max_hz:g} Hz, windows of "
+            f"{front_end.window_samples} samples every {front_end.hop_samples}, at "
+            f"{front_end.sample_rate_hz:,} Hz"
+        ),
+        "State": f"{graph['state_bytes']} bytes, kept between steps",
+        "Arena, TensorFlow Lite Micro": (
+            "not measured (the `tflite-micro` wheel was not installed)"
+            if arena is None
+            else f"{arena:,} bytes with the pointers of a 64-bit machine; less on 32 bits"
+        ),
+    }
+    return "## Facts\n\n" + _table(("", ""), rows.items())
+
+
+def _data(run: TrainedRun) -> str:
+    data = run.record.data
+    lines = ["## Data", ""]
+    licences = data.get("licences")
+    if isinstance(licences, Mapping) and licences:
+        lines += [_table(("Recordings", "Licence"), licences.items()), ""]
+    else:
+        lines += [
+            "The licences of the recordings are not in the record of the training run: state them "
+            "here before you give the model to others.",
+            "",
+        ]
+    lines += [f"- {name.replace('_', ' ')}: {_inline(value)}" for name, value in data.items()
+              if name != "licences"]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _recipe(run: TrainedRun) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in run.record.versions.items())
+    return f"""## Recipe
+
+```sh
+{run.record.recipe}
+```
+
+Seed {run.record.config.seed}; {versions}."""
+
+
+def _measured(manifest: Manifest, run: TrainedRun) -> str:
+    return "\n".join(("## Measured", "", *_figures(manifest, run)))
+
+
+def _figures(manifest: Manifest, run: TrainedRun) -> Iterator[str]:
+    if run.validation is None:
+        yield "- On validation clips: no figures, the training run left no report."
+    else:
+        yield (
+            f"- On {run.validation['clips']:,} validation clips, with the float weights: "
+            f"{run.validation['accuracy']:.2%} decided rightly."
+        )
+    checks = manifest.checks
+    rounding = checks["float_and_int8"]
+    yield (
+        f"- int8 against float32, over {rounding['steps']:,} steps of validation audio in one "
+        f"stream: the same label in {rounding['same_argmax']:.2%} of the steps; posteriors differ "
+        f"by {rounding['difference_mean']:.4f} on average, by {rounding['difference_p99']:.3f} in "
+        "the 99th percentile."
+    )
+    parity = checks["litert_and_tflm"]
+    if "not_run" in parity:
+        yield f"- LiteRT against TensorFlow Lite Micro: not run, {parity['not_run']}."
+    else:
+        yield (
+            f"- {' against '.join(parity['runtimes'])}, over {parity['steps']:,} steps without a "
+            f"reset: the same label in {parity['same_argmax']:.2%} of the steps, logits at most "
+            f"{parity['max_lsb']} LSB apart."
+        )
+    if manifest.operating_point is not None:
+        for name, value in manifest.operating_point.items():
+            yield f"- {name.replace('_', ' ')}: {_inline(value)}"
+    if run.validation is not None:
+        rows = (
+            (label, f"{of['clips']}", f"{of['right'] / of['clips']:.1%}" if of["clips"] else "—")
+            for label, of in run.validation["labels"].items()
+        )
+        yield ""
+        yield _table(("Label", "Validation clips", "Decided rightly (float)"), rows)
+
+
+_LIMITS = """## Limits
+
+- It knows the words as the speakers of the data say them. Other accents, children, whispering and
+  distance from the microphone are heard as well as the data holds them, or worse.
+- Accuracy on single clips says little about false alarms in hours of running sound. Measure those
+  where it will listen, and set the thresholds in the manifest by that.
+- It decides nothing that matters for safety: any keyword spotter misses words and hears some that
+  nobody said.
+- On a microcontroller, results to the bit are those of TensorFlow Lite Micro's reference kernels.
+  Kernels of CMSIS-NN (versions of 2025 and 2026) have wiped the LSTM's state at every invocation.
+  Check the board: from a reset, feed the same step twice. If the logits are the same both times for
+  every input, the state is lost."""
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _inline(value: Any) -> str:
+    """Write a JSON value in a line, for people."""
+    if isinstance(value, Mapping):
+        return "; ".join(
+            f"{key} {f'({_inline(item)})' if isinstance(item, Mapping) else _inline(item)}"
+            for key, item in value.items()
+        )
+    if isinstance(value, float):
+        return f"{value:,.6g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value)

@@ -1,0 +1,75 @@
+"""``harken export``: a run folder in, a model that the edge can load out."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..edge.errors import DependencyError
+
+_PACKAGES = ("librosa", "tensorflow", "tf_keras")
+
+
+def export_command(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run folder, as `harken train` makes it.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder to write to; made when missing.")
+    ],
+    name: Annotated[
+        str | None,
+        typer.Option("--name", metavar="NAME", help="Name of the model; else the run folder's."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Make a trained run an int8 TFLite model, check it, and write it with manifest and card.
+
+    Writes NAME.tflite, NAME.json and NAME.md, or, where a check fails, nothing.
+    """
+    missing = [package for package in _PACKAGES if importlib.util.find_spec(package) is None]
+    if missing:
+        raise DependencyError(
+            f"export needs {', '.join(missing)}; install that with `pip install 'harken[train]'`"
+        )
+    from .bundle import export_run
+
+    bundle = export_run(
+        run, out, name=name, on_stage=lambda stage: print(f"{stage} …", file=sys.stderr)
+    )
+    manifest = bundle.model.manifest
+    if as_json:
+        print(
+            json.dumps(
+                {
+                    "model": str(bundle.model.path),
+                    "manifest": str(bundle.manifest_path),
+                    "card": str(bundle.card_path),
+                    "bytes": manifest.model.bytes,
+                    "sha256": manifest.model.sha256,
+                    "tflm_arena_bytes": manifest.memory.tflm_arena_bytes,
+                    "checks": manifest.checks,
+                },
+                indent=2,
+            )
+        )
+        return
+    rounding, parity = manifest.checks["float_and_int8"], manifest.checks["litert_and_tflm"]
+    print(f"{bundle.model.path}: {manifest.model.bytes:,} bytes, all checks passed")
+    print(
+        f"  int8 against float: same label in {rounding['same_argmax']:.2%} of "
+        f"{rounding['steps']:,} steps"
+    )
+    if "not_run" in parity:
+        print(f"  LiteRT against TFLM: not run, {parity['not_run']}")
+    else:
+        print(
+            f"  LiteRT against TFLM: same label in {parity['same_argmax']:.2%} of "
+            f"{parity['steps']:,} steps, at most {parity['max_lsb']} LSB apart; "
+            f"arena {manifest.memory.tflm_arena_bytes:,} bytes"
+        )

@@ -1,0 +1,120 @@
+"""A run folder in, everything that export needs of it out, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..edge.errors import RunError
+from ..train.features import stack
+from ..train.run import Arrays, RunFolder, RunRecord
+from .convert import CELL_CLIP
+from .reference import Array, Network
+
+MIN_STEPS = 3000
+"""Network steps that each stream of ``calibration.npz`` must last: checks span so many, unreset."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainedRun:
+    """A finished training run."""
+
+    folder: Path
+    record: RunRecord
+    """Configuration, recipe, data, versions."""
+    validation: Mapping[str, Any] | None
+    """Figures of the float weights on the validation clips: ``accuracy``, ``clips``, and under
+    ``labels`` for each label ``clips`` and ``right``; None where the run has no ``report.json``."""
+    network: Network
+    """The best weights."""
+    calibration_frames: Array
+    """Standardised front-end frames, (n, n_mfcc): one long stream of training audio."""
+    check_frames: Array
+    """The same of validation audio."""
+
+    def steps(self, frames: Array) -> Array:
+        """Stack a stream's frames as the network reads them: (n, n_mfcc) to (steps, inputs)."""
+        step = self.record.config.step
+        (steps,) = stack(
+            frames[None], context_frames=step.context_frames, stride_frames=step.stride_frames
+        )
+        return np.asarray(steps)
+
+
+def load_run(path: str | Path) -> TrainedRun:
+    """Read a run folder.
+
+    Raises
+    ------
+    RunError
+        A file is missing, damaged, or at odds with ``config.json``. Names the file.
+    """
+    folder = RunFolder(path)
+    if not folder.path.is_dir():
+        raise RunError(
+            f"{path} is no folder; give a run folder, as `harken train DATA --out RUN` makes it"
+        )
+    record = folder.load_record()
+    config = record.config
+    if config.model.cell_clip != CELL_CLIP:
+        raise RunError(
+            f"{folder.path / 'config.json'}: model.cell_clip is {config.model.cell_clip}, but in "
+            f"TensorFlow Lite it is always {CELL_CLIP}; train again with that"
+        )
+    network = Network.from_weights(
+        folder.load_arrays("weights.npz"),
+        inputs=config.step.context_frames * config.front_end.n_mfcc,
+        dense_units=config.model.dense_units,
+        lstm_units=config.model.lstm_units,
+        labels=len(config.labels),
+        cell_clip=config.model.cell_clip,
+        source=str(folder.path / "weights.npz"),
+    )
+    streams = folder.load_arrays("calibration.npz")
+    return TrainedRun(
+        folder=folder.path,
+        record=record,
+        validation=_validation(folder),
+        network=network,
+        calibration_frames=_frames(folder, streams, "frames", record),
+        check_frames=_frames(folder, streams, "check_frames", record),
+    )
+
+
+def _validation(folder: RunFolder) -> dict[str, Any] | None:
+    if not folder.has("report.json"):
+        return None
+    report = folder.load_json("report.json")
+    try:
+        validation = report["validation"]
+        return {name: validation[name] for name in ("accuracy", "clips", "labels")}
+    except (KeyError, TypeError) as problem:
+        raise RunError(
+            f"{folder.path / 'report.json'} is damaged ({problem}); train again, or remove it to "
+            "export without the figures of the training"
+        ) from None
+
+
+def _frames(folder: RunFolder, streams: Arrays, name: str, record: RunRecord) -> Array:
+    file = folder.path / "calibration.npz"
+    if name not in streams:
+        raise RunError(f"{file}: {name} is missing; the run folder is incomplete, train again")
+    frames, config = streams[name], record.config
+    if frames.ndim != 2 or frames.shape[1] != config.front_end.n_mfcc:
+        raise RunError(
+            f"{file}: {name} has the shape {frames.shape}, "
+            f"but front_end.n_mfcc in config.json asks for (n, {config.front_end.n_mfcc})"
+        )
+    needed = MIN_STEPS * config.step.stride_frames
+    if len(frames) < needed:
+        raise RunError(
+            f"{file}: {name} holds {len(frames)} frames; the checks of an export need at least "
+            f"{needed}, which is {MIN_STEPS} steps of the network"
+        )
+    if not np.isfinite(frames).all():
+        raise RunError(f"{file}: {name} holds NaN or infinite values; train again")
+    return np.asarray(frames, np.float32)
