@@ -551,24 +551,17 @@ class TestCache:
 
 @pytest.mark.data
 class TestRealRecordings:
-    @pytest.fixture
-    def recordings(self) -> Path:
-        folder = os.environ.get("HARKEN_DATA")
-        if not folder:
-            pytest.skip("HARKEN_DATA is not set")
-        return Path(folder)
-
-    def test_the_hash_is_the_one_the_official_lists_were_made_with(self, recordings: Path) -> None:
+    def test_the_hash_is_the_one_the_official_lists_were_made_with(self, harken_data: Path) -> None:
         for part, count in (("validation", 9981), ("testing", 11005)):
-            lines = (recordings / f"lists/v0.02_{part}_list.txt").read_text().split()
+            lines = (harken_data / f"lists/v0.02_{part}_list.txt").read_text().split()
             assert len(lines) == count
             assert {which_set(line.split("/")[1]) for line in lines} == {part}
 
     @pytest.mark.slow
-    def test_the_whole_collection(self, recordings: Path) -> None:
-        corpus = load_corpus(recordings, keep_silent=True)
+    def test_the_whole_collection(self, harken_data: Path) -> None:
+        corpus = load_corpus(harken_data, keep_silent=True)
         started = time.perf_counter()
-        load_corpus(recordings, keep_silent=True)
+        load_corpus(harken_data, keep_silent=True)
         assert time.perf_counter() - started < 3.0, "a second start is a matter of seconds"
 
         counts = corpus.report.word_counts

@@ -128,7 +128,9 @@ def eval_command(
     loaded = load_model(model)
     chosen = None if words is None else [word.strip() for word in words.split(",") if word.strip()]
     if chosen == []:
-        raise typer.BadParameter("give words with commas between, as in yes,no", param_hint="words")
+        raise typer.BadParameter(
+            "give words with commas between, as in yes,no", param_hint="--words"
+        )
     running = _runtime(loaded, runtime)
     if out is not None:
         _require_matplotlib()

@@ -303,7 +303,7 @@ def evaluate(
     unknown, silence = len(evaluated), len(evaluated) + 1
     if all(clip.label >= unknown for clip in clips):
         notes.append(
-            f"this part has no clips of {', '.join(evaluated)}: only unknown was evaluated"
+            f"this part has no clips of {', '.join(evaluated)}; none of the words was evaluated"
         )
     elif not any(clip.label == silence for clip in clips):
         notes.append(
