@@ -27,7 +27,8 @@ def change_speed(audio: Array, factor: float) -> Array:
     if factor == 1.0:
         return audio
     count = max(1, round(len(audio) / factor))
-    return np.interp(np.arange(count) * factor, np.arange(len(audio)), audio).astype(np.float32)
+    played = np.interp(np.arange(count) * factor, np.arange(len(audio)), audio)
+    return np.asarray(played, np.float32)
 
 
 def reverberate(audio: Array, room: Array, mix: float) -> Array:
@@ -41,7 +42,7 @@ def reverberate(audio: Array, room: Array, mix: float) -> Array:
     size = fft.next_fast_len(len(audio) + len(room) - 1, real=True)
     wet = fft.irfft(fft.rfft(audio, size) * fft.rfft(room, size), size)[: len(audio)]
     wet = wet * (rms(audio) / rms(wet))
-    return ((1.0 - mix) * audio + mix * wet).astype(np.float32)
+    return np.asarray((1.0 - mix) * audio + mix * wet, np.float32)
 
 
 def tilted_noise(rng: np.random.Generator, samples: int, slope_db: float) -> Array:

@@ -6,7 +6,9 @@ Nothing heavy is imported before a command runs, so that the light installation 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import shlex
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..edge.engine import RUNTIMES
+from .config import SIZES
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from .cache import Progress
     from .data import DataReport
     from .evaluate import Evaluation
+    from .fit import Progress as TrainingProgress
 
 _TFLM = "tflm"
 
@@ -63,6 +67,113 @@ SplitRuleOption = Annotated[
     SplitRuleChoice,
     typer.Option(help="How words are split; auto takes the first that fits."),
 ]
+
+
+def train_command(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="Folder of recordings: a folder a word, or a collection with speech_commands/.",
+        ),
+    ],
+    *,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="RUN", help="Folder that the run is written to.")
+    ],
+    words: Annotated[
+        str | None,
+        typer.Option(metavar="WORD,WORD,…", help="The words to spot. Default: all there are."),
+    ] = None,
+    held_out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WORD,…",
+            help="Words that training never hears, so that validation shows how words fare that "
+            "are new to the model.",
+        ),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help=f"Size of the network: {', '.join(SIZES)}. [medium]"),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the recordings. [40]")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of every draw. [0]")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Take all settings from this JSON file, a run's config.json or a part of one; "
+            "other options go before it.",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the interrupted run in RUN.")
+    ] = False,
+    split_rule: SplitRuleOption = SplitRuleChoice.auto,
+    cache_dir: CacheOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the figures of the best epoch as JSON.")
+    ] = False,
+) -> None:
+    """Train a keyword spotter on recordings.
+
+    Ctrl-C ends it after the batch at hand, and --resume goes on from there. A run that ended so
+    exits with 130. RUN then holds weights, figures, pictures and the recipe; `harken export RUN`
+    makes a model of it.
+    """
+    _require_train()
+    from ..edge.display import notes
+    from .data import load_corpus
+    from .fit import DataSource, train
+    from .run import RunFolder
+    from .settings import settings
+
+    run = RunFolder(out)
+    source = DataSource(root=data, cache_dir=cache_dir, split_rule=split_rule.value)
+    with progress_bar("decoding") as on_progress:
+        corpus = load_corpus(
+            data, cache_dir=cache_dir, split_rule=split_rule.value, progress=on_progress
+        )
+    for line in data_notes(corpus.report):
+        notes().print(line, soft_wrap=True)
+    chosen = settings(
+        run.load_record().config if resume else None,
+        config,
+        words=_listed(words) or (None if resume or config else corpus.words),
+        held_out_words=_listed(held_out),
+        size=size,
+        epochs=epochs,
+        seed=seed,
+    )
+    with _training_bar() as on_step:
+        outcome = train(
+            chosen,
+            source,
+            corpus,
+            run,
+            recipe=shlex.join(["harken", *sys.argv[1:]]),
+            resume=resume,
+            on_progress=on_step,
+        )
+    best = outcome.best
+    if not outcome.finished or best is None:
+        notes().print(
+            f"stopped after {outcome.epochs} of {chosen.epochs} epochs; go on with: harken train "
+            f"{shlex.quote(str(data))} --out {shlex.quote(str(out))} --resume",
+            soft_wrap=True,
+        )
+        raise typer.Exit(130)
+    if as_json:
+        print(json.dumps({"run": str(out), "best": best}, indent=2))
+        return
+    print(
+        f"{out}: epoch {best['epoch']:.0f} is the best, "
+        f"{best['clip_accuracy']:.2%} of the validation clips; "
+        f"make a model of it with: harken export {shlex.quote(str(out))} --out DIR"
+    )
 
 
 def eval_command(
@@ -233,6 +344,66 @@ def progress_bar(description: str) -> Iterator[Progress]:
         yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
 
 
+@contextmanager
+def _training_bar() -> Iterator[Callable[[TrainingProgress], None]]:
+    """Show a bar with a time estimate, or a line an epoch where standard error is no terminal."""
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from ..edge.display import notes
+
+    console = notes()
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("of which are left"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task("first epoch", total=None)
+        shown = 0
+
+        def update(progress: TrainingProgress) -> None:
+            nonlocal shown
+            epoch = min(progress.epoch + 1, progress.epochs)
+            bar.update(
+                task,
+                completed=progress.step,
+                total=progress.steps,
+                description=f"epoch {epoch}/{progress.epochs} loss {progress.loss:.3f}",
+            )
+            if len(progress.history) > shown:
+                shown = len(progress.history)
+                figures = progress.history[-1]
+                console.print(
+                    f"epoch {shown:3d}: loss {figures['loss']:.4f}, validation: "
+                    f"clips {figures['clip_accuracy']:.2%}"
+                    + (
+                        f", streams {figures['stream_loss']:.4f}"
+                        if "stream_loss" in figures
+                        else ""
+                    )
+                    + f", {figures['seconds']:.0f} s",
+                    highlight=False,
+                )
+
+        yield update
+
+
+def _listed(text: str | None) -> tuple[str, ...] | None:
+    """Split ``a,b,c``; None stays None."""
+    if text is None:
+        return None
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
 def _confusions(evaluation: Evaluation, label: int) -> str:
     """Name the wrong decisions for a label, most frequent first, three at most."""
     row = evaluation.confusion[label]
@@ -246,6 +417,20 @@ def _runtime(model: Model, name: str | None) -> str | Runtime | None:
     from ..export.tflm import TflmRuntime
 
     return TflmRuntime(model)
+
+
+def _require_train() -> None:
+    """Say what to install when the training half is missing."""
+    from importlib.util import find_spec
+
+    from ..edge.errors import DependencyError
+
+    packages = ("keras", "librosa", "matplotlib", "scipy", "tensorflow")
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise DependencyError(
+            f"training needs {', '.join(missing)}; install with `pip install 'harken[train]'`"
+        )
 
 
 def _require_matplotlib() -> None:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 HOP = 160  # samples, 10 ms
 _FLOOR_DB = -100.0
+_RANGE_DB = 22.0
 _LONGEST_PAUSE = 15  # hops inside one word: the closure before a stop consonant is shorter
 _MARGIN = (
     2  # hops kept on each side, where the energy is below the threshold but the word is not over
@@ -17,7 +18,9 @@ def find_word(audio: NDArray[np.int16]) -> tuple[int, int]:
     """Find the loudest stretch of a recording, as short-time energy sees it.
 
     The threshold lies a fifth of the way (in decibels) from the noise floor, the 10th percentile of
-    the 10 ms energies, to the peak; runs above it that are less than 150 ms apart are one word.
+    the 10 ms energies, to the peak, but at most 22 dB below the peak: a word whose tail only a
+    silent room lets one hear ends where it would end in noise. Runs above the threshold that are
+    less than 150 ms apart are one word.
 
     Parameters
     ----------
@@ -38,7 +41,8 @@ def find_word(audio: NDArray[np.int16]) -> tuple[int, int]:
     energy = 10 * np.log10(np.mean(frames * frames, axis=1) / 2**30 + 10 ** (_FLOOR_DB / 10))
     energy = np.convolve(np.pad(energy, 1, mode="edge"), np.full(3, 1 / 3), mode="valid")
     floor, peak = np.percentile(energy, 10), float(energy.max())
-    active = np.flatnonzero(energy >= floor + 0.2 * (peak - floor))
+    threshold = max(floor + 0.2 * (peak - floor), peak - _RANGE_DB)
+    active = np.flatnonzero(energy >= threshold)
     if peak - floor < 1.0:
         return 0, len(audio)
     runs = np.split(active, np.flatnonzero(np.diff(active) > _LONGEST_PAUSE) + 1)

@@ -22,9 +22,11 @@ from .config import StreamConfig
 from .data import Corpus, Recording
 from .endpoints import find_word
 from .features import log_mel, mfcc_from_log_mel
+from .splits import Split
 
 RATE = 16000
 _ACTIVE_RMS = 0.05  # level of a word before the stream's gain, full scale 1: -26 dB
+_SCALE = np.float32(1 / 32768)  # of 16-bit samples
 _FADE = 160  # samples of fade at each edge of a segment, so that a splice does not click
 
 
@@ -83,7 +85,7 @@ class StreamMaker:
         config: StreamConfig,
         front_end: FrontEndConfig,
         stride_frames: int,
-        split: str = "training",
+        split: Split = "training",
         seed: int = 0,
     ) -> None:
         self.config, self.front_end, self.stride = config, front_end, stride_frames
@@ -144,19 +146,19 @@ class StreamMaker:
         fresh = rng.random(size) < 0.5
         for i in range(size):
             audio[i], allowed[i] = self.stream(rng, fresh=bool(fresh[i]))
-        frames = self.features(audio, rng)
+        frames = self.features(audio, rng)[:, : self.frames_per_stream]
         return Batch(frames, allowed, fresh)
 
     def features(
         self, audio: NDArray[np.float32], rng: np.random.Generator | None = None
     ) -> NDArray[np.float32]:
-        """Take waveforms to standardised features (batch, frames, n_mfcc), masked if ``rng`` is given."""
+        """Take audio to standardised features (batch, frames, n_mfcc), masked if given an rng."""
         spectrum = log_mel(self.front_end, audio)
         if rng is not None:
             augment.mask_spectrum(
                 rng, spectrum, mel_bands=self.config.mask_mel_bands, frames=self.config.mask_frames
             )
-        frames = mfcc_from_log_mel(self.front_end, spectrum)[:, : self.frames_per_stream]
+        frames = mfcc_from_log_mel(self.front_end, spectrum)
         mean = np.asarray(self.front_end.mean, np.float32)
         std = np.asarray(self.front_end.std, np.float32)
         return (frames - mean) / std
@@ -167,9 +169,10 @@ class StreamMaker:
         """Draw one stream: its samples (n,) and the labels allowed at each step (steps, labels)."""
         config, total = self.config, self._samples_per_stream
         kind = rng.random()
+        segments: list[tuple[int, _Segment]] = []
         if self._speech and kind < config.speech_stream_share:
-            voice, segments = self._running_speech(rng, total), []
-            background = (self._unknown, self._silence)
+            voice = self._running_speech(rng, total)
+            background = [self._unknown, self._silence]
         else:
             quiet = kind > 1.0 - config.noise_stream_share
             voice, segments = (
@@ -177,7 +180,7 @@ class StreamMaker:
                 if not quiet
                 else (np.zeros(total, np.float32), [])
             )
-            background = (self._silence,)
+            background = [self._silence]
         mixed = self._place(rng, voice)
         return mixed, self._allowed(segments, background)
 
@@ -229,7 +232,7 @@ class StreamMaker:
         clip = self._speech[int(rng.integers(len(self._speech)))]
         length = min(clip.length, int(rng.uniform(0.3, 1.2) * RATE))
         at = clip.start + int(rng.integers(0, clip.length - length + 1))
-        piece = self._audio[at : at + length].astype(np.float32) / 32768
+        piece = self._audio[at : at + length] * _SCALE
         start, end = find_word(self._audio[at : at + length])
         return self._voiced(rng, piece, start, end, self._unknown)
 
@@ -276,7 +279,7 @@ class StreamMaker:
             clip = self._speech[int(rng.integers(len(self._speech)))]
             length = min(clip.length, missing)
             at = clip.start + int(rng.integers(0, clip.length - length + 1))
-            piece = self._audio[at : at + length].astype(np.float32) / 32768
+            piece = self._audio[at : at + length] * _SCALE
             pieces.append(_faded(piece * np.float32(_ACTIVE_RMS / augment.rms(piece))))
             missing -= length
         return np.concatenate(pieces)
@@ -289,7 +292,7 @@ class StreamMaker:
             voice = augment.reverberate(voice, room, float(rng.uniform(0.2, 1.0)))
         spoken = bool(np.any(voice))
         if rng.random() >= config.clean_share or not spoken:
-            snr = float(rng.uniform(*config.snr_db))
+            snr = _between(rng, config.snr_db)
             noise = self._noise_of_unit_level(rng, len(voice))
             voice = voice + noise * np.float32(_ACTIVE_RMS * augment.decibels(-snr))
         elif rng.random() < 0.7:
@@ -297,8 +300,8 @@ class StreamMaker:
             voice = voice + hiss * np.float32(
                 _ACTIVE_RMS * augment.decibels(float(rng.uniform(-60, -30)))
             )
-        gain = augment.decibels(float(rng.uniform(*config.gain_db)))
-        return augment.to_pcm(voice * np.float32(gain)).astype(np.float32) / 32768
+        gain = augment.decibels(_between(rng, config.gain_db))
+        return augment.to_pcm(voice * np.float32(gain)) * _SCALE
 
     def _noise_of_unit_level(self, rng: np.random.Generator, total: int) -> NDArray[np.float32]:
         draw = rng.random()
@@ -316,7 +319,7 @@ class StreamMaker:
         return np.asarray(noise / max(augment.rms(noise), 1e-4), np.float32)
 
     def _allowed(
-        self, segments: list[tuple[int, _Segment]], background: tuple[int, ...]
+        self, segments: list[tuple[int, _Segment]], background: list[int]
     ) -> NDArray[np.bool_]:
         """Return the set of right labels of every step."""
         config, front_end = self.config, self.front_end
@@ -347,7 +350,13 @@ class StreamMaker:
 
     def _samples(self, recording: Recording) -> NDArray[np.float32]:
         piece = self._audio[recording.start : recording.start + recording.length]
-        return piece.astype(np.float32) / 32768
+        return piece * _SCALE
+
+
+def _between(rng: np.random.Generator, bounds: tuple[float, ...]) -> float:
+    """Draw uniformly between a lower and an upper bound."""
+    low, high = bounds
+    return float(rng.uniform(low, high))
 
 
 def _faded(audio: NDArray[np.float32]) -> NDArray[np.float32]:

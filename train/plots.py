@@ -1,0 +1,89 @@
+"""Figures in, pictures out: learning curves and confusion matrices as PNG."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from ..edge.errors import RunError
+from ..edge.files import write_atomic
+
+
+def draw_curves(path: Path, history: Sequence[dict[str, float]]) -> None:
+    """Draw the losses and the accuracy of every epoch; raises RunError if it cannot be written."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    losses, accuracy = figure.subplots(1, 2)
+    epochs = [int(figures["epoch"]) for figures in history]
+    losses.plot(epochs, [f["loss"] for f in history], label="training streams")
+    if all("stream_loss" in figures for figures in history):
+        losses.plot(epochs, [f["stream_loss"] for f in history], label="validation streams")
+    losses.set(xlabel="epoch", ylabel="loss, nats a step", ylim=(0, None))
+    losses.legend(frameon=False)
+    values = [100 * figures["clip_accuracy"] for figures in history]
+    accuracy.plot(epochs, values, color="tab:green")
+    best = int(np.argmax(values))
+    accuracy.annotate(
+        f"{values[best]:.2f} %",
+        (epochs[best], values[best]),
+        xytext=(0, -16),
+        textcoords="offset points",
+        ha="center",
+    )
+    accuracy.plot(epochs[best], values[best], "o", color="tab:green")
+    accuracy.set(xlabel="epoch", ylabel="validation clips, % right")
+    for axes in (losses, accuracy):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def draw_confusion(path: Path, confusion: NDArray[np.int64], labels: Sequence[str]) -> None:
+    """Draw a confusion matrix, each row as shares of its truth; raises RunError on a failure.
+
+    Parameters
+    ----------
+    path
+        The PNG file.
+    confusion
+        Counts, shape (labels, labels): row the truth, column the decision.
+    labels
+        Names of rows and columns.
+    """
+    count = len(labels)
+    shares = confusion / np.maximum(1, confusion.sum(axis=1, keepdims=True))
+    size = 2.2 + 0.36 * count
+    figure = Figure(figsize=(size, size), layout="constrained")
+    axes = figure.subplots()
+    # The square root lets the few mistakes be seen beside the many that are right.
+    axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
+    for row in range(count):
+        for column in range(count):
+            if confusion[row, column]:
+                axes.text(
+                    column,
+                    row,
+                    str(confusion[row, column]),
+                    ha="center",
+                    va="center",
+                    fontsize=7,
+                    color="white" if shares[row, column] > 0.3 else "black",
+                )
+    axes.set_xticks(range(count), labels, rotation=90)
+    axes.set_yticks(range(count), labels)
+    axes.set(xlabel="decision", ylabel="truth")
+    right = np.trace(confusion) / max(1, confusion.sum())
+    axes.set_title(f"{100 * right:.2f} % of {confusion.sum()} clips")
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure)
+    figure.savefig(buffer, format="png")
+    write_atomic(path, buffer.getvalue(), error=RunError)

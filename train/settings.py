@@ -1,0 +1,98 @@
+"""Options of a command line, a settings file, an interrupted run: in; one `TrainConfig`: out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from ..edge.errors import DataError, HarkenError
+from ..edge.validation import decode
+from .config import SIZES, TrainConfig
+
+
+def settings(
+    run: TrainConfig | None,
+    file: Path | None,
+    *,
+    words: tuple[str, ...] | None = None,
+    held_out_words: tuple[str, ...] | None = None,
+    size: str | None = None,
+    epochs: int | None = None,
+    seed: int | None = None,
+) -> TrainConfig:
+    """Put a configuration together: options go before the file, the file before the defaults.
+
+    Parameters
+    ----------
+    run
+        Configuration of the run that is resumed, which takes the place of file and defaults.
+    file
+        JSON file of settings: a run's ``config.json``, or any part of a `TrainConfig`.
+    words, held_out_words, size, epochs, seed
+        What the command line gave; None where it did not.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read, names an unknown field, or a value does not fit.
+    """
+    given: dict[str, Any] = {
+        "words": words,
+        "held_out_words": held_out_words,
+        "model": None if size is None else _model(size),
+        "epochs": epochs,
+        "seed": seed,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    if run is not None:
+        return replace(run, **given)
+    if file is None:
+        return TrainConfig(**given)
+    # A file may leave fields out; only the words have no default.
+    defaults = asdict(TrainConfig(words=given.get("words", ("a word",))))
+    read = _read(file)
+    if "words" not in read and "words" not in given:
+        raise DataError(f"{file} names no words; add them to it, or give --words")
+    merged = _merged(defaults, read, str(file))
+    try:
+        return replace(decode(TrainConfig, json.loads(json.dumps(merged))), **given)
+    except HarkenError as problem:
+        raise DataError(f"{file}: {problem}") from None
+
+
+def _model(size: str) -> Any:
+    if size not in SIZES:
+        raise DataError(f"there is no size {size!r}; choose one of {', '.join(SIZES)}")
+    return SIZES[size]
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"the settings file {file} does not exist; check --config") from None
+    except (OSError, ValueError) as problem:
+        raise DataError(f"cannot read the settings file {file}: {problem}") from problem
+    if not isinstance(data, dict):
+        raise DataError(f"{file} must hold a JSON object, {{…}}, of settings")
+    if "harken_run" in data:
+        data = data["config"]
+    return dict(data)
+
+
+def _merged(defaults: Mapping[str, Any], given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Lay given fields over defaults, section by section."""
+    for name in given:
+        if name not in defaults:
+            raise DataError(
+                f"{where}: {name} is not a known setting; known are {', '.join(defaults)}"
+            )
+    return {
+        name: _merged(value, given[name], f"{where}: {name}")
+        if isinstance(value, dict) and isinstance(given.get(name), dict)
+        else given.get(name, value)
+        for name, value in defaults.items()
+    }
