@@ -138,9 +138,8 @@ class FrontEnd:
         self._mean = np.array(config.mean, np.float64)
         self._std = np.array(config.std, np.float64)
 
-        # Samples not yet used up. Row i of `_windows` looks at frame i within them.
-        self._samples = np.zeros(window + (_BLOCK_FRAMES - 1) * hop, np.float32)
-        self._windows = np.lib.stride_tricks.sliding_window_view(self._samples, window)[::hop]
+        # Samples not yet used up; the next frame starts at the first of them.
+        self._samples = np.zeros(window + (_BLOCK_FRAMES - 1) * hop, np.float64)
         self._pending = 0
 
         self._windowed = np.empty((_BLOCK_FRAMES, window), np.float64)
@@ -192,7 +191,7 @@ class FrontEnd:
             fresh = self._samples[self._pending : self._pending + count]
             fresh[:] = samples[taken : taken + count]
             if samples.dtype == np.int16:
-                fresh *= np.float32(1 / 32768)
+                fresh *= 1 / 32768
             taken += count
             self._pending += count
 
@@ -210,7 +209,10 @@ class FrontEnd:
         windowed, spectrum = self._windowed[:count], self._spectrum[:count]
         power, bands = self._power[:count], self._bands[:count]
         cepstrum = self._cepstrum[:count]
-        np.multiply(self._windows[:count], self._hann, out=windowed)
+        window, hop = self.config.window_samples, self.config.hop_samples
+        for frame, start in enumerate(range(0, count * hop, hop)):
+            # One by one: for all of them at once numpy would copy the overlapping windows first.
+            np.multiply(self._samples[start : start + window], self._hann, out=windowed[frame])
         np.fft.rfft(windowed, out=spectrum)
         parts = spectrum.view(np.float64)  # real and imaginary parts, alternating
         np.multiply(parts, parts, out=parts)

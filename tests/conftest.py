@@ -34,23 +34,22 @@ def tones_folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def edit_manifest(tones_folder: Path) -> Callable[..., Path]:
-    """Change fields of the manifest in `tones_folder`: ``edit_manifest({"step.stride_frames": 0})``."""
+    """Change the manifest in `tones_folder`: ``edit_manifest({"step.stride_frames": 0})``."""
 
     def edit(changes: dict[str, Any] | None = None, *, remove: str | None = None) -> Path:
         path = tones_folder / "tones.json"
         data = json.loads(path.read_text())
+
+        def parent_of(field: str) -> dict[str, Any]:
+            section = data
+            for name in field.split(".")[:-1]:
+                section = section[name]
+            return section
+
         for field, value in (changes or {}).items():
-            *parents, name = field.split(".")
-            section = data
-            for parent in parents:
-                section = section[parent]
-            section[name] = value
+            parent_of(field)[field.split(".")[-1]] = value
         if remove is not None:
-            *parents, name = remove.split(".")
-            section = data
-            for parent in parents:
-                section = section[parent]
-            del section[name]
+            del parent_of(remove)[remove.split(".")[-1]]
         path.write_text(json.dumps(data))
         return path
 
