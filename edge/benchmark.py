@@ -81,6 +81,10 @@ class Benchmark:
         Time that ``import harken.edge`` takes in a new process, numpy included.
     peak_memory_bytes : int
         Greatest resident memory of a new process that listens, Python and numpy included.
+    sound_s : float
+        Sound that each measurement heard.
+    repeats : int
+        Measurements, of which these are the medians.
     runtime, processor, python, numpy : str
         What it was measured with.
     """
@@ -97,6 +101,8 @@ class Benchmark:
     real_time_factor: float
     import_s: float
     peak_memory_bytes: int
+    sound_s: float
+    repeats: int
     runtime: str
     processor: str
     python: str
@@ -144,6 +150,8 @@ def benchmark(model: Model, *, runtime: str | None = None) -> Benchmark:
         real_time_factor=_processor_time(spotter.feed, blocks) / SOUND_S,
         import_s=statistics.median(float(_python(_IMPORTING)) for _ in range(REPEATS)),
         peak_memory_bytes=int(_python(_LISTENING, str(model.path), interpreter.name)),
+        sound_s=SOUND_S,
+        repeats=REPEATS,
         runtime=interpreter.name,
         processor=_processor(),
         python=platform.python_version(),

@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .benchmark import REPEATS, SOUND_S
 from .sources import BLOCK_MS, kilohertz
 
 if TYPE_CHECKING:
@@ -133,9 +132,9 @@ def benchmark_table(figures: Benchmark) -> Table:
     table.add_row("import", f"{figures.import_s:.2f} s for `import harken.edge` in a new process")
     table.add_row(
         "measured",
-        f"as processor time of all threads, median of {REPEATS} runs over {SOUND_S:g} s of noise, "
-        f"on {figures.processor} with {figures.runtime}, Python {figures.python}, "
-        f"numpy {figures.numpy}",
+        f"as processor time of all threads, median of {figures.repeats} runs over "
+        f"{figures.sound_s:g} s of noise, on {figures.processor} with {figures.runtime}, "
+        f"Python {figures.python}, numpy {figures.numpy}",
     )
     return table
 
