@@ -31,7 +31,7 @@ DEMO = Path(str(files("harken.models"))) / "demo.flac"
 
 
 class _Commands(typer.core.TyperGroup):
-    """The one place where an error that was foreseen becomes a line and an exit code."""
+    """The commands, and the one place where an error that was foreseen becomes an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -46,6 +46,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -118,7 +119,7 @@ def listen(
         bool, typer.Option("--json", help="Print one JSON object a line for each word.")
     ] = False,
 ) -> None:
-    """Listen for words: at the microphone, in a file, or on standard input.
+    """Listen for words: live, in a file, or on standard input.
 
     Words go to standard output, everything else to standard error. Ctrl-C ends it.
     """
@@ -225,7 +226,7 @@ def devices(as_json: _JsonOption = False) -> None:
 
 @app.command()
 def info(model: _ModelArgument = "commands", as_json: _JsonOption = False) -> None:
-    """Show what a model is: its words, how it is fed and read, where it came from."""
+    """Show a model: its words, how it is fed, where it came from."""
     loaded = load_model(model)
     if as_json:
         print(loaded.manifest.to_json(), end="")
@@ -239,7 +240,7 @@ def bench(
     runtime: _RuntimeOption = None,
     as_json: _JsonOption = False,
 ) -> None:
-    """Measure a model on this machine: size, operations, speed, memory, import time."""
+    """Measure a model on this machine: size, speed, memory."""
     figures = benchmark(load_model(model), runtime=runtime)
     if as_json:
         print(json.dumps(dataclasses.asdict(figures), indent=2))

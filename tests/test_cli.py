@@ -145,7 +145,7 @@ def test_a_threshold_can_be_set_for_all_words_and_then_for_one(recording):
 def test_a_wrong_threshold_is_a_usage_error(recording, setting, said):
     heard = harken("listen", MODEL, "--wav", recording, "--threshold", setting)
     assert heard.exit_code == 2
-    assert said in " ".join(heard.err.replace("│", " ").split())
+    assert said in " ".join(heard.err.split())
 
 
 # listen: where things are said
@@ -390,9 +390,8 @@ COMMANDS = ["listen", "devices", "info", "bench", "train", "eval", "export"]
 
 
 def test_help_lists_every_command():
-    said = harken("--help").out
-    for command in COMMANDS:
-        assert f"│ {command} " in said
+    listed = harken("--help").out.partition("Commands:")[2]
+    assert [line.split()[0] for line in listed.splitlines() if line.strip()] == COMMANDS
 
 
 @pytest.mark.parametrize("command", COMMANDS)
