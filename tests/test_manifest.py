@@ -217,7 +217,10 @@ def test_a_shipped_model_is_loaded_by_its_name(tones_folder, monkeypatch):
 
 
 def test_every_shipped_model_loads():
-    for name in harken.edge.manifest.shipped_models():
+    shipped = harken.edge.manifest.shipped_models()
+    if not shipped:
+        pytest.skip("no model ships")
+    for name in shipped:
         assert load_model(name).manifest.name == name
 
 
