@@ -1,6 +1,6 @@
 """A model in, its size, operations, speed and memory on this machine out.
 
-All times are processor time of the whole process, its threads added up, so that neither a busy
+Speeds are in processor time of the whole process, its threads added up, so that neither a busy
 machine nor a second core flatters or spoils them. The sound is noise: what it is made of changes
 neither the operations nor, measurably, the time.
 """
@@ -78,7 +78,7 @@ class Benchmark:
     real_time_factor : float
         Processor time per time of sound, from samples to events, in blocks of `BLOCK_MS`.
     import_s : float
-        Time that ``import harken.edge`` takes in a new process, numpy included.
+        Time on the clock that ``import harken.edge`` takes in a new process, numpy included.
     peak_memory_bytes : int
         Greatest resident memory of a new process that listens, Python and numpy included.
     sound_s : float

@@ -129,10 +129,13 @@ def benchmark_table(figures: Benchmark) -> Table:
         "memory",
         f"{figures.peak_memory_bytes / 1e6:.0f} MB at most, of a process that listens",
     )
-    table.add_row("import", f"{figures.import_s:.2f} s for `import harken.edge` in a new process")
+    table.add_row(
+        "import",
+        f"{figures.import_s:.2f} s on the clock, of `import harken.edge` in a new process",
+    )
     table.add_row(
         "measured",
-        f"as processor time of all threads, median of {figures.repeats} runs over "
+        f"speeds as processor time of all threads, median of {figures.repeats} runs over "
         f"{figures.sound_s:g} s of noise, on {figures.processor} with {figures.runtime}, "
         f"Python {figures.python}, numpy {figures.numpy}",
     )
