@@ -52,7 +52,7 @@ class WordClip:
     @property
     def stem(self) -> str:
         """File name without its ending."""
-        return PurePosixPath(self.path).stem
+        return self.path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
 
     @property
     def key(self) -> str:
