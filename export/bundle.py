@@ -65,7 +65,7 @@ def export_run(
         The conversion or a check of its product failed, or the files cannot be written.
     """
     out = Path(out)
-    name = name or Path(run).resolve().name
+    name = Path(run).resolve().name if name is None else name
     _check_target(out, name)
     on_stage("reading the run")
     trained = load_run(run)

@@ -12,7 +12,7 @@ import typer
 
 from ..edge.errors import DependencyError
 
-_PACKAGES = ("librosa", "tensorflow", "tf_keras")
+_PACKAGES = ("ai_edge_litert", "librosa", "tensorflow", "tf_keras")
 
 
 def export_command(

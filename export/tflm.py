@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import resource
 import subprocess
 import sys
 from types import ModuleType
@@ -118,6 +117,8 @@ def _load() -> ModuleType:
 
 def _fits(content: bytes, arena_bytes: int) -> bool:
     """Try an arena in a process of its own: TFLM crashes in some that are too small."""
+    import resource  # with fork, only where the wheel is
+
     attempt = os.fork()
     if attempt == 0:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
