@@ -1,7 +1,7 @@
 """A run folder as training leaves it, but with drawn weights: no data, no time.
 
-They are drawn so that the network behaves like a trained one: it forgets slowly, its cells fill up to
-the clip, and it is sure of its labels.
+They are drawn so that the network behaves like a trained one: it forgets slowly, its cells fill up
+to the clip, and it is sure of its labels.
 """
 
 from __future__ import annotations
