@@ -168,6 +168,13 @@ class TestLayouts:
         assert "outside the word folders" in reasons(corpus)["stray.wav"]
         assert corpus.report.ignored_folders == ("__MACOSX",)
 
+    def test_the_folder_above_a_data_set_is_refused(self, data: Path, cache: Path) -> None:
+        inner = data / "speech_commands_v0.02"
+        write(inner / "yes/0a7c2a8d_nohash_0.wav")
+        write(inner / "_background_noise_/hum.wav")
+        with pytest.raises(DataError, match=f"give {inner} as the data folder"):
+            load_corpus(data, cache_dir=cache)
+
     def test_a_link_that_leads_back_up_ends(self, data: Path, cache: Path) -> None:
         write(data / "yes/a.wav")
         (data / "yes/loop").symlink_to(data / "yes")

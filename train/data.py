@@ -305,10 +305,21 @@ def _scan_words(
         elif entry.name.startswith("_") and entry.name not in (SILENCE_FOLDER, UNKNOWN_FOLDER):
             ignored.append(path)
         else:
+            _refuse_whole_data_set(Path(entry.path))
             words.append(entry.name)
             for file, inner in _audio_below(entry.path, root, skipped):
                 items.append(_Item(file=file, kind="word", label=entry.name, inner=inner))
     return words
+
+
+def _refuse_whole_data_set(folder: Path) -> None:
+    """Refuse a data set in the place of a word: its words would be taken for speakers."""
+    for sign in (NOISE_FOLDER, SILENCE_FOLDER, UNKNOWN_FOLDER, "validation_list.txt"):
+        if (folder / sign).exists():
+            raise DataError(
+                f"{folder} holds {sign}, so it is a data set and not the folder of a word; "
+                f"give {folder} as the data folder"
+            )
 
 
 def _scan_category(root: Path, folder: str, items: list[_Item], skipped: list[Skipped]) -> None:
