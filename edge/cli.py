@@ -86,7 +86,7 @@ def listen(
     *,
     wav: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Hear a sound file: wav, flac, ogg, opus, mp3."),
+        typer.Option(metavar="FILE", help="Hear a sound file: wav, flac, ogg, opus."),
     ] = None,
     realtime: Annotated[
         bool, typer.Option("--realtime", help="Play that file as fast as it was spoken.")

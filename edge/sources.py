@@ -43,6 +43,9 @@ QUEUE_S = 2.0
 # at the 2 GHz that 32 bits can declare would need gigabytes.
 _FILE_RATES_HZ = range(1_000, 1_000_001)
 
+# Bounds the memory for a read of a file with very many channels.
+_VALUES_PER_READ = 1 << 20
+
 _CONTAINERS = {b"RIFF": "WAV", b"fLaC": "FLAC", b"OggS": "Ogg"}
 
 
@@ -270,7 +273,7 @@ class AudioFile(Source):
             )
             raise AudioError(
                 f"{path}: is not a sound file that can be read ({reason}); wav, flac, "
-                f"ogg, opus and mp3 can. For raw 16-bit samples: harken listen --stdin < {path}"
+                f"ogg and opus can. For raw 16-bit samples: harken listen --stdin < {path}"
             ) from None
         self._rate_hz: int = self._file.samplerate
         if self._rate_hz not in _FILE_RATES_HZ:
@@ -289,29 +292,46 @@ class AudioFile(Source):
     def __iter__(self) -> Iterator[Block]:
         """Yield the file's sound; see `Source`."""
         resampler = MonoResampler(self._rate_hz, self._sample_rate_hz)
-        block_frames = max(1, self._rate_hz * BLOCK_MS // 1000)
-        position = 0
-        while True:
-            frames = self._read(block_frames, position)
-            samples = resampler.feed(frames, last=not len(frames))
-            if len(samples):
-                yield Block(samples=samples, arrived_at=time.monotonic())
-            if not len(frames):
-                return
-            position += len(frames)
+        for sound in self._read():
+            yield from self._cut(resampler.feed(sound))
+        yield from self._cut(resampler.feed(np.zeros(0, np.float32), last=True))
 
-    def _read(self, frames: int, position: int) -> NDArray[np.float32]:
+    def _cut(self, samples: NDArray[np.int16]) -> Iterator[Block]:
+        length = max(1, self._sample_rate_hz * BLOCK_MS // 1000)
+        for start in range(0, len(samples), length):
+            block = samples[start : start + length]
+            yield Block(samples=block, arrived_at=time.monotonic())
+
+    def _read(self) -> Iterator[NDArray[np.float32]]:
+        """Yield the mean of the channels, at most a second at a time.
+
+        Not a block at a time: soundfile seeks after each read, which is slow in compressed files.
+        """
         import soundfile
 
-        at = f"{self._path}: {position / self._rate_hz:.2f} s into the file"
-        try:
-            channels = self._file.read(frames, dtype="float32", always_2d=True)
-        except soundfile.SoundFileError as error:
-            raise AudioError(f"{at} it cannot be decoded any further ({_reason(error)})") from None
-        mono: NDArray[np.float32] = channels.mean(axis=1)
-        if not np.isfinite(mono).all():
-            raise AudioError(f"{at} there are samples that are no number (NaN or infinite)")
-        return mono
+        frames = max(1, min(self._rate_hz, _VALUES_PER_READ // self._file.channels))
+        position = 0
+        while True:
+            try:
+                channels = self._file.read(frames, dtype="float32", always_2d=True)
+            except soundfile.SoundFileError as error:
+                raise AudioError(
+                    f"{self._path}: cannot be decoded any further than the first "
+                    f"{position / self._rate_hz:.2f} s ({_reason(error)}); the file is damaged"
+                ) from None
+            mono = channels.mean(axis=1)
+            finite = np.isfinite(mono)
+            count = len(mono) if finite.all() else int(finite.argmin())
+            if count:
+                yield mono[:count]
+            position += count
+            if count < len(mono):
+                raise AudioError(
+                    f"{self._path}: {position / self._rate_hz:.2f} s into the file there are "
+                    "samples that are no number (NaN or infinite); the file is damaged"
+                )
+            if len(mono) == 0:
+                return
 
     def close(self) -> None:
         """Close the file."""
