@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..edge.engine import RUNTIMES
-from .config import SIZES
+from .config import SIZES, TrainConfig
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -154,7 +153,7 @@ def train_command(
             source,
             corpus,
             run,
-            recipe=shlex.join(["harken", *sys.argv[1:]]),
+            recipe=_recipe(chosen, config, split_rule),
             resume=resume,
             on_progress=on_step,
         )
@@ -395,6 +394,23 @@ def _training_bar() -> Iterator[Callable[[TrainingProgress], None]]:
                 )
 
         yield update
+
+
+def _recipe(chosen: TrainConfig, config: Path | None, split_rule: SplitRuleChoice) -> str:
+    """Return the command line that repeats a run, without the places that differ by machine."""
+    line = ["harken", "train", "DATA", "--out", "RUN"]
+    if config is not None:
+        line += ["--config", config.name]
+    line += ["--words", ",".join(chosen.words)]
+    if chosen.held_out_words:
+        line += ["--held-out", ",".join(chosen.held_out_words)]
+    size = next((name for name, model in SIZES.items() if model == chosen.model), None)
+    if size is not None:
+        line += ["--size", size]
+    line += ["--epochs", str(chosen.epochs), "--seed", str(chosen.seed)]
+    if split_rule is not SplitRuleChoice.auto:
+        line += ["--split-rule", split_rule.value]
+    return shlex.join(line)
 
 
 def _listed(text: str | None) -> tuple[str, ...] | None:

@@ -517,7 +517,8 @@ def _long_stream(config: TrainConfig, corpus: Corpus, split: Split) -> NDArray[n
     maker = _maker(config, corpus, split)
     rng = np.random.default_rng((config.seed, _CALIBRATION_EPOCH))
     audio = [maker.stream(rng, fresh=False)[0] for _ in range(_CALIBRATION_STREAMS)]
-    return maker.features(np.concatenate(audio)[None])[0]
+    frames: NDArray[np.float32] = maker.features(np.concatenate(audio)[None])[0]
+    return frames
 
 
 def _steps_per_epoch(config: TrainConfig, corpus: Corpus) -> int:
