@@ -233,8 +233,9 @@ class MonoResampler:
         numpy.ndarray
             Shape ``(m,)``, int16; ``m`` may be 0.
         """
+        samples = np.clip(samples, -1, 1)
         if self._stream is not None:
-            samples = self._stream.resample_chunk(np.ascontiguousarray(samples), last=last)
+            samples = self._stream.resample_chunk(samples, last=last)
         return np.clip(np.rint(samples * np.float32(32768)), -32768, 32767).astype(np.int16)
 
 
