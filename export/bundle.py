@@ -42,8 +42,8 @@ def export_run(
 ) -> Bundle:
     """Convert a training run, check the result, and write ``NAME.tflite``, ``.json`` and ``.md``.
 
-    The same run gives the same bytes, with the same versions of TensorFlow and numpy. Files of the
-    same names are replaced. Nothing is written before all checks are passed; the manifest names
+    The same run gives the same bytes, on the same machine with the same versions. Files of the same
+    names are replaced. Nothing is written before all checks are passed; the manifest names
     the model's SHA-256, so that a pair that does not belong together is never loaded.
 
     Parameters

@@ -83,20 +83,31 @@ def _facts(model: Model, run: TrainedRun) -> str:
 
 
 def _data(run: TrainedRun) -> str:
-    data = run.record.data
-    lines = ["## Data", ""]
-    licences = data.get("licences")
-    if isinstance(licences, Mapping) and licences:
-        lines += [_table(("Recordings", "Licence"), licences.items()), ""]
+    data = dict(run.record.data)
+    licences = data.pop("licences", None)
+    parts = ["## Data"]
+    if licences:
+        parts.append(_table(("Recordings", "Licence"), licences.items()))
     else:
-        lines += [
-            "The licences of the recordings are not in the record of the training run: state them "
-            "here before you give the model to others.",
-            "",
-        ]
-    lines += [f"- {name.replace('_', ' ')}: {_inline(value)}" for name, value in data.items()
-              if name != "licences"]  # fmt: skip
-    return "\n".join(lines)
+        parts.append(
+            "The record of the training run does not hold the licences of the recordings: state "
+            "them here before you give the model to others."
+        )
+    tables = {name: value for name, value in data.items() if _is_table(value)}
+    facts = {name: value for name, value in data.items() if name not in tables}
+    parts.append("\n".join(f"- {_title(name)}: {_plain(value)}" for name, value in facts.items()))
+    for name, rows in tables.items():
+        columns = tuple(dict.fromkeys(column for row in rows.values() for column in row))
+        parts.append(
+            _table(
+                (_title(name), *columns),
+                (
+                    (label, *(_plain(row.get(column, 0)) for column in columns))
+                    for label, row in rows.items()
+                ),
+            )
+        )
+    return "\n\n".join(parts)
 
 
 def _recipe(run: TrainedRun) -> str:
@@ -141,7 +152,7 @@ def _figures(manifest: Manifest, run: TrainedRun) -> Iterator[str]:
         )
     if manifest.operating_point is not None:
         for name, value in manifest.operating_point.items():
-            yield f"- {name.replace('_', ' ')}: {_inline(value)}"
+            yield f"- {_title(name)}: {_plain(value)}"
     if run.validation is not None:
         rows = (
             (label, f"{of['clips']}", f"{of['right'] / of['clips']:.1%}" if of["clips"] else "—")
@@ -170,15 +181,25 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def _inline(value: Any) -> str:
+def _is_table(value: Any) -> bool:
+    """Whether a JSON value is an object of objects."""
+    return (
+        isinstance(value, Mapping)
+        and bool(value)
+        and all(isinstance(row, Mapping) for row in value.values())
+    )
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+def _plain(value: Any) -> str:
     """Write a JSON value in a line, for people."""
     if isinstance(value, Mapping):
-        return "; ".join(
-            f"{key} {f'({_inline(item)})' if isinstance(item, Mapping) else _inline(item)}"
-            for key, item in value.items()
-        )
+        return "; ".join(f"{key} {_plain(item)}" for key, item in value.items())
     if isinstance(value, float):
-        return f"{value:,.6g}"
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     if isinstance(value, int):
         return f"{value:,}"
     return str(value)

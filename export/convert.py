@@ -48,7 +48,7 @@ def convert(network: Network, calibration: Array) -> bytes:
         The converter failed or crashed.
     """
     child = subprocess.run(
-        [sys.executable, "-m", f"{__package__}.twin"],
+        [sys.executable, "-P", "-m", f"{__package__}.twin"],
         input=pickle.dumps((network, calibration)),
         capture_output=True,
         env={**os.environ, **_ENVIRONMENT},

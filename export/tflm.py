@@ -94,7 +94,7 @@ def measure_arena(content: bytes) -> int:
     """
     _load()
     child = subprocess.run(
-        [sys.executable, "-m", __name__], input=content, capture_output=True, check=False
+        [sys.executable, "-P", "-m", __name__], input=content, capture_output=True, check=False
     )
     if child.returncode:
         lines = child.stderr.decode("utf-8", "replace").strip().splitlines()

@@ -403,6 +403,7 @@ class TestExport:
             "harken train recordings --out run",
             "the tests' own | none needed",
             "75.00% decided rightly",
+            "| yes | 1,289 | 153 |",
             f"{exported.model.manifest.model.bytes:,} bytes",
             "## Limits",
         ):
