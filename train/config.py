@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..edge.errors import DataError
@@ -102,6 +103,8 @@ class TrainConfig:
     averaging: float = 0.998
     """Decay of the moving average of the weights, which is what is validated and kept."""
     seed: int = 0
+    licences: Mapping[str, str] = field(default_factory=dict)
+    """Where the recordings come from, and under which licence: for the model card."""
 
     def __post_init__(self) -> None:
         def check(fits: bool, name: str, must: str) -> None:

@@ -76,6 +76,8 @@ def stack(frames: Array, *, context_frames: int, stride_frames: int) -> Array:
     """
     batch, count, width = frames.shape
     steps = count // stride_frames
+    if steps == 0:
+        return np.zeros((batch, 0, context_frames * width), np.float32)
     padded = np.concatenate(
         [np.zeros((batch, context_frames - stride_frames, width), np.float32), frames], axis=1
     )

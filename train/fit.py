@@ -143,7 +143,7 @@ def train(
     else:
         config = replace(config, front_end=_measured(config, corpus))
         record = RunRecord(
-            config=config, recipe=recipe, data=_described(corpus), versions=_versions()
+            config=config, recipe=recipe, data=_described(config, corpus), versions=_versions()
         )
         run.save_record(record)
     fitting = _Fitting(config, corpus, run)
@@ -492,19 +492,19 @@ def _maker(config: TrainConfig, corpus: Corpus, split: Split) -> StreamMaker:
 
 def _measured(config: TrainConfig, corpus: Corpus) -> FrontEndConfig:
     """Return the front end with the mean and std of each coefficient over training streams."""
-    if config.front_end.mean and config.front_end.std:
-        return config.front_end
     n_mfcc = config.front_end.n_mfcc
-    plain = replace(config.front_end, mean=(0.0,) * n_mfcc, std=(1.0,) * n_mfcc)
-    maker = _maker(replace(config, front_end=plain), corpus, "training")
+    plain = replace(config.front_end, mean=(), std=())
+    if config.front_end != plain:
+        return config.front_end  # given in the settings
+    maker = _maker(config, corpus, "training")
     frames = np.concatenate(
         [
             maker.batch(_MEASURE_EPOCH, index, 32).frames.reshape(-1, n_mfcc)
             for index in range(_MEASURE_BATCHES)
         ]
     )
-    mean = frames.mean(axis=(0, 1), dtype=np.float64)
-    std = frames.std(axis=(0, 1), dtype=np.float64)
+    mean = frames.mean(axis=0, dtype=np.float64)
+    std = frames.std(axis=0, dtype=np.float64)
     return replace(
         plain,
         mean=tuple(round(float(value), 4) for value in mean),
@@ -533,8 +533,9 @@ def _score(figures: dict[str, float]) -> float:
     return figures["clip_accuracy"] - 0.01 * figures.get("stream_loss", 0.0)
 
 
-def _described(corpus: Corpus) -> dict[str, Any]:
+def _described(config: TrainConfig, corpus: Corpus) -> dict[str, Any]:
     return {
+        "licences": dict(config.licences),
         "fingerprint": corpus.fingerprint,
         "split_rule": corpus.report.split_rule,
         "word_counts": corpus.report.word_counts,

@@ -84,7 +84,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _merged(defaults: Mapping[str, Any], given: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Lay given fields over defaults, section by section."""
+    """Lay given fields over defaults, section by section; an empty default takes any fields."""
     for name in given:
         if name not in defaults:
             raise DataError(
@@ -92,7 +92,7 @@ def _merged(defaults: Mapping[str, Any], given: Mapping[str, Any], where: str) -
             )
     return {
         name: _merged(value, given[name], f"{where}: {name}")
-        if isinstance(value, dict) and isinstance(given.get(name), dict)
+        if isinstance(given.get(name), dict) and isinstance(value, dict) and value
         else given.get(name, value)
         for name, value in defaults.items()
     }
