@@ -55,7 +55,9 @@ def tilted_noise(rng: np.random.Generator, samples: int, slope_db: float) -> Arr
 
 
 def mask_spectrum(rng: np.random.Generator, log_mel: Array, *, mel_bands: int, frames: int) -> None:
-    """SpecAugment (Park et al., 2019): one mel stripe and one time stripe at their mean, in place.
+    """SpecAugment (Park et al., 2019): one stripe of mel bands and one of frames a clip, in place.
+
+    The stripe of bands gets its mean; in the stripe of frames, each band gets its mean over it.
 
     Parameters
     ----------
@@ -64,15 +66,15 @@ def mask_spectrum(rng: np.random.Generator, log_mel: Array, *, mel_bands: int, f
     log_mel
         Decibels, shape (batch, n_mels, frames), changed in place.
     mel_bands, frames
-        The largest width of a stripe; 0 draws none.
+        The largest widths of the stripes; 0 draws none.
     """
     for clip in log_mel:
         bands, length = clip.shape
-        width = int(rng.integers(0, mel_bands + 1))
+        width = int(rng.integers(0, min(mel_bands, bands) + 1))
         if width:
             low = int(rng.integers(0, bands - width + 1))
             clip[low : low + width] = clip[low : low + width].mean()
-        width = int(rng.integers(0, frames + 1))
+        width = int(rng.integers(0, min(frames, length) + 1))
         if width:
             start = int(rng.integers(0, length - width + 1))
             clip[:, start : start + width] = clip[:, start : start + width].mean(
