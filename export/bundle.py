@@ -15,8 +15,9 @@ from ..edge.detector import DetectorConfig
 from ..edge.errors import ExportError
 from ..edge.manifest import Manifest, MemoryConfig, Model, ModelFile, Quantization, StateConfig
 from ..edge.tflite import Tensor, read_graph
+from ..train.data import Corpus
 from .card import model_card
-from .checks import check_graph, check_model
+from .checks import check_graph, check_model, measure_clips
 from .convert import CELL_CLIP, convert
 from .trained import TrainedRun, load_run
 
@@ -38,6 +39,7 @@ def export_run(
     out: str | Path,
     *,
     name: str | None = None,
+    corpus: Corpus | None = None,
     on_stage: Callable[[str], None] = lambda stage: None,
 ) -> Bundle:
     """Convert a training run, check the result, and write ``NAME.tflite``, ``.json`` and ``.md``.
@@ -54,13 +56,16 @@ def export_run(
         The folder to write to; it is made when it is missing.
     name
         The model's name: letters, digits, ``_``, ``-`` and ``.``; by default the run folder's.
+    corpus
+        The recordings that the run was trained on: the int8 model decides their validation clips,
+        and manifest and card get the figures. Left out, they have only those of the float weights.
     on_stage
         Called with a few words at the start of every stage.
 
     Raises
     ------
     RunError
-        The run folder is incomplete or damaged.
+        The run folder is incomplete or damaged, or the recordings are not those of the run.
     ExportError
         The conversion or a check of its product failed, or the files cannot be written.
     """
@@ -77,9 +82,13 @@ def export_run(
         manifest=_manifest(name, trained, content), content=content, path=out / f"{name}.tflite"
     )
     report = check_model(model, trained)
+    figures = dict(report.figures)
+    if corpus is not None:
+        on_stage("deciding the validation clips")
+        figures["validation_clips"] = measure_clips(model, trained, corpus)
     manifest = replace(
         model.manifest,
-        checks=report.figures,
+        checks=figures,
         memory=MemoryConfig(tflm_arena_bytes=report.tflm_arena_bytes),
     )
     model = replace(model, manifest=manifest)

@@ -134,6 +134,13 @@ def _figures(manifest: Manifest, run: TrainedRun) -> Iterator[str]:
             f"{run.validation['accuracy']:.2%} decided rightly."
         )
     checks = manifest.checks
+    clips = checks.get("validation_clips")
+    if clips is not None:
+        yield (
+            f"- On {clips['clips']:,} validation clips, with the int8 model as it listens: "
+            f"**{clips['accuracy']:.2%}** decided rightly (95 % interval "
+            f"{clips['accuracy_95_low']:.2%} to {clips['accuracy_95_high']:.2%})."
+        )
     rounding = checks["float_and_int8"]
     yield (
         f"- int8 against float32, over {rounding['steps']:,} steps of validation audio in one "
@@ -153,13 +160,23 @@ def _figures(manifest: Manifest, run: TrainedRun) -> Iterator[str]:
     if manifest.operating_point is not None:
         for name, value in manifest.operating_point.items():
             yield f"- {_title(name)}: {_plain(value)}"
-    if run.validation is not None:
-        rows = (
-            (label, f"{of['clips']}", f"{of['right'] / of['clips']:.1%}" if of["clips"] else "—")
-            for label, of in run.validation["labels"].items()
-        )
+    which = "int8" if clips is not None else "float"
+    measured = clips if clips is not None else run.validation
+    if measured is not None:
         yield ""
-        yield _table(("Label", "Validation clips", "Decided rightly (float)"), rows)
+        yield _scores("Label", measured["labels"], which)
+    if clips is not None:
+        yield ""
+        yield _scores('Word that counts as "unknown"', clips["unknown_words"], which)
+
+
+def _scores(title: str, scores: Mapping[str, Any], which: str) -> str:
+    """Lay out how many clips of each label there were, and how many were decided rightly."""
+    rows = (
+        (label, f"{of['clips']}", f"{of['right'] / of['clips']:.1%}" if of["clips"] else "—")
+        for label, of in scores.items()
+    )
+    return _table((title, "Validation clips", f"Decided rightly ({which})"), rows)
 
 
 _LIMITS = """## Limits

@@ -17,8 +17,10 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from ..edge.engine import Engine, Runtime, TfliteRuntime
-from ..edge.errors import DependencyError, ExportError, ModelError
+from ..edge.errors import DependencyError, ExportError, ModelError, RunError
 from ..edge.manifest import Model
+from ..train.data import Corpus
+from ..train.evaluate import evaluate
 from .convert import CELL_CLIP
 from .reference import Array, Network, softmax
 from .tflm import TflmRuntime, measure_arena
@@ -151,6 +153,51 @@ def check_model(model: Model, run: TrainedRun) -> CheckReport:
     check_state(tflm, features, logits, name=tflm.name)
     figures["litert_and_tflm"] = {"runtimes": [litert_name, tflm.name], **asdict(parity)}
     return CheckReport(figures=_rounded(figures), tflm_arena_bytes=arena_bytes)
+
+
+def measure_clips(model: Model, run: TrainedRun, corpus: Corpus) -> dict[str, Any]:
+    """Let the int8 model decide the validation clips, as ``harken eval`` does.
+
+    Parameters
+    ----------
+    model
+        The converted model.
+    run
+        The run that it comes from, for the figures of its float weights on the same clips.
+    corpus
+        The recordings that the run was trained on.
+
+    Returns
+    -------
+    Accuracy with its 95 % interval, by label too, and how many points the float weights are better
+    (``float_minus_int8``; None where the run holds no figures).
+
+    Raises
+    ------
+    RunError
+        The recordings are not those of the run.
+    """
+    trained_on = run.record.data.get("fingerprint")
+    if corpus.fingerprint != trained_on:
+        raise RunError(
+            f"{corpus.root} is not what {run.folder} was trained on (fingerprint "
+            f"{corpus.fingerprint}, in the run {trained_on}); give the same recordings with --data"
+        )
+    evaluation = evaluate(model, corpus, split="validation")
+    accuracy = evaluation.overall.accuracy
+    before = None if run.validation is None else run.validation["accuracy"]
+    return {
+        **evaluation.overall.to_dict(),
+        "float_minus_int8": None if before is None or accuracy is None else before - accuracy,
+        "labels": {
+            label: {"clips": score.clips, "right": score.right}
+            for label, score in evaluation.by_label.items()
+        },
+        "unknown_words": {
+            word: {"clips": score.clips, "right": score.right}
+            for word, score in sorted(evaluation.unknown_words.items())
+        },
+    }
 
 
 def check_graph(content: bytes, network: Network) -> GraphFacts:

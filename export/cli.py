@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from ..edge.errors import DependencyError
+from ..train.cli import CacheOption, SplitRuleChoice, SplitRuleOption, progress_bar
 
 _PACKAGES = ("ai_edge_litert", "librosa", "tensorflow", "tf_keras")
 
@@ -19,6 +20,7 @@ def export_command(
     run: Annotated[
         Path, typer.Argument(metavar="RUN", help="A run folder, as `harken train` makes it.")
     ],
+    *,
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder to write to; made when missing.")
     ],
@@ -26,10 +28,21 @@ def export_command(
         str | None,
         typer.Option("--name", metavar="NAME", help="Name of the model; else the run folder's."),
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="DATA",
+            help="The recordings of the run: measure the int8 model on their validation clips too.",
+        ),
+    ] = None,
+    split_rule: SplitRuleOption = SplitRuleChoice.auto,
+    cache_dir: CacheOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Make a trained run an int8 TFLite model, check it, and write it with manifest and card.
+    """Make an int8 TFLite model of a run, with manifest and card.
 
+    The model is checked first: operators, types, state, float against int8, LiteRT against TFLM.
     Writes NAME.tflite, NAME.json and NAME.md, or, where a check fails, nothing.
     """
     missing = [package for package in _PACKAGES if importlib.util.find_spec(package) is None]
@@ -39,8 +52,20 @@ def export_command(
         )
     from .bundle import export_run
 
+    corpus = None
+    if data is not None:
+        from ..train.data import load_corpus
+
+        with progress_bar("decoding") as on_progress:
+            corpus = load_corpus(
+                data, cache_dir=cache_dir, split_rule=split_rule.value, progress=on_progress
+            )
     bundle = export_run(
-        run, out, name=name, on_stage=lambda stage: print(f"{stage} …", file=sys.stderr)
+        run,
+        out,
+        name=name,
+        corpus=corpus,
+        on_stage=lambda stage: print(f"{stage} …", file=sys.stderr),
     )
     manifest = bundle.model.manifest
     if as_json:
@@ -61,6 +86,9 @@ def export_command(
         return
     rounding, parity = manifest.checks["float_and_int8"], manifest.checks["litert_and_tflm"]
     print(f"{bundle.model.path}: {manifest.model.bytes:,} bytes, all checks passed")
+    if "validation_clips" in manifest.checks:
+        clips = manifest.checks["validation_clips"]
+        print(f"  int8 on {clips['clips']:,} validation clips: {clips['accuracy']:.2%}")
     print(
         f"  int8 against float: same label in {rounding['same_argmax']:.2%} of "
         f"{rounding['steps']:,} steps"
