@@ -3,7 +3,7 @@
 The package has three rooms, through which data flows one way:
 
 * `harken.train`: recordings in, a trained small LSTM out (needs ``harken[train]``);
-* `harken.export`: a trained LSTM in, an int8 TFLite model and its manifest out (needs ``harken[train]``);
+* `harken.export`: a trained LSTM in, an int8 TFLite model and its manifest out (needs that, too);
 * `harken.edge`: microphone samples in, word events out; light, this is what runs on the device.
 
 `harken.models` holds the models that ship.

@@ -1,0 +1,71 @@
+# harken: `make` lists what there is.
+#
+# Everything is installed into $(VENV), once: stamps in it say what is there, and pyproject.toml,
+# when it is newer, has it brought up to date.
+
+VENV ?= .venv
+PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
+LIGHT = $(VENV)/.harken-light
+FULL = $(VENV)/.harken-full
+CREATED = $(VENV)/.created
+
+# A Python that was asked for; else python3, or a numbered one if that is too old or too new.
+CANDIDATES = $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
+IS_SUPPORTED = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test quick lint bench clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "A Python of your choice: make PYTHON=/usr/bin/python3.12 ...; another folder: VENV=..."
+
+demo: $(LIGHT)  ## Listen to the microphone; where there is none, to a recording
+	@$(VENV)/bin/harken listen --demo
+
+test: $(FULL)  ## Run all tests; those on recordings too, where HARKEN_DATA names their folder
+	$(VENV)/bin/python -m pytest
+
+quick: $(FULL)  ## Run the fast tests
+	$(VENV)/bin/python -m pytest -m 'not slow'
+
+lint: $(FULL)  ## Check style and types
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+
+bench: $(LIGHT)  ## Measure the shipped model on this machine
+	@$(VENV)/bin/harken bench
+
+clean:  ## Remove the environment, caches and whatever was built
+	rm -rf $(VENV) build dist src/harken.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The light installation: what a device needs.
+$(LIGHT): pyproject.toml | $(CREATED)
+	@echo "Installing harken into $(VENV), once ..."
+	@$(PIP) install --quiet --editable .
+	@touch $@
+
+# And all that training, export and development need.
+$(FULL): pyproject.toml | $(CREATED)
+	@echo "Installing harken with tensorflow and the tools into $(VENV), once: 2.5 GB ..."
+	@$(PIP) install --editable '.[train,tflm,dev]'
+	@touch $(LIGHT) $@
+
+$(CREATED):
+	@for python in $(CANDIDATES); do \
+	    $$python -c '$(IS_SUPPORTED)' 2>/dev/null || continue; \
+	    if ! $$python -c 'import ensurepip, venv' 2>/dev/null; then \
+	        version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	        echo "harken: $$python cannot make virtual environments; install what it needs with:" >&2; \
+	        echo "    sudo apt-get install python3-venv    (or python$$version-venv)" >&2; \
+	        exit 1; \
+	    fi; \
+	    $$python -m venv $(VENV) && touch $@; \
+	    exit; \
+	done; \
+	echo "harken: needs Python 3.11, 3.12 or 3.13; looked for $(CANDIDATES)." >&2; \
+	echo "Install one of them, or say where it is: make PYTHON=/path/to/python3 ..." >&2; \
+	exit 1
