@@ -16,8 +16,13 @@ _HERTZ = {"low": 400.0, "high": 2500.0}
 
 def tone(word: str, *, seconds: float = BURST_S, level: float = 0.2) -> np.ndarray:
     """One word: a tone with faded ends, (n,) float32."""
+    return sine(_HERTZ[word], seconds, level=level)
+
+
+def sine(hertz: float, seconds: float, *, level: float = 0.2) -> np.ndarray:
+    """A tone with faded ends, (n,) float32."""
     time = np.arange(round(seconds * RATE)) / RATE
-    return _faded(level * np.sin(2 * np.pi * _HERTZ[word] * time))
+    return _faded(level * np.sin(2 * np.pi * hertz * time))
 
 
 def hiss(seconds: float, *, level: float = 0.05, seed: int = 0) -> np.ndarray:

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..edge.errors import DataError
 from ..edge.frontend import FrontEndConfig
 from . import augment
 from .config import StreamConfig
-from .data import Corpus, Recording
+from .data import SILENCE_FOLDER, Corpus, Recording
 from .endpoints import find_word
 from .features import log_mel, mfcc_from_log_mel
 from .splits import Split
@@ -73,7 +72,7 @@ class StreamMaker:
     Raises
     ------
     DataError
-        When a keyword has no recording in the split.
+        A keyword has no recording in the split.
     """
 
     def __init__(
@@ -93,17 +92,13 @@ class StreamMaker:
         self.n_labels = len(words) + 2
         self._unknown, self._silence = len(words), len(words) + 1
         self._audio = corpus.audio
+        corpus.require_words(words, split=split)
         mine = [r for r in corpus.recordings if r.split == split and r.label not in exclude]
         by_word: dict[str, list[Recording]] = {}
         for recording in mine:
             if recording.kind == "word":
                 by_word.setdefault(recording.label, []).append(recording)
-        for word in words:
-            if word not in by_word:
-                raise DataError(
-                    f"the {split} split has no recording of {word!r}; it has: "
-                    + ", ".join(sorted(by_word))
-                )
+        silence = by_word.pop(SILENCE_FOLDER, [])
         self._keywords = [by_word[word] for word in words]
         self._others = [by_word[word] for word in sorted(set(by_word) - set(words))]
         # The square root between "every word alike" and "every recording alike": a word with eight
@@ -111,7 +106,7 @@ class StreamMaker:
         weights = np.sqrt([len(clips) for clips in self._others]) if self._others else np.zeros(0)
         self._other_weights = weights / weights.sum() if len(weights) else weights
         self._speech = [r for r in mine if r.kind == "speech"]
-        self._noise = [r for r in mine if r.kind == "noise"]
+        self._noise = [r for r in mine if r.kind == "noise"] + silence
         self._rooms = [
             self._samples(r) for r in corpus.recordings if r.kind == "room" and r.split == split
         ]
@@ -202,13 +197,14 @@ class StreamMaker:
 
     def _segment(self, rng: np.random.Generator) -> _Segment:
         config, draw = self.config, rng.random()
-        if draw < config.unknown_share and (self._others or self._speech):
+        unknown_share = config.unknown_share if self._others or self._speech else 0.0
+        if draw < unknown_share:
             return self._other(rng)
         label = int(rng.integers(len(self.words)))
-        if draw < config.unknown_share + config.splice_share:
+        if draw < unknown_share + config.splice_share:
             return self._splice(rng, label)
         segment = self._word(rng, self._keywords[label], label)
-        if draw < config.unknown_share + config.splice_share + config.cut_share:
+        if draw < unknown_share + config.splice_share + config.cut_share:
             return self._cut(rng, segment)
         return segment
 
@@ -267,7 +263,8 @@ class StreamMaker:
         """Set the speed and the loudness of a recording, and soften its edges."""
         factor = 1.0 + float(rng.uniform(-1, 1)) * self.config.speed
         audio = augment.change_speed(audio, factor)
-        start, end = min(int(start / factor), len(audio)), min(int(end / factor), len(audio))
+        start = min(int(start / factor), len(audio) - 1)
+        end = min(max(int(end / factor), start + 1), len(audio))
         level = _ACTIVE_RMS * augment.decibels(float(rng.normal(0.0, self.config.level_db)))
         audio = audio * np.float32(level / augment.rms(audio[start:end]))
         return _Segment(_faded(audio), start, end, label)
@@ -328,11 +325,11 @@ class StreamMaker:
         heard = ends + front_end.window_samples  # samples that each step has heard
         allowed = np.zeros((steps, self.n_labels), np.bool_)
         allowed[:, background] = True
+        early, hold, linger = (
+            round(s * RATE) for s in (config.early_s, config.hold_s, config.linger_s)
+        )
         for at, segment in segments:
             start, end = at + segment.word_start, at + segment.word_end
-            early, hold, linger = (
-                round(s * RATE) for s in (config.early_s, config.hold_s, config.linger_s)
-            )
             during = (heard >= start) & (heard < end + hold + linger)
             allowed[during, self._unknown] = True
             allowed[during, self._silence] = True
@@ -340,12 +337,8 @@ class StreamMaker:
                 continue
             allowed[during, segment.label] = True
             due = (heard >= max(end - early, start)) & (heard < end + hold)
-            if segment.label == self._unknown:
-                allowed[due] = False
-                allowed[due, self._unknown] = True
-            else:
-                allowed[due] = False
-                allowed[due, segment.label] = True
+            allowed[due] = False
+            allowed[due, segment.label] = True
         return allowed
 
     def _samples(self, recording: Recording) -> NDArray[np.float32]:
