@@ -1,0 +1,228 @@
+"""The network in training is the one that is exported, and its loss is as described."""
+
+from __future__ import annotations
+
+import os
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+pytest.importorskip("tensorflow", reason="training needs harken[train]")
+
+import tensorflow as tf
+
+from harken.export.reference import Network
+from harken.train.config import ModelConfig
+from harken.train.network import forward, initial_weights, set_loss, zero_state
+
+INPUTS, LABELS, STEPS = 12, 5, 60
+
+SHAPES = {
+    "dense and LSTM": ModelConfig(dense_units=10, lstm_units=(16,)),
+    "LSTM alone": ModelConfig(dense_units=0, lstm_units=(16,)),
+    "two LSTM layers": ModelConfig(dense_units=10, lstm_units=(16, 7)),
+    "a narrow cell": ModelConfig(dense_units=10, lstm_units=(16,), cell_clip=0.5),
+}
+shapes = pytest.mark.parametrize("config", SHAPES.values(), ids=SHAPES.keys())
+
+
+def weights_of(config: ModelConfig, *, seed: int = 0) -> dict[str, np.ndarray]:
+    """Weights of the size that training gives them, biases too."""
+    rng = np.random.default_rng(seed)
+    weights = initial_weights(config, inputs=INPUTS, labels=LABELS, seed=seed)
+    return {
+        name: 2 * value + rng.normal(0, 0.3, value.shape).astype(np.float32)
+        for name, value in weights.items()
+    }
+
+
+def streams(batch: int = 3, *, seed: int = 0, steps: int = STEPS) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.normal(0, 1.5, (batch, steps, INPUTS)).astype(np.float32)
+
+
+def run(weights, config, inputs, state=None, **options):
+    if state is None:
+        state = zero_state(config, len(inputs))
+    logits, after = forward(weights, config, tf.constant(inputs), state, **options)
+    return logits.numpy(), after
+
+
+def reference(weights: dict[str, np.ndarray], config: ModelConfig) -> Network:
+    return Network.from_weights(
+        weights,
+        inputs=INPUTS,
+        dense_units=config.dense_units,
+        lstm_units=config.lstm_units,
+        labels=LABELS,
+        cell_clip=config.cell_clip,
+    )
+
+
+@shapes
+class TestForward:
+    def test_it_is_the_network_that_is_exported(self, config: ModelConfig) -> None:
+        weights, inputs = weights_of(config), streams()
+        logits, _ = run(weights, config, inputs)
+        assert logits.shape == (3, STEPS, LABELS)
+        for stream, outputs in zip(inputs, logits, strict=True):
+            expected = reference(weights, config).run(stream).logits
+            np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-4)
+
+    def test_two_halves_with_the_state_between_them_are_the_whole(
+        self, config: ModelConfig
+    ) -> None:
+        weights, inputs = weights_of(config), streams()
+        whole, end = run(weights, config, inputs)
+        first, between = run(weights, config, inputs[:, :25])
+        second, after = run(weights, config, inputs[:, 25:], between)
+        np.testing.assert_allclose(np.concatenate([first, second], axis=1), whole, atol=1e-5)
+        for (h, c), (whole_h, whole_c) in zip(after, end, strict=True):
+            np.testing.assert_allclose(h, whole_h, atol=1e-5)
+            np.testing.assert_allclose(c, whole_c, atol=1e-5)
+
+    def test_the_state_matters(self, config: ModelConfig) -> None:
+        weights, inputs = weights_of(config), streams()
+        _, between = run(weights, config, inputs[:, :25])
+        afresh, _ = run(weights, config, inputs[:, 25:])
+        carried, _ = run(weights, config, inputs[:, 25:], between)
+        assert np.abs(afresh[:, 0] - carried[:, 0]).max() > 0.01
+
+    def test_streams_of_a_batch_do_not_hear_each_other(self, config: ModelConfig) -> None:
+        weights, inputs = weights_of(config), streams()
+        together, _ = run(weights, config, inputs)
+        alone, _ = run(weights, config, inputs[1:2])
+        np.testing.assert_allclose(together[1:2], alone, atol=1e-5)
+
+    def test_a_reset_state_is_zero(self, config: ModelConfig) -> None:
+        state = zero_state(config, 4)
+        assert [h.shape for h, _ in state] == [(4, units) for units in config.lstm_units]
+        assert not any(np.any(h) or np.any(c) for h, c in state)
+
+
+class TestCellClip:
+    def test_cells_stay_within_the_clip_and_reach_it(self) -> None:
+        config = ModelConfig(dense_units=0, lstm_units=(4,), cell_clip=10.0)
+        weights = initial_weights(config, inputs=INPUTS, labels=LABELS, seed=0)
+        # All gates open: without a clip the cells would count the steps, up or down.
+        weights["lstm_0/bias"] = np.repeat(np.float32([50, 50, 50, 50]), 4)
+        weights["lstm_0/bias"][8:10] = -50
+        weights["lstm_0/kernel"][:] = 0
+        weights["lstm_0/recurrent_kernel"][:] = 0
+        cells = []
+        state = zero_state(config, 1)
+        for _ in range(15):
+            _, state = run(weights, config, streams(1, steps=1), state)
+            cells.append(state[0][1].numpy()[0])
+        np.testing.assert_allclose(np.array(cells)[:, 2], np.minimum(np.arange(1, 16), 10))
+        np.testing.assert_allclose(np.array(cells)[:, 0], -np.minimum(np.arange(1, 16), 10))
+
+
+class TestDropout:
+    CONFIG = ModelConfig(dense_units=0, lstm_units=(100,))
+
+    def test_the_same_seed_drops_the_same_units(self) -> None:
+        weights, inputs = weights_of(self.CONFIG), streams()
+        one, again, other = (
+            run(weights, self.CONFIG, inputs, dropout=0.5, seed=tf.constant(seed))[0]
+            for seed in ([1, 7], [1, 7], [1, 8])
+        )
+        np.testing.assert_array_equal(one, again)
+        assert not np.allclose(one, other)
+
+    def test_a_stream_keeps_its_mask_and_others_have_their_own(self) -> None:
+        weights = weights_of(self.CONFIG)
+        # The same input at all steps, no memory: whatever differs is the mask's doing.
+        weights["lstm_0/recurrent_kernel"][:] = 0
+        weights["lstm_0/bias"][100:200] = -1000
+        same = np.broadcast_to(streams(1, steps=1), (3, 5, INPUTS)).copy()
+        outputs, _ = run(weights, self.CONFIG, same, dropout=0.5, seed=tf.constant([0, 0]))
+        for earlier, later in pairwise(np.swapaxes(outputs, 0, 1)):
+            np.testing.assert_allclose(earlier, later, atol=1e-5)
+        assert not np.allclose(outputs[0], outputs[1])
+
+    def test_the_mean_is_kept(self) -> None:
+        weights, inputs = weights_of(self.CONFIG), streams(1, steps=3)
+        without, _ = run(weights, self.CONFIG, inputs)
+        dropped = np.mean(
+            [
+                run(weights, self.CONFIG, inputs, dropout=0.3, seed=tf.constant([0, seed]))[0]
+                for seed in range(100)
+            ],
+            axis=0,
+        )
+        np.testing.assert_allclose(dropped, without, atol=0.25)
+
+    def test_the_state_itself_is_not_dropped(self) -> None:
+        weights, inputs = weights_of(self.CONFIG), streams()
+        _, without = run(weights, self.CONFIG, inputs)
+        _, dropped = run(weights, self.CONFIG, inputs, dropout=0.5, seed=tf.constant([0, 0]))
+        np.testing.assert_array_equal(without[0][0], dropped[0][0])
+
+
+@shapes
+class TestInitialWeights:
+    def test_they_have_the_names_and_shapes_that_export_reads(self, config: ModelConfig) -> None:
+        weights = initial_weights(config, inputs=INPUTS, labels=LABELS, seed=0)
+        reference(weights, config)  # complains about any that is missing, unknown or misshapen
+        assert all(value.dtype == np.float32 for value in weights.values())
+
+    def test_the_seed_decides_them(self, config: ModelConfig) -> None:
+        one, again, other = (
+            initial_weights(config, inputs=INPUTS, labels=LABELS, seed=seed) for seed in (1, 1, 2)
+        )
+        for name, value in one.items():
+            np.testing.assert_array_equal(value, again[name])
+            if name.endswith("kernel"):
+                assert not np.array_equal(value, other[name])
+
+    def test_lstm_layers_begin_by_remembering(self, config: ModelConfig) -> None:
+        weights = initial_weights(config, inputs=INPUTS, labels=LABELS, seed=0)
+        for layer, units in enumerate(config.lstm_units):
+            i, f, g, o = np.split(weights[f"lstm_{layer}/bias"], 4)
+            assert (f == 1).all()
+            assert not np.any([i, g, o])
+            for gate in np.split(weights[f"lstm_{layer}/recurrent_kernel"], 4, axis=1):
+                np.testing.assert_allclose(gate @ gate.T, np.eye(units), atol=1e-5)
+
+
+class TestSetLoss:
+    @staticmethod
+    def loss(logits: list[list[float]], allowed: list[list[int]]) -> float:
+        """Of one stream, by its steps."""
+        return float(set_loss(tf.constant([logits]), tf.constant(np.array([allowed], bool))))
+
+    def test_with_one_right_label_it_is_the_cross_entropy(self) -> None:
+        logits = [[1.0, 2.0, 3.0]]
+        expected = -np.log(np.exp(2) / np.exp([1, 2, 3]).sum())
+        assert self.loss(logits, [[0, 1, 0]]) == pytest.approx(expected, rel=1e-5)
+
+    def test_with_several_it_is_that_of_their_sum(self) -> None:
+        logits = [[1.0, 2.0, 3.0]]
+        expected = -np.log(np.exp([1, 3]).sum() / np.exp([1, 2, 3]).sum())
+        assert self.loss(logits, [[1, 0, 1]]) == pytest.approx(expected, rel=1e-5)
+
+    def test_where_all_is_right_it_is_nothing(self) -> None:
+        assert self.loss([[1.0, 2.0, 3.0]], [[1, 1, 1]]) == pytest.approx(0, abs=1e-6)
+
+    def test_it_is_the_mean_over_the_steps(self) -> None:
+        logits = [[0.0, 0.0, 0.0, 0.0]] * 2
+        loss = self.loss(logits, [[1, 0, 0, 0], [1, 1, 0, 0]])
+        assert loss == pytest.approx((np.log(4) + np.log(2)) / 2, rel=1e-5)
+
+    def test_it_pushes_the_right_labels_up_and_the_wrong_ones_down(self) -> None:
+        logits = tf.Variable([[[0.0, 0.0, 0.0]]])
+        with tf.GradientTape() as tape:
+            loss = set_loss(logits, tf.constant([[[True, True, False]]]))
+        np.testing.assert_allclose(
+            tape.gradient(loss, logits)[0, 0], [-1 / 6, -1 / 6, 1 / 3], atol=1e-6
+        )
+
+    def test_a_hopeless_step_has_a_gradient_all_the_same(self) -> None:
+        logits = tf.Variable([[[500.0, -500.0, 0.0]]])
+        with tf.GradientTape() as tape:
+            loss = set_loss(logits, tf.constant([[[False, True, False]]]))
+        assert float(loss) == pytest.approx(1000)
+        np.testing.assert_allclose(tape.gradient(loss, logits)[0, 0], [1, -1, 0], atol=1e-6)
