@@ -50,7 +50,7 @@ $(LIGHT): pyproject.toml | $(CREATED)
 
 # And all that training, export and development need.
 $(FULL): pyproject.toml | $(CREATED)
-	@echo "Installing harken with tensorflow and the tools into $(VENV), once: 2.5 GB ..."
+	@echo "Installing harken with tensorflow and the tools into $(VENV), once: 2.9 GB ..."
 	@$(PIP) install --editable '.[train,tflm,dev]'
 	@touch $(LIGHT) $@
 

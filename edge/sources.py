@@ -236,7 +236,9 @@ class MonoResampler:
         samples = np.clip(samples, -1, 1)
         if self._stream is not None:
             samples = self._stream.resample_chunk(samples, last=last)
-        return np.clip(np.rint(samples * np.float32(32768)), -32768, 32767).astype(np.int16)
+        scaled = np.rint(samples * np.float32(32768))
+        pcm: NDArray[np.int16] = np.clip(scaled, -32768, 32767).astype(np.int16)
+        return pcm
 
 
 class AudioFile(Source):

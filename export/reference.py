@@ -205,4 +205,6 @@ def softmax(logits: NDArray[np.floating]) -> Array:
 
 
 def _sigmoid(x: Array) -> Array:
-    return np.float32(0.5) * (np.float32(1) + np.tanh(np.float32(0.5) * x))  # never overflows
+    half = np.float32(0.5)
+    sigmoid: Array = half * (np.float32(1) + np.tanh(half * x))  # never overflows
+    return sigmoid

@@ -84,4 +84,5 @@ def mask_spectrum(rng: np.random.Generator, log_mel: Array, *, mel_bands: int, f
 
 def to_pcm(audio: Array) -> NDArray[np.int16]:
     """Convert a waveform in [-1, 1] to 16 bits: rounded, clipped at full scale."""
-    return np.clip(np.rint(audio * 32768.0), -32768, 32767).astype(np.int16)
+    pcm: NDArray[np.int16] = np.clip(np.rint(audio * 32768.0), -32768, 32767).astype(np.int16)
+    return pcm

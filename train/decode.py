@@ -77,7 +77,8 @@ def decode(path: Path) -> npt.NDArray[np.int16]:
         raise DecodeError("holds no samples")
     if not np.isfinite(samples).all():
         raise DecodeError("holds NaN or infinite samples")
-    return np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
+    pcm: npt.NDArray[np.int16] = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
+    return pcm
 
 
 def _reason(error: Exception) -> str:
