@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from ..edge.errors import DataError
 from ..edge.frontend import FrontEndConfig
 from ..edge.manifest import NON_WORDS, StepConfig
+from .decode import SAMPLE_RATE_HZ
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Shape of the network."""
+    """Shape of the network.
+
+    Raises
+    ------
+    DataError
+        A value is out of its range.
+    """
 
     dense_units: int = 56
     """Units of the dense layer before the LSTM; 0 leaves it out."""
@@ -21,10 +29,23 @@ class ModelConfig:
     cell_clip: float = 10.0
     """The cell stays within ± this: what TensorFlow Lite's converter sets without being asked."""
 
+    def __post_init__(self) -> None:
+        check = partial(_check, self, "model.")
+        check(self.dense_units >= 0, "dense_units", "be at least 0")
+        check(len(self.lstm_units) >= 1, "lstm_units", "name the units of at least one layer")
+        check(min(self.lstm_units) >= 1, "lstm_units", "hold numbers of at least 1")
+        check(self.cell_clip > 0, "cell_clip", "be greater than 0")
+
 
 @dataclass(frozen=True, kw_only=True)
 class StreamConfig:
-    """How training streams are drawn. Shares are in [0, 1]; a zero turns its effect off."""
+    """How training streams are drawn. Shares are in [0, 1]; a zero turns its effect off.
+
+    Raises
+    ------
+    DataError
+        A value is out of its range.
+    """
 
     seconds: float = 4.0
     """Length of a stream."""
@@ -33,7 +54,8 @@ class StreamConfig:
     cut_share: float = 0.06
     """Of the spoken segments: words cut off in the middle, which must not be named."""
     splice_share: float = 0.05
-    """Of the spoken segments: the first half of one word and the second half of another."""
+    """Of the spoken segments: the first half of one word and the second half of another, which
+    together are an unknown word."""
     speech_stream_share: float = 0.06
     """Of the streams: running speech from end to end, without a keyword."""
     noise_stream_share: float = 0.04
@@ -41,7 +63,8 @@ class StreamConfig:
     max_gap_s: float = 1.0
     """About the longest pause between segments."""
     margin_s: float = 0.5
-    """Most of a recording's own silence that is kept on each side of its word (time shift)."""
+    """Most of a recording's own silence that is kept on each side of its word (time shift); 0.05 s
+    are always kept, where they are there."""
     level_db: float = 4.0
     """Standard deviation of a segment's loudness."""
     gain_db: tuple[float, ...] = (-28.0, 18.0)
@@ -49,7 +72,7 @@ class StreamConfig:
     speed: float = 0.15
     """Largest change of speed, as a fraction."""
     clean_share: float = 0.25
-    """Of the streams: no noise but the recordings' own."""
+    """Of the streams: no noise but the recordings' own and, mostly, a hiss 30 to 60 dB below."""
     snr_db: tuple[float, ...] = (-2.0, 30.0)
     """Loudness of the words over the noise: lowest and highest, drawn uniformly."""
     room_share: float = 0.35
@@ -64,6 +87,46 @@ class StreamConfig:
     """… until this long after it."""
     linger_s: float = 0.24
     """After that the word may still be named for so long, but need not."""
+
+    def __post_init__(self) -> None:
+        check = partial(_check, self, "streams.")
+        # A word may begin a second late, and needs half a second.
+        check(self.seconds >= 2, "seconds", "be at least 2")
+        for name in (
+            "unknown_share",
+            "cut_share",
+            "splice_share",
+            "speech_stream_share",
+            "noise_stream_share",
+            "clean_share",
+            "room_share",
+        ):
+            check(0 <= getattr(self, name) <= 1, name, "be at least 0 and at most 1")
+        for names in (
+            ("unknown_share", "cut_share", "splice_share"),
+            ("speech_stream_share", "noise_stream_share"),
+        ):
+            total = sum(getattr(self, name) for name in names)
+            if total > 1 + 1e-9:
+                raise DataError(
+                    f"streams: {', '.join(names)} add up to {total:.3g}; it must be at most 1"
+                )
+        for name in (
+            "max_gap_s",
+            "margin_s",
+            "level_db",
+            "mask_mel_bands",
+            "mask_frames",
+            "early_s",
+            "linger_s",
+        ):
+            check(getattr(self, name) >= 0, name, "be at least 0")
+        check(self.hold_s > 0, "hold_s", "be greater than 0")
+        check(0 <= self.speed <= 0.5, "speed", "be at least 0 and at most 0.5")
+        for name in ("gain_db", "snr_db"):
+            bounds = getattr(self, name)
+            ordered = len(bounds) == 2 and bounds[0] <= bounds[1]
+            check(ordered, name, "be two numbers, the lower one first")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +156,10 @@ class TrainConfig:
     """The detector's threshold for every word, until it is tuned."""
     epochs: int = 40
     """An epoch draws as many spoken segments as there are training clips of words."""
+    distinct_epochs: int = 10
+    """Epochs of streams that are drawn; later ones hear these again, in another order. Drawing
+    costs more time than learning, and they are kept in memory: about 0.1 GB an epoch of 30,000
+    clips."""
     batch_streams: int = 64
     """Streams in a batch."""
     learning_rate: float = 3e-3
@@ -107,17 +174,27 @@ class TrainConfig:
     """Where the recordings come from, and under which licence: for the model card."""
 
     def __post_init__(self) -> None:
-        def check(fits: bool, name: str, must: str) -> None:
-            if not fits:
-                raise DataError(f"{name} is {getattr(self, name)!r}; it must {must}")
-
+        check = partial(_check, self, "")
         check(len(self.words) >= 1, "words", "name at least one word")
         check(len(set(self.words)) == len(self.words), "words", "name each word once")
         for word in self.words:
-            check(bool(word.strip()) and word not in NON_WORDS, "words", f"not contain {word!r}")
+            check(bool(word.strip()), "words", "not contain an empty name")
+            check(
+                word not in NON_WORDS,
+                "words",
+                f"not contain {word!r}, a label that every model has; recordings of other words "
+                "belong into a folder _unknown_, of silence into _silence_ or _background_noise_",
+            )
         both = set(self.words) & set(self.held_out_words)
         check(not both, "held_out_words", f"not contain keywords: {', '.join(sorted(both))}")
+        rate_hz = self.front_end.sample_rate_hz
+        if rate_hz != SAMPLE_RATE_HZ:
+            raise DataError(
+                f"front_end.sample_rate_hz is {rate_hz}; it must be {SAMPLE_RATE_HZ}, the rate at "
+                "which recordings are read"
+            )
         check(self.epochs >= 1, "epochs", "be at least 1")
+        check(self.distinct_epochs >= 1, "distinct_epochs", "be at least 1")
         check(self.batch_streams >= 1, "batch_streams", "be at least 1")
         check(self.learning_rate > 0, "learning_rate", "be greater than 0")
         check(self.weight_decay >= 0, "weight_decay", "be at least 0")
@@ -126,12 +203,18 @@ class TrainConfig:
         check(self.smoothing_steps >= 1, "smoothing_steps", "be at least 1")
         check(self.refractory_ms >= 0, "refractory_ms", "be at least 0")
         check(0 < self.threshold <= 1, "threshold", "be greater than 0 and at most 1")
-        check(self.seed >= 0, "seed", "be at least 0")
+        check(0 <= self.seed < 2**31, "seed", "be at least 0 and less than 2147483648")
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The words, then "unknown", then "silence"."""
         return (*self.words, *NON_WORDS)
+
+
+def _check(config: object, section: str, fits: bool, name: str, must: str) -> None:
+    """Complain about a field that does not fit."""
+    if not fits:
+        raise DataError(f"{section}{name} is {getattr(config, name)!r}; it must {must}")
 
 
 SIZES = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import librosa
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +60,7 @@ def mfcc(config: FrontEndConfig, audio: Array) -> Array:
     return mfcc_from_log_mel(config, log_mel(config, audio))
 
 
-def stack(frames: Array, *, context_frames: int, stride_frames: int) -> Array:
+def stack(frames: NDArray[np.floating[Any]], *, context_frames: int, stride_frames: int) -> Array:
     """Stack frames as the network reads them: one step every ``stride_frames`` frames.
 
     Parameters

@@ -149,7 +149,7 @@ def train(
     fitting = _Fitting(config, corpus, run)
     if resume:
         fitting.restore()
-    return fitting.go(_Batches(config, source, corpus, workers), on_progress)
+    return fitting.go(_Batches(config, source, fitting.steps_per_epoch, workers), on_progress)
 
 
 class _Fitting:
@@ -199,7 +199,7 @@ class _Fitting:
         validation = _Validation(config, self.corpus)
         with _signals(self._ask_to_stop), batches:
             at = time.monotonic()
-            for batch in batches.draw(self.step, total, self.steps_per_epoch):
+            for batch in batches.draw(self.step, total):
                 self._learn(batch)
                 self.seconds += time.monotonic() - at
                 at = time.monotonic()
@@ -407,58 +407,68 @@ class _Batches:
     """Batches of streams, drawn ahead by worker processes; also a context that ends them."""
 
     def __init__(
-        self, config: TrainConfig, source: DataSource, corpus: Corpus, workers: int
+        self, config: TrainConfig, source: DataSource, steps_per_epoch: int, workers: int
     ) -> None:
-        self._size, self._workers = config.batch_streams, workers
-        self._local: StreamMaker | None = None
-        self._pool: ProcessPoolExecutor | None = None
-        if workers == 0:
-            self._local = _maker(config, corpus, "training")
-        else:
-            self._pool = ProcessPoolExecutor(
-                workers,
-                # TensorFlow's threads do not survive a fork.
-                mp_context=multiprocessing.get_context("spawn"),
-                initializer=_start_worker,
-                initargs=(config, source),
-            )
+        self._config, self._steps_per_epoch, self._workers = config, steps_per_epoch, workers
+        self._kept: dict[tuple[int, int], Batch] = {}
+        self._pool = ProcessPoolExecutor(
+            workers,
+            # TensorFlow's threads do not survive a fork.
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_start_worker,
+            initargs=(config, source),
+        )
 
     def __enter__(self) -> _Batches:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def draw(self, first: int, end: int, steps_per_epoch: int) -> Iterator[Batch]:
+    def draw(self, first: int, end: int) -> Iterator[Batch]:
         """Yield the batches of steps first to end, in order."""
-        places = (divmod(step, steps_per_epoch) for step in range(first, end))
-        if self._pool is None:
-            assert self._local is not None
-            for epoch, index in places:
-                yield self._local.batch(epoch, index, self._size)
-            return
-        ahead: deque[Future[Batch]] = deque()
-        for epoch, index in places:
-            ahead.append(self._pool.submit(_draw, epoch, index, self._size))
+        ahead: deque[tuple[tuple[int, int], Future[Batch] | None]] = deque()
+        for step in range(first, end):
+            place = self._place(step)
+            drawn = None if place in self._kept else self._pool.submit(_draw, *place)
+            ahead.append((place, drawn))
             if len(ahead) > _AHEAD * self._workers:
-                yield ahead.popleft().result()
+                yield self._take(*ahead.popleft())
         while ahead:
-            yield ahead.popleft().result()
+            yield self._take(*ahead.popleft())
+
+    def _place(self, step: int) -> tuple[int, int]:
+        """Return which batch is heard at a step: the epoch that it is drawn for, and its index."""
+        epoch, index = divmod(step, self._steps_per_epoch)
+        if epoch >= self._config.distinct_epochs:
+            rng = np.random.default_rng((self._config.seed, epoch))
+            index = int(rng.permutation(self._steps_per_epoch)[index])
+        return epoch % self._config.distinct_epochs, index
+
+    def _take(self, place: tuple[int, int], drawn: Future[Batch] | None) -> Batch:
+        if drawn is None:
+            return self._kept[place]
+        batch = drawn.result()
+        if self._config.epochs > self._config.distinct_epochs:
+            self._kept[place] = batch
+        return batch
 
 
-_worker_maker: StreamMaker | None = None
+_worker: tuple[TrainConfig, StreamMaker] | None = None
 
 
 def _start_worker(config: TrainConfig, source: DataSource) -> None:
-    global _worker_maker  # noqa: PLW0603 (a worker process is its own world)
+    global _worker  # noqa: PLW0603 (a worker process is its own world)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    _worker_maker = _maker(config, source.open(), "training")
+    _worker = config, _maker(config, source.open(), "training")
 
 
-def _draw(epoch: int, index: int, size: int) -> Batch:
-    assert _worker_maker is not None
-    return _worker_maker.batch(epoch, index, size)
+def _draw(epoch: int, index: int) -> Batch:
+    assert _worker is not None
+    config, maker = _worker
+    batch = maker.batch(epoch, index, config.batch_streams)
+    # Half precision, 0.001 of a standard deviation, halves what has to be sent and kept.
+    return replace(batch, frames=batch.frames.astype(np.float16))
 
 
 class _signals:  # noqa: N801 (used like a function)

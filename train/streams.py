@@ -11,6 +11,7 @@ is the negative logarithm of the probability that falls inside its set.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +20,11 @@ from ..edge.frontend import FrontEndConfig
 from . import augment
 from .config import StreamConfig
 from .data import SILENCE_FOLDER, Corpus, Recording
+from .decode import SAMPLE_RATE_HZ
 from .endpoints import find_word
 from .features import log_mel, mfcc_from_log_mel
 from .splits import Split
 
-RATE = 16000
 _ACTIVE_RMS = 0.05  # level of a word before the stream's gain, full scale 1: -26 dB
 _SCALE = np.float32(1 / 32768)  # of 16-bit samples
 _FADE = 160  # samples of fade at each edge of a segment, so that a splice does not click
@@ -33,8 +34,8 @@ _FADE = 160  # samples of fade at each edge of a segment, so that a splice does 
 class Batch:
     """Streams for one training step."""
 
-    frames: NDArray[np.float32]
-    """Standardised features, shape (batch, frames, n_mfcc)."""
+    frames: NDArray[np.floating[Any]]
+    """Standardised features, shape (batch, frames, n_mfcc), float32 or float16."""
     allowed: NDArray[np.bool_]
     """Which labels are right at each step, shape (batch, steps, labels)."""
     fresh: NDArray[np.bool_]
@@ -111,7 +112,7 @@ class StreamMaker:
             self._samples(r) for r in corpus.recordings if r.kind == "room" and r.split == split
         ]
         self._ends: dict[int, tuple[int, int]] = {}
-        self._samples_per_stream = round(config.seconds * RATE)
+        self._samples_per_stream = round(config.seconds * SAMPLE_RATE_HZ)
 
     @property
     def frames_per_stream(self) -> int:
@@ -186,13 +187,14 @@ class StreamMaker:
         total = self._samples_per_stream
         voice = np.zeros(total, np.float32)
         segments: list[tuple[int, _Segment]] = []
-        at = 0 if fresh and rng.random() < 0.7 else int(rng.integers(0, RATE))
-        while at < total - RATE // 2:
+        at = 0 if fresh and rng.random() < 0.7 else int(rng.integers(0, SAMPLE_RATE_HZ))
+        while at < total - SAMPLE_RATE_HZ // 2:
             segment = self._segment(rng)
             piece = segment.audio[: total - at]
             voice[at : at + len(piece)] += piece
             segments.append((at, segment))
-            at += len(segment.audio) + int(rng.exponential(self.config.max_gap_s / 3) * RATE)
+            gap_s = rng.exponential(self.config.max_gap_s / 3)
+            at += len(segment.audio) + int(gap_s * SAMPLE_RATE_HZ)
         return voice, segments
 
     def _segment(self, rng: np.random.Generator) -> _Segment:
@@ -214,9 +216,10 @@ class StreamMaker:
         if clip.start not in self._ends:
             self._ends[clip.start] = find_word(self._audio[clip.start : clip.start + clip.length])
         start, end = self._ends[clip.start]
-        margin = self.config.margin_s * RATE
-        first = max(0, start - int(rng.uniform(0.05 * RATE, max(margin, 0.05 * RATE))))
-        last = min(clip.length, end + int(rng.uniform(0.05 * RATE, max(margin, 0.05 * RATE))))
+        least = 0.05 * SAMPLE_RATE_HZ
+        most = max(least, self.config.margin_s * SAMPLE_RATE_HZ)
+        first = max(0, start - int(rng.uniform(least, most)))
+        last = min(clip.length, end + int(rng.uniform(least, most)))
         audio = self._samples(clip)[first:last]
         return self._voiced(rng, audio, start - first, end - first, label)
 
@@ -226,7 +229,7 @@ class StreamMaker:
             choice = int(rng.choice(len(self._others), p=self._other_weights))
             return self._word(rng, self._others[choice], self._unknown)
         clip = self._speech[int(rng.integers(len(self._speech)))]
-        length = min(clip.length, int(rng.uniform(0.3, 1.2) * RATE))
+        length = min(clip.length, int(rng.uniform(0.3, 1.2) * SAMPLE_RATE_HZ))
         at = clip.start + int(rng.integers(0, clip.length - length + 1))
         piece = self._audio[at : at + length] * _SCALE
         start, end = find_word(self._audio[at : at + length])
@@ -255,7 +258,7 @@ class StreamMaker:
         cut = head.word_start + int((head.word_end - head.word_start) * rng.uniform(0.35, 0.6))
         resume = tail.word_start + int((tail.word_end - tail.word_start) * rng.uniform(0.4, 0.65))
         audio = np.concatenate([_faded(head.audio[:cut]), _faded(tail.audio[resume:])])
-        return _Segment(audio, head.word_start, cut + tail.word_end - resume, None)
+        return _Segment(audio, head.word_start, cut + tail.word_end - resume, self._unknown)
 
     def _voiced(
         self, rng: np.random.Generator, audio: NDArray[np.float32], start: int, end: int, label: int
@@ -326,7 +329,7 @@ class StreamMaker:
         allowed = np.zeros((steps, self.n_labels), np.bool_)
         allowed[:, background] = True
         early, hold, linger = (
-            round(s * RATE) for s in (config.early_s, config.hold_s, config.linger_s)
+            round(s * SAMPLE_RATE_HZ) for s in (config.early_s, config.hold_s, config.linger_s)
         )
         for at, segment in segments:
             start, end = at + segment.word_start, at + segment.word_end
