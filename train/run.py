@@ -21,7 +21,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,9 @@ from .config import TrainConfig
 
 VERSION = 1
 Arrays = dict[str, NDArray[Any]]
+
+# What numpy raises over a damaged .npz file, which may look encrypted or like something else.
+_DAMAGE = (OSError, ValueError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,12 +95,16 @@ class RunFolder:
             It is missing, damaged, of a newer version, or a value does not fit.
         """
         data = self.load_json("config.json")
-        version = data.pop("harken_run", None)
         path = self.path / "config.json"
+        version = data.pop("harken_run", None) if isinstance(data, dict) else None
+        if not isinstance(version, int):
+            raise RunError(
+                f"{path} is no configuration of a run; give a folder that `harken train` wrote"
+            )
         if version != VERSION:
             raise RunError(
-                f"{path}: harken_run is {version!r}, but this harken reads {VERSION}; "
-                "use the harken that wrote it"
+                f"{path}: harken_run is {version}, but this harken reads {VERSION}; "
+                + ("upgrade harken" if version > VERSION else "use the harken that wrote it")
             )
         try:
             return decode(RunRecord, data)
@@ -121,17 +128,14 @@ class RunFolder:
         try:
             return json.loads(path.read_text("utf-8"))
         except FileNotFoundError:
-            raise RunError(
-                f"{path} is missing, so {self.path} is no finished run; "
-                "`harken train DATA --out RUN` makes one"
-            ) from None
+            raise self._missing(path) from None
         except (OSError, ValueError) as problem:
-            raise RunError(f"cannot read {path}: {problem}") from problem
+            raise RunError(f"{path} is damaged ({problem}); train again") from problem
 
     def save_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Write an .npz file; raises RunError when that fails."""
         buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **arrays)
+        np.savez(buffer, **cast(Any, arrays))  # whose annotations take a name for an option
         write_atomic(self.path / name, buffer.getvalue(), error=RunError)
 
     def load_arrays(self, name: str) -> Arrays:
@@ -147,13 +151,16 @@ class RunFolder:
             with np.load(path, allow_pickle=False) as file:
                 return {key: file[key] for key in file.files}
         except FileNotFoundError:
-            raise RunError(
-                f"{path} is missing, so {self.path} is no finished run; "
-                "`harken train DATA --out RUN` makes one, `--resume` goes on with one"
-            ) from None
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as problem:
+            raise self._missing(path) from None
+        except _DAMAGE as problem:
             raise RunError(f"{path} is damaged ({problem}); train again") from problem
 
     def remove(self, name: str) -> None:
         """Delete a file if it is there."""
         (self.path / name).unlink(missing_ok=True)
+
+    def _missing(self, path: Path) -> RunError:
+        return RunError(
+            f"{path} is missing, so {self.path} is no finished run; "
+            "`harken train DATA --out RUN` makes one, and with --resume it goes on with one"
+        )

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..edge.errors import DataError, HarkenError
 from ..edge.validation import decode
-from .config import SIZES, TrainConfig
+from .config import SIZES, ModelConfig, TrainConfig
 
 
 def settings(
@@ -28,7 +28,8 @@ def settings(
     Parameters
     ----------
     run
-        Configuration of the run that is resumed, which takes the place of file and defaults.
+        Configuration of the run that is resumed; it takes the place of the defaults, and of the
+        file where none is given again.
     file
         JSON file of settings: a run's ``config.json``, or any part of a `TrainConfig`.
     words, held_out_words, size, epochs, seed
@@ -47,15 +48,14 @@ def settings(
         "seed": seed,
     }
     given = {name: value for name, value in given.items() if value is not None}
-    if run is not None:
-        return replace(run, **given)
     if file is None:
-        return TrainConfig(**given)
-    # A file may leave fields out; only the words have no default.
-    defaults = asdict(TrainConfig(words=given.get("words", ("a word",))))
+        return TrainConfig(**given) if run is None else replace(run, **given)
     read = _read(file)
     if "words" not in read and "words" not in given:
         raise DataError(f"{file} names no words; add them to it, or give --words")
+    # A file may leave fields out; only the words have no default.
+    defaults = asdict(TrainConfig(words=given.get("words", ("a word",))))
+    defaults["front_end"] |= {"mean": (), "std": ()}  # as many as the file's n_mfcc
     merged = _merged(defaults, read, str(file))
     try:
         return replace(decode(TrainConfig, json.loads(json.dumps(merged))), **given)
@@ -63,7 +63,7 @@ def settings(
         raise DataError(f"{file}: {problem}") from None
 
 
-def _model(size: str) -> Any:
+def _model(size: str) -> ModelConfig:
     if size not in SIZES:
         raise DataError(f"there is no size {size!r}; choose one of {', '.join(SIZES)}")
     return SIZES[size]
@@ -78,9 +78,11 @@ def _read(file: Path) -> dict[str, Any]:
         raise DataError(f"cannot read the settings file {file}: {problem}") from problem
     if not isinstance(data, dict):
         raise DataError(f"{file} must hold a JSON object, {{…}}, of settings")
-    if "harken_run" in data:
-        data = data["config"]
-    return dict(data)
+    if "harken_run" in data:  # a run's config.json
+        data = data.get("config")
+        if not isinstance(data, dict):
+            raise DataError(f"{file} is damaged: config must be a JSON object {{…}}")
+    return data
 
 
 def _merged(defaults: Mapping[str, Any], given: Mapping[str, Any], where: str) -> dict[str, Any]:
