@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import os
 import warnings
 from types import ModuleType
@@ -90,7 +92,7 @@ class TfliteRuntime:
     Raises
     ------
     DependencyError
-        The interpreter is missing.
+        The interpreter is missing, or does not run with the numpy that is installed.
     ModelError
         The interpreter refuses the model.
     """
@@ -98,8 +100,9 @@ class TfliteRuntime:
     def __init__(self, model: Model, runtime: str | None = None) -> None:
         self.name, module = _load_runtime(runtime)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # TensorFlow's notice that LiteRT is its successor
+            # Unheard: TensorFlow's notice that LiteRT is its successor, numpy's page on SystemError.
+            with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+                warnings.simplefilter("ignore")
                 self._interpreter = module.Interpreter(
                     model_content=model.content,
                     num_threads=1,
@@ -109,6 +112,11 @@ class TfliteRuntime:
                     ),
                 )
             self._interpreter.allocate_tensors()
+        except SystemError as problem:  # tflite-runtime 2.14, its last version, knows only NumPy 1
+            raise DependencyError(
+                f"{self.name} was not built for NumPy {np.__version__}, which is installed; use "
+                "another interpreter: `pip install ai-edge-litert`"
+            ) from problem
         except (ValueError, RuntimeError) as problem:
             reason = " ".join(str(problem).split())
             raise ModelError(

@@ -307,23 +307,39 @@ def test_tensorflow_stands_in_where_nothing_else_is_installed(tones_model, tmp_p
 # What an interpreter may refuse
 
 
-@pytest.mark.parametrize("error", [ValueError, RuntimeError])
-def test_a_model_that_the_interpreter_refuses_is_an_error_with_its_reason(
-    tones_model, monkeypatch, error
-):
-    class Refusing:
-        def __init__(self, **options: object) -> None:
-            raise error("Didn't find op for builtin opcode 'X'\nRegistration failed.\n")
+@pytest.fixture
+def refusing(monkeypatch):
+    """Put an interpreter in place that refuses every model with an error."""
 
-    module = types.SimpleNamespace(
-        Interpreter=Refusing,
-        OpResolverType=types.SimpleNamespace(BUILTIN_WITHOUT_DEFAULT_DELEGATES=0),
-    )
-    fake = types.SimpleNamespace(import_module=lambda name: module)
-    monkeypatch.setattr(harken.edge.engine, "importlib", fake)
+    def install(error: Exception) -> None:
+        class Refusing:
+            def __init__(self, **options: object) -> None:
+                raise error
+
+        module = types.SimpleNamespace(
+            Interpreter=Refusing,
+            OpResolverType=types.SimpleNamespace(BUILTIN_WITHOUT_DEFAULT_DELEGATES=0),
+        )
+        fake = types.SimpleNamespace(import_module=lambda name: module)
+        monkeypatch.setattr(harken.edge.engine, "importlib", fake)
+
+    return install
+
+
+@pytest.mark.parametrize("kind", [ValueError, RuntimeError])
+def test_a_model_that_the_interpreter_refuses_is_an_error_with_its_reason(
+    tones_model, refusing, kind
+):
+    refusing(kind("Didn't find op for builtin opcode 'X'\nRegistration failed.\n"))
     with pytest.raises(ModelError) as caught:
         Engine(tones_model, runtime="ai-edge-litert")
     assert str(caught.value) == (
         "tones.tflite: the interpreter ai-edge-litert refuses the model: "
         "Didn't find op for builtin opcode 'X' Registration failed."
     )
+
+
+def test_an_interpreter_built_for_another_numpy_is_an_error_that_says_so(tones_model, refusing):
+    refusing(SystemError("CreateWrapperFromBuffer returned a result with an exception set"))
+    with pytest.raises(DependencyError, match=r"not built for NumPy 2.*pip install ai-edge-litert"):
+        Engine(tones_model, runtime="tflite-runtime")
