@@ -100,7 +100,7 @@ class TfliteRuntime:
     def __init__(self, model: Model, runtime: str | None = None) -> None:
         self.name, module = _load_runtime(runtime)
         try:
-            # Unheard: TensorFlow's notice of its successor LiteRT, numpy's page before a SystemError.
+            # Unheard: TensorFlow's notice of its successor, and numpy's page on a SystemError.
             with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
                 warnings.simplefilter("ignore")
                 self._interpreter = module.Interpreter(
