@@ -47,6 +47,7 @@ def test_it_survives_a_file() -> None:
         ("words", ("silence",), "_background_noise_"),
         ("held_out_words", ("happy", "yes"), "not contain keywords: yes"),
         ("epochs", 0, "be at least 1"),
+        ("distinct_epochs", 0, "be at least 1"),
         ("batch_streams", 0, "be at least 1"),
         ("learning_rate", 0.0, "be greater than 0"),
         ("weight_decay", -0.1, "be at least 0"),

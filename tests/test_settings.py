@@ -126,7 +126,3 @@ class TestErrors:
         (tmp_path / "settings.json").write_bytes(b"\xff\xfe\x00")
         with pytest.raises(DataError, match="cannot read the settings file"):
             settings(None, tmp_path / "settings.json")
-
-    def test_a_size_that_there_is_not(self) -> None:
-        with pytest.raises(DataError, match="no size 'huge'; choose one of tiny, small, medium"):
-            settings(None, None, words=("yes",), size="huge")

@@ -6,10 +6,12 @@ Nothing heavy is imported before a command runs, so that the light installation 
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,11 +26,20 @@ if TYPE_CHECKING:
     from ..edge.engine import Runtime
     from ..edge.manifest import Model
     from .cache import Progress
-    from .data import DataReport
+    from .data import Corpus, DataReport
     from .evaluate import Evaluation
     from .fit import Progress as TrainingProgress
 
 _TFLM = "tflm"
+
+
+class SizeChoice(StrEnum):
+    """What ``--size`` takes; see `harken.train.config.SIZES`."""
+
+    tiny = "tiny"
+    small = "small"
+    medium = "medium"
+    large = "large"
 
 
 class PartChoice(StrEnum):
@@ -93,8 +104,8 @@ def train_command(
         ),
     ] = None,
     size: Annotated[
-        str | None,
-        typer.Option(metavar="SIZE", help=f"Size of the network: {', '.join(SIZES)}. [medium]"),
+        SizeChoice | None,
+        typer.Option(help="Size of the network. [medium]"),
     ] = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Passes over the recordings. [40]")
@@ -124,13 +135,27 @@ def train_command(
     makes a model of it.
     """
     _require_train()
+    _start_tensorflow()
     from ..edge.display import notes
+    from .batches import DataSource
     from .data import load_corpus
-    from .fit import DataSource, train
+    from .fit import train
     from .run import RunFolder
     from .settings import settings
 
     run = RunFolder(out)
+    if resume:
+        began = run.load_record().config
+    else:
+        run.require_new()
+        began = None
+    held_out_words = _listed(held_out, "--held-out")
+    choose = partial(
+        settings, began, config, held_out_words=held_out_words, size=size, epochs=epochs, seed=seed
+    )
+    named = _listed(words, "--words")
+    # What is wrong with them shall be said before minutes of decoding.
+    chosen = choose(words=named) if named or config or resume else None
     source = DataSource(root=data, cache_dir=cache_dir, split_rule=split_rule.value)
     with progress_bar("decoding") as on_progress:
         corpus = load_corpus(
@@ -138,15 +163,8 @@ def train_command(
         )
     for line in data_notes(corpus.report):
         notes().print(line, soft_wrap=True)
-    chosen = settings(
-        run.load_record().config if resume else None,
-        config,
-        words=_listed(words) or (None if resume or config else corpus.words),
-        held_out_words=_listed(held_out),
-        size=size,
-        epochs=epochs,
-        seed=seed,
-    )
+    if chosen is None:
+        chosen = choose(words=_all_words(corpus, held_out_words or ()))
     with _training_bar() as on_step:
         outcome = train(
             chosen,
@@ -159,9 +177,14 @@ def train_command(
         )
     best = outcome.best
     if not outcome.finished or best is None:
+        again = ["harken", "train", str(data), "--out", str(out), "--resume"]
+        if split_rule is not SplitRuleChoice.auto:
+            again += ["--split-rule", split_rule.value]
+        if cache_dir is not None:
+            again += ["--cache-dir", str(cache_dir)]
         notes().print(
-            f"stopped after {outcome.epochs} of {chosen.epochs} epochs; go on with: harken train "
-            f"{shlex.quote(str(data))} --out {shlex.quote(str(out))} --resume",
+            f"stopped after {outcome.epochs} of {chosen.epochs} epochs; go on with: "
+            f"{shlex.join(again)}",
             soft_wrap=True,
         )
         raise typer.Exit(130)
@@ -236,11 +259,7 @@ def eval_command(
     from .evaluate import evaluate
 
     loaded = load_model(model)
-    chosen = None if words is None else [word.strip() for word in words.split(",") if word.strip()]
-    if chosen == []:
-        raise typer.BadParameter(
-            "give words with commas between, as in yes,no", param_hint="--words"
-        )
+    chosen = _listed(words, "--words")
     running = _runtime(loaded, runtime)
     if out is not None:
         _require_matplotlib()
@@ -413,11 +432,25 @@ def _recipe(chosen: TrainConfig, config: Path | None, split_rule: SplitRuleChoic
     return shlex.join(line)
 
 
-def _listed(text: str | None) -> tuple[str, ...] | None:
+def _listed(text: str | None, option: str) -> tuple[str, ...] | None:
     """Split ``a,b,c``; None stays None."""
     if text is None:
         return None
-    return tuple(word.strip() for word in text.split(",") if word.strip())
+    words = tuple(word.strip() for word in text.split(",") if word.strip())
+    if not words:
+        raise typer.BadParameter("give words with commas between, as in yes,no", param_hint=option)
+    return words
+
+
+def _all_words(corpus: Corpus, held_out_words: tuple[str, ...]) -> tuple[str, ...]:
+    """Return all that a corpus calls words, but for those that are held out or stand for none."""
+    from .data import SILENCE_FOLDER, UNKNOWN_FOLDER
+
+    return tuple(
+        word
+        for word in corpus.words
+        if word not in (SILENCE_FOLDER, UNKNOWN_FOLDER, *held_out_words)
+    )
 
 
 def _confusions(evaluation: Evaluation, label: int) -> str:
@@ -447,6 +480,21 @@ def _require_train() -> None:
         raise DependencyError(
             f"training needs {', '.join(missing)}; install with `pip install 'harken[train]'`"
         )
+
+
+def _start_tensorflow() -> None:
+    """Import tensorflow without the notices that it writes before its log level counts."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    saved = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 (no path of ours)
+            os.dup2(nowhere.fileno(), 2)
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
 
 
 def _require_matplotlib() -> None:

@@ -1,13 +1,14 @@
 """Validation clips in, the float network's decisions out: how an epoch is judged while training.
 
 The rule is the device's (`harken.edge.detector.classify_clip`), the features are librosa's, and the
-clips are those of ``harken eval``; what is judged here is the network before it is quantized.
+clips are those of ``harken eval``, but for silent ones, which training leaves out; what is judged
+here is the network before it is quantized.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,8 @@ from .data import Corpus
 from .evaluate import select_clips
 from .features import mfcc, stack
 
-_CHUNK = 512
+_CHUNK = 512  # clips that are decided at a time
+_STEPS = 32  # to multiples of which they are padded: 1.3 s at 40 ms a step
 
 
 @dataclass(frozen=True)
@@ -60,53 +62,65 @@ class ClipSet:
     """
 
     def __init__(self, corpus: Corpus, config: TrainConfig) -> None:
-        self._config = config
+        self._labels, self._smoothing_steps = len(config.labels), config.smoothing_steps
         clips = select_clips(corpus, config.words, split="validation")
         self._truth = np.array([clip.label for clip in clips], np.int64)
-        by_length: dict[int, list[int]] = defaultdict(list)
-        for index, clip in enumerate(clips):
-            by_length[len(clip.samples)].append(index)
-        front_end, step = config.front_end, config.step
-        mean = np.asarray(front_end.mean, np.float32)
-        std = np.asarray(front_end.std, np.float32)
-        self._inputs: list[tuple[list[int], NDArray[np.float32]]] = []
-        for length, indices in by_length.items():
-            if length < front_end.window_samples:
-                continue  # too short for one frame: decided as silence
-            for start in range(0, len(indices), _CHUNK):
-                chunk = indices[start : start + _CHUNK]
-                audio = np.stack([clips[i].samples for i in chunk]) * np.float32(1 / 32768)
-                frames = (mfcc(front_end, audio) - mean) / std
-                inputs = stack(
-                    frames, context_frames=step.context_frames, stride_frames=step.stride_frames
-                )
-                self._inputs.append((chunk, inputs))
+        steps = _steps_of([clip.samples for clip in clips], config)
+        self._steps = [len(clip) for clip in steps]
+        # Clips of like length together, padded to a few lengths, each of which is compiled once.
+        order = np.argsort(self._steps, kind="stable")
+        self._chunks: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
+        for first in range(0, len(order), _CHUNK):
+            chunk = order[first : first + _CHUNK]
+            longest = max(1, self._steps[chunk[-1]])
+            length = -(-longest // _STEPS) * _STEPS
+            inputs = config.step.context_frames * config.front_end.n_mfcc
+            padded = np.zeros((_CHUNK, length, inputs), np.float32)
+            for row, index in enumerate(chunk):
+                padded[row, : self._steps[index]] = steps[index]
+            self._chunks.append((chunk, padded))
 
-    def score(self, logits: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> ClipScores:
+    def score(self, posteriors: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> ClipScores:
         """Decide every clip.
 
         Parameters
         ----------
-        logits
-            Takes stacked features (batch, steps, inputs) from a reset state to logits
-            (batch, steps, labels). It is always given the same shape, so that it compiles once.
+        posteriors
+            Takes stacked features (batch, steps, inputs) from a reset state to posteriors
+            (batch, steps, labels).
 
         Returns
         -------
         ClipScores
             The confusion matrix.
         """
-        labels = len(self._config.labels)
-        confusion = np.zeros((labels, labels), np.int64)
-        decided = np.full(len(self._truth), labels - 1)
-        steps = max((inputs.shape[1] for _, inputs in self._inputs), default=0)
-        for chunk, inputs in self._inputs:
-            padded = np.zeros((_CHUNK, steps, inputs.shape[2]), np.float32)
-            padded[: len(chunk), : inputs.shape[1]] = inputs
-            outputs = logits(padded)[: len(chunk), : inputs.shape[1]]
-            exponentials = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
-            posteriors = exponentials / exponentials.sum(axis=-1, keepdims=True)
-            for index, clip in zip(chunk, posteriors, strict=True):
-                decided[index] = classify_clip(clip, self._config.smoothing_steps)
-        np.add.at(confusion, (self._truth, decided), 1)
+        confusion = np.zeros((self._labels, self._labels), np.int64)
+        for chunk, padded in self._chunks:
+            for index, outputs in zip(chunk, posteriors(padded), strict=False):
+                clip = outputs[: self._steps[index]]
+                confusion[self._truth[index], classify_clip(clip, self._smoothing_steps)] += 1
         return ClipScores(confusion)
+
+
+def _steps_of(clips: Sequence[NDArray[np.int16]], config: TrainConfig) -> list[NDArray[np.float32]]:
+    """Return the network's inputs for each clip, (steps, inputs); none for one without a frame."""
+    front_end, step = config.front_end, config.step
+    mean, std = np.asarray(front_end.mean, np.float32), np.asarray(front_end.std, np.float32)
+    inputs = step.context_frames * front_end.n_mfcc
+    steps = [np.zeros((0, inputs), np.float32)] * len(clips)
+    by_length: dict[int, list[int]] = defaultdict(list)
+    for index, samples in enumerate(clips):
+        if len(samples) >= front_end.window_samples:
+            by_length[len(samples)].append(index)
+    for indices in by_length.values():
+        for first in range(0, len(indices), _CHUNK):
+            chunk = indices[first : first + _CHUNK]
+            audio = np.stack([clips[index] for index in chunk]) * np.float32(1 / 32768)
+            stacked = stack(
+                (mfcc(front_end, audio) - mean) / std,
+                context_frames=step.context_frames,
+                stride_frames=step.stride_frames,
+            )
+            for index, clip in zip(chunk, stacked, strict=True):
+                steps[index] = clip
+    return steps

@@ -63,14 +63,23 @@ class RunFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
+    def require_new(self) -> None:
+        """Refuse a folder that holds a run already, with a `RunError`."""
+        if self.has("config.json"):
+            raise RunError(
+                f"{self.path} holds a run already; choose another --out, or go on with it by "
+                "--resume"
+            )
+
     def create(self) -> None:
-        """Make the folder.
+        """Make the folder for a new run.
 
         Raises
         ------
         RunError
-            The folder cannot be made.
+            It holds a run already, or cannot be made.
         """
+        self.require_new()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as problem:

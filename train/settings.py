@@ -10,7 +10,7 @@ from typing import Any
 
 from ..edge.errors import DataError, HarkenError
 from ..edge.validation import decode
-from .config import SIZES, ModelConfig, TrainConfig
+from .config import SIZES, TrainConfig
 
 
 def settings(
@@ -33,7 +33,7 @@ def settings(
     file
         JSON file of settings: a run's ``config.json``, or any part of a `TrainConfig`.
     words, held_out_words, size, epochs, seed
-        What the command line gave; None where it did not.
+        What the command line gave; None where it did not. `size` is a name in `SIZES`.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def settings(
     given: dict[str, Any] = {
         "words": words,
         "held_out_words": held_out_words,
-        "model": None if size is None else _model(size),
+        "model": None if size is None else SIZES[size],
         "epochs": epochs,
         "seed": seed,
     }
@@ -61,12 +61,6 @@ def settings(
         return replace(decode(TrainConfig, json.loads(json.dumps(merged))), **given)
     except HarkenError as problem:
         raise DataError(f"{file}: {problem}") from None
-
-
-def _model(size: str) -> ModelConfig:
-    if size not in SIZES:
-        raise DataError(f"there is no size {size!r}; choose one of {', '.join(SIZES)}")
-    return SIZES[size]
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -1,0 +1,166 @@
+"""A configuration in, training batches in a fixed order out: drawn ahead by worker processes.
+
+Nothing here imports tensorflow: every worker process imports this module anew.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..edge.errors import RunError
+from .config import TrainConfig
+from .data import Corpus, load_corpus
+from .splits import Split, SplitRule
+from .streams import Batch, StreamMaker
+
+_AHEAD = 8  # batches drawn in advance for each worker
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSource:
+    """How to open the corpus, in this process and in the workers."""
+
+    root: Path
+    cache_dir: Path | None = None
+    split_rule: SplitRule = "auto"
+
+    def open(self) -> Corpus:
+        """Open it; see `harken.train.data.load_corpus` for the errors."""
+        return load_corpus(self.root, cache_dir=self.cache_dir, split_rule=self.split_rule)
+
+
+def stream_maker(config: TrainConfig, corpus: Corpus, split: Split) -> StreamMaker:
+    """Return what draws a run's streams; held-out words are heard in all parts but training."""
+    return StreamMaker(
+        corpus,
+        config.words,
+        exclude=config.held_out_words if split == "training" else (),
+        config=config.streams,
+        front_end=config.front_end,
+        stride_frames=config.step.stride_frames,
+        split=split,
+        seed=config.seed,
+    )
+
+
+class Batches:
+    """The batches of a run, for any of its steps; a context that ends the workers.
+
+    The streams of the first `TrainConfig.distinct_epochs` epochs are drawn; later epochs hear them
+    again, each in an order of its own. Which batch comes at a step depends on nothing but the
+    configuration and the data.
+
+    Parameters
+    ----------
+    config
+        The run's configuration, with the front end's mean and std.
+    source
+        How the workers open the recordings.
+    steps_per_epoch
+        Batches in an epoch.
+    workers
+        Number of processes.
+    """
+
+    def __init__(
+        self, config: TrainConfig, source: DataSource, *, steps_per_epoch: int, workers: int
+    ) -> None:
+        self._config, self._steps_per_epoch, self._workers = config, steps_per_epoch, workers
+        self._kept: dict[tuple[int, int], Batch] = {}
+        self._pool = ProcessPoolExecutor(
+            workers,
+            # TensorFlow's threads do not survive a fork.
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_start_worker,
+            initargs=(config, source),
+        )
+
+    def __enter__(self) -> Batches:
+        # Ctrl-C in a terminal reaches all processes, and is this one's to handle: the workers,
+        # which start with their first tasks, inherit that it is blocked.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            for _ in range(self._workers):
+                self._pool.submit(os.getpid)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def draw(self, first: int, end: int) -> Iterator[Batch]:
+        """Yield the batches of the steps `first` to `end`, in order.
+
+        Raises
+        ------
+        RunError
+            A worker has died.
+        """
+        ahead: deque[tuple[tuple[int, int], Future[Batch] | None]] = deque()
+        try:
+            for step in range(first, end):
+                place = self._place(step)
+                drawn = None if place in self._kept else self._pool.submit(_draw, *place)
+                ahead.append((place, drawn))
+                if len(ahead) > _AHEAD * self._workers:
+                    yield self._take(*ahead.popleft())
+            while ahead:
+                yield self._take(*ahead.popleft())
+        except BrokenProcessPool as problem:
+            raise RunError(
+                "a process that draws training streams has died, for lack of memory perhaps; "
+                "close other programs and go on with --resume"
+            ) from problem
+
+    def _place(self, step: int) -> tuple[int, int]:
+        """Return which batch is heard at a step: the epoch that it is drawn for, and its index."""
+        epoch, index = divmod(step, self._steps_per_epoch)
+        if epoch >= self._config.distinct_epochs:
+            rng = np.random.default_rng((self._config.seed, epoch))
+            index = int(rng.permutation(self._steps_per_epoch)[index])
+        return epoch % self._config.distinct_epochs, index
+
+    def _take(self, place: tuple[int, int], drawn: Future[Batch] | None) -> Batch:
+        if drawn is None:
+            return self._kept[place]
+        batch = drawn.result()
+        if self._config.epochs > self._config.distinct_epochs:
+            self._kept[place] = batch
+        return batch
+
+
+_worker: tuple[TrainConfig, StreamMaker] | None = None
+
+
+def _start_worker(config: TrainConfig, source: DataSource) -> None:
+    global _worker  # noqa: PLW0603 (a worker process is its own world)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _worker = config, stream_maker(config, source.open(), "training")
+
+
+def _end_with_parent() -> None:
+    """Leave when the training process is gone: a killed one cannot tell its workers to."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _draw(epoch: int, index: int) -> Batch:
+    assert _worker is not None
+    config, maker = _worker
+    batch = maker.batch(epoch, index, config.batch_streams)
+    # Half precision, 0.001 of a standard deviation, halves what has to be sent and kept.
+    return replace(batch, frames=batch.frames.astype(np.float16))

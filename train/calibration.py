@@ -1,0 +1,68 @@
+"""Training streams in, what is measured on them out.
+
+Before a run that is the mean and the std of the features, after it the long streams that the
+quantization is calibrated with and checked on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..edge.frontend import FrontEndConfig
+from .batches import stream_maker
+from .config import TrainConfig
+from .data import Corpus
+from .splits import Split
+
+_MEASURED_BATCHES, _MEASURED_STREAMS = 16, 32  # half an hour of audio
+_LONG_STREAMS = 60  # four minutes of audio in one piece
+_MEASURE_EPOCH, _LONG_EPOCH = 1_000_000, 1_000_001  # of the draws; no training comes so far
+
+
+def standardised(config: TrainConfig, corpus: Corpus) -> TrainConfig:
+    """Return the configuration with each coefficient's mean and std over training streams.
+
+    A configuration that gives them itself is returned as it is.
+    """
+    front_end = config.front_end
+    if front_end != without_standardisation(front_end):
+        return config
+    maker = stream_maker(config, corpus, "training")
+    frames = np.concatenate(
+        [
+            maker.batch(_MEASURE_EPOCH, index, _MEASURED_STREAMS).frames.reshape(
+                -1, front_end.n_mfcc
+            )
+            for index in range(_MEASURED_BATCHES)
+        ]
+    )
+
+    def rounded(values: NDArray[np.float64]) -> tuple[float, ...]:
+        return tuple(round(float(value), 4) for value in values)
+
+    mean = rounded(frames.mean(axis=0, dtype=np.float64))
+    std = rounded(frames.std(axis=0, dtype=np.float64))
+    return replace(config, front_end=replace(front_end, mean=mean, std=std))
+
+
+def without_standardisation(front_end: FrontEndConfig) -> FrontEndConfig:
+    """Return the front end with a mean of 0 and a std of 1, as it is until they are measured."""
+    return replace(front_end, mean=(), std=())
+
+
+def long_stream(config: TrainConfig, corpus: Corpus, split: Split) -> NDArray[np.float32]:
+    """Draw some minutes of audio in one piece.
+
+    Returns
+    -------
+    ndarray
+        Standardised features, shape (frames, n_mfcc), float32.
+    """
+    maker = stream_maker(config, corpus, split)
+    rng = np.random.default_rng((config.seed, _LONG_EPOCH))
+    audio = [maker.stream(rng, fresh=False)[0] for _ in range(_LONG_STREAMS)]
+    frames: NDArray[np.float32] = maker.features(np.concatenate(audio)[None])[0]
+    return frames
