@@ -6,7 +6,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from ..edge.errors import DataError, RunError
 from .batches import Batches, DataSource
@@ -114,6 +115,7 @@ def train(
     _check_corpus(config, corpus)
     if resume:
         record = resumed_record(run, config, corpus, recipe)
+        run.remove_temporary()
     else:
         run.create()
         record = make_record(standardised(config, corpus), corpus, recipe)
@@ -242,28 +244,35 @@ class _Fitting:
         RunError
             It is damaged, or of another network.
         """
+        file = self.run.path / "checkpoint.npz"
         arrays = self.run.load_arrays("checkpoint.npz")
-        history = self.run.load_json("history.json")
-        try:
-            for name, variable in self.variables.items():
-                variable.assign(arrays[f"variable/{name}"])
-                self.average[name] = arrays[f"average/{name}"]
-                if f"best/{name}" in arrays:
-                    self.best[name] = arrays[f"best/{name}"]
-            for index, variable in enumerate(self.optimizer.variables):
-                variable.assign(arrays[f"optimizer/{index}"])
-            self.state = [
-                (tf.constant(arrays[f"state/{n}/h"]), tf.constant(arrays[f"state/{n}/c"]))
-                for n in range(len(self.state))
-            ]
-            self.step = int(arrays["step"])
-            self.loss_sum = float(arrays["loss_sum"])
-            self._epoch_began = time.monotonic() - float(arrays["seconds"])
-        except (KeyError, ValueError, TypeError) as problem:
-            raise RunError(
-                f"{self.run.path / 'checkpoint.npz'} does not fit this run ({problem}); train again"
-            ) from problem
-        self.history = history[: self.step // self.steps_per_epoch]
+
+        def take(name: str, shape: Sequence[int] = ()) -> NDArray[Any]:
+            if name not in arrays:
+                raise RunError(f"{file} is damaged: {name} is missing; train again")
+            if arrays[name].shape != tuple(shape):
+                raise RunError(
+                    f"{file} does not fit this run: {name} has the shape {arrays[name].shape}, "
+                    f"not {tuple(shape)}; train again"
+                )
+            return arrays[name]
+
+        for name, variable in self.variables.items():
+            variable.assign(take(f"variable/{name}", variable.shape))
+            self.average[name] = take(f"average/{name}", variable.shape)
+        for index, variable in enumerate(self.optimizer.variables):
+            variable.assign(take(f"optimizer/{index}", variable.shape))
+        self.state = [
+            (tf.constant(take(f"state/{n}/h", h.shape)), tf.constant(take(f"state/{n}/c", c.shape)))
+            for n, (h, c) in enumerate(self.state)
+        ]
+        self.step = int(take("step"))
+        self.loss_sum = float(take("loss_sum"))
+        self._epoch_began = time.monotonic() - float(take("seconds"))
+        epochs = self.step // self.steps_per_epoch
+        self.history = self.run.load_json("history.json")[:epochs]
+        if self.history:
+            self.best = {name: take(f"best/{name}", v.shape) for name, v in self.variables.items()}
 
     def _learn(self, batch: Batch) -> None:
         """Take one optimizer step; the streams' state goes on where the last batch left it."""

@@ -168,6 +168,11 @@ class RunFolder:
         """Delete a file if it is there."""
         (self.path / name).unlink(missing_ok=True)
 
+    def remove_temporary(self) -> None:
+        """Delete what a process left that was killed while it wrote a file."""
+        for path in self.path.glob(".*.tmp"):
+            path.unlink(missing_ok=True)
+
     def _missing(self, path: Path) -> RunError:
         return RunError(
             f"{path} is missing, so {self.path} is no finished run; "
