@@ -27,6 +27,7 @@ from .splits import Split
 
 _ACTIVE_RMS = 0.05  # level of a word before the stream's gain, full scale 1: -26 dB
 _SCALE = np.float32(1 / 32768)  # of 16-bit samples
+_NOISE_ALONE_DB = (-10.0, 25.0)  # how far noise is below the words that nobody says
 _FADE = 160  # samples of fade at each edge of a segment, so that a splice does not click
 
 
@@ -48,6 +49,22 @@ class _Segment:
     word_start: int
     word_end: int
     label: int | None  # None: a keyword's fragment, which must not be named
+
+
+class _Sounds:
+    """Recordings of which every second is as likely to be heard as any other."""
+
+    def __init__(self, recordings: list[Recording]) -> None:
+        self._recordings = recordings
+        self._ends = np.cumsum([recording.length for recording in recordings])
+
+    def __len__(self) -> int:
+        return len(self._recordings)
+
+    def pick(self, rng: np.random.Generator) -> Recording:
+        """Draw a recording, a long one more often than a short one."""
+        place = rng.integers(self._ends[-1])
+        return self._recordings[int(np.searchsorted(self._ends, place, side="right"))]
 
 
 class StreamMaker:
@@ -106,8 +123,8 @@ class StreamMaker:
         # recordings is heard, yet not as often as one with a thousand.
         weights = np.sqrt([len(clips) for clips in self._others]) if self._others else np.zeros(0)
         self._other_weights = weights / weights.sum() if len(weights) else weights
-        self._speech = [r for r in mine if r.kind == "speech"]
-        self._noise = [r for r in mine if r.kind == "noise"] + silence
+        self._speech = _Sounds([r for r in mine if r.kind == "speech"])
+        self._noise = _Sounds([r for r in mine if r.kind == "noise"] + silence)
         self._rooms = [
             self._samples(r) for r in corpus.recordings if r.kind == "room" and r.split == split
         ]
@@ -225,10 +242,10 @@ class StreamMaker:
 
     def _other(self, rng: np.random.Generator) -> _Segment:
         """Another word, or a second or less of running speech."""
-        if self._others and (not self._speech or rng.random() < 0.6):
+        if self._others and (not self._speech or rng.random() < 0.4):
             choice = int(rng.choice(len(self._others), p=self._other_weights))
             return self._word(rng, self._others[choice], self._unknown)
-        clip = self._speech[int(rng.integers(len(self._speech)))]
+        clip = self._speech.pick(rng)
         length = min(clip.length, int(rng.uniform(0.3, 1.2) * SAMPLE_RATE_HZ))
         at = clip.start + int(rng.integers(0, clip.length - length + 1))
         piece = self._audio[at : at + length] * _SCALE
@@ -276,7 +293,7 @@ class StreamMaker:
         """As many pieces of running speech as fill the time."""
         pieces, missing = [], total
         while missing > 0:
-            clip = self._speech[int(rng.integers(len(self._speech)))]
+            clip = self._speech.pick(rng)
             length = min(clip.length, missing)
             at = clip.start + int(rng.integers(0, clip.length - length + 1))
             piece = self._audio[at : at + length] * _SCALE
@@ -292,8 +309,8 @@ class StreamMaker:
             voice = augment.reverberate(voice, room, float(rng.uniform(0.2, 1.0)))
         spoken = bool(np.any(voice))
         if rng.random() >= config.clean_share or not spoken:
-            snr = _between(rng, config.snr_db)
-            noise = self._noise_of_unit_level(rng, len(voice))
+            snr = _between(rng, config.snr_db if spoken else _NOISE_ALONE_DB)
+            noise = self._noise_of_unit_level(rng, len(voice), babble=spoken)
             voice = voice + noise * np.float32(_ACTIVE_RMS * augment.decibels(-snr))
         elif rng.random() < 0.7:
             hiss = augment.tilted_noise(rng, len(voice), float(rng.uniform(0, 6)))
@@ -303,19 +320,31 @@ class StreamMaker:
         gain = augment.decibels(_between(rng, config.gain_db))
         return augment.to_pcm(voice * np.float32(gain)) * _SCALE
 
-    def _noise_of_unit_level(self, rng: np.random.Generator, total: int) -> NDArray[np.float32]:
+    def _noise_of_unit_level(
+        self, rng: np.random.Generator, total: int, *, babble: bool
+    ) -> NDArray[np.float32]:
+        """Draw noise: made, recorded, or, if ``babble`` may be, a room full of people."""
         draw = rng.random()
         if not self._noise or draw < 0.2:
             return augment.tilted_noise(rng, total, float(rng.uniform(-2, 9)))
-        if self._speech and draw < 0.3:  # a room full of people: four voices at once
-            babble = sum(self._running_speech(rng, total) for _ in range(4))
-            noise = np.asarray(babble, np.float32)
-        else:
-            clip = self._noise[int(rng.integers(len(self._noise)))]
-            length = min(clip.length, total)
-            at = clip.start + int(rng.integers(0, clip.length - length + 1))
-            piece = self._audio[at : at + length].astype(np.float32)
-            noise = np.tile(piece, -(-total // length))[:total]
+        if babble and self._speech and draw < 0.3:
+            voices = sum(self._running_speech(rng, total) for _ in range(4))
+            return np.asarray(voices / augment.rms(np.asarray(voices)), np.float32)
+        noise = self._recorded_noise(rng, total)
+        if draw > 0.7:  # two sources at once: there are few recordings, and many pairs of them
+            other = self._recorded_noise(rng, total)
+            noise = noise + other * np.float32(augment.decibels(float(rng.uniform(-12, 0))))
+            noise /= np.float32(augment.rms(noise))
+        return noise
+
+    def _recorded_noise(self, rng: np.random.Generator, total: int) -> NDArray[np.float32]:
+        """Return a piece of a recording at unit level, played faster or slower."""
+        clip = self._noise.pick(rng)
+        factor = 1.0 + float(rng.uniform(-1, 2)) * self.config.speed
+        length = min(clip.length, int(total * factor) + 1)
+        at = clip.start + int(rng.integers(0, clip.length - length + 1))
+        piece = augment.change_speed(self._audio[at : at + length] * _SCALE, factor)
+        noise = np.tile(piece, -(-total // len(piece)))[:total]
         return np.asarray(noise / max(augment.rms(noise), 1e-4), np.float32)
 
     def _allowed(
