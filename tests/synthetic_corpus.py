@@ -95,7 +95,7 @@ def write_tone_words(
                 floor=3e-4,
                 seed=number,
             )
-            soundfile.write(folder / word / f"speaker{number:02}_{word}.wav", clip, tones.RATE)
+            soundfile.write(folder / word / f"speaker{number:02}_1.wav", clip, tones.RATE)
     if noise_s:
         (folder / "_background_noise_").mkdir()
         hiss = tones.to_int16(tones.hiss(noise_s, level=0.02))

@@ -1,0 +1,322 @@
+"""`harken train`: what it asks of training, what it says, and how it ends."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("librosa", reason="training needs harken[train]")
+pytest.importorskip("tensorflow", reason="training needs harken[train]")
+
+from command import Outcome as Ended
+from command import harken
+from synthetic_corpus import write_tone_words
+
+from harken.train import data as data_module
+from harken.train import fit
+from harken.train.cli import SizeChoice
+from harken.train.config import SIZES, TrainConfig
+from harken.train.fit import Outcome, Progress
+from harken.train.run import RunFolder, RunRecord
+from harken.train.settings import settings
+
+USAGE_ERROR, DATA_ERROR, DEPENDENCY_ERROR, RUN_ERROR, INTERRUPTED = 2, 5, 6, 8, 130
+
+BEST = {"epoch": 2.0, "loss": 0.5, "seconds": 3.0, "clip_accuracy": 0.875, "stream_loss": 0.25}
+
+
+@pytest.fixture(scope="session")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    words = {"low": 400.0, "high": 2500.0, "middle": 1000.0, "_silence_": 50.0, "_unknown_": 6000.0}
+    return write_tone_words(tmp_path_factory.mktemp("data") / "my words", words=words, clips=6)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "my run"
+
+
+class FakeTraining:
+    """In the place of `harken.train.fit.train`: keeps what it is asked, and answers."""
+
+    def __init__(self) -> None:
+        self.outcome = Outcome(finished=True, epochs=40, best=BEST)
+        self.asked: dict[str, Any] = {}
+
+    def __call__(self, config: TrainConfig, *positional: Any, **named: Any) -> Outcome:
+        self.asked = {"config": config, **named}
+        for step in (1, 2):
+            named["on_progress"](
+                Progress(epoch=1, epochs=40, step=step, steps=80, loss=0.5, history=[BEST])
+            )
+        return self.outcome
+
+    @property
+    def config(self) -> TrainConfig:
+        config: TrainConfig = self.asked["config"]
+        return config
+
+
+@pytest.fixture
+def training(monkeypatch: pytest.MonkeyPatch) -> FakeTraining:
+    fake = FakeTraining()
+    monkeypatch.setattr(fit, "train", fake)
+    return fake
+
+
+@pytest.fixture
+def run_train(recordings: Path, out: Path, tmp_path: Path):
+    """Run the command on the recordings, with some options."""
+
+    def run(*options: object, data: Path = recordings) -> Ended:
+        return harken("train", data, "--out", out, "--cache-dir", tmp_path / "cache", *options)
+
+    return run
+
+
+class TestWhatIsTrained:
+    def test_all_words_there_are_unless_told_otherwise(self, run_train, training) -> None:
+        assert run_train().exit_code == 0
+        assert training.config == TrainConfig(words=("high", "low", "middle"))
+        assert training.asked["resume"] is False
+
+    def test_but_not_those_that_are_held_out(self, run_train, training) -> None:
+        run_train("--held-out", "middle")
+        assert training.config.words == ("high", "low")
+        assert training.config.held_out_words == ("middle",)
+
+    def test_options(self, run_train, training) -> None:
+        run_train("--words", "low, high,", "--size", "tiny", "--epochs", 3, "--seed", 7)
+        assert training.config == TrainConfig(
+            words=("low", "high"), model=SIZES["tiny"], epochs=3, seed=7
+        )
+
+    def test_a_file_of_settings(self, run_train, training, tmp_path: Path) -> None:
+        file = tmp_path / "settings.json"
+        file.write_text(json.dumps({"words": ["low"], "epochs": 3}))
+        run_train("--config", file, "--seed", 5)
+        assert training.config == TrainConfig(words=("low",), epochs=3, seed=5)
+
+    def test_every_size_can_be_chosen(self) -> None:
+        assert [choice.value for choice in SizeChoice] == list(SIZES)
+
+    def test_resuming_takes_the_runs_own_settings(self, run_train, training, out: Path) -> None:
+        config = TrainConfig(words=("low",), seed=9)
+        run = RunFolder(out)
+        run.create()
+        run.save_record(RunRecord(config=config, recipe="", data={}, versions={}))
+        run_train("--resume")
+        assert training.config == config
+        assert training.asked["resume"] is True
+
+    def test_the_recipe_repeats_the_run(self, run_train, training, tmp_path: Path) -> None:
+        file = tmp_path / "my settings.json"
+        file.write_text(json.dumps({"words": ["low"], "dropout": 0.2}))
+        run_train("--config", file, "--held-out", "middle", "--size", "small", "--epochs", 3)
+        recipe = shlex.split(training.asked["recipe"])
+        assert recipe[:5] == ["harken", "train", "DATA", "--out", "RUN"]
+        given = dict(zip(recipe[5::2], recipe[6::2], strict=True))
+        assert given["--config"] == "my settings.json"
+        again = settings(
+            None,
+            file,
+            words=tuple(given["--words"].split(",")),
+            held_out_words=tuple(given["--held-out"].split(",")),
+            size=given["--size"],
+            epochs=int(given["--epochs"]),
+            seed=int(given["--seed"]),
+        )
+        assert again == training.config
+
+
+class TestWhatIsSaid:
+    def test_the_data_each_epoch_and_the_result(self, run_train, training, out: Path) -> None:
+        ended = run_train()
+        assert ended.exit_code == 0
+        assert "31 files; words split by speaker" in ended.err
+        assert ended.err.count("epoch   1: loss 0.5000, validation: clips 87.50%") == 1
+        assert "streams 0.2500, 3 s" in ended.err
+        assert "epoch 2 is the best, 87.50% of the validation clips" in ended.out
+        assert f"harken export '{out}' --out DIR" in ended.out
+
+    def test_json_alone_on_standard_output(self, run_train, training, out: Path) -> None:
+        ended = run_train("--json")
+        assert json.loads(ended.out) == {"run": str(out), "best": BEST}
+
+    def test_how_to_go_on_after_an_interruption(
+        self, run_train, training, recordings: Path, out: Path, tmp_path: Path
+    ) -> None:
+        training.outcome = Outcome(finished=False, epochs=7, best=BEST)
+        ended = run_train("--json", "--split-rule", "random")
+        assert ended.exit_code == INTERRUPTED
+        assert ended.out == ""
+        said = ended.err.splitlines()[-1]
+        assert said.startswith("stopped after 7 of 40 epochs; go on with: harken train ")
+        assert shlex.split(said.split("go on with: ")[1]) == [
+            *("harken", "train", str(recordings), "--out", str(out), "--resume"),
+            *("--split-rule", "random", "--cache-dir", str(tmp_path / "cache")),
+        ]
+
+    def test_before_its_first_epoch_too(self, run_train, training) -> None:
+        training.outcome = Outcome(finished=False, epochs=0, best=None)
+        ended = run_train()
+        assert ended.exit_code == INTERRUPTED
+        assert "stopped after 0 of 40 epochs" in ended.err
+
+
+class TestWhatIsRefused:
+    """At once: nothing is decoded before."""
+
+    @pytest.fixture(autouse=True)
+    def no_decoding(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def decode(*_: Any, **__: Any) -> None:
+            raise AssertionError("decoding has begun")
+
+        monkeypatch.setattr(data_module, "open_cache", decode)
+
+    def test_without_the_training_half(self, run_train, monkeypatch: pytest.MonkeyPatch) -> None:
+        find = importlib.util.find_spec
+        monkeypatch.setattr(
+            importlib.util,
+            "find_spec",
+            lambda name, *rest: None if name in ("librosa", "keras") else find(name, *rest),
+        )
+        ended = run_train()
+        assert ended.exit_code == DEPENDENCY_ERROR
+        assert "training needs keras, librosa; install with" in ended.error
+        assert "pip install 'harken[train]'" in ended.error
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            (["--words", ","], "give words with commas between, as in yes,no"),
+            (["--held-out", ""], "give words with commas between, as in yes,no"),
+            (["--size", "huge"], "'huge' is not one of 'tiny', 'small', 'medium', 'large'"),
+            (["--epochs", "0"], "--epochs"),
+            (["--seed", "-1"], "--seed"),
+            (["--split-rule", "luck"], "'luck' is not one of 'auto'"),
+        ],
+    )
+    def test_options_that_do_not_fit(self, run_train, options: list[str], said: str) -> None:
+        ended = run_train(*options)
+        assert ended.exit_code == USAGE_ERROR
+        assert said in ended.err
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            ("low,low", "words is ('low', 'low'); it must name each word once"),
+            ("low,unknown", "not contain 'unknown', a label that every model has"),
+        ],
+    )
+    def test_words_that_do_not_fit(self, run_train, words: str, said: str) -> None:
+        ended = run_train("--words", words)
+        assert ended.exit_code == DATA_ERROR
+        assert said in ended.error
+
+    def test_settings_that_do_not_fit(self, run_train, tmp_path: Path) -> None:
+        (tmp_path / "settings.json").write_text('{"words": ["low"], "epoch": 3}')
+        ended = run_train("--config", tmp_path / "settings.json")
+        assert ended.exit_code == DATA_ERROR
+        assert "epoch is not a known setting; known are words" in ended.error
+
+    def test_a_folder_that_holds_a_run(self, run_train, out: Path) -> None:
+        out.mkdir()
+        (out / "config.json").write_text("{}")
+        ended = run_train()
+        assert ended.exit_code == RUN_ERROR
+        assert "holds a run already; choose another --out, or go on with it by" in ended.error
+
+    def test_resuming_nothing(self, run_train) -> None:
+        ended = run_train("--resume")
+        assert ended.exit_code == RUN_ERROR
+        assert "config.json is missing" in ended.error
+
+    def test_data_that_are_not_there(self, run_train, tmp_path: Path, out: Path) -> None:
+        ended = run_train(data=tmp_path / "nowhere")
+        assert ended.exit_code == DATA_ERROR
+        assert "nowhere does not exist" in ended.error
+        assert not out.exists()
+
+
+class TestWhatTheDataLack:
+    def test_a_word(self, run_train, out: Path) -> None:
+        ended = run_train("--words", "low,hihg")
+        assert ended.exit_code == DATA_ERROR
+        assert "no recordings of 'hihg' in the training part" in ended.error
+        assert "there are: " in ended.error
+        assert not out.exists()
+
+    def test_a_word_to_hold_out(self, run_train, out: Path) -> None:
+        ended = run_train("--held-out", "midle")
+        assert ended.exit_code == DATA_ERROR
+        assert "no recordings of 'midle'" in ended.error
+        assert not out.exists()
+
+    def test_a_run_folder_that_cannot_be_made(self, recordings: Path, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        ended = harken(
+            *("train", recordings, "--out", tmp_path / "file" / "run"),
+            *("--cache-dir", tmp_path / "cache"),
+        )
+        assert ended.exit_code == RUN_ERROR
+        assert "cannot make the run folder" in ended.error
+
+
+@pytest.mark.slow
+class TestCtrlC:
+    """In a terminal it reaches all processes of the command at once."""
+
+    @staticmethod
+    def start(recordings: Path, out: Path, tmp_path: Path) -> subprocess.Popen[str]:
+        command = [
+            *(sys.executable, "-m", "harken", "train", recordings, "--out", out),
+            *("--cache-dir", tmp_path / "cache", "--size", "tiny", "--epochs", 100_000),
+        ]
+        return subprocess.Popen(
+            list(map(str, command)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    @pytest.mark.parametrize("moment", ["config.json", "checkpoint.npz"])
+    def test_it_ends_cleanly(
+        self, recordings: Path, out: Path, tmp_path: Path, moment: str
+    ) -> None:
+        process = self.start(recordings, out, tmp_path)
+        deadline = time.monotonic() + 120
+        while not (out / moment).exists() and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        if moment == "config.json":
+            time.sleep(2)  # about when the workers start
+        os.killpg(process.pid, signal.SIGINT)
+        said, errors = process.communicate(timeout=120)
+        assert process.returncode == INTERRUPTED
+        assert said == ""
+        assert "Traceback" not in errors
+        if moment == "checkpoint.npz":
+            assert errors.splitlines()[-1].endswith(f"--resume --cache-dir {tmp_path / 'cache'}")
+
+    def test_before_training_begins_too(
+        self, recordings: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupted(*_: Any, **__: Any) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(data_module, "load_corpus", interrupted)
+        ended = harken("train", recordings, "--out", out)
+        assert ended.exit_code == INTERRUPTED
+        assert not out.exists()
