@@ -19,6 +19,7 @@ from .splits import Split
 
 _MEASURED_BATCHES, _MEASURED_STREAMS = 16, 32  # half an hour of audio
 _LONG_STREAMS = 60  # four minutes of audio in one piece
+_OUTLIER = 5.0  # standard deviations; one feature in ten thousand lies beyond
 _MEASURE_EPOCH, _LONG_EPOCH = 1_000_000, 1_000_001  # of the draws; no training comes so far
 
 
@@ -33,7 +34,8 @@ def standardised(config: TrainConfig, corpus: Corpus) -> TrainConfig:
     maker = stream_maker(config, corpus, "training")
     frames = np.concatenate(
         [
-            maker.batch(_MEASURE_EPOCH, index, _MEASURED_STREAMS).frames.reshape(
+            maker.batch(_OUTLIER = 5.0  # standard deviations; one feature in ten thousand lies beyond
+_MEASURE_EPOCH, index, _MEASURED_STREAMS).frames.reshape(
                 -1, front_end.n_mfcc
             )
             for index in range(_MEASURED_BATCHES)
@@ -59,10 +61,11 @@ def long_stream(config: TrainConfig, corpus: Corpus, split: Split) -> NDArray[np
     Returns
     -------
     ndarray
-        Standardised features, shape (frames, n_mfcc), float32.
+        Standardised features, shape (frames, n_mfcc), float32. Outliers are clipped, so that the
+        int8 input does not spend its 256 values on them.
     """
     maker = stream_maker(config, corpus, split)
     rng = np.random.default_rng((config.seed, _LONG_EPOCH))
     audio = [maker.stream(rng, fresh=False)[0] for _ in range(_LONG_STREAMS)]
     frames: NDArray[np.float32] = maker.features(np.concatenate(audio)[None])[0]
-    return frames
+    return frames.clip(-_OUTLIER, _OUTLIER)

@@ -167,6 +167,9 @@ class TrainConfig:
     weight_decay: float = 0.01
     dropout: float = 0.1
     """Share of the units dropped between layers."""
+    weight_clip: float = 1.5
+    """Weights stay within ± this, biases aside: a few large ones would cost all others of their
+    matrix precision as int8. 0 lets them grow."""
     averaging: float = 0.998
     """Decay of the moving average of the weights, which is what is validated and kept."""
     seed: int = 0
@@ -199,6 +202,7 @@ class TrainConfig:
         check(self.learning_rate > 0, "learning_rate", "be greater than 0")
         check(self.weight_decay >= 0, "weight_decay", "be at least 0")
         check(0 <= self.dropout < 1, "dropout", "be at least 0 and less than 1")
+        check(self.weight_clip >= 0, "weight_clip", "be at least 0")
         check(0 <= self.averaging < 1, "averaging", "be at least 0 and less than 1")
         check(self.smoothing_steps >= 1, "smoothing_steps", "be at least 1")
         check(self.refractory_ms >= 0, "refractory_ms", "be at least 0")

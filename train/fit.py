@@ -314,6 +314,10 @@ class _Fitting:
 
     def _apply_eagerly(self, gradients: Any) -> None:
         self.optimizer.apply(gradients, list(self.variables.values()))
+        bound = self.config.weight_clip
+        for name, variable in self.variables.items():
+            if bound and name.endswith("kernel"):
+                variable.assign(tf.clip_by_value(variable.value, -bound, bound))
 
     def _finish_epoch(self) -> None:
         """Measure the averaged weights, and keep them if they are the best so far."""
