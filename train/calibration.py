@@ -34,8 +34,7 @@ def standardised(config: TrainConfig, corpus: Corpus) -> TrainConfig:
     maker = stream_maker(config, corpus, "training")
     frames = np.concatenate(
         [
-            maker.batch(_OUTLIER = 5.0  # standard deviations; one feature in ten thousand lies beyond
-_MEASURE_EPOCH, index, _MEASURED_STREAMS).frames.reshape(
+            maker.batch(_MEASURE_EPOCH, index, _MEASURED_STREAMS).frames.reshape(
                 -1, front_end.n_mfcc
             )
             for index in range(_MEASURED_BATCHES)
