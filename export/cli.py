@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from ..edge.errors import DependencyError
-from ..train.cli import CacheOption, SplitRuleChoice, SplitRuleOption, progress_bar
+from ..train.cli import CacheOption, SplitRuleChoice, SplitRuleOption
+from ..train.display import progress_bar
 
 _PACKAGES = ("ai_edge_litert", "librosa", "tensorflow", "tf_keras")
 

@@ -52,6 +52,7 @@ def test_it_survives_a_file() -> None:
         ("learning_rate", 0.0, "be greater than 0"),
         ("weight_decay", -0.1, "be at least 0"),
         ("dropout", 1.0, "be at least 0 and less than 1"),
+        ("weight_clip", -1.0, "be at least 0"),
         ("averaging", -0.1, "be at least 0 and less than 1"),
         ("smoothing_steps", 0, "be at least 1"),
         ("refractory_ms", -1, "be at least 0"),

@@ -30,6 +30,7 @@ from harken.train import fit
 from harken.train.batches import DataSource
 from harken.train.config import ModelConfig, StreamConfig, TrainConfig
 from harken.train.fit import Outcome, Progress, train
+from harken.train.network import initial_weights
 from harken.train.record import make_record
 from harken.train.run import RunFolder
 
@@ -42,6 +43,7 @@ CONFIG = TrainConfig(
     batch_streams=4,
     learning_rate=0.02,
     averaging=0.9,
+    weight_clip=0.6,
     epochs=20,
     distinct_epochs=4,
     seed=1,
@@ -178,6 +180,12 @@ class TestWholeRun:
         # Another draw of the same streams.
         np.testing.assert_allclose(frames.mean(axis=0), 0, atol=0.25)
         np.testing.assert_allclose(frames.std(axis=0), 1, atol=0.25)
+
+    def test_weights_stay_within_their_bound(self, whole_run: Path) -> None:
+        first = initial_weights(CONFIG.model, inputs=30, labels=4, seed=CONFIG.seed)
+        assert np.abs(first["lstm_0/recurrent_kernel"]).max() > CONFIG.weight_clip
+        for name, value in weights(whole_run).items():
+            assert np.abs(value).max() <= CONFIG.weight_clip or name.endswith("bias")
 
     def test_the_calibration_streams_are_minutes_long(self, whole_run: Path) -> None:
         streams = RunFolder(whole_run).load_arrays("calibration.npz")

@@ -144,7 +144,7 @@ class TestWhatIsSaid:
         ended = run_train()
         assert ended.exit_code == 0
         assert "31 files; words split by speaker" in ended.err
-        assert ended.err.count("epoch   1: loss 0.5000, validation: clips 87.50%") == 1
+        assert ended.err.count("epoch   2: loss 0.5000, validation: clips 87.50%") == 1
         assert "streams 0.2500, 3 s" in ended.err
         assert "epoch 2 is the best, 87.50% of the validation clips" in ended.out
         assert f"harken export '{out}' --out DIR" in ended.out

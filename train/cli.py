@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -19,16 +17,13 @@ import typer
 
 from ..edge.engine import RUNTIMES
 from .config import SIZES, TrainConfig
+from .display import data_notes, evaluation_table, progress_bar, training_bar
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from ..edge.engine import Runtime
     from ..edge.manifest import Model
-    from .cache import Progress
-    from .data import Corpus, DataReport
+    from .data import Corpus
     from .evaluate import Evaluation
-    from .fit import Progress as TrainingProgress
 
 _TFLM = "tflm"
 
@@ -165,7 +160,7 @@ def train_command(
         notes().print(line, soft_wrap=True)
     if chosen is None:
         chosen = choose(words=_all_words(corpus, held_out_words or ()))
-    with _training_bar() as on_step:
+    with training_bar() as on_step:
         outcome = train(
             chosen,
             source,
@@ -294,127 +289,6 @@ def eval_command(
         output().print(evaluation_table(evaluation))
 
 
-def data_notes(report: DataReport) -> list[str]:
-    """Say in lines what was read, how it was split, and what was left out."""
-    lines = [f"{report.files:,} files; words split {report.split_rule}"]
-    if report.ignored_folders:
-        lines.append(f"folders left out: {', '.join(report.ignored_folders)}")
-    if report.skipped:
-        first = report.skipped[0]
-        lines.append(
-            f"{len(report.skipped)} files left out, the first: {first.path} ({first.reason})"
-        )
-    return lines
-
-
-def evaluation_table(evaluation: Evaluation) -> Table:
-    """Lay out the figures for a terminal."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    table.add_column("label")
-    for title in ("clips", "right", "accuracy", "95 % interval"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("taken for")
-    rows = list(evaluation.by_label.items())
-    for index, (label, score) in enumerate([*rows, ("all clips", evaluation.overall)]):
-        if score.accuracy is None or score.interval is None:
-            table.add_row(label, "0", "", "", "", "")
-            continue
-        low, high = score.interval
-        table.add_row(
-            label,
-            f"{score.clips:,}",
-            f"{score.right:,}",
-            f"{score.accuracy:.2%}",
-            f"{low:.1%} – {high:.1%}",
-            _confusions(evaluation, index) if index < len(rows) else "",
-            style="bold" if index == len(rows) else None,
-        )
-    table.add_row("mean of labels", "", "", f"{evaluation.mean_label_accuracy:.2%}", "", "")
-    return table
-
-
-@contextmanager
-def progress_bar(description: str) -> Iterator[Progress]:
-    """Show a bar on standard error, if that is a terminal, once what it yields is called."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    from ..edge.display import notes
-
-    console = notes()
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as bar:
-        task = bar.add_task(description, total=None, visible=False)
-        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
-
-
-@contextmanager
-def _training_bar() -> Iterator[Callable[[TrainingProgress], None]]:
-    """Show a bar with a time estimate, or a line an epoch where standard error is no terminal."""
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    from ..edge.display import notes
-
-    console = notes()
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TextColumn("of which are left"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    ) as bar:
-        task = bar.add_task("first epoch", total=None)
-        shown = 0
-
-        def update(progress: TrainingProgress) -> None:
-            nonlocal shown
-            epoch = min(progress.epoch + 1, progress.epochs)
-            bar.update(
-                task,
-                completed=progress.step,
-                total=progress.steps,
-                description=f"epoch {epoch}/{progress.epochs} loss {progress.loss:.3f}",
-            )
-            if len(progress.history) > shown:
-                shown = len(progress.history)
-                figures = progress.history[-1]
-                console.print(
-                    f"epoch {shown:3d}: loss {figures['loss']:.4f}, validation: "
-                    f"clips {figures['clip_accuracy']:.2%}"
-                    + (
-                        f", streams {figures['stream_loss']:.4f}"
-                        if "stream_loss" in figures
-                        else ""
-                    )
-                    + f", {figures['seconds']:.0f} s",
-                    highlight=False,
-                )
-
-        yield update
-
-
 def _recipe(chosen: TrainConfig, config: Path | None, split_rule: SplitRuleChoice) -> str:
     """Return the command line that repeats a run, without the places that differ by machine."""
     line = ["harken", "train", "DATA", "--out", "RUN"]
@@ -451,13 +325,6 @@ def _all_words(corpus: Corpus, held_out_words: tuple[str, ...]) -> tuple[str, ..
         for word in corpus.words
         if word not in (SILENCE_FOLDER, UNKNOWN_FOLDER, *held_out_words)
     )
-
-
-def _confusions(evaluation: Evaluation, label: int) -> str:
-    """Name the wrong decisions for a label, most frequent first, three at most."""
-    row = evaluation.confusion[label]
-    order = [int(index) for index in (-row).argsort(kind="stable") if index != label and row[index]]
-    return ", ".join(f"{evaluation.labels[index]} {row[index]}" for index in order[:3])
 
 
 def _runtime(model: Model, name: str | None) -> str | Runtime | None:

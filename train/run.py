@@ -18,10 +18,10 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ from .config import TrainConfig
 
 VERSION = 1
 Arrays = dict[str, NDArray[Any]]
+T = TypeVar("T")
 
 # What numpy raises over a damaged .npz file, which may look encrypted or like something else.
 _DAMAGE = (OSError, ValueError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile)
@@ -133,13 +134,7 @@ class RunFolder:
         RunError
             It is missing or damaged.
         """
-        path = self.path / name
-        try:
-            return json.loads(path.read_text("utf-8"))
-        except FileNotFoundError:
-            raise self._missing(path) from None
-        except (OSError, ValueError) as problem:
-            raise RunError(f"{path} is damaged ({problem}); train again") from problem
+        return self._load(name, lambda path: json.loads(path.read_text("utf-8")))
 
     def save_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Write an .npz file; raises RunError when that fails."""
@@ -155,14 +150,12 @@ class RunFolder:
         RunError
             It is missing or damaged.
         """
-        path = self.path / name
-        try:
+
+        def load(path: Path) -> Arrays:
             with np.load(path, allow_pickle=False) as file:
                 return {key: file[key] for key in file.files}
-        except FileNotFoundError:
-            raise self._missing(path) from None
-        except _DAMAGE as problem:
-            raise RunError(f"{path} is damaged ({problem}); train again") from problem
+
+        return self._load(name, load)
 
     def remove(self, name: str) -> None:
         """Delete a file if it is there."""
@@ -173,8 +166,14 @@ class RunFolder:
         for path in self.path.glob(".*.tmp"):
             path.unlink(missing_ok=True)
 
-    def _missing(self, path: Path) -> RunError:
-        return RunError(
-            f"{path} is missing, so {self.path} is no finished run; "
-            "`harken train DATA --out RUN` makes one, and with --resume it goes on with one"
-        )
+    def _load(self, name: str, load: Callable[[Path], T]) -> T:
+        path = self.path / name
+        try:
+            return load(path)
+        except FileNotFoundError:
+            raise RunError(
+                f"{path} is missing, so {self.path} is no finished run; "
+                "`harken train DATA --out RUN` makes one, and with --resume it goes on with one"
+            ) from None
+        except _DAMAGE as problem:
+            raise RunError(f"{path} is damaged ({problem}); train again") from problem

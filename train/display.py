@@ -1,0 +1,144 @@
+"""Reports and progress in, what a terminal shows of them out.
+
+Nothing heavy is imported before something is shown, so that the light installation can show help.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from .cache import Progress
+    from .data import DataReport
+    from .evaluate import Evaluation
+    from .fit import Progress as TrainingProgress
+
+
+def data_notes(report: DataReport) -> list[str]:
+    """Say in lines what was read, how it was split, and what was left out."""
+    lines = [f"{report.files:,} files; words split {report.split_rule}"]
+    if report.ignored_folders:
+        lines.append(f"folders left out: {', '.join(report.ignored_folders)}")
+    if report.skipped:
+        first = report.skipped[0]
+        lines.append(
+            f"{len(report.skipped)} files left out, the first: {first.path} ({first.reason})"
+        )
+    return lines
+
+
+def evaluation_table(evaluation: Evaluation) -> Table:
+    """Lay out the figures for a terminal."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("label")
+    for title in ("clips", "right", "accuracy", "95 % interval"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("taken for")
+    rows = list(evaluation.by_label.items())
+    for index, (label, score) in enumerate([*rows, ("all clips", evaluation.overall)]):
+        if score.accuracy is None or score.interval is None:
+            table.add_row(label, "0", "", "", "", "")
+            continue
+        low, high = score.interval
+        table.add_row(
+            label,
+            f"{score.clips:,}",
+            f"{score.right:,}",
+            f"{score.accuracy:.2%}",
+            f"{low:.1%} – {high:.1%}",
+            _confusions(evaluation, index) if index < len(rows) else "",
+            style="bold" if index == len(rows) else None,
+        )
+    table.add_row("mean of labels", "", "", f"{evaluation.mean_label_accuracy:.2%}", "", "")
+    return table
+
+
+def _confusions(evaluation: Evaluation, label: int) -> str:
+    """Name the wrong decisions for a label, most frequent first, three at most."""
+    row = evaluation.confusion[label]
+    order = [int(index) for index in (-row).argsort(kind="stable") if index != label and row[index]]
+    return ", ".join(f"{evaluation.labels[index]} {row[index]}" for index in order[:3])
+
+
+@contextmanager
+def progress_bar(description: str) -> Iterator[Progress]:
+    """Show a bar on standard error, if that is a terminal, once what it yields is called."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    from ..edge.display import notes
+
+    console = notes()
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task(description, total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+
+
+@contextmanager
+def training_bar() -> Iterator[Callable[[TrainingProgress], None]]:
+    """Print a line an epoch to standard error; where that is a terminal, show a bar below them."""
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from ..edge.display import notes
+
+    console = notes()
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("so far,"),
+        TimeRemainingColumn(),
+        TextColumn("to go"),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task("first epoch", total=None)
+        shown = 0
+
+        def update(progress: TrainingProgress) -> None:
+            nonlocal shown
+            epoch = min(progress.epoch + 1, progress.epochs)
+            bar.update(
+                task,
+                completed=progress.step,
+                total=progress.steps,
+                description=f"epoch {epoch}/{progress.epochs} loss {progress.loss:.3f}",
+            )
+            if len(progress.history) > shown:
+                shown = len(progress.history)
+                console.print(_epoch_line(progress.history[-1]), highlight=False)
+
+        yield update
+
+
+def _epoch_line(figures: dict[str, float]) -> str:
+    streams = f", streams {figures['stream_loss']:.4f}" if "stream_loss" in figures else ""
+    return (
+        f"epoch {figures['epoch']:3.0f}: loss {figures['loss']:.4f}, validation: "
+        f"clips {figures['clip_accuracy']:.2%}{streams}, {figures['seconds']:.0f} s"
+    )
