@@ -8,6 +8,7 @@ PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
 LIGHT = $(VENV)/.harken-light
 FULL = $(VENV)/.harken-full
 CREATED = $(VENV)/.created
+RECIPE = models/recipes/commands.train.json
 
 # A Python that was asked for; else python3, or a numbered one if that is too old or too new.
 CANDIDATES = $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
@@ -35,8 +36,9 @@ lint: $(FULL)  ## Check style and types
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 
-bench: $(LIGHT)  ## Measure the shipped model on this machine
+bench: $(if $(HARKEN_DATA),$(FULL),$(LIGHT))  ## Measure the shipped model; with HARKEN_DATA, training too
 	@$(VENV)/bin/harken bench
+	@$(if $(HARKEN_DATA),$(VENV)/bin/python bench/epoch.py "$(HARKEN_DATA)" --config $(RECIPE))
 
 clean:  ## Remove the environment, caches and whatever was built
 	rm -rf $(VENV) build dist src/harken.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
