@@ -286,17 +286,20 @@ class _Fitting:
         loss, gradients, self.state = self._gradient(
             tf.constant(inputs), tf.constant(batch.allowed), before, seed
         )
-        if not math.isfinite(float(loss)):
-            raise RunError(
-                f"training diverged: the loss is {float(loss)} at batch {self.step + 1}; train "
-                f"again with a learning_rate below {self.config.learning_rate} in --config"
-            )
+        self._require_finite(float(loss))
         self._apply(gradients)
         self.step += 1
         self.loss_sum += float(loss)
         decay = min(self.config.averaging, self.step / (self.step + 10.0))
         for name, variable in self.variables.items():
             self.average[name] += np.float32(1 - decay) * (variable.numpy() - self.average[name])
+
+    def _require_finite(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise RunError(
+                f"training diverged: the loss is {loss} after {self.step} batches; train again "
+                f"with a learning_rate below {self.config.learning_rate} in --config"
+            )
 
     def _gradient_eagerly(self, inputs: Any, allowed: Any, state: Any, seed: Any) -> Any:
         values = {name: variable.value for name, variable in self.variables.items()}
@@ -322,6 +325,7 @@ class _Fitting:
     def _finish_epoch(self) -> None:
         """Measure the averaged weights, and keep them if they are the best so far."""
         measured = self._validation.measure(self.average)
+        self._require_finite(measured.get("stream_loss", 0.0))
         figures = {
             "epoch": float(len(self.history) + 1),
             "loss": self.loss_sum / self.steps_per_epoch,
