@@ -3,7 +3,8 @@
 `Spotter` is the whole of it; `FrontEnd`, `Engine` and `Detector` are its parts, each usable alone.
 """
 
-from .detector import Detection, Detector, DetectorConfig, classify_clip
+from .clip import classify_clip, clip_tail
+from .detector import Detection, Detector, DetectorConfig
 from .engine import Engine, Runtime
 from .errors import (
     AudioError,
@@ -38,5 +39,6 @@ __all__ = [
     "Runtime",
     "Spotter",
     "classify_clip",
+    "clip_tail",
     "load_model",
 ]

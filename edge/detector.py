@@ -12,9 +12,6 @@ from .validation import require
 
 Float32 = npt.NDArray[np.float32]
 
-CLIP_THRESHOLD = 0.5
-"""Smoothed posterior that a label must reach for a clip to be given it; see `classify_clip`."""
-
 # Shares of its threshold below which a word may fire again, and below which its evidence is taken
 # not to have begun.
 _REARM = 0.5
@@ -188,30 +185,3 @@ def smooth(posteriors: Float32, smoothing_steps: int, history: Float32 | None = 
         total += joined[offset : offset + steps]
     total /= np.float32(smoothing_steps)
     return total
-
-
-def classify_clip(posteriors: Float32, smoothing_steps: int) -> int:
-    """Give a clip one label: the rule by which clip accuracy is measured everywhere.
-
-    The posteriors from a reset state are smoothed as the detector does, and each label gets the
-    peak of its smoothed posterior over the clip. The word with the highest peak is the answer if
-    that reaches `CLIP_THRESHOLD`; else "unknown" if its peak does; else "silence".
-
-    Parameters
-    ----------
-    posteriors
-        (m, n_labels) float32, the last two labels being "unknown" and "silence"; m may be 0.
-    smoothing_steps
-        The detector's.
-
-    Returns
-    -------
-    Index of the label.
-    """
-    unknown: int = posteriors.shape[1] - 2
-    silence = unknown + 1
-    peaks = smooth(posteriors, smoothing_steps).max(axis=0, initial=0.0)
-    word = int(np.argmax(peaks[:unknown]))
-    if peaks[word] >= CLIP_THRESHOLD:
-        return word
-    return unknown if peaks[unknown] >= CLIP_THRESHOLD else silence

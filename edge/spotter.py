@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .detector import Detection, Detector, DetectorConfig, classify_clip
+from .clip import classify_clip, clip_tail
+from .detector import Detection, Detector, DetectorConfig
 from .engine import Engine, Runtime
 from .frontend import FrontEnd
 from .manifest import Model, load_model
@@ -138,7 +139,7 @@ class Spotter:
         return [self._event(detection, arrived_at) for detection in self._detector.feed(posteriors)]
 
     def classify(self, clip: npt.NDArray[Any]) -> str:
-        """Give a clip one label, by the rule of `classify_clip`.
+        """Give a clip one label, by the rule of `harken.edge.clip`.
 
         Starts from a reset, and leaves one behind: a stream that was being heard is forgotten.
 
@@ -154,7 +155,9 @@ class Spotter:
         """
         self.reset()
         try:
-            posteriors = self._engine.feed(self._front_end.feed(clip))
+            heard = self._front_end.feed(clip)
+            tail = self._front_end.feed(clip_tail(clip, self._sample_rate_hz))
+            posteriors = self._engine.feed(np.concatenate((heard, tail)))
         finally:
             self.reset()
         label = classify_clip(posteriors, self._detector.config.smoothing_steps)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harken.edge import Detection, Detector, DetectorConfig, classify_clip
+from harken.edge import Detection, Detector, DetectorConfig
 from harken.edge.detector import smooth
 
 LABELS = ("left", "right", "unknown", "silence")
@@ -200,28 +200,3 @@ def test_the_posteriors_are_left_alone():
     steps = posteriors(left=[0.9] * 20)
     steps.flags.writeable = False
     Detector(config(smoothing_steps=3), LABELS, STEP).feed(steps)
-
-
-# The label of a clip
-
-
-@pytest.mark.parametrize(
-    ("clip", "label"),
-    [
-        (posteriors(left=[0, 0.9, 0.2], right=[0, 0.1, 0.7]), "left"),
-        (posteriors(left=[0, 0.51], unknown=[0.99, 0.4]), "left"),
-        (posteriors(left=[0, 0.49], unknown=[0.6, 0.1]), "unknown"),
-        (posteriors(left=[0, 0.49], unknown=[0.4, 0.1]), "silence"),
-        (posteriors(left=[0.0] * 20), "silence"),
-        (np.zeros((0, 4), np.float32), "silence"),
-    ],
-    ids=["the higher word", "a word before unknown", "unknown", "nothing", "silence", "no step"],
-)
-def test_a_clip_gets_the_label_that_peaks(clip, label):
-    assert LABELS[classify_clip(clip, smoothing_steps=1)] == label
-
-
-def test_a_clip_is_smoothed_as_the_detector_does():
-    brief = posteriors(left=[1.0, 1.0, 0.0, 0.0, 0.0])
-    assert LABELS[classify_clip(brief, smoothing_steps=4)] == "left"  # a peak of 0.5
-    assert LABELS[classify_clip(brief, smoothing_steps=5)] == "silence"

@@ -1,6 +1,6 @@
 """Validation clips in, the float network's decisions out: how an epoch is judged while training.
 
-The rule is the device's (`harken.edge.detector.classify_clip`), the features are librosa's, and the
+The rule is the device's (`harken.edge.clip`), the features are librosa's, and the
 clips are those of ``harken eval``, but for silent ones, which training leaves out; what is judged
 here is the network before it is quantized.
 """
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..edge.detector import classify_clip
+from ..edge.clip import classify_clip, clip_tail
 from .config import TrainConfig
 from .data import Corpus
 from .evaluate import select_clips
@@ -65,7 +65,9 @@ class ClipSet:
         self._labels, self._smoothing_steps = len(config.labels), config.smoothing_steps
         clips = select_clips(corpus, config.words, split="validation")
         self._truth = np.array([clip.label for clip in clips], np.int64)
-        steps = _steps_of([clip.samples for clip in clips], config)
+        rate_hz = config.front_end.sample_rate_hz
+        heard = [np.concatenate((c.samples, clip_tail(c.samples, rate_hz))) for c in clips]
+        steps = _steps_of(heard, config)
         self._steps = [len(clip) for clip in steps]
         # Clips of like length together, padded to a few lengths, each of which is compiled once.
         order = np.argsort(self._steps, kind="stable")
