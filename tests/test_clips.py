@@ -105,7 +105,7 @@ class TestClips:
         scores = ClipSet(corpus_of(*sounds), CONFIG).score(posteriors)
         assert scores.confusion.sum() == 1100
         assert len(shapes) == 1, "one shape is compiled, not one for each length"
-        # Shorter clips than the smoothing do not reach the threshold.
+        # With its tail, as long as itself here, a clip of one step has too little evidence.
         assert scores.confusion[1, 1] == sum(
             (1 + (2 * (600 + index) - 512) // 320) // 2 >= 2 for index in range(1100)
         )
