@@ -45,6 +45,7 @@ CONFIG = TrainConfig(
     averaging=0.9,
     weight_clip=0.6,
     epochs=20,
+    min_steps=1,
     distinct_epochs=4,
     seed=1,
 )

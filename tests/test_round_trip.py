@@ -30,6 +30,7 @@ SETTINGS = {
     "learning_rate": 0.01,
     "averaging": 0.9,
     "epochs": 80,
+    "min_steps": 1,
 }
 
 

@@ -156,6 +156,9 @@ class TrainConfig:
     """The detector's threshold for every word, until it is tuned."""
     epochs: int = 40
     """An epoch draws as many spoken segments as there are training clips of words."""
+    min_steps: int = 100
+    """An epoch has at least so many batches, however few recordings there are: they are heard more
+    often then, each time in other surroundings."""
     distinct_epochs: int = 10
     """Epochs of streams that are drawn; later ones hear these again, in another order. Drawing
     costs more time than learning, and they are kept in memory: about 0.1 GB an epoch of 30,000
@@ -197,6 +200,7 @@ class TrainConfig:
                 "which recordings are read"
             )
         check(self.epochs >= 1, "epochs", "be at least 1")
+        check(self.min_steps >= 1, "min_steps", "be at least 1")
         check(self.distinct_epochs >= 1, "distinct_epochs", "be at least 1")
         check(self.batch_streams >= 1, "batch_streams", "be at least 1")
         check(self.learning_rate > 0, "learning_rate", "be greater than 0")

@@ -394,7 +394,8 @@ def _signals(handler: Callable[[], None]) -> Iterator[None]:
 
 
 def _steps_per_epoch(config: TrainConfig, corpus: Corpus) -> int:
-    """Batches in which as many segments are spoken as there are training clips of words."""
+    """Batches in which as many segments are spoken as there are training clips, or `min_steps`."""
     clips = sum(counts["training"] for counts in corpus.report.word_counts.values())
     segments_per_stream = config.streams.seconds / 1.35  # measured: a segment and its pause
-    return max(1, round(clips / segments_per_stream / config.batch_streams))
+    steps = round(clips / segments_per_stream / config.batch_streams)
+    return max(config.min_steps, steps)
