@@ -19,7 +19,7 @@ from ..edge.clip import classify_clip, clip_tail
 from .config import TrainConfig
 from .data import Corpus
 from .evaluate import select_clips
-from .features import mfcc, stack
+from .features import mfcc, stack, standardise
 
 _CHUNK = 512  # clips that are decided at a time
 _STEPS = 32  # to multiples of which they are padded: 1.3 s at 40 ms a step
@@ -107,7 +107,6 @@ class ClipSet:
 def _steps_of(clips: Sequence[NDArray[np.int16]], config: TrainConfig) -> list[NDArray[np.float32]]:
     """Return the network's inputs for each clip, (steps, inputs); none for one without a frame."""
     front_end, step = config.front_end, config.step
-    mean, std = np.asarray(front_end.mean, np.float32), np.asarray(front_end.std, np.float32)
     inputs = step.context_frames * front_end.n_mfcc
     steps = [np.zeros((0, inputs), np.float32)] * len(clips)
     by_length: dict[int, list[int]] = defaultdict(list)
@@ -119,7 +118,7 @@ def _steps_of(clips: Sequence[NDArray[np.int16]], config: TrainConfig) -> list[N
             chunk = indices[first : first + _CHUNK]
             audio = np.stack([clips[index] for index in chunk]) * np.float32(1 / 32768)
             stacked = stack(
-                (mfcc(front_end, audio) - mean) / std,
+                standardise(front_end, mfcc(front_end, audio)),
                 context_frames=step.context_frames,
                 stride_frames=step.stride_frames,
             )

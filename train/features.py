@@ -60,6 +60,13 @@ def mfcc(config: FrontEndConfig, audio: Array) -> Array:
     return mfcc_from_log_mel(config, log_mel(config, audio))
 
 
+def standardise(config: FrontEndConfig, frames: Array) -> Array:
+    """Take the mean out of each coefficient (…, n_mfcc), and divide by its standard deviation."""
+    mean: Array = np.asarray(config.mean, np.float32)
+    std: Array = np.asarray(config.std, np.float32)
+    return (frames - mean) / std
+
+
 def stack(frames: NDArray[np.floating[Any]], *, context_frames: int, stride_frames: int) -> Array:
     """Stack frames as the network reads them: one step every ``stride_frames`` frames.
 

@@ -22,7 +22,7 @@ from .config import StreamConfig
 from .data import SILENCE_FOLDER, Corpus, Recording
 from .decode import SAMPLE_RATE_HZ
 from .endpoints import find_word
-from .features import log_mel, mfcc_from_log_mel
+from .features import log_mel, mfcc_from_log_mel, standardise
 from .splits import Split
 
 _ACTIVE_RMS = 0.05  # level of a word before the stream's gain, full scale 1: -26 dB
@@ -171,10 +171,7 @@ class StreamMaker:
             augment.mask_spectrum(
                 rng, spectrum, mel_bands=self.config.mask_mel_bands, frames=self.config.mask_frames
             )
-        frames = mfcc_from_log_mel(self.front_end, spectrum)
-        mean = np.asarray(self.front_end.mean, np.float32)
-        std = np.asarray(self.front_end.std, np.float32)
-        return (frames - mean) / std
+        return standardise(self.front_end, mfcc_from_log_mel(self.front_end, spectrum))
 
     def stream(
         self, rng: np.random.Generator, *, fresh: bool
@@ -183,17 +180,14 @@ class StreamMaker:
         config, total = self.config, self._samples_per_stream
         kind = rng.random()
         segments: list[tuple[int, _Segment]] = []
+        background = [self._silence]
         if self._speech and kind < config.speech_stream_share:
             voice = self._running_speech(rng, total)
             background = [self._unknown, self._silence]
+        elif kind > 1.0 - config.noise_stream_share:
+            voice = np.zeros(total, np.float32)
         else:
-            quiet = kind > 1.0 - config.noise_stream_share
-            voice, segments = (
-                self._say_words(rng, fresh=fresh)
-                if not quiet
-                else (np.zeros(total, np.float32), [])
-            )
-            background = [self._silence]
+            voice, segments = self._say_words(rng, fresh=fresh)
         mixed = self._place(rng, voice)
         return mixed, self._allowed(segments, background)
 
@@ -246,11 +240,9 @@ class StreamMaker:
             choice = int(rng.choice(len(self._others), p=self._other_weights))
             return self._word(rng, self._others[choice], self._unknown)
         clip = self._speech.pick(rng)
-        length = min(clip.length, int(rng.uniform(0.3, 1.2) * SAMPLE_RATE_HZ))
-        at = clip.start + int(rng.integers(0, clip.length - length + 1))
-        piece = self._audio[at : at + length] * _SCALE
-        start, end = find_word(self._audio[at : at + length])
-        return self._voiced(rng, piece, start, end, self._unknown)
+        piece = self._piece(rng, clip, int(rng.uniform(0.3, 1.2) * SAMPLE_RATE_HZ))
+        start, end = find_word(piece)
+        return self._voiced(rng, piece * _SCALE, start, end, self._unknown)
 
     def _cut(self, rng: np.random.Generator, segment: _Segment) -> _Segment:
         """Keep the beginning or the end of a word alone, which is not to be named."""
@@ -294,11 +286,9 @@ class StreamMaker:
         pieces, missing = [], total
         while missing > 0:
             clip = self._speech.pick(rng)
-            length = min(clip.length, missing)
-            at = clip.start + int(rng.integers(0, clip.length - length + 1))
-            piece = self._audio[at : at + length] * _SCALE
+            piece = self._piece(rng, clip, missing) * _SCALE
             pieces.append(_faded(piece * np.float32(_ACTIVE_RMS / augment.rms(piece))))
-            missing -= length
+            missing -= len(piece)
         return np.concatenate(pieces)
 
     def _place(self, rng: np.random.Generator, voice: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -341,9 +331,8 @@ class StreamMaker:
         """Return a piece of a recording at unit level, played faster or slower."""
         clip = self._noise.pick(rng)
         factor = 1.0 + float(rng.uniform(-1, 2)) * self.config.speed
-        length = min(clip.length, int(total * factor) + 1)
-        at = clip.start + int(rng.integers(0, clip.length - length + 1))
-        piece = augment.change_speed(self._audio[at : at + length] * _SCALE, factor)
+        recorded = self._piece(rng, clip, int(total * factor) + 1)
+        piece = augment.change_speed(recorded * _SCALE, factor)
         noise = np.tile(piece, -(-total // len(piece)))[:total]
         return np.asarray(noise / max(augment.rms(noise), 1e-4), np.float32)
 
@@ -372,6 +361,14 @@ class StreamMaker:
             allowed[due] = False
             allowed[due, segment.label] = True
         return allowed
+
+    def _piece(
+        self, rng: np.random.Generator, recording: Recording, most: int
+    ) -> NDArray[np.int16]:
+        """Return `most` samples from anywhere in a recording, or all of a shorter one."""
+        length = min(recording.length, most)
+        at = recording.start + int(rng.integers(0, recording.length - length + 1))
+        return self._audio[at : at + length]
 
     def _samples(self, recording: Recording) -> NDArray[np.float32]:
         piece = self._audio[recording.start : recording.start + recording.length]
