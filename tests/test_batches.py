@@ -94,4 +94,5 @@ def test_what_is_sent_to_a_worker_is_small(source: DataSource) -> None:
         "root",
         "cache_dir",
         "split_rule",
+        "held_out_speech",
     ]

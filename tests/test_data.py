@@ -413,23 +413,46 @@ class TestSplits:
         with pytest.raises(DataError, match="'best' does not exist; choose one of auto, lists"):
             load_corpus(data, cache_dir=cache, split_rule="best")  # type: ignore[arg-type]
 
-    def test_long_noise_and_speech_are_cut_by_time(self, data: Path, cache: Path) -> None:
+    def test_long_noise_is_cut_by_time(self, data: Path, cache: Path) -> None:
         write(data / "speech_commands/yes/a.wav")
         write(data / "background_noise/hum.wav", tone(40))
-        write(data / "negatives/reading/page.wav", tone(31))
         write(data / "rooms/cave.wav", tone(31))
 
         corpus = load_corpus(data, cache_dir=cache)
 
-        lengths_s: dict[Kind, int] = {"noise": 40, "speech": 31}
-        for kind, seconds in lengths_s.items():
-            parts = corpus.select(kind)
-            assert [part.split for part in parts] == list(SPLITS)
-            lengths = [part.length / (seconds * RATE) for part in parts]
-            assert lengths == pytest.approx([0.8, 0.1, 0.1])
-            for part, following in pairwise(parts):
-                assert part.start + part.length == following.start
+        parts = corpus.select("noise")
+        assert [part.split for part in parts] == list(SPLITS)
+        assert [part.length / (40 * RATE) for part in parts] == pytest.approx([0.8, 0.1, 0.1])
+        for part, following in pairwise(parts):
+            assert part.start + part.length == following.start
         assert [room.length for room in corpus.select("room")] == [31 * RATE]
+
+    def test_speech_is_split_by_speaker_where_names_say_it(self, data: Path, cache: Path) -> None:
+        write(data / "speech_commands/yes/a.wav")
+        for speaker in range(40):
+            for line in range(3):
+                write(data / f"negatives/reading/{speaker}-1-000{line}.wav", tone(0.1))
+        write(data / "negatives/reading/page.wav", tone(31))
+
+        corpus = load_corpus(data, cache_dir=cache)
+
+        splits: dict[str | None, set[str]] = {}
+        for part in corpus.select("speech"):
+            splits.setdefault(part.speaker, set()).add(part.split)
+        assert len(splits.pop(None)) == 1  # a long recording stays in one piece
+        assert all(len(parts) == 1 for parts in splits.values())
+        assert {part for parts in splits.values() for part in parts} == set(SPLITS)
+
+    def test_held_out_speech_is_validation(self, data: Path, cache: Path) -> None:
+        write(data / "speech_commands/yes/a.wav")
+        for name in ("radio/1", "radio/2", "reading/1", "reading/2"):
+            write(data / f"negatives/{name}.wav", tone(0.1))
+
+        corpus = load_corpus(data, cache_dir=cache, held_out_speech=["negatives/radio/*"])
+
+        assert {r.split for r in corpus.select("speech") if r.label == "radio"} == {"validation"}
+        with pytest.raises(DataError, match=r"no speech matches 'negatives/tv/\*'; there is neg"):
+            load_corpus(data, cache_dir=cache, held_out_speech=["negatives/tv/*"])
 
 
 class TestCache:

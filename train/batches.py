@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from ..edge.errors import RunError
+from .cache import Progress
 from .config import TrainConfig
 from .data import Corpus, load_corpus
 from .splits import Split, SplitRule
@@ -34,10 +35,17 @@ class DataSource:
     root: Path
     cache_dir: Path | None = None
     split_rule: SplitRule = "auto"
+    held_out_speech: tuple[str, ...] = ()
 
-    def open(self) -> Corpus:
+    def open(self, progress: Progress | None = None) -> Corpus:
         """Open it; see `harken.train.data.load_corpus` for the errors."""
-        return load_corpus(self.root, cache_dir=self.cache_dir, split_rule=self.split_rule)
+        return load_corpus(
+            self.root,
+            cache_dir=self.cache_dir,
+            split_rule=self.split_rule,
+            held_out_speech=self.held_out_speech,
+            progress=progress,
+        )
 
 
 def stream_maker(config: TrainConfig, corpus: Corpus, split: Split) -> StreamMaker:

@@ -133,7 +133,6 @@ def train_command(
     _start_tensorflow()
     from ..edge.display import notes
     from .batches import DataSource
-    from .data import load_corpus
     from .fit import train
     from .run import RunFolder
     from .settings import settings
@@ -151,11 +150,14 @@ def train_command(
     named = _listed(words, "--words")
     # What is wrong with them shall be said before minutes of decoding.
     chosen = choose(words=named) if named or config or resume else None
-    source = DataSource(root=data, cache_dir=cache_dir, split_rule=split_rule.value)
+    source = DataSource(
+        root=data,
+        cache_dir=cache_dir,
+        split_rule=split_rule.value,
+        held_out_speech=() if chosen is None else chosen.held_out_speech,
+    )
     with progress_bar("decoding") as on_progress:
-        corpus = load_corpus(
-            data, cache_dir=cache_dir, split_rule=split_rule.value, progress=on_progress
-        )
+        corpus = source.open(on_progress)
     for line in data_notes(corpus.report):
         notes().print(line, soft_wrap=True)
     if chosen is None:

@@ -143,6 +143,10 @@ class TrainConfig:
     """The keywords, in the order of the labels."""
     held_out_words: tuple[str, ...] = ()
     """Words that training never hears, so that validation can tell how unknown words fare."""
+    held_out_speech: tuple[str, ...] = ()
+    """Patterns, as of a shell, of the paths of running speech that training never hears, such as
+    ``negatives/french_reading/*``: false accepts are counted in it, and it takes hours of speech to
+    count them."""
     model: ModelConfig = field(default_factory=ModelConfig)
     front_end: FrontEndConfig = field(default_factory=lambda: FrontEndConfig(n_mfcc=20))
     """Mean and std are measured on the first streams when they are left empty."""

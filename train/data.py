@@ -12,14 +12,17 @@ Two layouts are read:
   of the words), ``rooms/`` (impulse responses) and ``lists/`` (the official lists).
 
 Hidden files and files that are not audio are passed over. Words are split by `harken.train.splits`.
-Noise and speech longer than 30 s are cut by time: the first 80 % are training, the next 10 %
-validation, the last 10 % testing. Shorter speech is split by the hash of its name, ESC-10 by its
-folds (1 to 3 training, 4 validation, 5 testing), and rooms and other short noise by a fixed order
-of their names, with at least one recording in each part where there are three.
+Speech is split by the hash of its speaker, where names begin with one as in LibriSpeech
+(``237-134500-0001``), else by that of its name; what is held out is validation. Noise longer than
+30 s is cut by time: the first 80 % are training, the next 10 % validation, the last 10 % testing.
+ESC-10 is split by its folds (1 to 3 training, 4 validation, 5 testing), and rooms and other short
+noise by a fixed order of their names, with at least one recording in each part where there are
+three.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import re
 from collections import Counter, defaultdict
@@ -56,7 +59,7 @@ SILENT_PEAK = 32
 """A file is silent if no sample reaches this value: 32 of 32768 is −60 dB of full scale."""
 
 LONG_RECORDING_S = 30.0
-"""Noise and speech longer than this are cut by time instead of going into one part whole."""
+"""Noise longer than this is cut by time instead of going into one part whole."""
 
 _COLLECTION_WORDS = "speech_commands"
 _COLLECTION: Mapping[str, Kind] = {
@@ -68,6 +71,7 @@ _COLLECTION: Mapping[str, Kind] = {
 }
 _COLLECTION_LISTS = "lists"
 _ESC10 = "esc10/"
+_LIBRISPEECH = re.compile(r"(\d+)-\d+-\d+\.")  # SPEAKER-CHAPTER-UTTERANCE
 _ESC10_FOLD = re.compile(r"(\d)-")
 _ESC10_SPLITS: Mapping[str, Split] = {
     "1": "training",
@@ -208,6 +212,7 @@ def load_corpus(
     *,
     cache_dir: str | Path | None = None,
     split_rule: SplitRule = "auto",
+    held_out_speech: Sequence[str] = (),
     keep_silent: bool = False,
     progress: Progress | None = None,
 ) -> Corpus:
@@ -222,6 +227,9 @@ def load_corpus(
         (see `harken.train.cache.default_cache_dir`).
     split_rule
         See `harken.train.splits`.
+    held_out_speech
+        Patterns, as of a shell, of the paths of speech that is validation whole, such as
+        ``negatives/french_reading/*``.
     keep_silent
         Keep files whose peak is below `SILENT_PEAK`. Training leaves them out; evaluation keeps
         them, as published figures count every clip.
@@ -247,7 +255,9 @@ def load_corpus(
         default_cache_dir() if cache_dir is None else Path(cache_dir),
         progress,
     )
-    return _assemble(root, scan, cache, split_rule, keep_silent)
+    return _assemble(
+        root, scan, cache, split_rule, held_out_speech=held_out_speech, keep_silent=keep_silent
+    )
 
 
 def _scan(root: Path) -> _Scan:
@@ -386,7 +396,13 @@ def _relative(path: str, root: Path) -> str:
 
 
 def _assemble(
-    root: Path, scan: _Scan, cache: AudioCache, rule: SplitRule, keep_silent: bool
+    root: Path,
+    scan: _Scan,
+    cache: AudioCache,
+    rule: SplitRule,
+    *,
+    held_out_speech: Sequence[str],
+    keep_silent: bool,
 ) -> Corpus:
     """Leave out what cannot be used, split the rest, and count."""
     skipped = list(scan.skipped)
@@ -416,7 +432,8 @@ def _assemble(
         _recording(item, cache, split, speaker)
         for item, split, speaker in zip(words, placed.splits, placed.speakers, strict=True)
     ]
-    recordings += _split_others([item for item in usable if item.kind != "word"], cache)
+    others = [item for item in usable if item.kind != "word"]
+    recordings += _split_others(others, cache, held_out_speech)
     recordings.sort(key=lambda recording: (recording.path, recording.start))
 
     seconds: dict[Kind, dict[Split, float]] = {}
@@ -488,15 +505,30 @@ def _recording(
     )
 
 
-def _split_others(items: Sequence[_Item], cache: AudioCache) -> list[Recording]:
+def _split_others(
+    items: Sequence[_Item], cache: AudioCache, held_out_speech: Sequence[str]
+) -> list[Recording]:
     """Split everything that is not a word, by the rules in the description of this module."""
     recordings: list[Recording] = []
+    speech = [item.file.path for item in items if item.kind == "speech"]
+    for pattern in held_out_speech:
+        if not fnmatch.filter(speech, pattern):
+            there = ", ".join(sorted({f"{PurePosixPath(path).parent}/*" for path in speech}))
+            raise DataError(
+                f"held_out_speech: no speech matches {pattern!r}; there is {there or 'none at all'}"
+            )
     ranked: dict[Kind, list[_Item]] = defaultdict(list)
     for item in items:
         length = cache.spans[item.file.path].length
         name = PurePosixPath(item.inner).name
         fold = _ESC10_FOLD.match(name) if item.file.path.startswith(_ESC10) else None
-        if item.kind != "room" and length > LONG_RECORDING_S * SAMPLE_RATE_HZ:
+        if item.kind == "speech":
+            speaker = _LIBRISPEECH.match(name)
+            split = which_set(speaker[1] if speaker else PurePosixPath(name).stem)
+            if any(fnmatch.fnmatchcase(item.file.path, pattern) for pattern in held_out_speech):
+                split = "validation"
+            recordings.append(_recording(item, cache, split, speaker[1] if speaker else None))
+        elif item.kind == "noise" and length > LONG_RECORDING_S * SAMPLE_RATE_HZ:
             bounds = (0, int(length * 0.8), int(length * 0.9), length)
             recordings += [
                 _recording(item, cache, split, part=(bounds[index], bounds[index + 1]))
@@ -504,9 +536,6 @@ def _split_others(items: Sequence[_Item], cache: AudioCache) -> list[Recording]:
             ]
         elif fold is not None and fold[1] in _ESC10_SPLITS:
             recordings.append(_recording(item, cache, _ESC10_SPLITS[fold[1]]))
-        elif item.kind == "speech":
-            split = which_set(PurePosixPath(name).stem)
-            recordings.append(_recording(item, cache, split))
         else:
             ranked[item.kind].append(item)
     for group in ranked.values():

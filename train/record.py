@@ -25,6 +25,7 @@ def make_record(config: TrainConfig, corpus: Corpus, recipe: str) -> RunRecord:
             "licences": dict(config.licences),
             "fingerprint": corpus.fingerprint,
             "split_rule": report.split_rule,
+            "held_out_speech": list(config.held_out_speech),
             "word_counts": report.word_counts,
             "seconds": report.seconds,
             "skipped": len(report.skipped),
