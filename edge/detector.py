@@ -12,10 +12,10 @@ from .validation import require
 
 Float32 = npt.NDArray[np.float32]
 
-# Shares of its threshold below which a word may fire again, and below which its evidence is taken
-# not to have begun.
-_REARM = 0.5
-_ONSET = 0.1
+REARM = 0.5
+"""Share of its threshold below which a word must fall before it may fire again."""
+
+_ONSET = 0.1  # share of its threshold below which a word's evidence is taken not to have begun
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,6 +46,10 @@ class DetectorConfig:
                 threshold,
                 "be greater than 0 and at most 1",
             )
+
+    def refractory_steps(self, step_samples: int, sample_rate_hz: int) -> int:
+        """Return the refractory time in network steps, rounded up: the time is a minimum."""
+        return -(-self.refractory_ms * sample_rate_hz // (1000 * step_samples))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,8 +103,7 @@ class Detector:
         self.labels = tuple(labels)
         self._step_samples = step_samples
         self._overhang_samples = overhang_samples
-        # Rounded up: the refractory time is a minimum.
-        self._refractory_steps = -(-config.refractory_ms * sample_rate_hz // (1000 * step_samples))
+        self._refractory_steps = config.refractory_steps(step_samples, sample_rate_hz)
         self._thresholds = np.array(
             [config.thresholds.get(label, np.inf) for label in self.labels], np.float32
         )
@@ -132,7 +135,7 @@ class Detector:
             self._history = joined[len(posteriors) :].copy()
         detections = []
         for row in smoothed:
-            np.logical_or(self._armed, row < _REARM * self._thresholds, out=self._armed)
+            np.logical_or(self._armed, row < REARM * self._thresholds, out=self._armed)
             self._onset[row < _ONSET * self._thresholds] = self._step + 1
             best = int(row.argmax())
             if (

@@ -35,6 +35,7 @@ from ..edge.spotter import Spotter
 from .cache import Progress
 from .data import SILENCE_FOLDER, UNKNOWN_FOLDER, Corpus, Recording
 from .decode import SAMPLE_RATE_HZ
+from .intervals import share_interval
 from .splits import Split
 
 Part = Split | Literal["all"]
@@ -43,7 +44,6 @@ NON_WORD_SHARE = 0.10
 """Clips of "unknown" and of "silence", each, for one clip of a word, where they are drawn."""
 
 _SILENCE_SAMPLES = SAMPLE_RATE_HZ
-_Z_95 = 1.959964  # two-sided 95 % of the normal distribution
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -74,17 +74,8 @@ class Score:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """95 % confidence interval of the accuracy; None without clips.
-
-        Wilson's score interval (1927), which stays within 0..1 and is of use for few clips.
-        """
-        if not self.clips:
-            return None
-        share, z2 = self.right / self.clips, _Z_95**2
-        centre = share + z2 / (2 * self.clips)
-        spread = _Z_95 * math.sqrt((share * (1 - share) + z2 / (4 * self.clips)) / self.clips)
-        scale = 1 + z2 / self.clips
-        return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+        """95 % confidence interval of the accuracy (Wilson's); None without clips."""
+        return share_interval(self.right, self.clips)
 
     def to_dict(self) -> dict[str, Any]:
         """Return clips, right, accuracy and its interval as plain JSON types."""
