@@ -1,0 +1,143 @@
+"""Let PocketSphinx spot words, so that harken measures it on the scenes it is measured on itself.
+
+    pip install pocketsphinx            # builds with a C compiler and CMake
+    harken eval --stream --data DATA --words yes,no,left \
+        --adapter 'python bench/adapters/pocketsphinx_kws.py'
+
+PocketSphinx 5 listens for keyphrases with the acoustic model for US English and the dictionary that
+come with it. It needs no harken and no numpy: this file is also an example of an adapter, any other
+program can be measured in the same way.
+
+An adapter reads raw samples (16-bit, little-endian, mono, 16 kHz) on standard input, finds the
+words to spot in the environment variable HARKEN_WORDS, and prints a line of JSON for each word that
+it hears:
+
+    {"word": "left", "end_s": 1.24, "confidence": -3.1}
+
+``end_s`` is how much sound had been heard when that was decided. ``confidence`` is the logarithm to
+base 10 of the likelihood ratio of the word to any other sounds, the scale of PocketSphinx's own
+thresholds (1e-20 is -20). The threshold here is low, so that a whole range of thresholds can be
+measured in one run; for a single point, say --threshold.
+
+Of detections that overlap, such as "four" in "forward", the likeliest is the one that counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from pocketsphinx import Decoder, get_model_path
+
+RATE_HZ = 16_000
+FRAMES_PER_S = 100
+BLOCK_SAMPLES = RATE_HZ // 20
+
+# How long a detection waits for a likelier one that overlaps it.
+HOLD_S = 0.2
+
+# Of src/kws_search.c: what it subtracts from a score, and the bits by which scores are shifted.
+KWS_MAX, SCORE_SHIFT = 1500, 10
+LOG_BASE = 1.0001
+
+
+@dataclass
+class Detection:
+    word: str
+    start_s: float
+    end_s: float
+    confidence: float
+
+    def overlaps(self, other: Detection) -> bool:
+        return self.start_s < other.end_s and other.start_s < self.end_s
+
+
+def main() -> None:
+    summary, _, rest = (__doc__ or "").partition("\n")
+    parser = argparse.ArgumentParser(
+        description=summary, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=1e-20,
+        help="likelihood ratio from which a word counts (%(default)g)",
+    )
+    given = parser.parse_args()
+    if given.threshold <= 0:
+        parser.error("--threshold is a likelihood ratio: it must be greater than 0, such as 1e-20")
+    words = [word for word in os.environ.get("HARKEN_WORDS", "").split(",") if word]
+    if not words:
+        parser.error("HARKEN_WORDS names no words; set it to some, such as yes,no,left")
+    listen(spotter(words, given.threshold))
+
+
+def spotter(words: list[str], threshold: float) -> Decoder:
+    with tempfile.TemporaryDirectory() as folder:
+        phrases = Path(folder) / "words.kws"
+        phrases.write_text("".join(f"{word} /{threshold:g}/\n" for word in words))
+        decoder = Decoder(
+            hmm=get_model_path("en-us/en-us"),
+            dict=get_model_path("en-us/cmudict-en-us.dict"),
+            kws=str(phrases),
+            lm=None,
+            loglevel="FATAL",
+        )
+    missing = [word for word in words if decoder.lookup_word(word) is None]
+    if missing:
+        sys.exit(f"the dictionary of PocketSphinx lacks {', '.join(missing)}")
+    return decoder
+
+
+def listen(decoder: Decoder) -> None:
+    known, heard_samples = 0, 0
+    waiting: list[Detection] = []
+    said: list[Detection] = []
+    decoder.start_utt()
+    while block := sys.stdin.buffer.read(2 * BLOCK_SAMPLES):
+        decoder.process_raw(block[: len(block) // 2 * 2])
+        heard_samples += len(block) // 2
+        now_s = heard_samples / RATE_HZ
+        found = list(decoder.seg() or ())
+        waiting += [detection(segment) for segment in found[known:]]
+        known = max(known, len(found))
+        waiting = report(waiting, said, now_s, now_s - HOLD_S)
+    decoder.end_utt()
+    report(waiting, said, heard_samples / RATE_HZ, math.inf)
+
+
+def report(
+    waiting: list[Detection], said: list[Detection], now_s: float, until_s: float
+) -> list[Detection]:
+    """Print what ended before a time and is the likeliest where it stands; return the rest."""
+    left = []
+    for one in waiting:
+        if any(one.overlaps(other) and other.confidence > one.confidence for other in waiting):
+            continue
+        if one.end_s > until_s:
+            left.append(one)
+        elif not any(one.overlaps(other) for other in said[-5:]):
+            said.append(one)
+            event = {"word": one.word, "end_s": now_s, "confidence": round(one.confidence, 3)}
+            print(json.dumps(event), flush=True)
+    return left
+
+
+def detection(segment) -> Detection:
+    score = math.log(segment.prob) / math.log(LOG_BASE) + KWS_MAX
+    return Detection(
+        word=segment.word.strip(),
+        start_s=segment.start_frame / FRAMES_PER_S,
+        end_s=(segment.end_frame + 1) / FRAMES_PER_S,
+        confidence=score * 2**SCORE_SHIFT * math.log10(LOG_BASE),
+    )
+
+
+if __name__ == "__main__":
+    main()
