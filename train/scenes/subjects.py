@@ -29,7 +29,7 @@ import shutil
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -249,6 +249,11 @@ def read_event(line: str, *, seconds: float) -> Heard:
     return Heard(
         word=word, time_s=min(end_s, seconds), confidence=_number(data, "confidence", line)
     )
+
+
+def all_confident(events: Iterable[Heard]) -> bool:
+    """Return whether every event says how sure it is, so that thresholds can be laid on it."""
+    return all(event.confidence is not None for event in events)
 
 
 def _number(data: Mapping[str, Any], name: str, line: str) -> float | None:
