@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 pytest.importorskip("scipy", reason="training needs harken[train]")
@@ -59,7 +59,6 @@ def test_rates_have_the_published_intervals(count, low, high):
     assert rate_interval(count, 1.0) == pytest.approx((low, high), abs=6e-4)
 
 
-@settings(deadline=None)  # the first call imports scipy.stats
 @given(count=st.integers(0, 500), hours=st.floats(0.01, 1000))
 def test_at_the_bounds_so_many_events_are_as_rare_as_they_may_be(count, hours):
     low, high = rate_interval(count, hours)

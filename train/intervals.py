@@ -55,11 +55,11 @@ def rate_interval(count: int, hours: float) -> tuple[float, float] | None:
     """
     if hours <= 0:
         return None
-    from scipy.stats import chi2
+    from scipy.special import gammaincinv
 
     tail = (1 - CONFIDENCE) / 2
-    low = float(chi2.ppf(tail, 2 * count)) / 2 if count else 0.0
-    high = float(chi2.ppf(1 - tail, 2 * count + 2)) / 2
+    low = float(gammaincinv(count, tail)) if count else 0.0
+    high = float(gammaincinv(count + 1, 1 - tail))
     return low / hours, high / hours
 
 

@@ -40,7 +40,7 @@ def draw_curves(path: Path, history: Sequence[dict[str, float]]) -> None:
     for axes in (losses, accuracy):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.3)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_confusion(path: Path, confusion: NDArray[np.int64], labels: Sequence[str]) -> None:
@@ -79,10 +79,11 @@ def draw_confusion(path: Path, confusion: NDArray[np.int64], labels: Sequence[st
     axes.set(xlabel="decision", ylabel="truth")
     right = np.trace(confusion) / max(1, confusion.sum())
     axes.set_title(f"{100 * right:.2f} % of {confusion.sum()} clips")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all; raises RunError if it cannot be written."""
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)
     figure.savefig(buffer, format="png")
