@@ -12,7 +12,7 @@ from .errors import ModelError
 
 T = TypeVar("T")
 
-_TYPE_NAMES = {int: "a whole number", float: "a number", str: "a text"}
+_TYPE_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
 def require(fits: bool, field: str, value: object, must: str) -> None:
@@ -36,9 +36,10 @@ def require(fits: bool, field: str, value: object, must: str) -> None:
 def decode(kind: type[T], data: object, field: str = "") -> T:
     """Build a dataclass from decoded JSON, strictly: no field missing, none unknown, no type bent.
 
-    Understands `int`, `float` (finite; whole numbers are accepted), `str`, ``tuple[X, ...]``
-    (a JSON array), ``Mapping[str, X]`` (a JSON object; ``Mapping[str, Any]`` is free-form),
-    ``X | None`` and nested dataclasses. A field with a default must be present all the same.
+    Understands `int`, `float` (finite; whole numbers are accepted), `bool`, `str`,
+    ``tuple[X, ...]`` (a JSON array), ``Mapping[str, X]`` (a JSON object; ``Mapping[str, Any]`` is
+    free-form), ``X | None`` and nested dataclasses. A field with a default must be present all the
+    same.
 
     Raises
     ------
@@ -79,7 +80,7 @@ def _value(kind: Any, data: Any, field: str) -> Any:
         return decode(kind, data, field)
     if kind is float and isinstance(data, int) and not isinstance(data, bool):
         data = float(data) if abs(data) < 2**1000 else math.inf
-    right = isinstance(data, kind) and not isinstance(data, bool)
+    right = isinstance(data, kind) and (kind is bool or not isinstance(data, bool))
     require(right, field, data, f"be {_TYPE_NAMES[kind]}")
     if kind is float:
         require(math.isfinite(data), field, data, "be finite")

@@ -1,0 +1,319 @@
+"""What is said in a stretch of sound, and when: in memory, as label tracks, as ``scenes.json``.
+
+A label track is a text file that Audacity reads and writes: a line for each label, with its start
+and its end in seconds and its text, separated by tabs. A text in parentheses, ``(left)``, is a
+piece of that word: something a keyword spotter must not name.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...edge.errors import DataError, HarkenError
+from ...edge.files import write_atomic
+from ...edge.validation import decode
+
+TRUTH_FILE = "scenes.json"
+"""Name of the file that holds the ground truth of a folder of scenes."""
+
+VERSION = 1
+"""Of `TRUTH_FILE`."""
+
+_SLACK_S = 0.001  # by which labels may miss each other or the end: they are written in decimals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Utterance:
+    """Something that is said."""
+
+    start_s: float
+    end_s: float
+    word: str
+    whole: bool = True
+    """False: only a piece of the word is heard, which must not be named."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scene:
+    """A stretch of sound and all that is said in it.
+
+    Raises
+    ------
+    DataError
+        Utterances overlap, are out of order, or lie outside of the scene.
+    """
+
+    name: str
+    seconds: float
+    utterances: tuple[Utterance, ...]
+    """In the order of time; no two overlap."""
+    negative: bool
+    """Nobody says a word of the model: its hours count for the rate of false accepts."""
+    conditions: Mapping[str, str]
+    """Of scenes with words: ``snr`` ("clean", "10 dB"), ``gain`` ("+0 dB", "-20 dB") and ``room``
+    ("none", or its name). Of negative ones: ``source``. Nothing where nobody knows."""
+    recordings: tuple[str, ...] | None
+    """Whose recordings are heard (see `harken.train.scenes.leaks`); None where nobody knows."""
+    render: Callable[[], NDArray[np.int16]] = field(repr=False)
+    """Return the sound, shape (samples,), 16 kHz mono: the same at every call, and computed anew,
+    because hours of it do not fit into memory."""
+
+    def __post_init__(self) -> None:
+        before = None
+        for utterance in self.utterances:
+            problem = _problem(utterance, before, self.seconds)
+            if problem:
+                raise DataError(f"scene {self.name}: {problem}")
+            before = utterance
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SceneSet:
+    """Scenes that are measured together."""
+
+    scenes: tuple[Scene, ...]
+    notes: tuple[str, ...]
+    """What a reader of the figures has to know: what is missing, what could not be checked."""
+    provenance: Mapping[str, Any]
+    """Where the scenes come from, as plain JSON types."""
+
+    @property
+    def negative_hours(self) -> float:
+        """Hours without a word of the model."""
+        return sum(scene.seconds for scene in self.scenes if scene.negative) / 3600
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneTruth:
+    """All about a scene but its sound: an entry of `TRUTH_FILE`."""
+
+    name: str
+    seconds: float
+    negative: bool
+    conditions: Mapping[str, str]
+    recordings: tuple[str, ...] | None
+    utterances: tuple[Utterance, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetTruth:
+    """The content of `TRUTH_FILE`."""
+
+    complete: bool
+    """False while the sound is still being written."""
+    notes: tuple[str, ...]
+    provenance: Mapping[str, Any]
+    scenes: tuple[SceneTruth, ...]
+
+
+def check_words(scenes: Iterable[Scene], words: Sequence[str]) -> tuple[str, ...]:
+    """Check that the words of the scenes are those of a model, some of them at least.
+
+    Parameters
+    ----------
+    scenes
+        What is to be heard.
+    words
+        The model's words.
+
+    Returns
+    -------
+    Words that are said and that the model does not know, sorted; they count as unknown words.
+
+    Raises
+    ------
+    DataError
+        Words are said, and none of them is one of the model's.
+    """
+    said = {utterance.word for scene in scenes for utterance in scene.utterances}
+    unknown = tuple(sorted(said - set(words)))
+    if said and len(unknown) == len(said):
+        raise DataError(
+            f"none of the words in the labels is a word of the model: labels name "
+            f"{_listed(unknown)}; the model knows {_listed(words)}. Correct the labels (capital "
+            "letters count), or give sound without words as negatives"
+        )
+    return unknown
+
+
+def read_labels(path: str | Path, *, seconds: float) -> tuple[Utterance, ...]:
+    """Read a label track.
+
+    Lines that start with a backslash, with which Audacity gives a label's range of frequencies, and
+    empty lines are passed over.
+
+    Parameters
+    ----------
+    path
+        Text file, UTF-8.
+    seconds
+        Length of the sound that it belongs to.
+
+    Returns
+    -------
+    The labels in the order of time.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read, a line is no label, or a label overlaps the one before, goes back
+        in time or past the end. Names the file and the line.
+    """
+    try:
+        lines = Path(path).read_bytes().decode("utf-8-sig").splitlines()
+    except OSError as error:
+        raise DataError(f"{path}: the labels cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: byte {error.start} is no UTF-8 text; is it a label file? Export the labels "
+            "from Audacity again, or save the file as UTF-8"
+        ) from None
+    utterances: list[Utterance] = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith("\\"):
+            continue
+        try:
+            utterance = _parse(line)
+        except ValueError as error:
+            raise DataError(f"{path}:{number}: {error}") from None
+        problem = _problem(utterance, utterances[-1] if utterances else None, seconds)
+        if problem:
+            raise DataError(f"{path}:{number}: {problem}")
+        utterances.append(utterance)
+    return tuple(utterances)
+
+
+def write_labels(path: str | Path, utterances: Iterable[Utterance]) -> None:
+    """Write a label track; raises `DataError` when the system refuses."""
+    write_atomic(path, "".join(map(_label, utterances)), error=DataError)
+
+
+def write_truth(path: str | Path, scenes: SceneSet, *, complete: bool) -> None:
+    """Write the ground truth of a set as JSON, whole or not at all.
+
+    Raises
+    ------
+    DataError
+        The system refuses.
+    """
+    truth = SetTruth(
+        complete=complete,
+        notes=scenes.notes,
+        provenance=scenes.provenance,
+        scenes=tuple(
+            SceneTruth(
+                name=scene.name,
+                seconds=scene.seconds,
+                negative=scene.negative,
+                conditions=dict(scene.conditions),
+                recordings=scene.recordings,
+                utterances=scene.utterances,
+            )
+            for scene in scenes.scenes
+        ),
+    )
+    data = {"harken_scenes": VERSION, **asdict(truth)}
+    text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomic(path, text + "\n", error=DataError)
+
+
+def read_truth(path: str | Path) -> SetTruth:
+    """Read the ground truth of a set.
+
+    Raises
+    ------
+    DataError
+        The file is missing, is none that harken wrote, is damaged, or of a newer version.
+    """
+    path = Path(path)
+    try:
+        data = json.loads(path.read_text("utf-8"))
+    except OSError as problem:
+        raise DataError(f"{path} cannot be read: {problem.strerror}") from None
+    except ValueError as problem:
+        raise DataError(f"{path} is damaged: {problem}; {_REMEDY}") from None
+    version = data.pop("harken_scenes", None) if isinstance(data, dict) else None
+    if not isinstance(version, int):
+        raise DataError(f"{path} is no description of scenes that harken wrote; {_REMEDY}")
+    if version != VERSION:
+        raise DataError(
+            f"{path}: harken_scenes is {version}, but this harken reads {VERSION}; "
+            + ("upgrade harken" if version > VERSION else _REMEDY)
+        )
+    try:
+        return decode(SetTruth, data)
+    except HarkenError as problem:
+        raise DataError(f"{path}: {problem}; {_REMEDY}") from None
+
+
+_REMEDY = "keep the scenes anew, or move the file away to read the label tracks alone"
+
+
+def _parse(line: str) -> Utterance:
+    """Read one line; ValueError says what is wrong with it."""
+    start, end, *rest = (*line.split("\t", 2), "", "")
+    times = []
+    for name, text in (("start", start), ("end", end)):
+        try:
+            times.append(float(text))
+        except ValueError:
+            raise ValueError(
+                f"the {name} is {text.strip()!r}, which is no number of seconds; a line is START, "
+                "END and WORD with tabs between them, for example 1.25, 1.8, left"
+            ) from None
+    text = rest[0].strip()
+    piece = text.startswith("(") and text.endswith(")")
+    word = text[1:-1].strip() if piece else text
+    if not word:
+        raise ValueError(
+            f"the label from {start.strip()} to {end.strip()} s has no word; write what is said "
+            "there, or delete the label"
+        )
+    return Utterance(start_s=times[0], end_s=times[1], word=word, whole=not piece)
+
+
+def _label(utterance: Utterance) -> str:
+    text = utterance.word if utterance.whole else f"({utterance.word})"
+    return f"{utterance.start_s:.6f}\t{utterance.end_s:.6f}\t{text}\n"
+
+
+def _problem(utterance: Utterance, before: Utterance | None, seconds: float) -> str | None:
+    """Say what is wrong with an utterance where it stands; None if nothing is."""
+    start, end, word = utterance.start_s, utterance.end_s, utterance.word
+    if not (math.isfinite(start) and math.isfinite(end)):
+        return f"{word!r} lies between {start:g} and {end:g} s; both must be finite"
+    if start < 0:
+        return f"{word!r} starts at {start:g} s; times count from 0, the start of the sound"
+    if end < start:
+        return f"{word!r} ends at {end:g} s, before it starts at {start:g} s; swap the two"
+    if end == start:
+        return f"{word!r} at {start:g} s has no length; the label must span the whole word"
+    if end > seconds + _SLACK_S:
+        return (
+            f"{word!r} ends at {end:g} s, but the sound is over after {seconds:g} s; do the labels "
+            "belong to it?"
+        )
+    if before is not None and start < before.start_s:
+        return (
+            f"{word!r} starts at {start:g} s, but {before.word!r} before it starts at "
+            f"{before.start_s:g} s; sort the labels by time"
+        )
+    if before is not None and start < before.end_s - _SLACK_S:
+        return (
+            f"{word!r} starts at {start:g} s, while {before.word!r} lasts until "
+            f"{before.end_s:g} s; labels must not overlap: shorten or delete one"
+        )
+    return None
+
+
+def _listed(words: Sequence[str], most: int = 20) -> str:
+    shown = ", ".join(words[:most])
+    return shown if len(words) <= most else f"{shown} and {len(words) - most} more"
