@@ -1,0 +1,608 @@
+"""Posteriors over scenes in, the detector's thresholds and smoothing out, and what they achieve.
+
+Wanted are the fewest mistakes in the scenes with words, with at most so many false accepts an hour
+in the hours without one. A mistake is a missed word or a wrong event. The scenes with words are
+those that `harken eval --stream` calls "all": every signal-to-noise ratio alike, at the usual gain
+and in no room.
+
+Hours hold a few false accepts at the rate that is wanted, and for most words none. Thresholds that
+were fitted to these would be fitted to chance. So, for every smoothing:
+
+1. The tail of each word's false accepts is taken to fall exponentially with the log-odds of its
+   threshold (`Tail`). It is fitted at lower thresholds, where there are more of them; how many
+   there are of a word and how steeply they fall is drawn towards what holds for all words, the
+   more so the fewer there are.
+2. With these tails each word gets the threshold that costs the fewest mistakes when a false accept
+   costs the same for every word (`offsets`): a word that is seldom mistaken for another one, or is
+   hard to hear, gets a lower one. Only how far it lies from the others is kept.
+3. These differences are taken whole, halved, or not at all, and all thresholds are moved together
+   (as `sweep` does) to where the false accepts that were counted keep to the rate.
+
+Which smoothing and which share of the differences is best is found by cross-validation: differences
+from one half of the scenes are tried on the other half, and the other way round. The halves share
+no scene: the same words under other conditions belong to the same half.
+
+Thresholds that were chosen on scenes look better on these than they are. So beside the figures on
+all scenes stand those of thresholds chosen on one half and measured on the other, both ways; only
+the smoothing and the share are those chosen on all.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...edge.detector import REARM, DetectorConfig, smooth
+from ...edge.errors import DataError
+from ...edge.manifest import Model
+from ..cache import Progress
+from .report import Groups
+from .scoring import REASONS, TOLERANCE_S, Matches, Tally, match
+from .sweep import Clock, Float32, SmoothedScene, thresholds_at
+from .truth import Scene
+
+Float64 = NDArray[np.float64]
+
+SMOOTHINGS = (1, 2, 3, 4, 5)
+"""Lengths of the moving average that are tried, in steps."""
+
+SHARES = (0.0, 0.5, 1.0)
+"""How much of the differences between words is tried."""
+
+# Where differences are tried, they are tried at several rates, so that no single false accept
+# decides: at so many times the one that is wanted.
+_RATES = (1, 2, 4)
+
+_TAIL_EVENTS = 100  # to which tails are fitted, as far as there are so many
+_PRIOR_EVENTS = 5.0  # of a word, that weigh as much as what is known of all words
+_MOST_OFFSET = 2.0  # log-odds by which no word leaves the others behind
+
+_FLOOR = 0.1  # the lowest threshold that a word is ever given
+_DELTAS = np.round(np.arange(math.log(_FLOOR / (1 - _FLOOR)), 12.0, 0.1), 3)  # log-odds
+_PATIENCE = 8  # deltas that are tried in vain above the best one
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Tuning:
+    """What was chosen, and what it achieves."""
+
+    detector: DetectorConfig
+    """The model's, with other thresholds and smoothing."""
+    words: Tally
+    """In the scenes with words."""
+    conditions: Mapping[str, Tally]
+    """The same by their signal-to-noise ratio."""
+    negatives: Tally
+    """In the hours without a word."""
+    held_out: tuple[Tally, Tally] | None
+    """In the scenes with words and without, with thresholds chosen on one half and measured on the
+    other, both ways; None where there are too few scenes."""
+    share: float
+    """How much of the differences between words was kept: one of `SHARES`."""
+    before: tuple[Tally, Tally]
+    """With the thresholds and smoothing that the model had: in the scenes with words and without.
+    """
+    notes: tuple[str, ...]
+    """What a reader of the figures has to know."""
+
+    def operating_point(self) -> dict[str, Any]:
+        """Return the figures for the manifest, as plain JSON types."""
+        latency = self.words.latency_quantiles_s(0.5, 0.95) or (None, None)
+        return {
+            **_figures(self.words, self.negatives),
+            "latency_median_s": latency[0],
+            "latency_95_percent_s": latency[1],
+            "wrong_among_words": {
+                **self.words.accepts().to_dict(),
+                "reasons": {
+                    reason: count
+                    for reason in REASONS
+                    if (count := self.words.accepts(reason=reason).count)
+                },
+            },
+            "snr": {value: tally.misses().to_dict() for value, tally in self.conditions.items()},
+            "cross_validated": self.held_out and _figures(*self.held_out),
+            "share_of_word_offsets": self.share,
+        }
+
+
+def tune(
+    model: Model,
+    scenes: Sequence[Scene],
+    posteriors: Sequence[Float32],
+    *,
+    fa_per_hour: float,
+    progress: Progress | None = None,
+) -> Tuning:
+    """Choose thresholds and smoothing, as this module describes.
+
+    Parameters
+    ----------
+    model
+        What listened.
+    scenes
+        What it heard: with words, and without.
+    posteriors
+        What it made of each, (m, n_labels) float32, not smoothed.
+    fa_per_hour
+        False accepts an hour to keep to, in the scenes without words, of all words together.
+    progress
+        Called with (combinations tried, combinations in all).
+
+    Raises
+    ------
+    DataError
+        There are no scenes with words of the model, or none without, these are too short to tell
+        whether the rate is kept, or no thresholds keep to it.
+    """
+    groups = Groups.of(scenes)
+    hours = sum(scenes[index].seconds for index in groups.negatives) / 3600
+    _check_hours(hours, fa_per_hour)
+    everything = _Part(scenes, (*groups.words, *groups.negatives))
+    if not everything.said(model.manifest.words):
+        raise DataError(
+            f"nobody says a word of the model in the scenes with words; it knows "
+            f"{', '.join(model.manifest.words)}"
+        )
+    halves = _halves(scenes, groups)
+    notes = []
+    if halves is None:
+        notes.append(
+            "too few scenes to choose on one half and measure on the other: all words get the same "
+            "threshold, and no figures are cross-validated"
+        )
+
+    stages = [_Stage(model, scenes, posteriors, steps) for steps in SMOOTHINGS]
+    trials = [(stage, share) for stage in stages for share in (SHARES if halves else SHARES[:1])]
+    costs = []
+    for number, (stage, share) in enumerate(trials, 1):
+        costs.append(_cost(stage, share, everything, halves, fa_per_hour))
+        if progress is not None:
+            progress(number, len(trials))
+    # The first of equals is the quickest to answer, and treats words alike.
+    stage, share = trials[costs.index(min(costs))]
+
+    thresholds = stage.thresholds(share, everything, fa_per_hour)
+    if thresholds is None:
+        fewest = stage.curve(dict.fromkeys(model.manifest.words, 0.0)).least_accepts(everything)
+        raise DataError(
+            f"no thresholds keep to {fa_per_hour:g} false accepts an hour: even close to 1 there "
+            f"are {fewest} in {hours:.3g} h. Are there words of the model in the scenes without "
+            "words? Else ask for more with --fa-per-hour"
+        )
+    held_out = None
+    if halves is not None:
+        held_out = _held_out(stage, share, halves, fa_per_hour)
+        if held_out is None:
+            notes.append("no figures are cross-validated: half of the scenes cannot keep the rate")
+    detector = DetectorConfig(
+        smoothing_steps=stage.smoothing_steps,
+        refractory_ms=model.manifest.detector.refractory_ms,
+        thresholds=thresholds,
+    )
+    before = _Stage(model, scenes, posteriors, model.manifest.detector.smoothing_steps)
+    old = model.manifest.detector.thresholds
+    return Tuning(
+        detector=detector,
+        words=stage.tally(groups.words, thresholds),
+        conditions={
+            value: stage.tally(members, thresholds)
+            for value, members in groups.conditions.get("snr", {}).items()
+        },
+        negatives=stage.tally(groups.negatives, thresholds),
+        held_out=held_out,
+        share=share,
+        before=(before.tally(groups.words, old), before.tally(groups.negatives, old)),
+        notes=tuple(notes),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tail:
+    """How often words are heard where none is said: ``count * exp(-(x - start) / width)``.
+
+    ``x`` is the log-odds of the threshold.
+    """
+
+    start: float
+    """Log-odds from which on it holds."""
+    counts: Float64
+    """(n_words,) false accepts at `start`, in the time they were counted in."""
+    widths: Float64
+    """(n_words,) log-odds by which they fall to ``1/e``."""
+
+    @classmethod
+    def fit(cls, heights: Sequence[Float64]) -> Tail | None:
+        """Fit it to the log-odds at which false accepts of each word end to be any.
+
+        The width of an exponential tail is most likely the mean distance from its start. Counts
+        and widths of a word are those of the word and of `_PRIOR_EVENTS` events more, which are as
+        those of all words together (the means of gamma distributions with such priors).
+
+        Parameters
+        ----------
+        heights
+            For each word (k,) float64: of each false accept the log-odds of the highest threshold
+            at which it is one.
+
+        Returns
+        -------
+        The tail; None where there are too few false accepts to tell.
+        """
+        pooled = np.sort(np.concatenate(heights))[::-1][: _TAIL_EVENTS + 1]
+        if len(pooled) < 2 or pooled[0] <= pooled[-1]:
+            return None
+        start = float(pooled[-1])
+        counts = np.array([np.count_nonzero(values > start) for values in heights], np.float64)
+        beyond = np.array([np.sum(values[values > start] - start) for values in heights])
+        mean, width = counts.mean(), beyond.sum() / counts.sum()
+        return cls(
+            start=start,
+            counts=(counts + _PRIOR_EVENTS) * mean / (mean + _PRIOR_EVENTS),
+            widths=(beyond + _PRIOR_EVENTS * width) / (counts + _PRIOR_EVENTS),
+        )
+
+    def at(self, odds: Float64) -> Float64:
+        """Return how many false accepts of each word to expect at thresholds.
+
+        Parameters
+        ----------
+        odds
+            (k,) float64, log-odds of thresholds.
+
+        Returns
+        -------
+        (n_words, k) float64.
+        """
+        fallen: Float64 = np.exp(-(odds - self.start) / self.widths[:, np.newaxis])
+        return self.counts[:, np.newaxis] * fallen
+
+
+def offsets(
+    missed: Sequence[Float64],
+    wrong: Sequence[Float64],
+    accepts: Sequence[Float64],
+    allowed: float,
+) -> Float64:
+    """Choose by how much the thresholds of words are to differ.
+
+    Parameters
+    ----------
+    missed
+        For each word (k,) float64: of each time that it was said the log-odds of the highest
+        threshold at which it is heard; minus infinity if at none.
+    wrong
+        For each word (k,) float64: the same of its wrong events in scenes with words.
+    accepts
+        The same of its events in scenes without words.
+    allowed
+        How many of those there may be, of all words together.
+
+    Returns
+    -------
+    (n_words,) float64, log-odds to add to a threshold that all share; their mean is 0.
+    """
+    tail = Tail.fit(accepts)
+    if tail is None:
+        return np.zeros(len(missed))
+    mistakes = np.array(
+        [
+            np.searchsorted(np.sort(own), _DELTAS, "left")
+            + len(others)
+            - np.searchsorted(np.sort(others), _DELTAS, "left")
+            for own, others in zip(missed, wrong, strict=True)
+        ],
+        np.float64,
+    )
+    expected = tail.at(_DELTAS)
+    words = np.arange(len(missed))
+
+    def chosen(price: float) -> NDArray[np.intp]:
+        return np.argmin(mistakes + price * expected, axis=1)
+
+    # The price of a false accept, in mistakes, at which there are as many as are allowed.
+    low, high = 1e-4, 1e6
+    for _ in range(60):
+        price = math.sqrt(low * high)
+        if expected[words, chosen(price)].sum() > allowed:
+            low = price
+        else:
+            high = price
+    odds = _DELTAS[chosen(high)]
+    said = np.array([len(own) > 0 for own in missed])
+    if not said.any():
+        return np.zeros(len(missed))
+    common = float(odds[said].mean())
+    # A word that nobody said gives no reason to treat it in another way.
+    differences = np.where(said, odds - common, 0.0).clip(-_MOST_OFFSET, _MOST_OFFSET)
+    return differences - differences.mean()
+
+
+class _Part:
+    """Some of the scenes."""
+
+    def __init__(self, scenes: Sequence[Scene], members: Sequence[int]) -> None:
+        self._scenes = scenes
+        self.words = [index for index in members if not scenes[index].negative]
+        self.negatives = [index for index in members if scenes[index].negative]
+
+    @cached_property
+    def hours(self) -> float:
+        """Without words."""
+        return sum(self._scenes[index].seconds for index in self.negatives) / 3600
+
+    def said(self, words: Sequence[str]) -> int:
+        """Return how many words are said."""
+        return sum(
+            utterance.whole and utterance.word in words
+            for index in self.words
+            for utterance in self._scenes[index].utterances
+        )
+
+
+class _Stage:
+    """The scenes as a model hears them with one smoothing."""
+
+    def __init__(
+        self,
+        model: Model,
+        scenes: Sequence[Scene],
+        posteriors: Sequence[Float32],
+        smoothing_steps: int,
+    ) -> None:
+        self.smoothing_steps = smoothing_steps
+        self.scenes = scenes
+        self.words = model.manifest.words
+        self._posteriors = posteriors
+        self._clock = Clock.of(model)
+        self._config = DetectorConfig(
+            smoothing_steps=smoothing_steps,
+            refractory_ms=model.manifest.detector.refractory_ms,
+            thresholds=model.manifest.detector.thresholds,
+        )
+        self._curves: dict[tuple[float, ...], _Curve] = {}
+
+    @cached_property
+    def smoothed(self) -> list[SmoothedScene]:
+        """Ready for any thresholds."""
+        return [SmoothedScene(rows, self._config, self._clock) for rows in self._posteriors]
+
+    @cached_property
+    def _heights(self) -> list[tuple[list[Float64], list[Float64]]]:
+        """Of each scene for each word: what is right, what is wrong."""
+        return [
+            _heights(smooth(rows, self.smoothing_steps), scene, self.words, self._clock)
+            for rows, scene in zip(self._posteriors, self.scenes, strict=True)
+        ]
+
+    def curve(self, word_offsets: Mapping[str, float]) -> _Curve:
+        """Return what is counted when the thresholds differ so much."""
+        key = tuple(word_offsets[word] for word in self.words)
+        return self._curves.setdefault(key, _Curve(self, word_offsets))
+
+    def offset_curve(self, share: float, part: _Part, rate: float) -> _Curve:
+        """Return the same for a share of the differences that a part of the scenes suggests."""
+        if share == 0:
+            return self.curve(dict.fromkeys(self.words, 0.0))
+
+        def joined(members: Sequence[int], which: int) -> list[Float64]:
+            return [
+                np.concatenate([self._heights[index][which][word] for index in members])
+                for word in range(len(self.words))
+            ]
+
+        differences = offsets(
+            joined(part.words, 0),
+            joined(part.words, 1),
+            joined(part.negatives, 1),
+            rate * part.hours,
+        )
+        values = np.round(share * differences, 3).tolist()
+        return self.curve(dict(zip(self.words, values, strict=True)))
+
+    def thresholds(self, share: float, part: _Part, rate: float) -> dict[str, float] | None:
+        """Choose thresholds on a part of the scenes; None if none keep the rate there."""
+        curve = self.offset_curve(share, part, rate)
+        best = curve.best(part, rate)
+        return None if best is None else curve.thresholds(best[1])
+
+    def tally(self, members: Sequence[int], thresholds: Mapping[str, float]) -> Tally:
+        """Count what some scenes give with thresholds."""
+        return Tally.of(self.matched(members, thresholds))
+
+    def matched(
+        self, members: Sequence[int], thresholds: Mapping[str, float]
+    ) -> Iterator[tuple[Scene, Matches]]:
+        """Yield what some scenes give with thresholds."""
+        words = frozenset(self.words)
+        for index in members:
+            heard = self.smoothed[index].heard(thresholds)
+            yield self.scenes[index], match(self.scenes[index], heard, words)
+
+
+class _Curve:
+    """What is counted while all thresholds are moved together; computed where it is asked for."""
+
+    def __init__(self, stage: _Stage, word_offsets: Mapping[str, float]) -> None:
+        self._stage = stage
+        self._base = {
+            word: thresholds_at({word: 0.5}, offset)[word] for word, offset in word_offsets.items()
+        }
+        self._counted: dict[tuple[int, int], int] = {}
+
+    def thresholds(self, delta: int) -> dict[str, float]:
+        """Return the thresholds at an index into the deltas, as they are written."""
+        moved = thresholds_at(self._base, float(_DELTAS[delta]))
+        return {word: round(value, 6) for word, value in moved.items()}
+
+    def accepts(self, part: _Part, delta: int) -> int:
+        """Return how many false accepts there are without words."""
+        return self._count(part.negatives, delta)
+
+    def least_accepts(self, part: _Part) -> int:
+        """Return how many there are at the highest thresholds."""
+        return self.accepts(part, len(_DELTAS) - 1)
+
+    def best(self, part: _Part, rate: float) -> tuple[int, int] | None:
+        """Find the fewest mistakes with at most so many false accepts an hour.
+
+        Returns
+        -------
+        Mistakes and the index of the delta, the lowest of equals; None if nothing keeps the rate.
+        """
+        allowed = rate * part.hours
+        # The number falls with the thresholds, all but strictly: so each delta is checked, too.
+        first = bisect_left(
+            range(len(_DELTAS)), True, key=lambda delta: self.accepts(part, delta) <= allowed
+        )
+        best = None
+        for delta in range(first, len(_DELTAS)):
+            if self.accepts(part, delta) <= allowed:
+                mistakes = self._count(part.words, delta)
+                if best is None or mistakes < best[0]:
+                    best = mistakes, delta
+            if best is not None and delta >= best[1] + _PATIENCE:
+                break
+        return best
+
+    def _count(self, members: Sequence[int], delta: int) -> int:
+        missing = [index for index in members if (index, delta) not in self._counted]
+        if missing:
+            thresholds = self.thresholds(delta)
+            matched = self._stage.matched(missing, thresholds)
+            for index, (_, matches) in zip(missing, matched, strict=True):
+                mistakes = len(matches.misses) + len(matches.false_accepts)
+                self._counted[index, delta] = mistakes
+        return sum(self._counted[index, delta] for index in members)
+
+
+def _cost(
+    stage: _Stage,
+    share: float,
+    everything: _Part,
+    halves: tuple[_Part, _Part] | None,
+    rate: float,
+) -> float:
+    """Return the mistakes of a smoothing and a share on scenes that suggested no differences."""
+    ways = [(everything, everything)] if halves is None else [halves, halves[::-1]]
+    total = 0
+    for basis, tried in ways:
+        curve = stage.offset_curve(share, basis, rate)
+        for times in _RATES:
+            best = curve.best(tried, times * rate)
+            if best is None:
+                return math.inf
+            total += best[0]
+    return total
+
+
+def _held_out(
+    stage: _Stage, share: float, halves: tuple[_Part, _Part], rate: float
+) -> tuple[Tally, Tally] | None:
+    """Choose on one half and measure on the other, both ways."""
+    words: list[tuple[Scene, Matches]] = []
+    negatives: list[tuple[Scene, Matches]] = []
+    for basis, other in (halves, halves[::-1]):
+        thresholds = stage.thresholds(share, basis, rate)
+        if thresholds is None:
+            return None
+        words.extend(stage.matched(other.words, thresholds))
+        negatives.extend(stage.matched(other.negatives, thresholds))
+    return Tally.of(words), Tally.of(negatives)
+
+
+def _halves(scenes: Sequence[Scene], groups: Groups) -> tuple[_Part, _Part] | None:
+    """Divide the scenes into two parts with nothing in common; None where that cannot be.
+
+    The same words under other conditions stay together. Of each source of negatives, what comes
+    first goes into one part and the rest into the other.
+    """
+    by_content: dict[tuple[str, ...], list[int]] = {}
+    for index in groups.words:
+        scene = scenes[index]
+        content = (scene.name,) if scene.recordings is None else scene.recordings
+        by_content.setdefault(content, []).append(index)
+    parts: tuple[list[int], list[int]] = ([], [])
+    for number, members in enumerate(by_content.values()):
+        parts[number % 2].extend(members)
+
+    loads = [0.0, 0.0]
+    for source in groups.sources.values():
+        ends = np.cumsum([scenes[index].seconds for index in source])
+        cut = int(np.searchsorted(ends, ends[-1] / 2, "right"))
+        before_s = float(ends[cut - 1]) if cut else 0.0
+        pieces = [(before_s, source[:cut]), (float(ends[-1]) - before_s, source[cut:])]
+        # The longer one to the part that has heard less.
+        (shorter_s, shorter), (longer_s, longer) = sorted(pieces, key=lambda piece: piece[0])
+        lighter = int(loads[1] < loads[0])
+        parts[lighter].extend(longer)
+        parts[1 - lighter].extend(shorter)
+        loads[lighter] += longer_s
+        loads[1 - lighter] += shorter_s
+    both = _Part(scenes, parts[0]), _Part(scenes, parts[1])
+    if not all(part.words and part.negatives for part in both):
+        return None
+    return both
+
+
+def _heights(
+    smoothed: Float32, scene: Scene, words: Sequence[str], clock: Clock
+) -> tuple[list[Float64], list[Float64]]:
+    """Find up to which threshold words are heard, right ones and wrong ones.
+
+    Returns
+    -------
+    For each word (k,) float64 log-odds: of each time it is said, minus infinity where it is heard
+    at no threshold; and of each time it is heard while it is not said.
+    """
+    largest = smoothed.argmax(axis=1)
+    times = np.array([clock.decided_s(step) for step in range(len(smoothed))])
+    right, wrong = [], []
+    for label, word in enumerate(words):
+        own = smoothed[:, label].astype(np.float64)
+        heights = np.where(largest == label, own, 0.0)
+        outside = np.ones(len(times), bool)
+        said = []
+        for utterance in scene.utterances:
+            if utterance.word == word and utterance.whole:
+                first = np.searchsorted(times, utterance.start_s, "left")
+                last = np.searchsorted(times, utterance.end_s + TOLERANCE_S, "right")
+                said.append(heights[first:last].max(initial=0.0))
+                outside[first:last] = False
+        # As in the detector, a word that goes on being heard is one event.
+        going_on = (outside & (own >= REARM * _FLOOR)).astype(np.int8)
+        heard = np.flatnonzero(np.diff(going_on, prepend=0, append=0))
+        peaks = np.array(
+            [heights[first:last].max() for first, last in heard.reshape(-1, 2)], np.float64
+        )
+        right.append(_log_odds(np.array(said, np.float64)))
+        wrong.append(_log_odds(peaks[peaks >= _FLOOR]))
+    return right, wrong
+
+
+def _log_odds(values: Float64) -> Float64:
+    with np.errstate(divide="ignore"):
+        odds: Float64 = np.log(values) - np.log1p(-values)
+    odds[odds > _DELTAS[-1]] = _DELTAS[-1]  # an infinity has no mean
+    return odds
+
+
+def _figures(words: Tally, negatives: Tally) -> dict[str, Any]:
+    return {**words.misses().to_dict(), **negatives.accepts().to_dict()}
+
+
+def _check_hours(hours: float, fa_per_hour: float) -> None:
+    if hours * fa_per_hour >= 1:
+        return
+    raise DataError(
+        f"{hours:.2g} h without a word are too few to tell whether there are at most "
+        f"{fa_per_hour:g} false accepts an hour; it takes {1 / fa_per_hour:.2g} h. Add recordings "
+        "of speech and noise, or ask for more with --fa-per-hour"
+    )
