@@ -1,9 +1,10 @@
-"""Content in, a whole file out: written completely, or not at all."""
+"""Content in, whole files out: written completely, or not at all."""
 
 from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from .errors import HarkenError
@@ -55,6 +56,46 @@ def write_atomic(
         finally:
             temporary.unlink(missing_ok=True)  # gone already when the rename went through
     except OSError as problem:
-        reason = problem.strerror or str(problem)
-        advice = _ADVICE.get(problem.errno or 0, "")
-        raise error(f"cannot write {path}: {reason}{advice}") from problem
+        raise error(_refusal(path, problem)) from problem
+
+
+def write_together(files: Mapping[Path, bytes], *, error: type[HarkenError] = HarkenError) -> None:
+    """Write files so that no failure leaves some of them new and others not.
+
+    Each goes to a temporary file first. Only when all of them are on the disk do they take their
+    names, in the order given. Folders are made where they are missing.
+
+    Parameters
+    ----------
+    files
+        Content by path.
+    error
+        The kind of `HarkenError` to raise when the system refuses.
+
+    Raises
+    ------
+    HarkenError
+        Of the kind `error`: disk full, no permission. Names the path.
+    """
+    staged: dict[Path, Path] = {}
+    try:
+        try:
+            for path, content in files.items():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                staged[path] = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+                with staged[path].open("wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+            for path, temporary in staged.items():
+                temporary.replace(path)
+        finally:
+            for temporary in staged.values():
+                temporary.unlink(missing_ok=True)  # gone already when it took its name
+    except OSError as problem:
+        raise error(_refusal(path, problem)) from problem
+
+
+def _refusal(path: Path, problem: OSError) -> str:
+    reason = problem.strerror or str(problem)
+    return f"cannot write {path}: {reason}{_ADVICE.get(problem.errno or 0, '')}"

@@ -6,13 +6,14 @@ import hashlib
 import importlib.metadata
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..edge.detector import DetectorConfig
 from ..edge.errors import ExportError
+from ..edge.files import write_together
 from ..edge.manifest import Manifest, MemoryConfig, Model, ModelFile, Quantization, StateConfig
 from ..edge.tflite import Tensor, read_graph
 from ..train.data import Corpus
@@ -103,42 +104,10 @@ def export_run(
             model.path: content,
             bundle.card_path: model_card(model, trained).encode(),
             bundle.manifest_path: manifest.to_json().encode(),
-        }
+        },
+        error=ExportError,
     )
     return bundle
-
-
-def write_together(files: Mapping[Path, bytes]) -> None:
-    """Write files of one folder so that no failure leaves some of them new and others not.
-
-    Each goes to a temporary file first. Only when all of them are on the disk do they take their
-    names, in the order given. The folder is made when it is missing.
-
-    Raises
-    ------
-    ExportError
-        The system refuses: disk full, no permission. Names the path.
-    """
-    staged: dict[Path, Path] = {}
-    try:
-        try:
-            for path, content in files.items():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                staged[path] = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-                with staged[path].open("wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-            for path, temporary in staged.items():
-                temporary.replace(path)
-        finally:
-            for temporary in staged.values():
-                temporary.unlink(missing_ok=True)  # gone already when it took its name
-    except OSError as problem:
-        raise ExportError(
-            f"cannot write {path}: {problem.strerror or problem}; "
-            "make room there, or choose another --out"
-        ) from problem
 
 
 def _check_target(out: Path, name: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import importlib.util
 import json
 import math
@@ -32,7 +31,7 @@ from harken.edge import Engine, ExportError, ModelError, RunError, load_model
 from harken.edge.engine import TfliteRuntime
 from harken.edge.manifest import Model
 from harken.export import bundle as bundle_module
-from harken.export.bundle import Bundle, export_run, write_together
+from harken.export.bundle import Bundle, export_run
 from harken.export.checks import (
     Agreement,
     check_agreement,
@@ -230,34 +229,6 @@ class TestTarget:
         (tmp_path / "file").write_text("")
         with pytest.raises(ExportError, match="file is no folder"):
             export_run(run_folder, tmp_path / "file" / "models")
-
-
-class TestWriteTogether:
-    """Three files or none."""
-
-    def test_all_are_written_and_old_ones_replaced(self, tmp_path: Path) -> None:
-        (tmp_path / "a").write_bytes(b"old")
-        write_together({tmp_path / "a": b"new", tmp_path / "b": b"too"})
-        assert files_in(tmp_path) == ["a", "b"]
-        assert (tmp_path / "a").read_bytes() == b"new"
-
-    def test_a_full_disk_leaves_all_as_it_was(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        (tmp_path / "a").write_bytes(b"old")
-        calls = 0
-
-        def full_at_the_second(_: int) -> None:
-            nonlocal calls
-            calls += 1
-            if calls == 2:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-        monkeypatch.setattr(os, "fsync", full_at_the_second)
-        with pytest.raises(ExportError, match=r"cannot write .*b: No space left on device"):
-            write_together({tmp_path / "a": b"new", tmp_path / "b": b"too"})
-        assert files_in(tmp_path) == ["a"]
-        assert (tmp_path / "a").read_bytes() == b"old"
 
 
 class FakeRuntime:

@@ -16,7 +16,7 @@ from conftest import DATA
 import harken.edge.manifest
 from harken.edge import FrontEndConfig, Manifest, ModelError, load_model
 from harken.edge.errors import RunError
-from harken.edge.files import write_atomic
+from harken.edge.files import write_atomic, write_together
 
 
 def refusal(path) -> str:
@@ -386,3 +386,28 @@ def test_a_written_file_has_the_usual_permissions(tmp_path):
 def test_text_is_written_as_utf_8_with_its_line_ends(tmp_path):
     write_atomic(tmp_path / "text", "µs\n")
     assert (tmp_path / "text").read_bytes() == b"\xc2\xb5s\n"
+
+
+def test_files_that_belong_together_are_written_and_replaced(tmp_path):
+    (tmp_path / "a").write_bytes(b"old")
+    write_together({tmp_path / "a": b"new", tmp_path / "folder" / "b": b"too"})
+    assert (tmp_path / "a").read_bytes() == b"new"
+    assert (tmp_path / "folder" / "b").read_bytes() == b"too"
+    assert len(list(tmp_path.rglob("*"))) == 3
+
+
+def test_a_full_disk_leaves_all_of_them_as_they_were(tmp_path, monkeypatch):
+    (tmp_path / "a").write_bytes(b"old")
+    calls = 0
+
+    def full_at_the_second(descriptor: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full_at_the_second)
+    with pytest.raises(RunError, match=r"cannot write .*b: No space left on device; free some"):
+        write_together({tmp_path / "a": b"new", tmp_path / "b": b"too"}, error=RunError)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_bytes() == b"old"
