@@ -274,7 +274,7 @@ def _complete_speakers(
 ) -> tuple[str, ...] | None:
     """Return a speaker for every clip, guessed where needed; None if names carry none."""
     speakers = [
-        _speaker_in_name(clip) if speaker is None else speaker
+        guess_speaker(clip) if speaker is None else speaker
         for clip, speaker in zip(clips, named, strict=True)
     ]
     labels: dict[str, set[str]] = defaultdict(set)
@@ -291,7 +291,7 @@ def _complete_speakers(
     return tuple(speakers)
 
 
-def _speaker_in_name(clip: WordClip) -> str:
+def guess_speaker(clip: WordClip) -> str:
     """Guess the speaker of ``anna_01``, ``yes-anna-3``, ``7_jackson_32``; '' if nothing is left."""
     tokens = [token for token in _SEPARATORS.split(clip.stem) if token]
     if tokens and tokens[-1].isdigit():
