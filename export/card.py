@@ -1,13 +1,22 @@
-"""A checked model and its run in; the model card, Markdown for people, out."""
+"""A checked model and its run in; the model card, Markdown for people, out.
+
+The section on the operating point speaks of figures that come later, from `harken tune`: it is put
+into a card that exists, so that whatever else people wrote there stays (`tuned_card`).
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..edge.benchmark import count_macs
 from ..edge.manifest import Manifest, Model
-from .trained import TrainedRun
+
+if TYPE_CHECKING:
+    from .trained import TrainedRun
+
+_OPERATING_POINT = "## Operating point"
 
 
 def model_card(model: Model, run: TrainedRun) -> str:
@@ -29,6 +38,38 @@ def model_card(model: Model, run: TrainedRun) -> str:
         _LIMITS,
     )
     return "\n\n".join(sections) + "\n"
+
+
+def tuned_card(card: str, before: Manifest, after: Manifest) -> str:
+    """Bring a card up to date with thresholds that `harken tune` chose.
+
+    Parameters
+    ----------
+    card
+        The card of the model as it was.
+    before, after
+        Its manifest, and the one with the operating point; its name may be another.
+
+    Returns
+    -------
+    The card with the section on the operating point put in, or replaced, and the name.
+    """
+    if before.name != after.name:
+        for old, new in (
+            (f"# {before.name}\n", f"# {after.name}\n"),
+            (before.model.file, after.model.file),
+            (f"{before.name}.json", f"{after.name}.json"),
+        ):
+            card = card.replace(old, new)
+    section = _operating_point(after) + "\n\n"
+    there = re.search(rf"^{_OPERATING_POINT}\n.*?(?=^## |\Z)", card, re.MULTILINE | re.DOTALL)
+    if there:
+        card = card[: there.start()] + section + card[there.end() :]
+    elif limits := re.search(r"^## Limits\n", card, re.MULTILINE):
+        card = card[: limits.start()] + section + card[limits.start() :]
+    else:
+        card = f"{card.rstrip()}\n\n{section}"
+    return card.rstrip() + "\n"
 
 
 def _introduction(manifest: Manifest) -> str:
@@ -157,9 +198,6 @@ def _figures(manifest: Manifest, run: TrainedRun) -> Iterator[str]:
             f"reset: the same label in {parity['same_argmax']:.2%} of the steps, logits at most "
             f"{parity['max_lsb']} LSB apart."
         )
-    if manifest.operating_point is not None:
-        for name, value in manifest.operating_point.items():
-            yield f"- {_title(name)}: {_plain(value)}"
     which = "int8" if clips is not None else "float"
     measured = clips if clips is not None else run.validation
     if measured is not None:
@@ -168,6 +206,55 @@ def _figures(manifest: Manifest, run: TrainedRun) -> Iterator[str]:
     if clips is not None:
         yield ""
         yield _scores('Word that counts as "unknown"', clips["unknown_words"], which)
+
+
+def _operating_point(manifest: Manifest) -> str:
+    """Lay out the figures that `harken tune` measured, see `harken.train.scenes.tuned`."""
+    point = manifest.operating_point or {}
+    tried = point["cross_validated"]
+    columns = [point] if tried is None else [point, tried]
+    rows = [
+        ("Missed words", *(_misses(of) for of in columns)),
+        ("False accepts an hour, in hours without a word", *(_accepts(of) for of in columns)),
+    ]
+    head = ("", "On the scenes they were chosen on", "Cross-validated")
+    parts = [
+        _OPERATING_POINT,
+        f"""`harken tune` chose the thresholds and the smoothing on scenes of running speech, for at
+most {point["wanted_false_accepts_per_hour"]:g} false accepts an hour, with all words listened for
+at once. In brackets 95 % confidence intervals.""",
+        _table(head[: 1 + len(columns)], rows),
+    ]
+    if point["snr"]:
+        ratios = ((value, _misses(of)) for value, of in point["snr"].items())
+        parts.append(_table(("Signal-to-noise ratio", "Missed words"), ratios))
+    wrong, latency_s = point["wrong_among_words"], point["latency_median_s"]
+    facts = [f"- Wrong events in the scenes with words: {wrong['false_accepts']:,}."]
+    if latency_s is not None:
+        facts.append(
+            f"- From the end of a word to its event: {1000 * latency_s:.0f} ms (median), "
+            f"{1000 * point['latency_95_percent_s']:.0f} ms (95th percentile)."
+        )
+    for name, value in point["scenes"].items():
+        facts.append(f"- Scenes, {_title(name).lower()}: {_plain(value)}.")
+    parts.append("\n".join(facts))
+    return "\n\n".join(parts)
+
+
+def _misses(figures: Mapping[str, Any]) -> str:
+    return (
+        f"{figures['miss_rate']:.1%} [{figures['miss_rate_95_low']:.1%} to "
+        f"{figures['miss_rate_95_high']:.1%}], {figures['missed']:,} of {figures['said']:,}"
+    )
+
+
+def _accepts(figures: Mapping[str, Any]) -> str:
+    return (
+        f"{figures['false_accepts_per_hour']:.2f} "
+        f"[{figures['false_accepts_per_hour_95_low']:.2f} to "
+        f"{figures['false_accepts_per_hour_95_high']:.2f}], "
+        f"{figures['false_accepts']:,} in {figures['hours']:.2f} h"
+    )
 
 
 def _scores(title: str, scores: Mapping[str, Any], which: str) -> str:
@@ -184,7 +271,8 @@ _LIMITS = """## Limits
 - It knows the words as the speakers of the data say them. Other accents, children, whispering and
   distance from the microphone are heard as well as the data holds them, or worse.
 - Accuracy on single clips says little about false alarms in hours of running sound. Measure those
-  where it will listen, and set the thresholds in the manifest by that.
+  where it will listen, with `harken eval --stream`, and set the thresholds in the manifest by that,
+  with `harken tune`.
 - It decides nothing that matters for safety: any keyword spotter misses words and hears some that
   nobody said.
 - On a microcontroller, results to the bit are those of TensorFlow Lite Micro's reference kernels.

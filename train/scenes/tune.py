@@ -62,7 +62,7 @@ _RATES = (1, 2, 4)
 
 _TAIL_EVENTS = 100  # to which tails are fitted, as far as there are so many
 _PRIOR_EVENTS = 5.0  # of a word, that weigh as much as what is known of all words
-_MOST_OFFSET = 2.0  # log-odds by which no word leaves the others behind
+_MOST_OFFSET = 1.5  # log-odds by which no word leaves the others behind
 
 _FLOOR = 0.1  # the lowest threshold that a word is ever given
 _DELTAS = np.round(np.arange(math.log(_FLOOR / (1 - _FLOOR)), 12.0, 0.1), 3)  # log-odds
@@ -142,15 +142,9 @@ def tune(
         There are no scenes with words of the model, or none without, these are too short to tell
         whether the rate is kept, or no thresholds keep to it.
     """
+    check_scenes(scenes, model.manifest.words, fa_per_hour=fa_per_hour)
     groups = Groups.of(scenes)
-    hours = sum(scenes[index].seconds for index in groups.negatives) / 3600
-    _check_hours(hours, fa_per_hour)
     everything = _Part(scenes, (*groups.words, *groups.negatives))
-    if not everything.said(model.manifest.words):
-        raise DataError(
-            f"nobody says a word of the model in the scenes with words; it knows "
-            f"{', '.join(model.manifest.words)}"
-        )
     halves = _halves(scenes, groups)
     notes = []
     if halves is None:
@@ -174,8 +168,8 @@ def tune(
         fewest = stage.curve(dict.fromkeys(model.manifest.words, 0.0)).least_accepts(everything)
         raise DataError(
             f"no thresholds keep to {fa_per_hour:g} false accepts an hour: even close to 1 there "
-            f"are {fewest} in {hours:.3g} h. Are there words of the model in the scenes without "
-            "words? Else ask for more with --fa-per-hour"
+            f"are {fewest} in {everything.hours:.3g} h. Are there words of the model in the scenes "
+            "without words? Else ask for more with --fa-per-hour"
         )
     held_out = None
     if halves is not None:
@@ -202,6 +196,29 @@ def tune(
         before=(before.tally(groups.words, old), before.tally(groups.negatives, old)),
         notes=tuple(notes),
     )
+
+
+def check_scenes(scenes: Sequence[Scene], words: Sequence[str], *, fa_per_hour: float) -> None:
+    """Check, before anybody listens, that thresholds can be chosen on scenes.
+
+    Raises
+    ------
+    DataError
+        Nobody says one of the words in them, or the hours without a word are too few to tell
+        whether the rate is kept.
+    """
+    groups = Groups.of(scenes)
+    part = _Part(scenes, (*groups.words, *groups.negatives))
+    if not part.said(words):
+        raise DataError(
+            f"nobody says a word of the model in the scenes with words; it knows {', '.join(words)}"
+        )
+    if part.hours * fa_per_hour < 1:
+        raise DataError(
+            f"{part.hours:.2g} h without a word are too few to tell whether there are at most "
+            f"{fa_per_hour:g} false accepts an hour; it takes {1 / fa_per_hour:.2g} h. Add sound "
+            "without words (--negatives), or ask for more with --fa-per-hour"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,8 +278,9 @@ class Tail:
         -------
         (n_words, k) float64.
         """
-        fallen: Float64 = np.exp(-(odds - self.start) / self.widths[:, np.newaxis])
-        return self.counts[:, np.newaxis] * fallen
+        fallen = np.exp(-(odds - self.start) / self.widths[:, np.newaxis])
+        expected: Float64 = self.counts[:, np.newaxis] * fallen
+        return expected
 
 
 def offsets(
@@ -322,7 +340,8 @@ def offsets(
     common = float(odds[said].mean())
     # A word that nobody said gives no reason to treat it in another way.
     differences = np.where(said, odds - common, 0.0).clip(-_MOST_OFFSET, _MOST_OFFSET)
-    return differences - differences.mean()
+    centred: Float64 = differences - differences.mean()
+    return centred
 
 
 class _Part:
@@ -596,13 +615,3 @@ def _log_odds(values: Float64) -> Float64:
 
 def _figures(words: Tally, negatives: Tally) -> dict[str, Any]:
     return {**words.misses().to_dict(), **negatives.accepts().to_dict()}
-
-
-def _check_hours(hours: float, fa_per_hour: float) -> None:
-    if hours * fa_per_hour >= 1:
-        return
-    raise DataError(
-        f"{hours:.2g} h without a word are too few to tell whether there are at most "
-        f"{fa_per_hour:g} false accepts an hour; it takes {1 / fa_per_hour:.2g} h. Add recordings "
-        "of speech and noise, or ask for more with --fa-per-hour"
-    )

@@ -1,0 +1,167 @@
+"""A model and what `tune` chose for it in; its manifest and its card with that, on disk, out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ... import __version__
+from ...edge.errors import ModelError
+from ...edge.files import write_together
+from ...edge.manifest import Manifest, Model, shipped_models
+from ...export.card import tuned_card
+from .tune import Tuning
+
+_INSTALLED = {"site-packages", "dist-packages"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a tuned model is to stand."""
+
+    manifest: Path
+    copy: bool
+    """Not the model itself: a copy of it goes beside the manifest, both under a name of their own.
+    """
+
+
+def choose_place(ref: str, model: Model, out: Path | None) -> Place:
+    """Choose where to write, and refuse at once what could not be written at the end.
+
+    Parameters
+    ----------
+    ref
+        What the model was called on the command line.
+    model
+        The model.
+    out
+        Path of a new manifest, ``NAME.json``, beside which a copy of the model will stand; None to
+        write to the model's own.
+
+    Raises
+    ------
+    ModelError
+        Without `out`: the model is one that was installed with harken. With it: that is no manifest
+        of a name that a model can have, its folder is missing, or another model stands there.
+    """
+    own = Path(ref) if ref.endswith(".json") else model.path.with_suffix(".json")
+    if out is None:
+        if ref in shipped_models() or _INSTALLED.intersection(own.resolve().parts):
+            raise ModelError(
+                f"{ref} is installed with harken and stays as it is; write a copy with other "
+                f"thresholds: --out {model.manifest.name}.json"
+            )
+        return Place(manifest=own, copy=False)
+    if out.suffix != ".json":
+        raise ModelError(f"--out is {out}; it must be the path of a manifest, as in my-model.json")
+    if not out.parent.is_dir():
+        raise ModelError(f"--out is {out}, but {out.parent} is no folder; create it first")
+    if out.resolve() == own.resolve():
+        return choose_place(ref, model, None)
+    _renamed(model.manifest, out.stem)
+    there = out.with_suffix(".tflite")
+    if there.exists() and there.read_bytes() != model.content:
+        raise ModelError(
+            f"{there} is another model, which a copy of {model.path.name} would replace; choose "
+            "another --out"
+        )
+    return Place(manifest=out, copy=True)
+
+
+def _renamed(manifest: Manifest, name: str) -> Manifest:
+    """Return the manifest of a copy of the model.
+
+    Raises
+    ------
+    ModelError
+        It cannot have that name.
+    """
+    file = dataclasses.replace(manifest.model, file=f"{name}.tflite")
+    return dataclasses.replace(manifest, name=name, model=file)
+
+
+def write_tuned(
+    model: Model,
+    tuning: Tuning,
+    place: Place,
+    *,
+    fa_per_hour: float,
+    runtime: str,
+    scenes: Mapping[str, Any],
+    notes: tuple[str, ...],
+) -> Manifest:
+    """Write the manifest, and the card if there is one; the model, too, where it is a copy.
+
+    All are written, or, on any failure, none. Only the section on the operating point changes in
+    the card.
+
+    Parameters
+    ----------
+    model
+        The model as it was.
+    tuning
+        What was chosen.
+    place
+        Where to write.
+    fa_per_hour
+        False accepts an hour that it was chosen for.
+    runtime
+        The interpreter that listened.
+    scenes
+        Where the scenes come from, as plain JSON types.
+    notes
+        What a reader of the figures has to know.
+
+    Returns
+    -------
+    The manifest that was written.
+
+    Raises
+    ------
+    ModelError
+        The system refuses.
+    """
+    manifest = dataclasses.replace(
+        _renamed(model.manifest, place.manifest.stem) if place.copy else model.manifest,
+        detector=tuning.detector,
+        operating_point={
+            "harken": __version__,
+            "wanted_false_accepts_per_hour": fa_per_hour,
+            **tuning.operating_point(),
+            "runtime": runtime,
+            "scenes": _without_words(scenes),
+            "notes": [*notes, *tuning.notes],
+        },
+    )
+    files = {place.manifest.with_suffix(".tflite"): model.content} if place.copy else {}
+    card = model.path.with_suffix(".md")
+    if card.exists():
+        target = place.manifest.with_suffix(".md") if place.copy else card
+        files[target] = tuned_card(_read(card), model.manifest, manifest).encode()
+    files[place.manifest] = manifest.to_json().encode()
+    write_together(files, error=ModelError)
+    return manifest
+
+
+def _without_words(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the words that scenes were made for: those of the manifest."""
+    return {
+        name: _without_words(value) if isinstance(value, Mapping) else value
+        for name, value in provenance.items()
+        if name != "words"
+    }
+
+
+def _read(card: Path) -> str:
+    try:
+        return card.read_bytes().decode("utf-8")
+    except OSError as problem:
+        raise ModelError(f"cannot read the model's card {card}: {problem.strerror}") from None
+    except UnicodeDecodeError as problem:
+        raise ModelError(
+            f"the model's card {card} is not UTF-8 text (byte {problem.start}); save it as UTF-8 "
+            "or move it away"
+        ) from None
