@@ -1,0 +1,227 @@
+"""The tune command: a model and scenes in, a manifest with other thresholds and smoothing out.
+
+Nothing heavy is imported before the command runs, so that the light installation can show its help.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..edge.engine import RUNTIMES
+from .cli import CacheOption, SplitRuleChoice, SplitRuleOption
+from .display import data_notes, progress_bar
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from .scenes.scoring import Tally
+    from .scenes.tune import Tuning
+
+
+def tune_command(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A .tflite file, its .json manifest, or the name of a model that ships.",
+        ),
+    ],
+    *,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="DIR",
+            help="Folder of recordings, as for `harken train`: scenes are made of its validation "
+            "part.",
+        ),
+    ] = None,
+    scenes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Folder of sound with label tracks: scenes of your own."
+        ),
+    ] = None,
+    negatives: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="PATH",
+            help="Sound in which nobody says a word of the model; may be repeated.",
+        ),
+    ] = None,
+    fa_per_hour: Annotated[
+        float,
+        typer.Option(
+            metavar="RATE", help="False accepts an hour to keep to, all words listening at once."
+        ),
+    ] = 0.5,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="NAME.json",
+            help="Write a copy of the model of that name. Default: the model's own manifest.",
+        ),
+    ] = None,
+    words_per_condition: Annotated[
+        int,
+        typer.Option(min=1, metavar="N", help="Words that are said under each condition."),
+    ] = 500,
+    seed: Annotated[int, typer.Option(min=0, help="Of the drawing of scenes.")] = 0,
+    held_out_speech: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Speech in the data that training never heard, as negatives/radio/*; default: "
+            "what the model's manifest says. May be repeated.",
+        ),
+    ] = None,
+    runtime: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help=f"Interpreter: {', '.join(RUNTIMES)}; the first there is."
+        ),
+    ] = None,
+    split_rule: SplitRuleOption = SplitRuleChoice.auto,
+    cache_dir: CacheOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the new detector and its figures as JSON.")
+    ] = False,
+) -> None:
+    """Choose a model's thresholds and smoothing for a rate of false accepts.
+
+    As few words as possible are missed in scenes of running speech, with at most RATE false accepts
+    an hour where nobody says a word. Writes the thresholds, with the figures measured at them, into
+    the manifest, and into the model's card where there is one.
+    """
+    if not fa_per_hour > 0:
+        raise typer.BadParameter("it must be greater than 0", param_hint="--fa-per-hour")
+    if data is None and scenes is None:
+        raise typer.BadParameter(
+            "give recordings with it, or scenes with --scenes", param_hint="--data"
+        )
+    if data is not None and scenes is not None:
+        raise typer.BadParameter("give either this or --data", param_hint="--scenes")
+    _require_scipy()
+    from ..edge.display import notes, output
+    from ..edge.manifest import load_model
+    from .batches import DataSource
+    from .scenes.gather import gather, open_corpus
+    from .scenes.report import Groups
+    from .scenes.responses import model_posteriors
+    from .scenes.sweep import Listener
+    from .scenes.tune import check_scenes, tune
+    from .scenes.tuned import choose_place, write_tuned
+
+    loaded = load_model(model)
+    place = choose_place(model, loaded, out)
+    listener = Listener(loaded, runtime=runtime)
+    corpus = None
+    if data is not None:
+        source = DataSource(
+            root=data,
+            cache_dir=cache_dir,
+            split_rule=split_rule.value,
+            held_out_speech=tuple(held_out_speech or ()),
+        )
+        with progress_bar("decoding") as on_progress:
+            corpus = open_corpus(source, loaded.manifest, on_progress)
+        for line in data_notes(corpus.report):
+            notes().print(line, soft_wrap=True)
+    made = gather(
+        loaded.manifest.words,
+        loaded.manifest,
+        corpus=corpus,
+        words_per_condition=words_per_condition,
+        seed=seed,
+        folder=scenes,
+        negatives=tuple(negatives or ()),
+    )
+    for line in made.notes:
+        notes().print(f"harken: note: {line}", soft_wrap=True)
+    check_scenes(made.scenes, loaded.manifest.words, fa_per_hour=fa_per_hour)
+    groups = Groups.of(made.scenes)
+    heard = [made.scenes[index] for index in (*groups.words, *groups.negatives)]
+    with progress_bar("listening, seconds") as on_progress:
+        posteriors = model_posteriors(listener, heard, progress=on_progress)
+    with progress_bar("choosing") as on_progress:
+        tuning = tune(loaded, heard, posteriors, fa_per_hour=fa_per_hour, progress=on_progress)
+    for line in tuning.notes:
+        notes().print(f"harken: note: {line}", soft_wrap=True)
+    manifest = write_tuned(
+        loaded,
+        tuning,
+        place,
+        fa_per_hour=fa_per_hour,
+        runtime=listener.runtime,
+        scenes=made.provenance,
+        notes=made.notes,
+    )
+    if as_json:
+        detector = manifest.detector
+        result = {
+            "manifest": str(place.manifest),
+            "detector": {
+                "smoothing_steps": detector.smoothing_steps,
+                "refractory_ms": detector.refractory_ms,
+                "thresholds": dict(detector.thresholds),
+            },
+            "operating_point": manifest.operating_point,
+        }
+        print(json.dumps(result, indent=2, ensure_ascii=False))
+        return
+    output().print(_table(tuning))
+    thresholds = ", ".join(f"{word} {p:.3g}" for word, p in manifest.detector.thresholds.items())
+    output().print(f"smoothing {manifest.detector.smoothing_steps} steps; thresholds {thresholds}")
+    output().print(f"wrote {place.manifest}", soft_wrap=True)
+
+
+def _table(tuning: Tuning) -> Table:
+    """Lay out the figures for a terminal."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    for title in ("missed", "95 % interval", "false accepts/h", "95 % interval"):
+        table.add_column(title, justify="right", no_wrap=True)
+    rows: list[tuple[str, tuple[Tally, Tally] | None]] = [
+        ("before", tuning.before),
+        ("now", (tuning.words, tuning.negatives)),
+        ("cross-validated", tuning.held_out),
+    ]
+    for title, tallies in rows:
+        if tallies is not None:
+            misses, accepts = tallies[0].misses(), tallies[1].accepts()
+            missed, few_missed = misses.rate or 0.0, misses.interval or (0.0, 1.0)
+            rate, few = accepts.per_hour or 0.0, accepts.interval or (0.0, 0.0)
+            table.add_row(
+                title,
+                f"{missed:.1%}",
+                f"{few_missed[0]:.1%} – {few_missed[1]:.1%}",
+                f"{rate:.2f}",
+                f"{few[0]:.2f} – {few[1]:.2f}",
+            )
+    for value, tally in tuning.conditions.items():
+        misses = tally.misses()
+        missed, few_missed = misses.rate or 0.0, misses.interval or (0.0, 1.0)
+        table.add_row(
+            f"now, {value}", f"{missed:.1%}", f"{few_missed[0]:.1%} – {few_missed[1]:.1%}"
+        )
+    return table
+
+
+def _require_scipy() -> None:
+    """Say what to install when the training half is missing."""
+    from importlib.util import find_spec
+
+    from ..edge.errors import DependencyError
+
+    if find_spec("scipy") is None:
+        raise DependencyError(
+            "tuning needs scipy, which is not installed; install it with "
+            "`pip install 'harken[train]'`"
+        )
