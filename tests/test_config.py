@@ -85,8 +85,8 @@ def test_a_network_that_cannot_be(field: str, value: object, must: str) -> None:
 
 
 SHARES = [field.name for field in dataclasses.fields(StreamConfig) if field.name.endswith("_share")]
-AMOUNTS = ["max_gap_s", "margin_s", "level_db", "mask_mel_bands", "mask_frames", "early_s",
-           "linger_s"]  # fmt: skip
+AMOUNTS = ["max_gap_s", "margin_s", "level_db", "mask_mel_bands", "mask_frames",
+           "channel_db", "linger_s"]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ AMOUNTS = ["max_gap_s", "margin_s", "level_db", "mask_mel_bands", "mask_frames",
         *((name, value, "be at least 0 and at most 1") for name in SHARES for value in (-0.1, 1.1)),
         *((name, -1, "be at least 0") for name in AMOUNTS),
         ("seconds", 1.9, "be at least 2"),
-        ("hold_s", 0.0, "be greater than 0"),
+        ("hold_s", 0.0, "be greater than due_s, 0.0"),
         ("speed", 0.6, "be at least 0 and at most 0.5"),
         ("speed", -0.1, "be at least 0 and at most 0.5"),
         ("gain_db", (3.0,), "be two numbers, the lower one first"),

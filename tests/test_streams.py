@@ -38,6 +38,7 @@ PLAIN = StreamConfig(
     cut_share=0,
     splice_share=0,
     speech_stream_share=0,
+    fragment_share=0,
     noise_stream_share=0,
     level_db=0,
     gain_db=(0, 0),
@@ -159,8 +160,8 @@ class TestWhatMayBeNamed:
             corpus_of(*word_sounds(*WORDS)), speed=speed, max_gap_s=3.0, stride_frames=stride_frames
         )
         config = maker.config
-        early, hold, linger = (
-            round(s * RATE) for s in (config.early_s, config.hold_s, config.linger_s)
+        due, hold, linger = (
+            round(s * RATE) for s in (config.due_s, config.hold_s, config.linger_s)
         )
         lengths = []
         for audio, allowed in streams(maker, 40):
@@ -174,8 +175,8 @@ class TestWhatMayBeNamed:
                 hedged = {frozenset({label, UNKNOWN, SILENCE})}
                 silent = {frozenset({SILENCE})}
                 assert at(settled, start) <= silent
-                assert at(max(settled, start), end - early) <= hedged
-                assert at(end - early, end + hold) <= {frozenset({label})}
+                assert at(max(settled, start), end + due) <= hedged
+                assert at(end + due, end + hold) <= {frozenset({label})}
                 assert at(end + hold, end + hold + linger) <= hedged
                 settled = end + hold + linger
                 assert at(settled, len(audio)) <= silent
@@ -255,6 +256,16 @@ class TestWhatMayBeNamed:
         for audio, allowed in streams(maker, 5):
             assert named(allowed) == {frozenset({UNKNOWN, SILENCE})}
             assert pitch_hz(audio) == pytest.approx(3000, rel=0.05)
+
+    def test_fragments_are_speech_of_word_recordings_that_holds_no_word(self) -> None:
+        speech = ("speech", "reading", "training", spoken(3000, seconds=10, start_s=0, end_s=10))
+        sounds = corpus_of(*word_sounds(*HERTZ), speech)
+        maker = plain(sounds, speech_stream_share=1.0, fragment_share=1.0)
+        heard = set()
+        for audio, allowed in streams(maker, 20):
+            assert named(allowed) == {frozenset({UNKNOWN, SILENCE})}
+            heard |= {word_of(audio[start:end]) for start, end in sounding(audio)}
+        assert heard == set(HERTZ), "of keywords and of others, and not of running speech"
 
     def test_where_nobody_speaks_there_is_silence(self) -> None:
         maker = plain(corpus_of(*word_sounds(*WORDS)), noise_stream_share=1.0)

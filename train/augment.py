@@ -5,6 +5,8 @@ Every function takes the generator that it draws from; a parameter of zero turns
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
@@ -80,6 +82,38 @@ def mask_spectrum(rng: np.random.Generator, log_mel: Array, *, mel_bands: int, f
             clip[:, start : start + width] = clip[:, start : start + width].mean(
                 axis=1, keepdims=True
             )
+
+
+def draw_channels(
+    rng: np.random.Generator, count: int, *, n_mfcc: int, n_mels: int, response_db: float
+) -> Array:
+    """Draw microphones: what each of them adds to the coefficients of every frame.
+
+    A frequency response multiplies spectra, so it adds to their logarithms: a microphone is one
+    offset of the MFCC, and costs nothing to change. Slow waves over the mel bands are drawn larger
+    than fast ones, as a real response is smooth; and a gain of twice the deviation.
+
+    Parameters
+    ----------
+    rng
+        Source of the draws.
+    count
+        Number of microphones.
+    n_mfcc, n_mels
+        Of the front end.
+    response_db
+        Standard deviation of the response over the mel bands, in dB.
+
+    Returns
+    -------
+    ndarray
+        Offsets of the coefficients, shape (count, n_mfcc), float32.
+    """
+    order = np.arange(1, n_mels)
+    waves = 1 / (1 + (order / 2) ** 1.5)
+    waves /= math.sqrt(np.sum(waves**2))
+    deviations = response_db * math.sqrt(n_mels) * np.concatenate(([2.0], waves))[:n_mfcc]
+    return np.asarray(rng.standard_normal((count, len(deviations))) * deviations, np.float32)
 
 
 def to_pcm(audio: Array) -> NDArray[np.int16]:

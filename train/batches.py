@@ -19,12 +19,14 @@ from pathlib import Path
 import numpy as np
 
 from ..edge.errors import RunError
+from . import augment
 from .cache import Progress
 from .config import TrainConfig
 from .data import Corpus, load_corpus
 from .splits import Split, SplitRule
 from .streams import Batch, StreamMaker
 
+_CHANNELS = 2_000_000  # a stream of random numbers beside those of epochs
 _AHEAD = 8  # batches drawn in advance for each worker
 
 
@@ -123,9 +125,9 @@ class Batches:
                 drawn = None if place in self._kept else self._pool.submit(_draw, *place)
                 ahead.append((place, drawn))
                 if len(ahead) > _AHEAD * self._workers:
-                    yield self._take(*ahead.popleft())
+                    yield self._vary(step - len(ahead) + 1, self._take(*ahead.popleft()))
             while ahead:
-                yield self._take(*ahead.popleft())
+                yield self._vary(end - len(ahead), self._take(*ahead.popleft()))
         except BrokenProcessPool as problem:
             raise RunError(
                 "a process that draws training streams has died, for lack of memory perhaps; "
@@ -147,6 +149,21 @@ class Batches:
         if self._config.epochs > self._config.distinct_epochs:
             self._kept[place] = batch
         return batch
+
+    def _vary(self, step: int, batch: Batch) -> Batch:
+        """Hear a batch through other microphones than at any other step."""
+        response_db, front_end = self._config.streams.channel_db, self._config.front_end
+        if not response_db:
+            return batch
+        offsets = augment.draw_channels(
+            np.random.default_rng((self._config.seed, _CHANNELS, step)),
+            len(batch.frames),
+            n_mfcc=front_end.n_mfcc,
+            n_mels=front_end.n_mels,
+            response_db=response_db,
+        )
+        scaled = offsets / np.asarray(front_end.std, np.float32)
+        return replace(batch, frames=batch.frames + scaled[:, None, :])
 
 
 _worker: tuple[TrainConfig, StreamMaker] | None = None

@@ -58,6 +58,9 @@ class StreamConfig:
     together are an unknown word."""
     speech_stream_share: float = 0.06
     """Of the streams: running speech from end to end, without a keyword."""
+    fragment_share: float = 0.3
+    """Of those: speech made of fragments of the word recordings, which have more speakers than any
+    other speech; a quarter of the rest is played backwards."""
     noise_stream_share: float = 0.04
     """Of the streams: nobody speaks at all."""
     max_gap_s: float = 1.0
@@ -70,21 +73,25 @@ class StreamConfig:
     gain_db: tuple[float, ...] = (-28.0, 18.0)
     """Gain of the whole stream: lowest and highest, drawn uniformly."""
     speed: float = 0.15
-    """Largest change of speed, as a fraction."""
+    """Largest change of speed, as a fraction; twice that in running speech."""
     clean_share: float = 0.25
     """Of the streams: no noise but the recordings' own and, mostly, a hiss 30 to 60 dB below."""
     snr_db: tuple[float, ...] = (-2.0, 30.0)
     """Loudness of the words over the noise: lowest and highest, drawn uniformly."""
     room_share: float = 0.35
     """Of the streams: played in a room."""
+    channel_db: float = 1.0
+    """Standard deviation of a microphone's frequency response; each stream has another one each
+    time that it is heard."""
     mask_mel_bands: int = 5
     """SpecAugment: widest stripe of mel bands."""
     mask_frames: int = 6
     """SpecAugment: longest stripe of frames."""
-    early_s: float = 0.08
-    """A word's label is demanded from this long before the word's end …"""
-    hold_s: float = 0.24
-    """… until this long after it."""
+    due_s: float = 0.0
+    """A word's label is demanded from this long after the word's end, by when it is known whether
+    the word went on; negative: from before its end …"""
+    hold_s: float = 0.3
+    """… until this long after its end."""
     linger_s: float = 0.24
     """After that the word may still be named for so long, but need not."""
 
@@ -97,6 +104,7 @@ class StreamConfig:
             "cut_share",
             "splice_share",
             "speech_stream_share",
+            "fragment_share",
             "noise_stream_share",
             "clean_share",
             "room_share",
@@ -115,13 +123,13 @@ class StreamConfig:
             "max_gap_s",
             "margin_s",
             "level_db",
+            "channel_db",
             "mask_mel_bands",
             "mask_frames",
-            "early_s",
             "linger_s",
         ):
             check(getattr(self, name) >= 0, name, "be at least 0")
-        check(self.hold_s > 0, "hold_s", "be greater than 0")
+        check(self.hold_s > self.due_s, "hold_s", f"be greater than due_s, {self.due_s!r}")
         check(0 <= self.speed <= 0.5, "speed", "be at least 0 and at most 0.5")
         for name in ("gain_db", "snr_db"):
             bounds = getattr(self, name)

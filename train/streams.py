@@ -10,6 +10,7 @@ is the negative logarithm of the probability that falls inside its set.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,9 @@ from .splits import Split
 _ACTIVE_RMS = 0.05  # level of a word before the stream's gain, full scale 1: -26 dB
 _SCALE = np.float32(1 / 32768)  # of 16-bit samples
 _NOISE_ALONE_DB = (-10.0, 25.0)  # how far noise is below the words that nobody says
+_BACKWARDS = 0.25  # share of running speech that is played backwards
+_FRAGMENT_S = (0.08, 0.3)
+_FRAGMENT_OF_WORD = 0.4  # the longest fragment of a word, as a share of it
 _FADE = 160  # samples of fade at each edge of a segment, so that a splice does not click
 
 
@@ -182,7 +186,8 @@ class StreamMaker:
         segments: list[tuple[int, _Segment]] = []
         background = [self._silence]
         if self._speech and kind < config.speech_stream_share:
-            voice = self._running_speech(rng, total)
+            made_up = rng.random() < config.fragment_share
+            voice = (self._fragments if made_up else self._running_speech)(rng, total)
             background = [self._unknown, self._silence]
         elif kind > 1.0 - config.noise_stream_share:
             voice = np.zeros(total, np.float32)
@@ -282,12 +287,34 @@ class StreamMaker:
         return _Segment(_faded(audio), start, end, label)
 
     def _running_speech(self, rng: np.random.Generator, total: int) -> NDArray[np.float32]:
-        """As many pieces of running speech as fill the time."""
+        """As many pieces of running speech as fill the time, some of them backwards."""
         pieces, missing = [], total
         while missing > 0:
             clip = self._speech.pick(rng)
-            piece = self._piece(rng, clip, missing) * _SCALE
+            factor = 1.0 + float(rng.uniform(-2, 2)) * self.config.speed
+            recorded = self._piece(rng, clip, math.ceil(missing * factor)) * _SCALE
+            piece = augment.change_speed(recorded, factor)[:missing]
+            if rng.random() < _BACKWARDS:
+                piece = piece[::-1]
             pieces.append(_faded(piece * np.float32(_ACTIVE_RMS / augment.rms(piece))))
+            missing -= len(piece)
+        return np.concatenate(pieces)
+
+    def _fragments(self, rng: np.random.Generator, total: int) -> NDArray[np.float32]:
+        """Speech that says nothing: fragments of words, too short to be any of them."""
+        pieces, missing = [], total
+        while missing > 0:
+            words = self._keywords[int(rng.integers(len(self._keywords)))]
+            if self._others and rng.random() < 0.5:
+                words = self._others[int(rng.choice(len(self._others), p=self._other_weights))]
+            segment = self._word(rng, words, self._unknown)
+            length = segment.word_end - segment.word_start
+            most = min(_FRAGMENT_S[1] * SAMPLE_RATE_HZ, length * _FRAGMENT_OF_WORD)
+            count = int(rng.uniform(min(_FRAGMENT_S[0] * SAMPLE_RATE_HZ, most), most)) + 1
+            at = segment.word_start + int(rng.integers(max(1, length - count)))
+            pause = int(max(0.0, rng.normal(-0.1, 0.15)) * SAMPLE_RATE_HZ)
+            piece = np.pad(_faded(segment.audio[at : at + count]), (0, pause))[:missing]
+            pieces.append(piece)
             missing -= len(piece)
         return np.concatenate(pieces)
 
@@ -346,20 +373,23 @@ class StreamMaker:
         heard = ends + front_end.window_samples  # samples that each step has heard
         allowed = np.zeros((steps, self.n_labels), np.bool_)
         allowed[:, background] = True
-        early, hold, linger = (
-            round(s * SAMPLE_RATE_HZ) for s in (config.early_s, config.hold_s, config.linger_s)
+        due, hold, linger = (
+            round(s * SAMPLE_RATE_HZ) for s in (config.due_s, config.hold_s, config.linger_s)
         )
         for at, segment in segments:
-            start, end = at + segment.word_start, at + segment.word_end
-            during = (heard >= start) & (heard < end + hold + linger)
+            begun = heard >= at + segment.word_start
+            during = begun & (heard < at + segment.word_end + hold + linger)
             allowed[during, self._unknown] = True
             allowed[during, self._silence] = True
-            if segment.label is None:
-                continue
-            allowed[during, segment.label] = True
-            due = (heard >= max(end - early, start)) & (heard < end + hold)
-            allowed[due] = False
-            allowed[due, segment.label] = True
+            if segment.label is not None:
+                allowed[during, segment.label] = True
+        for at, segment in segments:  # the next word may have begun already
+            if segment.label is not None:
+                begun = heard >= at + segment.word_start
+                end = at + segment.word_end
+                demanded = begun & (heard >= end + due) & (heard < end + hold)
+                allowed[demanded] = False
+                allowed[demanded, segment.label] = True
         return allowed
 
     def _piece(
