@@ -61,7 +61,10 @@ def choose_place(ref: str, model: Model, out: Path | None) -> Place:
         raise ModelError(f"--out is {out}, but {out.parent} is no folder; create it first")
     if out.resolve() == own.resolve():
         return choose_place(ref, model, None)
-    _renamed(model.manifest, out.stem)
+    try:
+        _renamed(model.manifest, out.stem)
+    except ModelError as problem:
+        raise ModelError(f"--out is {out}, but no model can be called that: {problem}") from None
     there = out.with_suffix(".tflite")
     if there.exists() and there.read_bytes() != model.content:
         raise ModelError(
