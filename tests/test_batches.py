@@ -95,4 +95,5 @@ def test_what_is_sent_to_a_worker_is_small(source: DataSource) -> None:
         "cache_dir",
         "split_rule",
         "held_out_speech",
+        "left_out",
     ]

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -451,8 +450,19 @@ class TestSplits:
         corpus = load_corpus(data, cache_dir=cache, held_out_speech=["negatives/radio/*"])
 
         assert {r.split for r in corpus.select("speech") if r.label == "radio"} == {"validation"}
-        with pytest.raises(DataError, match=r"no speech matches 'negatives/tv/\*'; there is neg"):
+        with pytest.raises(DataError, match=r"nothing matches 'negatives/tv/\*'; there is neg"):
             load_corpus(data, cache_dir=cache, held_out_speech=["negatives/tv/*"])
+
+    def test_what_is_left_out_is_reported(self, data: Path, cache: Path) -> None:
+        write(data / "yes/a.wav")
+        write(data / "yes/b.wav", tone(0.1))
+
+        corpus = load_corpus(data, cache_dir=cache, left_out=["yes/b.*"])
+
+        assert [recording.path for recording in corpus.recordings] == ["yes/a.wav"]
+        assert [file.path for file in corpus.report.skipped] == ["yes/b.wav"]
+        with pytest.raises(DataError, match=r"left_out: nothing matches 'no/\*'; there is yes/\*"):
+            load_corpus(data, cache_dir=cache, left_out=["no/*"])
 
 
 class TestCache:

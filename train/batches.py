@@ -38,6 +38,7 @@ class DataSource:
     cache_dir: Path | None = None
     split_rule: SplitRule = "auto"
     held_out_speech: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def open(self, progress: Progress | None = None) -> Corpus:
         """Open it; see `harken.train.data.load_corpus` for the errors."""
@@ -46,6 +47,7 @@ class DataSource:
             cache_dir=self.cache_dir,
             split_rule=self.split_rule,
             held_out_speech=self.held_out_speech,
+            left_out=self.left_out,
             progress=progress,
         )
 
@@ -162,8 +164,9 @@ class Batches:
             n_mels=front_end.n_mels,
             response_db=response_db,
         )
-        scaled = offsets / np.asarray(front_end.std, np.float32)
-        return replace(batch, frames=batch.frames + scaled[:, None, :])
+        heard = np.asarray(batch.frames, np.float32)
+        heard = heard + (offsets / np.asarray(front_end.std, np.float32))[:, None, :]
+        return replace(batch, frames=heard)
 
 
 _worker: tuple[TrainConfig, StreamMaker] | None = None

@@ -155,6 +155,9 @@ class TrainConfig:
     """Patterns, as of a shell, of the paths of running speech that training never hears, such as
     ``negatives/french_reading/*``: false accepts are counted in it, and it takes hours of speech to
     count them."""
+    left_out: tuple[str, ...] = ()
+    """Patterns, as of a shell, of the paths of recordings that are not used at all: such as speech
+    in which somebody says one of the words."""
     model: ModelConfig = field(default_factory=ModelConfig)
     front_end: FrontEndConfig = field(default_factory=lambda: FrontEndConfig(n_mfcc=20))
     """Mean and std are measured on the first streams when they are left empty."""

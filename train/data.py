@@ -213,6 +213,7 @@ def load_corpus(
     cache_dir: str | Path | None = None,
     split_rule: SplitRule = "auto",
     held_out_speech: Sequence[str] = (),
+    left_out: Sequence[str] = (),
     keep_silent: bool = False,
     progress: Progress | None = None,
 ) -> Corpus:
@@ -230,6 +231,9 @@ def load_corpus(
     held_out_speech
         Patterns, as of a shell, of the paths of speech that is validation whole, such as
         ``negatives/french_reading/*``.
+    left_out
+        Patterns, as of a shell, of the paths of recordings that are not used at all: the wrong
+        word, words where none should be.
     keep_silent
         Keep files whose peak is below `SILENT_PEAK`. Training leaves them out; evaluation keeps
         them, as published figures count every clip.
@@ -256,7 +260,13 @@ def load_corpus(
         progress,
     )
     return _assemble(
-        root, scan, cache, split_rule, held_out_speech=held_out_speech, keep_silent=keep_silent
+        root,
+        scan,
+        cache,
+        split_rule,
+        held_out_speech=held_out_speech,
+        left_out=left_out,
+        keep_silent=keep_silent,
     )
 
 
@@ -402,14 +412,18 @@ def _assemble(
     rule: SplitRule,
     *,
     held_out_speech: Sequence[str],
+    left_out: Sequence[str],
     keep_silent: bool,
 ) -> Corpus:
     """Leave out what cannot be used, split the rest, and count."""
     skipped = list(scan.skipped)
     usable: list[_Item] = []
+    unwanted = _matching([item.file.path for item in scan.items], left_out, "left_out")
     for item in scan.items:
         path = item.file.path
-        if path in cache.unreadable:
+        if path in unwanted:
+            skipped.append(Skipped(path=path, reason="left_out asks for it"))
+        elif path in cache.unreadable:
             skipped.append(Skipped(path=path, reason=cache.unreadable[path]))
         elif (
             cache.spans[path].peak < SILENT_PEAK
@@ -511,12 +525,7 @@ def _split_others(
     """Split everything that is not a word, by the rules in the description of this module."""
     recordings: list[Recording] = []
     speech = [item.file.path for item in items if item.kind == "speech"]
-    for pattern in held_out_speech:
-        if not fnmatch.filter(speech, pattern):
-            there = ", ".join(sorted({f"{PurePosixPath(path).parent}/*" for path in speech}))
-            raise DataError(
-                f"held_out_speech: no speech matches {pattern!r}; there is {there or 'none at all'}"
-            )
+    held_out = _matching(speech, held_out_speech, "held_out_speech")
     ranked: dict[Kind, list[_Item]] = defaultdict(list)
     for item in items:
         length = cache.spans[item.file.path].length
@@ -525,7 +534,7 @@ def _split_others(
         if item.kind == "speech":
             speaker = _LIBRISPEECH.match(name)
             split = which_set(speaker[1] if speaker else PurePosixPath(name).stem)
-            if any(fnmatch.fnmatchcase(item.file.path, pattern) for pattern in held_out_speech):
+            if item.file.path in held_out:
                 split = "validation"
             recordings.append(_recording(item, cache, split, speaker[1] if speaker else None))
         elif item.kind == "noise" and length > LONG_RECORDING_S * SAMPLE_RATE_HZ:
@@ -544,3 +553,19 @@ def _split_others(
             _recording(item, cache, split) for item, split in zip(group, splits, strict=True)
         ]
     return recordings
+
+
+def _matching(paths: Sequence[str], patterns: Sequence[str], setting: str) -> set[str]:
+    """Return the paths that match any of the patterns, each of which has to match one."""
+    found: set[str] = set()
+    for pattern in patterns:
+        matches = [path for path in paths if fnmatch.fnmatchcase(path, pattern)]
+        if not matches:
+            there = sorted({f"{PurePosixPath(path).parent}/*" for path in paths})
+            raise DataError(
+                f"{setting}: nothing matches {pattern!r}; there is {', '.join(there[:40])}"
+                if there
+                else f"{setting}: nothing matches {pattern!r}; there are no such recordings"
+            )
+        found.update(matches)
+    return found
