@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .microphone import InputDevice
     from .spotter import Event
 
+_LONGEST_TEXT = 1000  # of a manifest's free fields: what is longer is not for people
+
 
 def output() -> Console:
     """Return a console for results: standard output."""
@@ -164,6 +166,8 @@ def _free_form(section: Mapping[str, Any] | None, indent: str = "") -> str:
             lines.append(f"{indent}{key}: {', '.join(map(str, value))}")
         elif isinstance(value, float):
             lines.append(f"{indent}{key}: {value:g}")
+        elif isinstance(value, str) and len(value) > _LONGEST_TEXT:
+            lines.append(f"{indent}{key}: {len(value):,} characters, see the manifest")
         else:
             lines.append(f"{indent}{key}: {value}")
     return "\n".join(line for line in lines if line)

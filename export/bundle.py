@@ -17,6 +17,7 @@ from ..edge.files import write_together
 from ..edge.manifest import Manifest, MemoryConfig, Model, ModelFile, Quantization, StateConfig
 from ..edge.tflite import Tensor, read_graph
 from ..train.data import Corpus
+from ..train.scenes.leaks import PROVENANCE_FIELD
 from .card import model_card
 from .checks import check_graph, check_model, measure_clips
 from .convert import CELL_CLIP, convert
@@ -164,10 +165,13 @@ def _quantization(tensor: Tensor) -> Quantization:
 
 def _provenance(run: TrainedRun) -> dict[str, Any]:
     record = run.record
+    heard = {} if run.training_speakers is None else {PROVENANCE_FIELD: run.training_speakers}
     return {
         "recipe": record.recipe,
         "seed": record.config.seed,
         "data": record.data,
+        "held_out_speech": list(record.config.held_out_speech),
+        **heard,
         "float_validation": run.validation,
         "versions": {
             "training": record.versions,

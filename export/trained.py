@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from ..edge.errors import RunError
 from ..train.features import stack
 from ..train.run import Arrays, RunFolder, RunRecord
+from ..train.scenes.leaks import PROVENANCE_FIELD
 from .convert import CELL_CLIP
 from .reference import Array, Network
 
@@ -25,7 +26,9 @@ class TrainedRun:
 
     folder: Path
     record: RunRecord
-    """Configuration, recipe, data, versions."""
+    """Configuration, recipe, data, versions; without the next one, which is not for people."""
+    training_speakers: str | None
+    """Whom the run heard (see `harken.train.scenes.leaks`); None where its record is older."""
     validation: Mapping[str, Any] | None
     """Figures of the float weights on the validation clips: ``accuracy``, ``clips``, and under
     ``labels`` for each label ``clips`` and ``right``; None where the run has no ``report.json``."""
@@ -75,9 +78,12 @@ def load_run(path: str | Path) -> TrainedRun:
         source=str(folder.path / "weights.npz"),
     )
     streams = folder.load_arrays("calibration.npz")
+    data = dict(record.data)
+    training_speakers = data.pop(PROVENANCE_FIELD, None)
     return TrainedRun(
         folder=folder.path,
-        record=record,
+        record=replace(record, data=data),
+        training_speakers=training_speakers,
         validation=_validation(folder),
         network=network,
         calibration_frames=_frames(folder, streams, "frames", record),

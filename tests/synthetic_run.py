@@ -15,6 +15,7 @@ from harken.edge.frontend import FrontEndConfig
 from harken.edge.manifest import StepConfig
 from harken.train.config import ModelConfig, TrainConfig
 from harken.train.run import RunFolder, RunRecord
+from harken.train.scenes.leaks import encode_identities
 
 N_MFCC = 10
 STEPS = 3000
@@ -44,6 +45,7 @@ def write_run(
                 "split_rule": "hash of the speaker",
                 "word_counts": {"yes": {"training": 1289, "validation": 153}},
                 "licences": {"the tests' own": "none needed, they are drawn"},
+                "training_speakers": encode_identities(["anna", "ben"]),
             },
             versions={"python": "3.12.1"},
         )

@@ -338,6 +338,13 @@ def test_info_says_how_the_model_is_fed_and_read():
         assert fact in said
 
 
+def test_info_leaves_out_what_is_too_long_to_read(edit_manifest):
+    manifest = edit_manifest({"provenance.training_speakers": "QUJD" * 500})
+    said = harken("info", manifest).out
+    assert "training_speakers: 2,000 characters, see the manifest" in " ".join(said.split())
+    assert "QUJD" not in said
+
+
 def test_info_as_json_is_the_manifest():
     said = harken("info", MODEL, "--json").out
     assert json.loads(said) == json.loads(MODEL.with_suffix(".json").read_text())

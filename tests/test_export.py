@@ -48,6 +48,7 @@ from harken.export.reference import Dense, Lstm, Network, softmax
 from harken.export.tflm import TflmRuntime, measure_arena
 from harken.export.trained import load_run
 from harken.train.run import RunFolder
+from harken.train.scenes.leaks import encode_identities
 
 HAS_TFLM = importlib.util.find_spec("tflite_micro") is not None
 needs_tflm = pytest.mark.skipif(not HAS_TFLM, reason="needs the tflite-micro wheel")
@@ -352,6 +353,14 @@ class TestExport:
         assert model.manifest.labels == ("yes", "no", "unknown", "silence")
         assert model.manifest.input.shape == (1, 1, CONTEXT * N_MFCC)
         assert model.manifest.provenance["data"]["fingerprint"] == "0123"
+
+    def test_whom_the_training_heard_is_for_the_leak_check_alone(self, exported: Bundle) -> None:
+        provenance = exported.model.manifest.provenance
+        heard = encode_identities(["anna", "ben"])
+        assert provenance["training_speakers"] == heard
+        assert "training_speakers" not in provenance["data"]
+        assert heard not in exported.card_path.read_text()
+        assert provenance["held_out_speech"] == []
 
     def test_every_check_left_its_figures(self, exported: Bundle) -> None:
         checks = exported.model.manifest.checks

@@ -11,6 +11,7 @@ from .calibration import without_standardisation
 from .config import TrainConfig
 from .data import Corpus
 from .run import RunFolder, RunRecord
+from .scenes.leaks import PROVENANCE_FIELD, heard_in_training
 
 _PACKAGES = ("harken", "tensorflow", "keras", "librosa", "numpy", "scipy", "soundfile", "soxr")
 
@@ -29,6 +30,7 @@ def make_record(config: TrainConfig, corpus: Corpus, recipe: str) -> RunRecord:
             "word_counts": report.word_counts,
             "seconds": report.seconds,
             "skipped": len(report.skipped),
+            PROVENANCE_FIELD: heard_in_training(corpus, config),
         },
         versions={
             "python": platform.python_version(),

@@ -47,7 +47,7 @@ class RunRecord:
     recipe: str
     """The command line that repeats the run."""
     data: Mapping[str, Any]
-    """Fingerprint, split rule and counts of the data."""
+    """Fingerprint, split rule and counts of the data, and who is heard in them."""
     versions: Mapping[str, str]
     """Versions of harken, Python and the packages that shape the result."""
 
