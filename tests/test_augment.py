@@ -101,6 +101,24 @@ class TestRooms:
         assert augment.reverberate(audio, self.room(), 0.0) is audio
 
 
+class TestFades:
+    def test_only_the_first_and_last_10_ms_change(self):
+        faded = augment.faded(np.ones(1000, np.float32))
+        assert faded[0] == faded[-1] == 0
+        assert np.all(np.diff(faded[:160]) > 0)
+        assert np.all(np.diff(faded[-160:]) < 0)
+        assert np.all(faded[160:-160] == 1)
+
+    def test_what_is_shorter_rises_and_falls(self):
+        assert augment.faded(np.ones(4, np.float32)).tolist() == [0, 1, 1, 0]
+        assert augment.faded(np.ones(1, np.float32)).tolist() == [1]
+
+    def test_the_sound_itself_stays(self):
+        sound = np.ones(1000, np.float32)
+        augment.faded(sound)
+        assert np.all(sound == 1)
+
+
 class TestTiltedNoise:
     @pytest.mark.parametrize("slope_db", [-2.0, 0.0, 3.0, 6.0, 9.0])
     def test_it_falls_by_so_much_an_octave(self, slope_db):

@@ -94,10 +94,10 @@ def spans(scene: Scene) -> list[tuple[int, int]]:
 
 
 def pauses(scene: Scene) -> np.ndarray:
-    """Where nobody speaks, 60 ms from words and more."""
+    """Where nobody speaks, 110 ms from words and more."""
     silent = np.ones(round(scene.seconds * RATE), np.bool_)
     for start, end in spans(scene):
-        silent[max(0, start - 1000) : end + 1000] = False
+        silent[max(0, start - 1760) : end + 1760] = False
     return silent
 
 
@@ -271,10 +271,10 @@ class TestConditions:
             audio, dry = heard(scene), heard(clean)
             last = spans(scene)[-1][1]
             assert level_db(audio) == pytest.approx(level_db(dry), abs=0.3)
-            ring = slice(last + 1000, last + 1800)
+            ring = slice(last + 1760, last + 2560)
             assert level_db(audio[ring]) > level_db(dry[ring]) + 10
             first = spans(scene)[0][0]
-            assert level_db(audio[: first - 1000]) == pytest.approx(LEVEL_DB - 60, abs=1.5)
+            assert level_db(audio[: first - 1760]) == pytest.approx(LEVEL_DB - 60, abs=1.5)
 
     def test_without_noise_rooms_speech_and_other_words_there_are_notes(self) -> None:
         scenes = make_scenes(corpus_of(*word_sounds(*WORDS)), WORDS, words_per_condition=5)

@@ -13,6 +13,8 @@ from scipy import fft
 
 Array = NDArray[np.float32]
 
+_FADE = 160  # samples, at the edges of a piece of sound, so that a splice does not click
+
 
 def rms(audio: Array) -> float:
     """Root mean square of a waveform; never 0, so that it can be divided by."""
@@ -45,6 +47,17 @@ def reverberate(audio: Array, room: Array, mix: float) -> Array:
     wet = fft.irfft(fft.rfft(audio, size) * fft.rfft(room, size), size)[: len(audio)]
     wet = wet * (rms(audio) / rms(wet))
     return np.asarray((1.0 - mix) * audio + mix * wet, np.float32)
+
+
+def faded(audio: Array) -> Array:
+    """Return a copy whose first and last 160 samples (10 ms) rise from and fall to nothing."""
+    copy = audio.copy()
+    width = min(_FADE, len(audio) // 2)
+    if width:
+        ramp = np.linspace(0, 1, width, dtype=np.float32)
+        copy[:width] *= ramp
+        copy[-width:] *= ramp[::-1]
+    return copy
 
 
 def tilted_noise(rng: np.random.Generator, samples: int, slope_db: float) -> Array:

@@ -32,7 +32,6 @@ _NOISE_ALONE_DB = (-10.0, 25.0)  # how far noise is below the words that nobody 
 _BACKWARDS = 0.25  # share of running speech that is played backwards
 _FRAGMENT_S = (0.08, 0.3)
 _FRAGMENT_OF_WORD = 0.4  # the longest fragment of a word, as a share of it
-_FADE = 160  # samples of fade at each edge of a segment, so that a splice does not click
 
 
 @dataclass(frozen=True)
@@ -254,10 +253,10 @@ class StreamMaker:
         length = segment.word_end - segment.word_start
         if rng.random() < 0.7:
             end = segment.word_start + int(length * rng.uniform(0.25, 0.55))
-            audio = _faded(segment.audio[:end])
+            audio = augment.faded(segment.audio[:end])
             return _Segment(audio, segment.word_start, end, None)
         start = segment.word_end - int(length * rng.uniform(0.25, 0.5))
-        audio = _faded(segment.audio[start:])
+        audio = augment.faded(segment.audio[start:])
         return _Segment(audio, 0, segment.word_end - start, None)
 
     def _splice(self, rng: np.random.Generator, label: int) -> _Segment:
@@ -271,7 +270,9 @@ class StreamMaker:
         tail = self._word(rng, self._keywords[other], other)
         cut = head.word_start + int((head.word_end - head.word_start) * rng.uniform(0.35, 0.6))
         resume = tail.word_start + int((tail.word_end - tail.word_start) * rng.uniform(0.4, 0.65))
-        audio = np.concatenate([_faded(head.audio[:cut]), _faded(tail.audio[resume:])])
+        audio = np.concatenate(
+            [augment.faded(head.audio[:cut]), augment.faded(tail.audio[resume:])]
+        )
         return _Segment(audio, head.word_start, cut + tail.word_end - resume, self._unknown)
 
     def _voiced(
@@ -284,7 +285,7 @@ class StreamMaker:
         end = min(max(int(end / factor), start + 1), len(audio))
         level = _ACTIVE_RMS * augment.decibels(float(rng.normal(0.0, self.config.level_db)))
         audio = audio * np.float32(level / augment.rms(audio[start:end]))
-        return _Segment(_faded(audio), start, end, label)
+        return _Segment(augment.faded(audio), start, end, label)
 
     def _running_speech(self, rng: np.random.Generator, total: int) -> NDArray[np.float32]:
         """As many pieces of running speech as fill the time, some of them backwards."""
@@ -296,7 +297,7 @@ class StreamMaker:
             piece = augment.change_speed(recorded, factor)[:missing]
             if rng.random() < _BACKWARDS:
                 piece = piece[::-1]
-            pieces.append(_faded(piece * np.float32(_ACTIVE_RMS / augment.rms(piece))))
+            pieces.append(augment.faded(piece * np.float32(_ACTIVE_RMS / augment.rms(piece))))
             missing -= len(piece)
         return np.concatenate(pieces)
 
@@ -313,7 +314,7 @@ class StreamMaker:
             count = int(rng.uniform(min(_FRAGMENT_S[0] * SAMPLE_RATE_HZ, most), most)) + 1
             at = segment.word_start + int(rng.integers(max(1, length - count)))
             pause = int(max(0.0, rng.normal(-0.1, 0.15)) * SAMPLE_RATE_HZ)
-            piece = np.pad(_faded(segment.audio[at : at + count]), (0, pause))[:missing]
+            piece = np.pad(augment.faded(segment.audio[at : at + count]), (0, pause))[:missing]
             pieces.append(piece)
             missing -= len(piece)
         return np.concatenate(pieces)
@@ -409,14 +410,3 @@ def _between(rng: np.random.Generator, bounds: tuple[float, ...]) -> float:
     """Draw uniformly between a lower and an upper bound."""
     low, high = bounds
     return float(rng.uniform(low, high))
-
-
-def _faded(audio: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return a copy whose first and last 10 ms rise from and fall to nothing."""
-    faded = audio.copy()
-    width = min(_FADE, len(audio) // 2)
-    if width:
-        ramp = np.linspace(0, 1, width, dtype=np.float32)
-        faded[:width] *= ramp
-        faded[-width:] *= ramp[::-1]
-    return faded

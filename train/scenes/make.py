@@ -12,7 +12,7 @@ are heard under every condition, so that conditions differ in nothing else:
 * clean, in each room of the part.
 
 The level of a word is that of its active part, as `harken.train.endpoints.find_word` sees it; of
-the recording's silence around it 50 ms are kept. Noise is every noise recording of the part in
+the recording's silence around it 100 ms are kept. Noise is every noise recording of the part in
 turn, each at the same level, without the padding of digital silence that some have. Sound is
 dithered as by an analogue-to-digital converter, so that no pause is digital silence.
 
@@ -54,8 +54,7 @@ CLEAN: Mapping[str, str] = {"snr": "clean", "gain": "+0 dB", "room": "none"}
 _LEVEL_DB = -26.0  # of words and running speech, root mean square against full scale
 _LEVEL_SPREAD_DB = 3.0  # words are up to so much louder or softer
 _HISS_DB = -60.0  # against the words
-_MARGIN = SAMPLE_RATE_HZ // 20  # of a recording's silence around its word
-_FADE = SAMPLE_RATE_HZ // 100
+_MARGIN = SAMPLE_RATE_HZ // 10  # of a recording around its word: a stop is released late
 
 _SCENE_S = 60.0
 _LEAD_S = (0.5, 2.0)  # before the first word
@@ -70,6 +69,7 @@ _PIECE_HEAD_SHARE = 0.7  # the others are the end of a word
 
 _NOISE_PIECE_S = 10.0  # noise recordings are heard so long at a time
 _PADDING_DB = -80.0  # full scale; what is softer for 10 ms in a noise recording is padding
+_PADDING_HOP = SAMPLE_RATE_HZ // 100
 _NEGATIVE_S = 300.0
 _MOST_GAIN_DB = 40.0  # for a faint recording of speech, so that its hiss does not become a roar
 _FEW = 10  # recordings of a word, below which its figures tell little
@@ -265,7 +265,7 @@ class _Base:
         audio = np.zeros(self.samples, np.float32)
         for said in self.said:
             piece = self.corpus.audio[said.first : said.first + said.length] * _SCALE
-            audio[said.at : said.at + said.length] += _faded(piece) * np.float32(said.gain)
+            audio[said.at : said.at + said.length] += augment.faded(piece) * np.float32(said.gain)
         if room is not None:
             audio = augment.reverberate(audio, room, 1.0)
         rng = np.random.default_rng((self.seed, 1, self.number))  # the same for all conditions
@@ -428,7 +428,7 @@ class _NoiseTrack:
             begun = int(np.searchsorted(ends, at, side="right"))
             for index, end in zip(order[begun:], ends[begun:], strict=True):
                 sound, gain = self._pieces[index]
-                heard = (_faded(sound * _SCALE) * np.float32(gain))[at - int(end) :]
+                heard = (augment.faded(sound * _SCALE) * np.float32(gain))[at - int(end) :]
                 heard = heard[: samples - done]
                 track[done : done + len(heard)] = heard
                 done, at = done + len(heard), int(end)
@@ -439,9 +439,9 @@ class _NoiseTrack:
 
 def _without_padding(samples: NDArray[np.int16]) -> NDArray[np.int16]:
     """Leave the digital silence out, with which short recordings of noise are filled up."""
-    frames = samples[: len(samples) // _FADE * _FADE].reshape(-1, _FADE)
+    frames = samples[: len(samples) // _PADDING_HOP * _PADDING_HOP].reshape(-1, _PADDING_HOP)
     level = np.sqrt(np.mean(np.square(frames, dtype=np.float32), axis=1)) * _SCALE
-    sounding = np.repeat(level >= augment.decibels(_PADDING_DB), _FADE)
+    sounding = np.repeat(level >= augment.decibels(_PADDING_DB), _PADDING_HOP)
     return samples[: len(sounding)][sounding]
 
 
@@ -503,16 +503,5 @@ def _render_negative(
         if speech:
             gain = augment.decibels(_LEVEL_DB) / augment.rms(audio)
             audio *= np.float32(min(gain, augment.decibels(_MOST_GAIN_DB)))
-        heard.append(_faded(audio)[stretch.first : stretch.first + stretch.length])
+        heard.append(augment.faded(audio)[stretch.first : stretch.first + stretch.length])
     return augment.to_pcm(np.concatenate(heard))
-
-
-def _faded(audio: Array) -> Array:
-    """Return a copy whose first and last 10 ms rise from and fall to nothing."""
-    faded = audio.copy()
-    width = min(_FADE, len(audio) // 2)
-    if width:
-        ramp = np.linspace(0, 1, width, dtype=np.float32)
-        faded[:width] *= ramp
-        faded[-width:] *= ramp[::-1]
-    return faded
