@@ -18,7 +18,7 @@ from harken.edge.errors import AudioError, DataError
 from harken.train.scenes.folder import read_negatives, read_scenes
 from harken.train.scenes.keep import keep_scenes
 from harken.train.scenes.make import make_scenes
-from harken.train.scenes.truth import Scene, SceneSet, Utterance
+from harken.train.scenes.truth import Scene, SceneSet, Utterance, read_truth
 
 RATE = tones.RATE
 
@@ -103,6 +103,19 @@ class TestKept:
         assert read.provenance["kept"] == scenes.provenance
         assert read.negative_hours == scenes.negative_hours > 0
 
+    def test_the_truth_alone(self, tmp_path: Path) -> None:
+        keep_scenes(a_set("a", "b"), tmp_path, sound=False)
+        assert files_in(tmp_path) == ["scenes.json"]
+        assert [scene.name for scene in read_truth(tmp_path / "scenes.json").scenes] == ["a", "b"]
+        with pytest.raises(DataError, match="holds no sound files"):
+            read_scenes(tmp_path)
+
+    def test_the_truth_alone_does_not_pass_for_that_of_older_sound(self, tmp_path: Path) -> None:
+        keep_scenes(a_set("a", "b"), tmp_path)
+        keep_scenes(a_set("a"), tmp_path, sound=False)
+        with pytest.raises(DataError, match="does not hold the sound of all its scenes"):
+            read_scenes(tmp_path)
+
     def test_replace_those_of_before(self, tmp_path: Path) -> None:
         keep_scenes(a_set("a", "b"), tmp_path)
         (tmp_path / ".a.wav.123-abc.tmp").touch()  # of a process that was killed
@@ -142,7 +155,9 @@ class TestKept:
 
         with pytest.raises(KeyboardInterrupt):
             keep_scenes(a_set("a", "b"), tmp_path, progress=interrupt)
-        with pytest.raises(DataError, match=r"a part of its scenes only: .* keep them anew"):
+        with pytest.raises(
+            DataError, match=r"does not hold the sound of all .* keep the scenes anew"
+        ):
             read_scenes(tmp_path)
         keep_scenes(a_set("a", "b"), tmp_path)
         assert len(read_scenes(tmp_path).scenes) == 2

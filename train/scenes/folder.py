@@ -59,8 +59,8 @@ def read_scenes(folder: str | Path) -> SceneSet:
         truth = read_truth(folder / TRUTH_FILE)
         if not truth.complete:
             raise DataError(
-                f"{folder} holds a part of its scenes only: writing them was interrupted; keep "
-                "them anew"
+                f"{folder} does not hold the sound of all its scenes: it was not kept, or writing "
+                "it was interrupted; keep the scenes anew"
             )
         known = {scene.name: scene for scene in truth.scenes}
         notes = truth.notes

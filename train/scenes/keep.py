@@ -17,7 +17,13 @@ from ..decode import SAMPLE_RATE_HZ
 from .truth import TRUTH_FILE, SceneSet, read_truth, write_labels, write_truth
 
 
-def keep_scenes(scenes: SceneSet, folder: str | Path, *, progress: Progress | None = None) -> None:
+def keep_scenes(
+    scenes: SceneSet,
+    folder: str | Path,
+    *,
+    sound: bool = True,
+    progress: Progress | None = None,
+) -> None:
     """Write each scene as ``NAME.wav`` and ``NAME.txt``, and the ground truth of all of them.
 
     Every file is written whole or not at all. The ground truth, ``scenes.json``, says whether all
@@ -30,6 +36,8 @@ def keep_scenes(scenes: SceneSet, folder: str | Path, *, progress: Progress | No
         What to write; 16 bits, 16 kHz.
     folder
         Where to; it is made when it is missing.
+    sound
+        Write sound and label tracks; otherwise the ground truth alone.
     progress
         Called with (scenes done, scenes in all).
 
@@ -43,6 +51,8 @@ def keep_scenes(scenes: SceneSet, folder: str | Path, *, progress: Progress | No
     folder = Path(folder)
     _prepare(folder, [scene.name for scene in scenes.scenes])
     write_truth(folder / TRUTH_FILE, scenes, complete=False)
+    if not sound:
+        return
     for number, scene in enumerate(scenes.scenes, 1):
         write_labels(folder / f"{scene.name}.txt", scene.utterances)
         wav = io.BytesIO()

@@ -108,7 +108,7 @@ class SetTruth:
     """The content of `TRUTH_FILE`."""
 
     complete: bool
-    """False while the sound is still being written."""
+    """Whether sound and label tracks of all scenes lie beside it."""
     notes: tuple[str, ...]
     provenance: Mapping[str, Any]
     scenes: tuple[SceneTruth, ...]
@@ -198,6 +198,15 @@ def write_labels(path: str | Path, utterances: Iterable[Utterance]) -> None:
 
 def write_truth(path: str | Path, scenes: SceneSet, *, complete: bool) -> None:
     """Write the ground truth of a set as JSON, whole or not at all.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    scenes
+        What it is to tell of.
+    complete
+        Whether sound and label tracks of all scenes lie beside it.
 
     Raises
     ------
