@@ -16,10 +16,13 @@ it hears:
 
 ``end_s`` is how much sound had been heard when that was decided. ``confidence`` is the logarithm to
 base 10 of the likelihood ratio of the word to any other sounds, the scale of PocketSphinx's own
-thresholds (1e-20 is -20). The threshold here is low, so that a whole range of thresholds can be
-measured in one run; for a single point, say --threshold.
+thresholds (1e-5 is -5). The threshold here is low, so that a whole range of thresholds can be
+measured in one run; --threshold sets another.
 
 Of detections that overlap, such as "four" in "forward", the likeliest is the one that counts.
+
+Keyphrase spotting is made for phrases of several syllables; on words as short as "up" it has many
+false accepts, whatever the threshold.
 """
 
 from __future__ import annotations
@@ -41,6 +44,9 @@ BLOCK_SAMPLES = RATE_HZ // 20
 
 # How long a detection waits for a likelier one that overlaps it.
 HOLD_S = 0.2
+
+# How long a detection that was reported is remembered, so that no unlikelier one repeats it.
+RECENT_S = 2.0
 
 # Of src/kws_search.c: what it subtracts from a score, and the bits by which scores are shifted.
 KWS_MAX, SCORE_SHIFT = 1500, 10
@@ -66,12 +72,12 @@ def main() -> None:
     parser.add_argument(
         "--threshold",
         type=float,
-        default=1e-20,
+        default=1e-5,
         help="likelihood ratio from which a word counts (%(default)g)",
     )
     given = parser.parse_args()
     if given.threshold <= 0:
-        parser.error("--threshold is a likelihood ratio: it must be greater than 0, such as 1e-20")
+        parser.error("--threshold is a likelihood ratio: it must be greater than 0, such as 1e-5")
     words = [word for word in os.environ.get("HARKEN_WORDS", "").split(",") if word]
     if not words:
         parser.error("HARKEN_WORDS names no words; set it to some, such as yes,no,left")
@@ -117,12 +123,13 @@ def report(
 ) -> list[Detection]:
     """Print what ended before a time and is the likeliest where it stands; return the rest."""
     left = []
+    said[:] = [other for other in said if other.end_s > now_s - RECENT_S]
     for one in waiting:
         if any(one.overlaps(other) and other.confidence > one.confidence for other in waiting):
             continue
         if one.end_s > until_s:
             left.append(one)
-        elif not any(one.overlaps(other) for other in said[-5:]):
+        elif not any(one.overlaps(other) and other.confidence > one.confidence for other in said):
             said.append(one)
             event = {"word": one.word, "end_s": now_s, "confidence": round(one.confidence, 3)}
             print(json.dumps(event), flush=True)
