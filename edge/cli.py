@@ -14,7 +14,9 @@ import typer.core
 
 from .. import __version__
 from ..export.cli import export_command
-from ..train.cli import eval_command, train_command
+from ..train.cli import train_command
+from ..train.eval_cli import eval_command
+from ..train.tune_cli import tune_command
 from .benchmark import benchmark
 from .detector import DetectorConfig
 from .display import benchmark_table, device_table, event_line, model_table, notes, output
@@ -250,6 +252,7 @@ def bench(
 
 app.command("train")(train_command)
 app.command("eval")(eval_command)
+app.command("tune")(tune_command)
 app.command("export")(export_command)
 
 

@@ -171,6 +171,7 @@ def _provenance(run: TrainedRun) -> dict[str, Any]:
         "seed": record.config.seed,
         "data": record.data,
         "held_out_speech": list(record.config.held_out_speech),
+        "left_out": list(record.config.left_out),
         **heard,
         "float_validation": run.validation,
         "versions": {

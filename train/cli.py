@@ -15,17 +15,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..edge.engine import RUNTIMES
 from .config import SIZES, TrainConfig
-from .display import data_notes, evaluation_table, progress_bar, training_bar
+from .display import data_notes, progress_bar, training_bar
 
 if TYPE_CHECKING:
-    from ..edge.engine import Runtime
-    from ..edge.manifest import Model
     from .data import Corpus
-    from .evaluate import Evaluation
-
-_TFLM = "tflm"
 
 
 class SizeChoice(StrEnum):
@@ -35,15 +29,6 @@ class SizeChoice(StrEnum):
     small = "small"
     medium = "medium"
     large = "large"
-
-
-class PartChoice(StrEnum):
-    """What ``--split`` takes; see `harken.train.evaluate.Part`."""
-
-    training = "training"
-    validation = "validation"
-    testing = "testing"
-    all = "all"
 
 
 class SplitRuleChoice(StrEnum):
@@ -56,14 +41,6 @@ class SplitRuleChoice(StrEnum):
     random = "random"
 
 
-DataOption = Annotated[
-    Path,
-    typer.Option(
-        "--data",
-        metavar="DIR",
-        help="Folder of recordings: a folder a word, or a collection with speech_commands/.",
-    ),
-]
 CacheOption = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Where decoded audio is kept; the user's cache by default."),
@@ -143,11 +120,11 @@ def train_command(
     else:
         run.require_new()
         began = None
-    held_out_words = _listed(held_out, "--held-out")
+    held_out_words = listed(held_out, "--held-out")
     choose = partial(
         settings, began, config, held_out_words=held_out_words, size=size, epochs=epochs, seed=seed
     )
-    named = _listed(words, "--words")
+    named = listed(words, "--words")
     # What is wrong with them shall be said before minutes of decoding.
     chosen = choose(words=named) if named or config or resume else None
     source = DataSource(
@@ -155,6 +132,7 @@ def train_command(
         cache_dir=cache_dir,
         split_rule=split_rule.value,
         held_out_speech=() if chosen is None else chosen.held_out_speech,
+        left_out=() if chosen is None else chosen.left_out,
     )
     with progress_bar("decoding") as on_progress:
         corpus = source.open(on_progress)
@@ -195,102 +173,6 @@ def train_command(
     )
 
 
-def eval_command(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="A .tflite file, its .json manifest, or the name of a model that ships.",
-        ),
-    ],
-    *,
-    data: DataOption,
-    split: Annotated[
-        PartChoice,
-        typer.Option(
-            help="Part of the data to evaluate on; all for the official test archive.",
-        ),
-    ] = PartChoice.validation,
-    words: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WORD,WORD,…",
-            help="Only these words are labels, all others count as unknown, also those that the "
-            "model knows. Default: the words of the model.",
-        ),
-    ] = None,
-    balance: Annotated[
-        bool,
-        typer.Option(
-            "--balance",
-            help="Draw unknown and silence down to 10 % of the word clips each, as in the "
-            "12-class task of Speech Commands.",
-        ),
-    ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of the drawing of silence and unknown.")] = 0,
-    runtime: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help=f"Interpreter: {', '.join(RUNTIMES)}, or {_TFLM} (TensorFlow Lite Micro); "
-            "the first there is.",
-        ),
-    ] = None,
-    split_rule: SplitRuleOption = SplitRuleChoice.auto,
-    cache_dir: CacheOption = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Write report.json and confusion.png there."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Measure the clip accuracy of a model on recordings.
-
-    Each clip runs through the very front end, interpreter and decision rule that listen live, from
-    a reset state. Words that the model lacks count as unknown. Where the data have no _silence_
-    folder, silence is cut from their noise recordings: one second for ten word clips.
-    """
-    from ..edge.display import notes, output
-    from ..edge.manifest import load_model
-    from .data import load_corpus
-    from .evaluate import evaluate
-
-    loaded = load_model(model)
-    chosen = _listed(words, "--words")
-    running = _runtime(loaded, runtime)
-    if out is not None:
-        _require_matplotlib()
-    with progress_bar("decoding") as on_progress:
-        corpus = load_corpus(
-            data,
-            cache_dir=cache_dir,
-            split_rule=split_rule.value,
-            keep_silent=True,
-            progress=on_progress,
-        )
-    for line in data_notes(corpus.report):
-        notes().print(line, soft_wrap=True)
-    with progress_bar("evaluating") as on_progress:
-        evaluation = evaluate(
-            loaded,
-            corpus,
-            split=split.value,
-            words=chosen,
-            balance=balance,
-            seed=seed,
-            runtime=running,
-            progress=on_progress,
-        )
-    for line in evaluation.notes:
-        notes().print(f"harken: note: {line}", soft_wrap=True)
-    if out is not None:
-        _save(evaluation, out)
-    if as_json:
-        print(json.dumps(evaluation.to_dict(), indent=2, ensure_ascii=False))
-    else:
-        output().print(evaluation_table(evaluation))
-
-
 def _recipe(chosen: TrainConfig, config: Path | None, split_rule: SplitRuleChoice) -> str:
     """Return the command line that repeats a run, without the places that differ by machine."""
     line = ["harken", "train", "DATA", "--out", "RUN"]
@@ -308,7 +190,7 @@ def _recipe(chosen: TrainConfig, config: Path | None, split_rule: SplitRuleChoic
     return shlex.join(line)
 
 
-def _listed(text: str | None, option: str) -> tuple[str, ...] | None:
+def listed(text: str | None, option: str) -> tuple[str, ...] | None:
     """Split ``a,b,c``; None stays None."""
     if text is None:
         return None
@@ -327,14 +209,6 @@ def _all_words(corpus: Corpus, held_out_words: tuple[str, ...]) -> tuple[str, ..
         for word in corpus.words
         if word not in (SILENCE_FOLDER, UNKNOWN_FOLDER, *held_out_words)
     )
-
-
-def _runtime(model: Model, name: str | None) -> str | Runtime | None:
-    if name != _TFLM:
-        return name
-    from ..export.tflm import TflmRuntime
-
-    return TflmRuntime(model)
 
 
 def _require_train() -> None:
@@ -364,31 +238,3 @@ def _start_tensorflow() -> None:
     finally:
         os.dup2(saved, 2)
         os.close(saved)
-
-
-def _require_matplotlib() -> None:
-    from ..edge.errors import DependencyError
-
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise DependencyError(
-            f"--out draws confusion.png with matplotlib, which cannot be imported ({error}); "
-            "install it with `pip install 'harken[train]'`"
-        ) from error
-
-
-def _save(evaluation: Evaluation, folder: Path) -> None:
-    from ..edge.errors import RunError
-    from ..edge.files import write_atomic
-    from .plots import draw_confusion
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"cannot make the folder {folder}: {error.strerror}; choose another --out"
-        ) from error
-    text = json.dumps(evaluation.to_dict(), indent=2, ensure_ascii=False) + "\n"
-    write_atomic(folder / "report.json", text, error=RunError)
-    draw_confusion(folder / "confusion.png", evaluation.confusion, evaluation.labels)

@@ -26,8 +26,6 @@ def make_record(config: TrainConfig, corpus: Corpus, recipe: str) -> RunRecord:
             "licences": dict(config.licences),
             "fingerprint": corpus.fingerprint,
             "split_rule": report.split_rule,
-            "held_out_speech": list(config.held_out_speech),
-            "left_out": list(config.left_out),
             "word_counts": report.word_counts,
             "seconds": report.seconds,
             "skipped": len(report.skipped),

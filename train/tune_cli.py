@@ -80,6 +80,14 @@ def tune_command(
             "what the model's manifest says. May be repeated.",
         ),
     ] = None,
+    left_out: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Recordings in the data that are not to be used, as speech in which somebody "
+            "says a word; default: what the model's manifest says. May be repeated.",
+        ),
+    ] = None,
     runtime: Annotated[
         str | None,
         typer.Option(
@@ -127,6 +135,7 @@ def tune_command(
             cache_dir=cache_dir,
             split_rule=split_rule.value,
             held_out_speech=tuple(held_out_speech or ()),
+            left_out=tuple(left_out or ()),
         )
         with progress_bar("decoding") as on_progress:
             corpus = open_corpus(source, loaded.manifest, on_progress)

@@ -21,15 +21,13 @@ from typing import Any
 
 from ..cache import Progress
 from ..intervals import rate_bound
+from .make import CLEAN
 from .responses import Parameter, Responses
 from .scoring import REASONS, FalseAccepts, Heard, Matches, Misses, Tally, match
 from .truth import Scene
 
 RATES_PER_HOUR = (0.1, 0.5, 1.0, 5.0)
 """False accepts an hour at which misses are reported."""
-
-USUAL: Mapping[str, str] = {"snr": "clean", "gain": "+0 dB", "room": "none"}
-"""Conditions of scenes with words, and what they are where nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +63,13 @@ class Groups:
         spoken = [index for index, scene in enumerate(scenes) if not scene.negative]
 
         def value(index: int, name: str) -> str:
-            return scenes[index].conditions.get(name, USUAL[name])
+            return scenes[index].conditions.get(name, CLEAN[name])
 
         def differs_at_most_in(index: int, name: str) -> bool:
-            return all(value(index, other) == USUAL[other] for other in USUAL if other != name)
+            return all(value(index, other) == CLEAN[other] for other in CLEAN if other != name)
 
         conditions: dict[str, dict[str, list[int]]] = {}
-        for name, usual in USUAL.items():
+        for name, usual in CLEAN.items():
             if not any(name in scenes[index].conditions for index in spoken):
                 continue
             groups: dict[str, list[int]] = {usual: []}

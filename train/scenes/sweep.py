@@ -82,6 +82,8 @@ class Listener:
                 f"{model.manifest.name}: front_end.sample_rate_hz is {front_end.sample_rate_hz}; "
                 f"scenes are heard at {SAMPLE_RATE_HZ}, and only such models can be measured"
             )
+        self.model = model
+        """What listens."""
         self._front_end = FrontEnd(front_end)
         self._engine = Engine(model, runtime=runtime)
 

@@ -1,0 +1,422 @@
+"""The eval command: arguments in, figures of a model on clips or on running speech out.
+
+Nothing heavy is imported before the command runs, so that the light installation can show its help.
+"""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from ..edge.engine import RUNTIMES
+from .cli import CacheOption, SplitRuleChoice, SplitRuleOption, listed
+from .display import data_notes, evaluation_table, progress_bar
+
+if TYPE_CHECKING:
+    from ..edge.engine import Runtime
+    from ..edge.manifest import Model
+    from .evaluate import Evaluation
+    from .splits import Split
+
+_TFLM = "tflm"
+_WORDS_PER_CONDITION = 500
+
+
+class PartChoice(StrEnum):
+    """What ``--split`` takes; see `harken.train.evaluate.Part`."""
+
+    training = "training"
+    validation = "validation"
+    testing = "testing"
+    all = "all"
+
+
+def eval_command(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="MODEL",
+            show_default=False,
+            help="A .tflite file, its .json manifest, or the name of a model that ships. May be "
+            "left out with --adapter.",
+        ),
+    ] = None,
+    *,
+    stream: Annotated[
+        bool,
+        typer.Option("--stream", help="Measure on running speech instead of clips."),
+    ] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="DIR",
+            help="Folder of recordings: a folder a word, or a collection with speech_commands/.",
+        ),
+    ] = None,
+    split: Annotated[
+        PartChoice,
+        typer.Option(
+            help="Part of the data to evaluate on; all for the official test archive.",
+        ),
+    ] = PartChoice.validation,
+    words: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WORD,WORD,…",
+            help="Only these words are labels, all others count as unknown, also those that the "
+            "model knows. Default: the words of the model. With --adapter the words to spot.",
+        ),
+    ] = None,
+    balance: Annotated[
+        bool,
+        typer.Option(
+            "--balance",
+            help="Draw unknown and silence down to 10 % of the word clips each, as in the "
+            "12-class task of Speech Commands.",
+        ),
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
+    runtime: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"Interpreter: {', '.join(RUNTIMES)}, or {_TFLM} (TensorFlow Lite Micro); "
+            "the first there is.",
+        ),
+    ] = None,
+    split_rule: SplitRuleOption = SplitRuleChoice.auto,
+    cache_dir: CacheOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write report.json there, and confusion.png or, with --stream, det.png.",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    words_per_condition: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="--stream: words said under each noise, gain and in each room. "
+            f"[{_WORDS_PER_CONDITION}]",
+        ),
+    ] = None,
+    held_out_speech: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="--stream: speech in the data that training never heard, as negatives/radio/*; "
+            "default: what the model's manifest says. May be repeated.",
+        ),
+    ] = None,
+    left_out: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="--stream: recordings in the data that are not to be used, as speech in which "
+            "somebody says a word; default: what the model's manifest says. May be repeated.",
+        ),
+    ] = None,
+    scenes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="--stream: instead of --data, a folder of recordings, each with its label track "
+            "NAME.txt as Audacity writes it.",
+        ),
+    ] = None,
+    negatives: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="PATH",
+            help="--stream: a recording in which nobody says a word, or a folder of them. May be "
+            "repeated.",
+        ),
+    ] = None,
+    scene_dir: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="--stream: write what is said when there."),
+    ] = None,
+    keep: Annotated[
+        bool,
+        typer.Option("--keep", help="--stream: leave sound and labels in --scene-dir, too."),
+    ] = False,
+    adapter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COMMAND",
+            help="--stream: measure another program. The command reads 16-bit PCM at 16 kHz and "
+            "prints events as JSON lines, as `harken listen --stdin --json` does.",
+        ),
+    ] = None,
+) -> None:
+    """Measure a model on recordings: how many clips it decides rightly, or how it fares live.
+
+    Clips: each runs through the very front end, interpreter and decision rule that listen live,
+    from a reset state. Words that the model lacks count as unknown. Where the data have no
+    _silence_ folder, silence is cut from their noise recordings: one second for ten word clips.
+
+    With --stream: words at random times, among other words and pieces of words, over noise, at many
+    levels and in rooms; and hours without a word. How many words are missed at how many false
+    accepts an hour, over all thresholds; how late words are heard; which are confused. Nobody who
+    was heard in training may be heard here.
+    """
+    streaming = {
+        "--words-per-condition": words_per_condition,
+        "--held-out-speech": held_out_speech,
+        "--left-out": left_out,
+        "--scenes": scenes,
+        "--negatives": negatives,
+        "--scene-dir": scene_dir,
+        "--keep": keep,
+        "--adapter": adapter,
+    }
+    if out is not None:
+        _require_matplotlib()
+    if not stream:
+        for option, value in streaming.items():
+            if value:
+                raise typer.BadParameter("it needs --stream", param_hint=option)
+        if model is None:
+            raise typer.BadParameter("name one, as in `harken eval commands`", param_hint="MODEL")
+        if data is None:
+            raise typer.BadParameter("give a folder of recordings", param_hint="--data")
+        _eval_clips(
+            model,
+            data,
+            split=split,
+            words=listed(words, "--words"),
+            balance=balance,
+            seed=seed,
+            runtime=runtime,
+            split_rule=split_rule,
+            cache_dir=cache_dir,
+            out=out,
+            as_json=as_json,
+        )
+        return
+    if balance:
+        raise typer.BadParameter("it is of clips; leave it out", param_hint="--balance")
+    if split.value == "all":
+        raise typer.BadParameter("scenes are made of one part; name it", param_hint="--split")
+    if data is None and scenes is None and not negatives:
+        raise typer.BadParameter(
+            "give recordings with --data, scenes with --scenes, or --negatives", param_hint="--data"
+        )
+    if data is not None and scenes is not None:
+        raise typer.BadParameter("give either this or --data", param_hint="--scenes")
+    if keep and scene_dir is None:
+        raise typer.BadParameter("say where, with --scene-dir DIR", param_hint="--keep")
+    if adapter is None and model is None:
+        raise typer.BadParameter("name one, or another program with --adapter", param_hint="MODEL")
+    if adapter is None and words is not None:
+        raise typer.BadParameter(
+            "a model listens for all its words; leave it out", param_hint="--words"
+        )
+    if adapter is not None and model is None and words is None:
+        raise typer.BadParameter("say which words to spot", param_hint="--words")
+    if adapter is not None and runtime is not None:
+        raise typer.BadParameter("an adapter needs none; leave it out", param_hint="--runtime")
+    _eval_stream(
+        model,
+        data,
+        split=cast("Split", split.value),
+        words=listed(words, "--words"),
+        seed=seed,
+        runtime=runtime,
+        split_rule=split_rule,
+        cache_dir=cache_dir,
+        out=out,
+        as_json=as_json,
+        words_per_condition=words_per_condition or _WORDS_PER_CONDITION,
+        held_out_speech=tuple(held_out_speech or ()),
+        left_out=tuple(left_out or ()),
+        folder=scenes,
+        negatives=tuple(negatives or ()),
+        scene_dir=scene_dir,
+        keep=keep,
+        adapter=adapter,
+    )
+
+
+def _eval_clips(
+    model: str,
+    data: Path,
+    *,
+    split: PartChoice,
+    words: tuple[str, ...] | None,
+    balance: bool,
+    seed: int,
+    runtime: str | None,
+    split_rule: SplitRuleChoice,
+    cache_dir: Path | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    from ..edge.display import notes, output
+    from ..edge.manifest import load_model
+    from .data import load_corpus
+    from .evaluate import evaluate
+
+    loaded = load_model(model)
+    running = _runtime(loaded, runtime)
+    with progress_bar("decoding") as on_progress:
+        corpus = load_corpus(
+            data,
+            cache_dir=cache_dir,
+            split_rule=split_rule.value,
+            keep_silent=True,
+            progress=on_progress,
+        )
+    for line in data_notes(corpus.report):
+        notes().print(line, soft_wrap=True)
+    with progress_bar("evaluating") as on_progress:
+        evaluation = evaluate(
+            loaded,
+            corpus,
+            split=split.value,
+            words=words,
+            balance=balance,
+            seed=seed,
+            runtime=running,
+            progress=on_progress,
+        )
+    for line in evaluation.notes:
+        notes().print(f"harken: note: {line}", soft_wrap=True)
+    if out is not None:
+        _save(evaluation, out)
+    if as_json:
+        print(json.dumps(evaluation.to_dict(), indent=2, ensure_ascii=False))
+    else:
+        output().print(evaluation_table(evaluation))
+
+
+def _eval_stream(
+    model: str | None,
+    data: Path | None,
+    *,
+    split: Split,
+    words: tuple[str, ...] | None,
+    seed: int,
+    runtime: str | None,
+    split_rule: SplitRuleChoice,
+    cache_dir: Path | None,
+    out: Path | None,
+    as_json: bool,
+    words_per_condition: int,
+    held_out_speech: tuple[str, ...],
+    left_out: tuple[str, ...],
+    folder: Path | None,
+    negatives: tuple[Path, ...],
+    scene_dir: Path | None,
+    keep: bool,
+    adapter: str | None,
+) -> None:
+    _require_scipy()
+    from ..edge.display import notes, output
+    from ..edge.manifest import load_model
+    from .batches import DataSource
+    from .scenes.command import measure, save
+    from .scenes.display import stream_tables
+    from .scenes.gather import gather, open_corpus
+    from .scenes.keep import keep_scenes
+    from .scenes.subjects import AdapterSubject
+    from .scenes.sweep import Listener
+
+    loaded = None if model is None else load_model(model)
+    manifest = None if loaded is None else loaded.manifest
+    spotted = words or (manifest.words if manifest else ())
+    # What is wrong with these shall be said before minutes of decoding.
+    listens: AdapterSubject | Listener
+    if adapter is not None:
+        listens = AdapterSubject(adapter, spotted)
+    else:
+        assert loaded is not None
+        listens = Listener(loaded, runtime=_runtime(loaded, runtime))
+    corpus = None
+    if data is not None:
+        source = DataSource(
+            root=data,
+            cache_dir=cache_dir,
+            split_rule=split_rule.value,
+            held_out_speech=held_out_speech,
+            left_out=left_out,
+        )
+        with progress_bar("decoding") as on_progress:
+            corpus = open_corpus(source, manifest, on_progress)
+        for line in data_notes(corpus.report):
+            notes().print(line, soft_wrap=True)
+    scenes = gather(
+        spotted,
+        manifest,
+        corpus=corpus,
+        split=split,
+        words_per_condition=words_per_condition,
+        seed=seed,
+        folder=folder,
+        negatives=negatives,
+    )
+    if scene_dir is not None:
+        with progress_bar("writing scenes") as on_progress:
+            keep_scenes(scenes, scene_dir, sound=keep, progress=on_progress)
+    evaluation = measure(listens, scenes, bar=progress_bar)
+    for line in evaluation.notes:
+        notes().print(f"harken: note: {line}", soft_wrap=True)
+    if out is not None:
+        save(evaluation, out)
+    if as_json:
+        print(json.dumps(evaluation.to_dict(), indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        output().print(stream_tables(evaluation))
+
+
+def _runtime(model: Model, name: str | None) -> str | Runtime | None:
+    if name != _TFLM:
+        return name
+    from ..export.tflm import TflmRuntime
+
+    return TflmRuntime(model)
+
+
+def _require_scipy() -> None:
+    from importlib.util import find_spec
+
+    from ..edge.errors import DependencyError
+
+    if find_spec("scipy") is None:
+        raise DependencyError("--stream needs scipy; install with `pip install 'harken[train]'`")
+
+
+def _require_matplotlib() -> None:
+    from ..edge.errors import DependencyError
+
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise DependencyError(
+            f"--out draws with matplotlib, which cannot be imported ({error}); "
+            "install it with `pip install 'harken[train]'`"
+        ) from error
+
+
+def _save(evaluation: Evaluation, folder: Path) -> None:
+    from ..edge.errors import RunError
+    from ..edge.files import write_atomic
+    from .plots import draw_confusion
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"cannot make the folder {folder}: {error.strerror}; choose another --out"
+        ) from error
+    text = json.dumps(evaluation.to_dict(), indent=2, ensure_ascii=False) + "\n"
+    write_atomic(folder / "report.json", text, error=RunError)
+    draw_confusion(folder / "confusion.png", evaluation.confusion, evaluation.labels)

@@ -1,0 +1,77 @@
+"""What ``harken eval --stream`` does: choices in, a report on running speech out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from ... import __version__
+from ...edge.errors import RunError
+from ...edge.files import write_atomic
+from ..cache import Progress
+from .report import StreamEvaluation, evaluate_stream
+from .responses import EventResponses, ModelResponses, Responses, model_posteriors, subject_events
+from .subjects import AdapterSubject
+from .sweep import Listener
+from .truth import SceneSet
+
+Bar = Callable[[str], AbstractContextManager[Progress]]
+"""Shows how far something is, given what it is."""
+
+
+def measure(listens: Listener | AdapterSubject, scenes: SceneSet, *, bar: Bar) -> StreamEvaluation:
+    """Let a model or another program hear scenes, and score it.
+
+    Parameters
+    ----------
+    listens
+        A model, ready to listen, or the adapter of another program; see `AdapterSubject.hear` for
+        the errors.
+    scenes
+        What it is to hear.
+    bar
+        Shows how far it is.
+    """
+    with bar("listening, s") as progress:
+        responses: Responses
+        if isinstance(listens, Listener):
+            manifest = listens.model.manifest
+            posteriors = model_posteriors(listens, scenes.scenes, progress=progress)
+            responses = ModelResponses(listens.model, posteriors)
+            name, notes = manifest.name, []
+            origin: dict[str, object] = {
+                "model_sha256": manifest.model.sha256,
+                "model_bytes": manifest.model.bytes,
+                "runtime": listens.runtime,
+            }
+        else:
+            events = subject_events(listens, scenes.scenes, progress=progress)
+            responses = EventResponses(listens.words, events)
+            name, notes = listens.name, listens.notes()
+            origin = {"adapter": listens.name}
+    with bar("scoring") as progress:
+        return evaluate_stream(
+            name,
+            responses,
+            scenes.scenes,
+            notes=(*scenes.notes, *notes),
+            provenance={"harken": __version__, **origin, "scenes": dict(scenes.provenance)},
+            progress=progress,
+        )
+
+
+def save(evaluation: StreamEvaluation, folder: Path) -> None:
+    """Write ``report.json`` and ``det.png``; raises RunError if they cannot be written."""
+    from .plots import draw_det
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"cannot make the folder {folder}: {error.strerror}; choose another --out"
+        ) from error
+    text = json.dumps(evaluation.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomic(folder / "report.json", text + "\n", error=RunError)
+    draw_det(folder / "det.png", evaluation)
