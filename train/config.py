@@ -241,9 +241,9 @@ def _check(config: object, section: str, fits: bool, name: str, must: str) -> No
 
 
 SIZES = {
-    "tiny": ModelConfig(dense_units=32, lstm_units=(56,)),
+    "tiny": ModelConfig(dense_units=40, lstm_units=(60,)),
     "small": ModelConfig(dense_units=48, lstm_units=(72,)),
     "medium": ModelConfig(dense_units=56, lstm_units=(88,)),
-    "large": ModelConfig(dense_units=64, lstm_units=(112,)),
+    "large": ModelConfig(dense_units=64, lstm_units=(116,)),
 }
 """The networks that `harken train --size` knows by name."""
