@@ -450,6 +450,7 @@ class TestSplits:
         corpus = load_corpus(data, cache_dir=cache, held_out_speech=["negatives/radio/*"])
 
         assert {r.split for r in corpus.select("speech") if r.label == "radio"} == {"validation"}
+        assert load_corpus(data, cache_dir=cache, held_out_speech=["wake_words/jarvis/*"])
         with pytest.raises(DataError, match=r"nothing matches 'negatives/tv/\*'; there is neg"):
             load_corpus(data, cache_dir=cache, held_out_speech=["negatives/tv/*"])
 
@@ -461,8 +462,8 @@ class TestSplits:
 
         assert [recording.path for recording in corpus.recordings] == ["yes/a.wav"]
         assert [file.path for file in corpus.report.skipped] == ["yes/b.wav"]
-        with pytest.raises(DataError, match=r"left_out: nothing matches 'no/\*'; there is yes/\*"):
-            load_corpus(data, cache_dir=cache, left_out=["no/*"])
+        with pytest.raises(DataError, match=r"left_out: nothing matches 'yes/c'; there is yes/\*"):
+            load_corpus(data, cache_dir=cache, left_out=["yes/c"])
 
 
 class TestCache:

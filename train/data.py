@@ -72,6 +72,7 @@ _COLLECTION: Mapping[str, Kind] = {
 _COLLECTION_LISTS = "lists"
 _ESC10 = "esc10/"
 _LIBRISPEECH = re.compile(r"(\d+)-\d+-\d+\.")  # SPEAKER-CHAPTER-UTTERANCE
+_LISTED = 40  # folders that a message names at most
 _ESC10_FOLD = re.compile(r"(\d)-")
 _ESC10_SPLITS: Mapping[str, Split] = {
     "1": "training",
@@ -230,7 +231,7 @@ def load_corpus(
         See `harken.train.splits`.
     held_out_speech
         Patterns, as of a shell, of the paths of speech that is validation whole, such as
-        ``negatives/french_reading/*``.
+        ``negatives/french_reading/*``. Each matches something, or its first folder is not there.
     left_out
         Patterns, as of a shell, of the paths of recordings that are not used at all: the wrong
         word, words where none should be.
@@ -556,16 +557,19 @@ def _split_others(
 
 
 def _matching(paths: Sequence[str], patterns: Sequence[str], setting: str) -> set[str]:
-    """Return the paths that match any of the patterns, each of which has to match one."""
+    """Return the paths that match any of the patterns.
+
+    Each has to match one, unless the data lack its very first folder: a recipe for a collection is
+    of use for its words alone, too.
+    """
+    folders = sorted({f"{PurePosixPath(path).parent}/*" for path in paths})
     found: set[str] = set()
     for pattern in patterns:
         matches = [path for path in paths if fnmatch.fnmatchcase(path, pattern)]
-        if not matches:
-            there = sorted({f"{PurePosixPath(path).parent}/*" for path in paths})
+        first, slash, _ = pattern.partition("/")
+        if not matches and any(folder.startswith(first + slash) for folder in folders):
             raise DataError(
-                f"{setting}: nothing matches {pattern!r}; there is {', '.join(there[:40])}"
-                if there
-                else f"{setting}: nothing matches {pattern!r}; there are no such recordings"
+                f"{setting}: nothing matches {pattern!r}; there is {', '.join(folders[:_LISTED])}"
             )
         found.update(matches)
     return found
