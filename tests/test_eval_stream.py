@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,10 @@ pytest.importorskip("scipy", reason="training needs harken[train]")
 
 from scene_sounds import write_scene, write_sound
 from synthetic_corpus import write_tone_words
+
+from harken.train.data import load_corpus
+from harken.train.scenes.leaks import encode_identities, identity
+from harken.train.scenes.sweep import Listener
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +91,33 @@ def test_listening_is_an_adapter_of_itself(model: Path, sound: Path) -> None:
     first, second = (json.loads(done.out)["operating_points"][0] for done in (own, other))
     for figure in ("said", "missed", "false_accepts"):
         assert first[figure] == second[figure], figure
+
+
+def test_ctrl_c_ends_it_with_130(model: Path, sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Listener, "posteriors", interrupted)
+    done = listening(model, "--scenes", sound / "scenes")
+    assert done.exit_code == 130
+    assert done.out == ""
+    assert "Traceback" not in done.err
+
+
+def test_a_model_is_not_measured_on_speakers_of_its_training(
+    edit_manifest: Callable[..., Path], tmp_path: Path
+) -> None:
+    data = write_tone_words(tmp_path / "data", words={"low": 400.0, "high": 2500.0}, clips=40)
+    corpus = load_corpus(data, cache_dir=tmp_path / "cache")
+    speakers = map(identity, corpus.select("word", split="validation"))
+    field = "provenance.training_speakers"
+    options = ("--data", data, "--cache-dir", tmp_path / "cache", "--words-per-condition", 8)
+    strangers = edit_manifest({field: encode_identities(["somebody", "else"])})
+    assert listening(strangers, *options).exit_code == 0
+    known = edit_manifest({field: encode_identities(speakers)})
+    done = listening(known, *options)
+    assert done.exit_code == 5
+    assert "tones was trained on recordings of" in done.error
 
 
 @pytest.mark.parametrize(

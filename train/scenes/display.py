@@ -87,9 +87,10 @@ def _missing_points(evaluation: StreamEvaluation) -> Iterator[str]:
 
 def _conditions_table(counts: Counts) -> Table:
     table = _table()
-    table.add_column("condition")
-    for title in ("said", "missed", "95 %", "latency", "95 % within", "false/h"):
-        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("\ncondition")
+    for title in ("said", "missed", "95 %", "median", "95 %", "false/h"):
+        above = "latency" if title == "median" else ""
+        table.add_column(f"{above}\n{title}", justify="right", no_wrap=True)
     for name, values in counts.conditions.items():
         if len(values) == 1:
             continue
