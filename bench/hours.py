@@ -57,17 +57,22 @@ def main() -> None:
     words = model.manifest.words
     scenes = programme(make_scenes(corpus, words, seed=given.seed).scenes)
     hours = listen(model, scenes, given.hours)
-    first, last = hours[0], hours[-1]
     settled = int(SETTLING_S * RATE_HZ / model.manifest.step_samples)
-    difference = np.abs(first.posteriors - last.posteriors)[settled:]
+    scored = [score(hour, scenes, words) for hour in hours]
     figures: dict[str, Any] = {
         "model": model.manifest.name,
         "hours": given.hours,
         "seconds_an_hour": sum(scene.seconds for scene in scenes),
-        "steps_with_other_posteriors": int(np.any(difference > 0, axis=1).sum()),
-        "largest_difference_of_a_posterior": float(difference.max()),
-        "first": score(first, scenes, words),
-        "last": score(last, scenes, words),
+        "missed_by_hour": [tally.misses().missed for tally in scored],
+        "false_accepts_by_hour": [tally.accepts().count for tally in scored],
+        "difference_from_the_first_by_hour": [
+            float(np.abs(hour.posteriors - hours[0].posteriors)[settled:].mean()) for hour in hours
+        ],
+        "difference_from_the_first_at_most": max(
+            float(np.abs(hour.posteriors - hours[0].posteriors)[settled:].max()) for hour in hours
+        ),
+        "first": figures_of(scored[0]),
+        "last": figures_of(scored[-1]),
     }
     if given.json:
         print(json.dumps(figures, indent=2))
@@ -125,7 +130,7 @@ def listen(model: Model, scenes: Sequence[Scene], hours: int) -> list[Hour]:
     ]
 
 
-def score(hour: Hour, scenes: Sequence[Scene], words: Sequence[str]) -> dict[str, Any]:
+def score(hour: Hour, scenes: Sequence[Scene], words: Sequence[str]) -> Tally:
     """Count what was missed and what was heard for nothing."""
     begins_s, matched = 0.0, []
     for scene in scenes:
@@ -137,7 +142,11 @@ def score(hour: Hour, scenes: Sequence[Scene], words: Sequence[str]) -> dict[str
         ]
         matched.append((scene, match(scene, heard, words)))
         begins_s = ends_s
-    tally = Tally.of(matched)
+    return Tally.of(matched)
+
+
+def figures_of(tally: Tally) -> dict[str, Any]:
+    """Return misses and false accepts with their intervals as plain JSON types."""
     return {"misses": tally.misses().to_dict(), "false_accepts": tally.accepts().to_dict()}
 
 
