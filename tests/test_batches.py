@@ -23,7 +23,7 @@ PER_EPOCH = 5
 CONFIG = TrainConfig(
     words=("low", "high"),
     front_end=FrontEndConfig(n_mels=20, n_mfcc=10, mean=(-100.0,) * 10, std=(50.0,) * 10),
-    streams=StreamConfig(seconds=2.0),
+    streams=StreamConfig(seconds=2.0, channel_db=0.0),
     batch_streams=2,
     epochs=4,
     distinct_epochs=2,
@@ -70,6 +70,31 @@ class TestOrder:
         assert set(epochs[3]) == set(epochs[1])
         assert epochs[2] != epochs[0]
         assert epochs[3] != epochs[1]
+
+    def test_every_hearing_is_through_other_microphones(self, source: DataSource) -> None:
+        streams = dataclasses.replace(CONFIG.streams, channel_db=3.0)
+        config = dataclasses.replace(CONFIG, streams=streams, distinct_epochs=1)
+        maker = stream_maker(config, source.open(), "training")
+        plain = {
+            digest(batch): batch.frames
+            for batch in (maker.batch(0, index, 2) for index in range(PER_EPOCH))
+        }
+        heard: list[float] = []
+        for _ in range(2):  # the same batches again, wherever drawing began
+            with Batches(config, source, steps_per_epoch=PER_EPOCH, workers=1) as batches:
+                offsets = []
+                for batch in batches.draw(0, 2 * PER_EPOCH):
+                    nearest = min(
+                        plain.values(),
+                        key=lambda frames: np.ptp(batch.frames - frames, axis=1).max(),
+                    )
+                    offset = batch.frames - nearest
+                    # The same for all frames of a stream, but for half precision.
+                    assert np.ptp(offset, axis=1).max() < 0.02
+                    offsets.append(float(offset[0, 0, 0]))
+            assert len(set(offsets)) == len(offsets)
+            assert heard in ([], offsets)
+            heard = offsets
 
     @pytest.mark.parametrize("first", [3, 13])
     def test_they_can_begin_anywhere(

@@ -393,7 +393,7 @@ def test_bench_says_what_each_figure_was_measured_against():
 # The command as such
 
 
-COMMANDS = ["listen", "devices", "info", "bench", "train", "eval", "export"]
+COMMANDS = ["listen", "devices", "info", "bench", "train", "eval", "tune", "export"]
 
 
 def test_help_lists_every_command():

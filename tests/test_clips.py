@@ -143,11 +143,12 @@ class TestScores:
             "confusion": [[3, 1], [0, 4]],
         }
 
-    def test_accuracy_ranks_epochs_and_the_loss_breaks_ties(self) -> None:
+    def test_accuracy_and_loss_rank_epochs(self) -> None:
         epochs = [
-            {"clip_accuracy": 0.90, "stream_loss": 0.1},
-            {"clip_accuracy": 0.95, "stream_loss": 0.3},
+            {"clip_accuracy": 0.90, "stream_loss": 0.2},
             {"clip_accuracy": 0.95, "stream_loss": 0.2},
-            {"clip_accuracy": 0.97},
+            {"clip_accuracy": 0.947, "stream_loss": 0.19},
+            {"clip_accuracy": 0.95, "stream_loss": 0.19},
         ]
         assert sorted(epochs, key=rank) == epochs
+        assert rank({"clip_accuracy": 0.97}) > rank({"clip_accuracy": 0.96})

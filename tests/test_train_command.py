@@ -22,6 +22,7 @@ from command import Outcome as Ended
 from command import harken
 from synthetic_corpus import write_tone_words
 
+from harken.train import batches as batches_module
 from harken.train import data as data_module
 from harken.train import fit
 from harken.train.cli import SizeChoice
@@ -316,7 +317,7 @@ class TestCtrlC:
         def interrupted(*_: Any, **__: Any) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(data_module, "load_corpus", interrupted)
+        monkeypatch.setattr(batches_module, "load_corpus", interrupted)
         ended = harken("train", recordings, "--out", out)
         assert ended.exit_code == INTERRUPTED
         assert not out.exists()
