@@ -164,9 +164,8 @@ class Batches:
             n_mels=front_end.n_mels,
             response_db=response_db,
         )
-        heard = np.asarray(batch.frames, np.float32)
-        heard = heard + (offsets / np.asarray(front_end.std, np.float32))[:, None, :]
-        return replace(batch, frames=heard)
+        offsets /= np.asarray(front_end.std, np.float32)
+        return replace(batch, frames=np.add(batch.frames, offsets[:, None, :], dtype=np.float32))
 
 
 _worker: tuple[TrainConfig, StreamMaker] | None = None

@@ -442,7 +442,8 @@ def _without_padding(samples: NDArray[np.int16]) -> NDArray[np.int16]:
     frames = samples[: len(samples) // _PADDING_HOP * _PADDING_HOP].reshape(-1, _PADDING_HOP)
     level = np.sqrt(np.mean(np.square(frames, dtype=np.float32), axis=1)) * _SCALE
     sounding = np.repeat(level >= augment.decibels(_PADDING_DB), _PADDING_HOP)
-    return samples[: len(sounding)][sounding]
+    kept: NDArray[np.int16] = samples[: len(sounding)][sounding]
+    return kept
 
 
 def _negatives(corpus: Corpus, split: Split) -> list[Scene]:

@@ -323,7 +323,8 @@ def offsets(
     words = np.arange(len(missed))
 
     def chosen(price: float) -> NDArray[np.intp]:
-        return np.argmin(mistakes + price * expected, axis=1)
+        best: NDArray[np.intp] = np.argmin(mistakes + price * expected, axis=1)
+        return best
 
     # The price of a false accept, in mistakes, at which there are as many as are allowed.
     low, high = 1e-4, 1e6
