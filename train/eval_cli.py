@@ -407,16 +407,8 @@ def _require_matplotlib() -> None:
 
 
 def _save(evaluation: Evaluation, folder: Path) -> None:
-    from ..edge.errors import RunError
-    from ..edge.files import write_atomic
     from .plots import draw_confusion
+    from .reports import write_report
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"cannot make the folder {folder}: {error.strerror}; choose another --out"
-        ) from error
-    text = json.dumps(evaluation.to_dict(), indent=2, ensure_ascii=False) + "\n"
-    write_atomic(folder / "report.json", text, error=RunError)
+    write_report(folder, evaluation.to_dict())
     draw_confusion(folder / "confusion.png", evaluation.confusion, evaluation.labels)

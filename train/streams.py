@@ -241,12 +241,15 @@ class StreamMaker:
     def _other(self, rng: np.random.Generator) -> _Segment:
         """Another word, or a second or less of running speech."""
         if self._others and (not self._speech or rng.random() < 0.4):
-            choice = int(rng.choice(len(self._others), p=self._other_weights))
-            return self._word(rng, self._others[choice], self._unknown)
+            return self._word(rng, self._other_word(rng), self._unknown)
         clip = self._speech.pick(rng)
         piece = self._piece(rng, clip, int(rng.uniform(0.3, 1.2) * SAMPLE_RATE_HZ))
         start, end = find_word(piece)
         return self._voiced(rng, piece * _SCALE, start, end, self._unknown)
+
+    def _other_word(self, rng: np.random.Generator) -> list[Recording]:
+        """Draw a word that is none of the keywords: all its recordings."""
+        return self._others[int(rng.choice(len(self._others), p=self._other_weights))]
 
     def _cut(self, rng: np.random.Generator, segment: _Segment) -> _Segment:
         """Keep the beginning or the end of a word alone, which is not to be named."""
@@ -307,7 +310,7 @@ class StreamMaker:
         while missing > 0:
             words = self._keywords[int(rng.integers(len(self._keywords)))]
             if self._others and rng.random() < 0.5:
-                words = self._others[int(rng.choice(len(self._others), p=self._other_weights))]
+                words = self._other_word(rng)
             segment = self._word(rng, words, self._unknown)
             length = segment.word_end - segment.word_start
             most = min(_FRAGMENT_S[1] * SAMPLE_RATE_HZ, length * _FRAGMENT_OF_WORD)

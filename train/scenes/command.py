@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from ... import __version__
-from ...edge.errors import RunError
-from ...edge.files import write_atomic
 from ..cache import Progress
+from ..reports import write_report
 from .report import StreamEvaluation, evaluate_stream
 from .responses import EventResponses, ModelResponses, Responses, model_posteriors, subject_events
 from .subjects import AdapterSubject
@@ -66,12 +64,5 @@ def save(evaluation: StreamEvaluation, folder: Path) -> None:
     """Write ``report.json`` and ``det.png``; raises RunError if they cannot be written."""
     from .plots import draw_det
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"cannot make the folder {folder}: {error.strerror}; choose another --out"
-        ) from error
-    text = json.dumps(evaluation.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
-    write_atomic(folder / "report.json", text + "\n", error=RunError)
+    write_report(folder, evaluation.to_dict(), indent=1, allow_nan=False)
     draw_det(folder / "det.png", evaluation)
