@@ -19,6 +19,8 @@ from .config import SIZES, TrainConfig
 from .display import data_notes, progress_bar, training_bar
 
 if TYPE_CHECKING:
+    from ..edge.manifest import Manifest
+    from .batches import DataSource
     from .data import Corpus
 
 
@@ -171,6 +173,18 @@ def train_command(
         f"{best['clip_accuracy']:.2%} of the validation clips; "
         f"make a model of it with: harken export {shlex.quote(str(out))} --out DIR"
     )
+
+
+def open_recordings(source: DataSource, manifest: Manifest | None) -> Corpus:
+    """Open recordings for scenes (see `harken.train.scenes.gather`), and say what there is."""
+    from ..edge.display import notes
+    from .scenes.gather import open_corpus
+
+    with progress_bar("decoding") as on_progress:
+        corpus = open_corpus(source, manifest, on_progress)
+    for line in data_notes(corpus.report):
+        notes().print(line, soft_wrap=True)
+    return corpus
 
 
 def _recipe(chosen: TrainConfig, config: Path | None, split_rule: SplitRuleChoice) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from ..edge.engine import RUNTIMES
-from .cli import CacheOption, SplitRuleChoice, SplitRuleOption, listed
+from .cli import CacheOption, SplitRuleChoice, SplitRuleOption, listed, open_recordings
 from .display import data_notes, evaluation_table, progress_bar
 
 if TYPE_CHECKING:
@@ -325,7 +325,7 @@ def _eval_stream(
     from .batches import DataSource
     from .scenes.command import measure, save
     from .scenes.display import stream_tables
-    from .scenes.gather import gather, open_corpus
+    from .scenes.gather import gather
     from .scenes.keep import keep_scenes
     from .scenes.subjects import AdapterSubject
     from .scenes.sweep import Listener
@@ -349,10 +349,7 @@ def _eval_stream(
             held_out_speech=held_out_speech,
             left_out=left_out,
         )
-        with progress_bar("decoding") as on_progress:
-            corpus = open_corpus(source, manifest, on_progress)
-        for line in data_notes(corpus.report):
-            notes().print(line, soft_wrap=True)
+        corpus = open_recordings(source, manifest)
     scenes = gather(
         spotted,
         manifest,

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..edge.engine import RUNTIMES
-from .cli import CacheOption, SplitRuleChoice, SplitRuleOption
-from .display import data_notes, progress_bar
+from .cli import CacheOption, SplitRuleChoice, SplitRuleOption, open_recordings
+from .display import progress_bar
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -118,7 +118,7 @@ def tune_command(
     from ..edge.display import notes, output
     from ..edge.manifest import load_model
     from .batches import DataSource
-    from .scenes.gather import gather, open_corpus
+    from .scenes.gather import gather
     from .scenes.report import Groups
     from .scenes.responses import model_posteriors
     from .scenes.sweep import Listener
@@ -137,10 +137,7 @@ def tune_command(
             held_out_speech=tuple(held_out_speech or ()),
             left_out=tuple(left_out or ()),
         )
-        with progress_bar("decoding") as on_progress:
-            corpus = open_corpus(source, loaded.manifest, on_progress)
-        for line in data_notes(corpus.report):
-            notes().print(line, soft_wrap=True)
+        corpus = open_recordings(source, loaded.manifest)
     made = gather(
         loaded.manifest.words,
         loaded.manifest,
