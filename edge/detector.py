@@ -1,8 +1,15 @@
-"""Posteriors in, word detections out: smoothing, thresholds, one detection a word."""
+"""Posteriors in, word detections out: smoothing, talk, thresholds, one detection a word.
+
+**Talk.** People who talk say words of the model, or what sounds like them, all the time: "he left
+the house", "bon" for "one". By its sound alone a command cannot be told from these, but a command
+is said on its own. So the detector keeps the moving average of the posterior of "unknown", and the
+longer and the surer somebody has been talking, the more evidence it takes for a word.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,8 +19,17 @@ from .validation import require
 
 Float32 = npt.NDArray[np.float32]
 
+UNKNOWN = "unknown"
+"""The label of all speech that is no word of the model."""
+
 REARM = 0.5
 """Share of its threshold below which a word must fall before it may fire again."""
+
+TALK_S = 4.0
+"""Time constant of the moving average that is talk, in seconds: so long after the last word of a
+talk, 37 % of it are left."""
+
+_MOST_PENALTY = 30.0  # float32 can tell no larger log-odds from infinity
 
 _ONSET = 0.1  # share of its threshold below which a word's evidence is taken not to have begun
 
@@ -32,13 +48,23 @@ class DetectorConfig:
     """Length of the moving average over posteriors, in network steps."""
     refractory_ms: int
     """Time after a detection in which no word fires, in milliseconds."""
+    talk_penalty: float = 0.0
+    """Log-odds that every word loses while somebody has been talking on and on, in 0..30; the less
+    talk there was, the less it loses."""
     thresholds: Mapping[str, float]
-    """For each word the smoothed posterior, in (0, 1], from which it fires."""
+    """For each word the evidence, in (0, 1], from which it fires."""
 
     def __post_init__(self) -> None:
         steps, refractory_ms = self.smoothing_steps, self.refractory_ms
         require(steps >= 1, "detector.smoothing_steps", steps, "be at least 1")
         require(refractory_ms >= 0, "detector.refractory_ms", refractory_ms, "be at least 0")
+        penalty = self.talk_penalty
+        require(
+            0 <= penalty <= _MOST_PENALTY,
+            "detector.talk_penalty",
+            penalty,
+            f"be at least 0 and at most {_MOST_PENALTY:g}",
+        )
         for word, threshold in self.thresholds.items():
             require(
                 0 < threshold <= 1,
@@ -58,10 +84,10 @@ class Detection:
 
     word: str
     confidence: float
-    """The smoothed posterior that decided it, in 0..1."""
+    """The evidence that decided it: the smoothed posterior, less what talk costs; in 0..1."""
     start_sample: int
-    """First sample of the evidence: of the step from which on the smoothed posterior stayed at a
-    tenth of the threshold or above."""
+    """First sample of the evidence: of the step from which on it stayed at a tenth of the
+    threshold or above."""
     end_sample: int
     """Samples heard when the decision was made."""
     step: int
@@ -71,10 +97,11 @@ class Detection:
 class Detector:
     """Turns posteriors into detections: at most one for a word spoken once.
 
-    With each step the posteriors are smoothed (see `smooth`). A word fires when its smoothed
-    posterior reaches its threshold and is the largest of all labels. Then no word fires for the
-    refractory time, and that word not before it has fallen below half its threshold. How the steps
-    are divided among calls makes no difference.
+    With each step the posteriors are smoothed (see `smooth`) and discounted for talk (see `Talk`).
+    A word fires when what is left of its posterior, its evidence, reaches its threshold and is the
+    largest of all labels. Then no word fires for the refractory time, and that word not before its
+    evidence has fallen below half its threshold. How the steps are divided among calls makes no
+    difference.
 
     Parameters
     ----------
@@ -104,6 +131,7 @@ class Detector:
         self._step_samples = step_samples
         self._overhang_samples = overhang_samples
         self._refractory_steps = config.refractory_steps(step_samples, sample_rate_hz)
+        self._talk = Talk(config.talk_penalty, self.labels, step_samples / sample_rate_hz)
         self._thresholds = np.array(
             [config.thresholds.get(label, np.inf) for label in self.labels], np.float32
         )
@@ -112,6 +140,7 @@ class Detector:
     def reset(self) -> None:
         """Forget what was heard: the next posterior is that of step 0, and every word may fire."""
         self._history = np.zeros((self.config.smoothing_steps - 1, len(self.labels)), np.float32)
+        self._talk.reset()
         self._step = 0
         self._ready_at = 0  # the step from which on the refractory time is over
         self._armed = np.ones(len(self.labels), bool)
@@ -134,7 +163,7 @@ class Detector:
             joined = np.concatenate((self._history, posteriors))
             self._history = joined[len(posteriors) :].copy()
         detections = []
-        for row in smoothed:
+        for row in self._talk.discount(smoothed, posteriors):
             np.logical_or(self._armed, row < REARM * self._thresholds, out=self._armed)
             self._onset[row < _ONSET * self._thresholds] = self._step + 1
             best = int(row.argmax())
@@ -157,6 +186,61 @@ class Detector:
             end_sample=(self._step + 1) * self._step_samples + self._overhang_samples,
             step=self._step,
         )
+
+
+class Talk:
+    """How much somebody has been talking, and what it costs the words.
+
+    Talk is the exponential moving average of the posterior of "unknown", with the time constant
+    `TALK_S`, in 0..1. The log-odds of every smoothed posterior are lowered by the penalty times the
+    talk. A posterior of 1 stays 1: no word ever becomes impossible.
+
+    Parameters
+    ----------
+    penalty
+        See `DetectorConfig.talk_penalty`; 0 discounts nothing.
+    labels
+        What the posteriors stand for; without "unknown" among them there is no talk.
+    step_s
+        Seconds from one step to the next.
+    """
+
+    def __init__(self, penalty: float, labels: Sequence[str], step_s: float) -> None:
+        self._penalty = penalty if UNKNOWN in labels else 0.0
+        self._unknown = list(labels).index(UNKNOWN) if self._penalty else 0
+        self._share = 1.0 - math.exp(-step_s / TALK_S)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all talk."""
+        self.level = 0.0
+        """Talk after the last step, in 0..1."""
+
+    def discount(self, smoothed: Float32, posteriors: Float32) -> Float32:
+        """Take what talk costs from smoothed posteriors.
+
+        Parameters
+        ----------
+        smoothed
+            (m, n_labels) float32, as `smooth` returns them.
+        posteriors
+            (m, n_labels) float32, of the same steps, not smoothed: talk goes on with these.
+
+        Returns
+        -------
+        (m, n_labels) float32: the evidence.
+        """
+        if not self._penalty:
+            return smoothed
+        level, costs = self.level, []
+        for unknown in posteriors[:, self._unknown].tolist():
+            level += self._share * (unknown - level)
+            costs.append(math.exp(-self._penalty * level))
+        self.level = level
+        # In odds: p / (1 - p) times the cost.
+        left = smoothed * np.array(costs, np.float32)[:, np.newaxis]
+        evidence: Float32 = left / (left + np.subtract(1, smoothed, dtype=np.float32))
+        return evidence
 
 
 def smooth(posteriors: Float32, smoothing_steps: int, history: Float32 | None = None) -> Float32:

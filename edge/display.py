@@ -93,7 +93,8 @@ def model_table(model: Model) -> Table:
     table.add_row(
         "detector",
         f"mean of {detector.smoothing_steps} steps ({detector.smoothing_steps * step_ms:g} ms), "
-        f"then {detector.refractory_ms} ms of rest",
+        f"then {detector.refractory_ms} ms of rest; talk costs words up to "
+        f"{detector.talk_penalty:g} in log-odds",
     )
     table.add_row("thresholds", _thresholds(manifest))
     table.add_row("arena", _arena(manifest.memory.tflm_arena_bytes))

@@ -12,14 +12,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .detector import DetectorConfig
+from .detector import UNKNOWN, DetectorConfig
 from .errors import ModelError
 from .files import write_atomic
 from .frontend import FrontEndConfig
 from .tflite import MAGIC, Graph, read_graph
 from .validation import decode, require
 
-NON_WORDS = ("unknown", "silence")
+NON_WORDS = (UNKNOWN, "silence")
 """The last two labels of every model: other speech, and no speech."""
 
 _NUMBER_ARRAY = re.compile(r"\[\n([-+.\deE,\s]*)\]")
@@ -132,7 +132,7 @@ class Manifest:
         A field is out of its range, or two fields do not fit each other. Names the field.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     harken_manifest: int = VERSION
     """Version of the manifest's format."""
@@ -283,7 +283,7 @@ class Manifest:
         try:
             data = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
             _check_version(data)
-            return decode(cls, data)
+            return decode(cls, _upgraded(data))
         except ModelError as problem:
             raise ModelError(f"{source}: {problem}") from None
         except (ValueError, RecursionError) as problem:
@@ -449,6 +449,16 @@ def _check_version(data: object) -> None:
             f"harken_manifest is {version}, but this harken reads up to {Manifest.VERSION}; "
             "upgrade it with `pip install --upgrade harken`"
         )
+
+
+def _upgraded(data: object) -> object:
+    """Fill in what older formats lack: version 1 knew no talk."""
+    if not isinstance(data, dict) or data.get("harken_manifest") != 1:
+        return data
+    detector = data.get("detector")
+    if isinstance(detector, dict):
+        detector = {"talk_penalty": 0.0, **detector}
+    return {**data, "harken_manifest": 2, "detector": detector}
 
 
 def _no_constant(constant: str) -> object:

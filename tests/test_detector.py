@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harken.edge import Detection, Detector, DetectorConfig
-from harken.edge.detector import smooth
+from harken.edge.detector import TALK_S, Talk, smooth
 
 LABELS = ("left", "right", "unknown", "silence")
 STEP = 640  # samples: 40 ms
@@ -16,11 +16,17 @@ STEP_MS = 40
 
 
 def config(
-    *, smoothing_steps: int = 1, refractory_ms: int = 0, left: float = 0.8, right: float = 0.8
+    *,
+    smoothing_steps: int = 1,
+    refractory_ms: int = 0,
+    talk_penalty: float = 0.0,
+    left: float = 0.8,
+    right: float = 0.8,
 ) -> DetectorConfig:
     return DetectorConfig(
         smoothing_steps=smoothing_steps,
         refractory_ms=refractory_ms,
+        talk_penalty=talk_penalty,
         thresholds={"left": left, "right": right},
     )
 
@@ -200,3 +206,70 @@ def test_the_posteriors_are_left_alone():
     steps = posteriors(left=[0.9] * 20)
     steps.flags.writeable = False
     Detector(config(smoothing_steps=3), LABELS, STEP).feed(steps)
+
+
+# Talk
+
+
+def talked(seconds: float) -> np.ndarray:
+    """Somebody who talks for so long."""
+    return posteriors(unknown=np.ones(round(seconds * 1000 / STEP_MS)))
+
+
+def test_a_word_after_talk_takes_more_evidence():
+    said = posteriors(left=[0.9, 0.0])
+    assert words(Detector(config(talk_penalty=4.0), LABELS, STEP).feed(said)) == [("left", 0)]
+    detector = Detector(config(talk_penalty=4.0), LABELS, STEP)
+    assert detector.feed(talked(10)) == []
+    assert detector.feed(said) == []
+    assert len(detector.feed(posteriors(left=[0.999]))) == 1, "but not more than there can be"
+
+
+def test_talk_is_forgotten_in_time():
+    detector = Detector(config(talk_penalty=4.0), LABELS, STEP)
+    detector.feed(talked(10))
+    detector.feed(posteriors(left=np.zeros(round(4 * TALK_S * 1000 / STEP_MS))))
+    assert len(detector.feed(posteriors(left=[0.9]))) == 1
+
+
+def test_a_reset_forgets_talk():
+    detector = Detector(config(talk_penalty=4.0), LABELS, STEP)
+    detector.feed(talked(10))
+    detector.reset()
+    assert len(detector.feed(posteriors(left=[0.9]))) == 1
+
+
+def test_words_are_not_talk():
+    detector = Detector(config(talk_penalty=20.0), LABELS, STEP)
+    heard = detector.feed(posteriors(left=np.tile([0.0, 0.9], 100)))
+    assert len(heard) == 100
+
+
+def test_no_talk_makes_a_word_impossible():
+    detector = Detector(config(talk_penalty=30.0, left=1.0), LABELS, STEP)
+    detector.feed(talked(60))
+    assert words(detector.feed(posteriors(left=[1.0]))) == [("left", 1500)]
+
+
+def test_talk_is_an_exponential_average_and_costs_log_odds():
+    talk = Talk(6.0, LABELS, STEP_MS / 1000)
+    rows = posteriors(left=0.5, unknown=np.full(100, 0.5))
+    level = 0.5 * (1 - np.exp(-100 * STEP_MS / 1000 / TALK_S))
+    left = talk.discount(rows, rows)[-1, 0]
+    assert talk.level == pytest.approx(level)
+    assert np.log(left / (1 - left)) == pytest.approx(-6.0 * level, rel=1e-4)
+
+
+def test_without_a_label_for_talk_there_is_none():
+    labels = ("left", "right", "silence")
+    talk, rows = Talk(6.0, labels, 0.04), np.full((50, 3), 0.3, np.float32)
+    assert talk.discount(rows, rows) is rows
+
+
+@given(cuts=st.lists(st.integers(0, 60), max_size=5), seed=st.integers(0, 2**32 - 1))
+def test_how_the_steps_are_divided_makes_no_difference_to_talk(cuts, seed):
+    rows = np.random.default_rng(seed).dirichlet([0.3] * 4, 60).astype(np.float32)
+    whole, parts = Talk(8.0, LABELS, 0.04), Talk(8.0, LABELS, 0.04)
+    expected = whole.discount(rows, rows)
+    pieces = np.split(rows, sorted(cuts))
+    assert np.array_equal(np.concatenate([parts.discount(p, p) for p in pieces]), expected)

@@ -18,7 +18,8 @@ pytest.importorskip("scipy", reason="training needs harken[train]")
 
 from harken.edge.errors import DataError
 from harken.train.data import Corpus, load_corpus
-from harken.train.scenes.make import CLEAN, GAIN_DB, SNR_DB, make_scenes
+from harken.train.scenes.leaks import identity
+from harken.train.scenes.make import CLEAN, GAIN_DB, SNR_DB, TALK_DB, make_scenes
 from harken.train.scenes.truth import Scene, SceneSet
 
 RATE = tones.RATE
@@ -184,7 +185,7 @@ class TestWhatIsSaid:
 class TestConditions:
     def test_all_are_there(self, scenes: SceneSet) -> None:
         conditions = {tuple(s.conditions.items()) for s in scenes.scenes if not s.negative}
-        assert len(conditions) == 1 + len(SNR_DB) + len(GAIN_DB) + 2
+        assert len(conditions) == 1 + len(SNR_DB) + 1 + len(GAIN_DB) + 2
         assert not any("has no" in note for note in scenes.notes)
 
     def test_the_same_is_said_under_each(self, scenes: SceneSet) -> None:
@@ -223,6 +224,18 @@ class TestConditions:
         for scene in under(scenes, snr=f"{snr} dB"):
             audio = heard(scene)[pauses(scene)]
             assert level_db(audio) == pytest.approx(LEVEL_DB - snr, abs=0.2)
+
+    def test_talk_is_all_running_speech_in_the_background(
+        self, corpus: Corpus, scenes: SceneSet
+    ) -> None:
+        talkers = {identity(r) for r in corpus.select("speech", split="validation")}
+        assert talkers
+        clean, talk = under(scenes), under(scenes, talk=f"{TALK_DB} dB")
+        assert [s.utterances for s in talk] == [s.utterances for s in clean]
+        for one, other in zip(clean, talk, strict=True):
+            assert set(other.recordings or ()) == {*(one.recordings or ()), *talkers}
+            added = heard(other) - heard(one)
+            assert level_db(added) == pytest.approx(LEVEL_DB - TALK_DB, abs=0.5)
 
     def test_noise_is_the_same_at_each_level_and_runs_on(self, scenes: SceneSet) -> None:
         (first, *_), (clean, *_) = under(scenes, snr="0 dB"), under(scenes)

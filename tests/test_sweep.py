@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 pytest.importorskip("scipy", reason="training needs harken[train]")
 
 from harken.edge import Detector, DetectorConfig, Model, ModelError, Spotter
-from harken.train.scenes.sweep import Clock, Listener, SmoothedScene, sweep_deltas, thresholds_at
+from harken.train.scenes.sweep import Clock, HeardScene, Listener, sweep_deltas, thresholds_at
 
 LABELS = ("left", "right", "go", "unknown", "silence")
 CLOCK = Clock(labels=LABELS, step_samples=640, overhang_samples=192)
@@ -43,14 +43,20 @@ THRESHOLDS = st.fixed_dictionaries(
     thresholds=THRESHOLDS,
     smoothing_steps=st.integers(1, 6),
     refractory_ms=st.sampled_from([0, 1, 40, 41, 400, 1000]),
+    talk_penalty=st.sampled_from([0.0, 0.1, 8.0, 30.0]),
 )
-def test_events_are_exactly_those_of_the_detector(rows, thresholds, smoothing_steps, refractory_ms):
+def test_events_are_exactly_those_of_the_detector(
+    rows, thresholds, smoothing_steps, refractory_ms, talk_penalty
+):
     config = DetectorConfig(
-        smoothing_steps=smoothing_steps, refractory_ms=refractory_ms, thresholds=thresholds
+        smoothing_steps=smoothing_steps,
+        refractory_ms=refractory_ms,
+        talk_penalty=talk_penalty,
+        thresholds=thresholds,
     )
     detector = Detector(config, LABELS, CLOCK.step_samples, overhang_samples=192)
     expected = [(d.word, d.end_sample / 16_000, d.confidence) for d in detector.feed(rows)]
-    heard = SmoothedScene(rows, config, CLOCK).heard()
+    heard = HeardScene(rows, config, CLOCK).heard()
     assert [(event.word, event.time_s, event.confidence) for event in heard] == expected
 
 
@@ -62,7 +68,7 @@ def test_the_streams_of_this_test_hold_words_that_fire_again_and_words_that_may_
     rows[5:20, 0] = 0.5  # above half of 0.8: not armed again
     rows[21:30, 0] = 0.1
     config = DetectorConfig(smoothing_steps=1, refractory_ms=80, thresholds={"left": 0.8})
-    heard = SmoothedScene(rows, config, CLOCK).heard()
+    heard = HeardScene(rows, config, CLOCK).heard()
     assert [event.time_s for event in heard] == [CLOCK.decided_s(3), CLOCK.decided_s(30)]
 
 
@@ -73,7 +79,7 @@ def test_a_model_hears_in_a_scene_what_it_hears_live(tones_model: Model, pause_s
     assert live
     listener = Listener(tones_model)
     for _ in range(2):  # every scene begins with a reset
-        scene = SmoothedScene(
+        scene = HeardScene(
             listener.posteriors(pcm), tones_model.manifest.detector, Clock.of(tones_model)
         )
         assert [(event.word, event.time_s) for event in scene.heard()] == [

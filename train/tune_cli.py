@@ -100,7 +100,7 @@ def tune_command(
         bool, typer.Option("--json", help="Print the new detector and its figures as JSON.")
     ] = False,
 ) -> None:
-    """Choose a model's thresholds and smoothing for a rate of false accepts.
+    """Choose a model's thresholds, smoothing and cost of talk for a rate of false accepts.
 
     As few words as possible are missed in scenes of running speech, with at most RATE false accepts
     an hour where nobody says a word. Writes the thresholds, with the figures measured at them, into
@@ -174,6 +174,7 @@ def tune_command(
             "detector": {
                 "smoothing_steps": detector.smoothing_steps,
                 "refractory_ms": detector.refractory_ms,
+                "talk_penalty": detector.talk_penalty,
                 "thresholds": dict(detector.thresholds),
             },
             "operating_point": manifest.operating_point,
@@ -182,7 +183,10 @@ def tune_command(
         return
     output().print(_table(tuning))
     thresholds = ", ".join(f"{word} {p:.3g}" for word, p in manifest.detector.thresholds.items())
-    output().print(f"smoothing {manifest.detector.smoothing_steps} steps; thresholds {thresholds}")
+    output().print(
+        f"smoothing {manifest.detector.smoothing_steps} steps; talk costs "
+        f"{manifest.detector.talk_penalty:g} in log-odds; thresholds {thresholds}"
+    )
     output().print(f"wrote {place.manifest}", soft_wrap=True)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .report import Counts, StreamEvaluation
     from .scoring import FalseAccepts, Misses, Tally
 
-_TITLES = {"snr": "noise", "gain": "gain", "room": "room"}
+_TITLES = {"snr": "noise", "talk": "talk", "gain": "gain", "room": "room"}
 
 
 def stream_tables(evaluation: StreamEvaluation) -> RenderableType:

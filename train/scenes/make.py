@@ -8,6 +8,7 @@ are heard under every condition, so that conditions differ in nothing else:
 * clean: with a hiss 60 dB below the words;
 * over noise at 20, 10, 5 and 0 dB, which is the mean level of the words, 26 dB below full scale,
   over the root mean square of the noise;
+* clean, with somebody talking in the background, 10 dB softer: all running speech of the part;
 * clean, with a gain of -20, -10, +10 and +20 dB, clipped at full scale as by a microphone;
 * clean, in each room of the part.
 
@@ -48,8 +49,11 @@ SNR_DB = (20, 10, 5, 0)
 GAIN_DB = (-20, -10, 10, 20)
 """Gains of the whole scene; 0 comes on top."""
 
-CLEAN: Mapping[str, str] = {"snr": "clean", "gain": "+0 dB", "room": "none"}
-"""Conditions of a scene without noise, gain and room: what all others are compared with."""
+TALK_DB = 10
+"""Words over one who talks in the background."""
+
+CLEAN: Mapping[str, str] = {"snr": "clean", "talk": "none", "gain": "+0 dB", "room": "none"}
+"""Conditions of a scene without noise, talk, gain and room: what all others are compared with."""
 
 _LEVEL_DB = -26.0  # of words and running speech, root mean square against full scale
 _LEVEL_SPREAD_DB = 3.0  # words are up to so much louder or softer
@@ -167,6 +171,7 @@ def make_scenes(
         corpus, words, split=split, count=words_per_condition, seed=seed, notes=notes
     )
     noise = _NoiseTrack(corpus, _noise(corpus, split), seed)
+    talk = _NoiseTrack(corpus, corpus.select("speech", split=split), seed)
     rooms = corpus.select("room", split=split)
     scenes = [
         Scene(
@@ -175,10 +180,10 @@ def make_scenes(
             utterances=base.utterances,
             negative=False,
             conditions={**CLEAN, **conditions},
-            recordings=base.identities,
+            recordings=tuple(sorted({*base.identities, *also})),
             render=partial(base.render, **heard),
         )
-        for name, conditions, heard in _conditions(corpus, noise, rooms)
+        for name, conditions, heard, also in _conditions(corpus, noise, talk, rooms)
         for base in bases
     ]
     negatives = _negatives(corpus, split)
@@ -280,25 +285,26 @@ class _Base:
 
 
 def _conditions(
-    corpus: Corpus, noise: _NoiseTrack, rooms: Sequence[Recording]
-) -> Iterator[tuple[str, dict[str, str], dict[str, Any]]]:
-    """Yield each condition: for the name, what it says of itself, how it is rendered."""
-    yield "clean", {}, {}
+    corpus: Corpus, noise: _NoiseTrack, talk: _NoiseTrack, rooms: Sequence[Recording]
+) -> Iterator[tuple[str, dict[str, str], dict[str, Any], set[str]]]:
+    """Yield each condition.
+
+    Each is a part of the scenes' names, what it says of itself, how it is rendered, and whose
+    recordings are heard besides those of the words.
+    """
+    yield "clean", {}, {}, set()
     if noise.length:
         for snr_db in SNR_DB:
-            yield (
-                f"snr{snr_db}",
-                {"snr": f"{snr_db} dB"},
-                {"snr_db": float(snr_db), "noise": noise},
-            )
+            over = {"snr_db": float(snr_db), "noise": noise}
+            yield f"snr{snr_db}", {"snr": f"{snr_db} dB"}, over, set()
+    if talk.length:
+        over = {"snr_db": float(TALK_DB), "noise": talk}
+        yield f"talk{TALK_DB}", {"talk": f"{TALK_DB} dB"}, over, talk.identities
     for gain_db in GAIN_DB:
-        yield f"gain{gain_db:+}", {"gain": f"{gain_db:+} dB"}, {"gain_db": float(gain_db)}
+        yield f"gain{gain_db:+}", {"gain": f"{gain_db:+} dB"}, {"gain_db": float(gain_db)}, set()
     for room in rooms:
-        yield (
-            f"room-{room.label}",
-            {"room": room.label},
-            {"room": corpus.samples(room) * _SCALE},
-        )
+        heard = {"room": corpus.samples(room) * _SCALE}
+        yield f"room-{room.label}", {"room": room.label}, heard, set()
 
 
 def _draw_bases(
@@ -400,13 +406,15 @@ def _noise(corpus: Corpus, split: Split) -> list[Recording]:
 
 
 class _NoiseTrack:
-    """All noise of a part, in pieces one after another, over and over in other orders.
+    """All noise or talk of a part, in pieces one after another, over and over in other orders.
 
     Every second is heard once in each round.
     """
 
     def __init__(self, corpus: Corpus, recordings: Sequence[Recording], seed: int) -> None:
         self._corpus, self._seed = corpus, seed
+        self.identities = {identity(recording) for recording in recordings}
+        """Whose recordings are heard."""
         self._pieces: list[tuple[NDArray[np.int16], float]] = []
         for recording in recordings:
             sound = _without_padding(corpus.samples(recording))

@@ -16,7 +16,7 @@ from ...edge.manifest import Model
 from ..cache import Progress
 from .scoring import Heard
 from .subjects import Subject, all_confident
-from .sweep import Clock, Float32, Listener, SmoothedScene, sweep_deltas, thresholds_at
+from .sweep import Clock, Float32, HeardScene, Listener, sweep_deltas, thresholds_at
 from .truth import Scene
 
 Parameter = Literal["delta", "confidence"]
@@ -71,7 +71,7 @@ class ModelResponses:
         self.settings = sweep_deltas(detector.thresholds, points=_MOST_SETTINGS)
         self.shipped = self.settings.index(0.0)
         self._thresholds = detector.thresholds
-        self._scenes = [SmoothedScene(rows, detector, clock) for rows in posteriors]
+        self._scenes = [HeardScene(rows, detector, clock) for rows in posteriors]
 
     def heard(self, setting: float) -> list[list[Heard]]:
         """Return the events of each scene with all thresholds moved by so many log-odds."""

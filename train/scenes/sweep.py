@@ -1,8 +1,8 @@
 """Posteriors in, events at every threshold out: the detector of the device over a whole range.
 
-A model hears a scene once. Its posteriors are kept, smoothed, and the events that any thresholds
-would make of them follow at once (`detect`): exactly those of `harken.edge.Detector`, but many
-times faster, because only the steps matter in which a word reaches its threshold.
+A model hears a scene once. The evidence that its posteriors make is kept, and the events that any
+thresholds would make of it follow at once (`detect`): exactly those of `harken.edge.Detector`, but
+many times faster, because only the steps matter in which a word reaches its threshold.
 
 A range of thresholds is one number, delta: it moves the thresholds of all words together, by the
 same amount on the scale of log-odds, so that delta 0 is the model as it ships (`thresholds_at`).
@@ -10,13 +10,14 @@ same amount on the scale of log-odds, so that delta 0 is the model as it ships (
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...edge.detector import REARM, DetectorConfig, smooth
+from ...edge.detector import REARM, DetectorConfig, Talk, smooth
 from ...edge.engine import Engine, Runtime
 from ...edge.errors import ModelError
 from ...edge.frontend import FrontEnd
@@ -39,6 +40,7 @@ class Clock:
 
     labels: tuple[str, ...]
     step_samples: int
+    """Samples from one step to the next."""
     overhang_samples: int
     """Samples that a step has heard beyond its own: window minus hop."""
 
@@ -110,15 +112,35 @@ class Listener:
         return self._engine.feed(self._front_end.feed(pcm))
 
 
+def evidence(posteriors: Float32, config: DetectorConfig, clock: Clock) -> Float32:
+    """Return what `harken.edge.Detector` makes of posteriors before it lays its thresholds on them.
+
+    Parameters
+    ----------
+    posteriors
+        (m, n_labels) float32, from a reset, as `Listener.posteriors` returns them.
+    config
+        Smoothing and what talk costs.
+    clock
+        Of the model.
+
+    Returns
+    -------
+    (m, n_labels) float32.
+    """
+    talk = Talk(config.talk_penalty, clock.labels, clock.step_samples / SAMPLE_RATE_HZ)
+    return talk.discount(smooth(posteriors, config.smoothing_steps), posteriors)
+
+
 def detect(
-    smoothed: Float32, thresholds: Float32, refractory_steps: int
+    evidence: Float32, thresholds: Float32, refractory_steps: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Find what `harken.edge.Detector` would detect from a reset.
 
     Parameters
     ----------
-    smoothed
-        (m, n_labels) float32 posteriors, as `harken.edge.detector.smooth` returns them.
+    evidence
+        (m, n_labels) float32, as the function `evidence` returns it.
     thresholds
         (n_labels,) float32; infinity for labels that never fire.
     refractory_steps
@@ -128,8 +150,8 @@ def detect(
     -------
     Steps of the detections and their labels: (k,) int64 each.
     """
-    largest = smoothed.argmax(axis=1)
-    reached = smoothed[np.arange(len(smoothed)), largest] >= thresholds[largest]
+    largest = evidence.argmax(axis=1)
+    reached = evidence[np.arange(len(evidence)), largest] >= thresholds[largest]
     candidates = np.flatnonzero(reached)
     labels_there = largest[candidates].tolist()
     armed_from = [0] * len(thresholds)  # the step from which on a label may fire
@@ -141,8 +163,8 @@ def detect(
         steps.append(step)
         labels.append(label)
         ready_at = step + refractory_steps
-        fallen = np.flatnonzero(smoothed[step + 1 :, label] < np.float32(REARM) * thresholds[label])
-        armed_from[label] = step + 1 + int(fallen[0]) if len(fallen) else len(smoothed)
+        fallen = np.flatnonzero(evidence[step + 1 :, label] < np.float32(REARM) * thresholds[label])
+        armed_from[label] = step + 1 + int(fallen[0]) if len(fallen) else len(evidence)
     return np.array(steps, np.int64), np.array(labels, np.int64)
 
 
@@ -180,7 +202,7 @@ def sweep_deltas(thresholds: Mapping[str, float], *, points: int = 96) -> tuple[
     """
     odds = [_log_odds(value) for value in thresholds.values()]
     low, high = min(0.0, _LOWEST - max(odds)), max(0.0, _HIGHEST - min(odds))
-    below = round((points - 1) * -low / (high - low))
+    below = math.ceil((points - 1) * -low / (high - low))
     return (
         *np.linspace(low, 0.0, below, endpoint=False).tolist(),
         *np.linspace(0.0, high, points - below).tolist(),
@@ -193,22 +215,22 @@ def _log_odds(threshold: float) -> float:
     return float(np.clip(np.log(threshold / (1 - threshold)), -_ODDS_LIMIT, _ODDS_LIMIT))
 
 
-class SmoothedScene:
-    """What a model made of a scene: its posteriors, smoothed, ready for any thresholds.
+class HeardScene:
+    """What a model made of a scene: its evidence, ready for any thresholds.
 
     Parameters
     ----------
     posteriors
         (m, n_labels) float32, from a reset, as `Listener.posteriors` returns them.
     config
-        Smoothing and refractory time; its thresholds are those that `heard` goes by if it is not
-        given others.
+        Smoothing, what talk costs, refractory time; its thresholds are those that `heard` goes by
+        if it is not given others.
     clock
         Of the model.
     """
 
     def __init__(self, posteriors: Float32, config: DetectorConfig, clock: Clock) -> None:
-        self._smoothed = smooth(posteriors, config.smoothing_steps)
+        self._evidence = evidence(posteriors, config, clock)
         self._config = config
         self._clock = clock
         self._refractory_steps = config.refractory_steps(clock.step_samples, SAMPLE_RATE_HZ)
@@ -219,12 +241,12 @@ class SmoothedScene:
             thresholds = self._config.thresholds
         labels = self._clock.labels
         values = np.array([thresholds.get(label, np.inf) for label in labels], np.float32)
-        steps, found = detect(self._smoothed, values, self._refractory_steps)
+        steps, found = detect(self._evidence, values, self._refractory_steps)
         return [
             Heard(
                 word=labels[label],
                 time_s=self._clock.decided_s(step),
-                confidence=float(self._smoothed[step, label]),
+                confidence=float(self._evidence[step, label]),
             )
             for step, label in zip(steps.tolist(), found.tolist(), strict=True)
         ]

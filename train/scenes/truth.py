@@ -58,8 +58,9 @@ class Scene:
     negative: bool
     """Nobody says a word of the model: its hours count for the rate of false accepts."""
     conditions: Mapping[str, str]
-    """Of scenes with words: ``snr`` ("clean", "10 dB"), ``gain`` ("+0 dB", "-20 dB") and ``room``
-    ("none", or its name). Of negative ones: ``source``. Nothing where nobody knows."""
+    """Of scenes with words: ``snr`` ("clean", "10 dB"), ``talk`` ("none", "10 dB"), ``gain``
+    ("+0 dB", "-20 dB") and ``room`` ("none", or its name). Of negative ones: ``source``. Nothing
+    where nobody knows."""
     recordings: tuple[str, ...] | None
     """Whose recordings are heard (see `harken.train.scenes.leaks`); None where nobody knows."""
     render: Callable[[], NDArray[np.int16]] = field(repr=False)

@@ -1,4 +1,4 @@
-"""Posteriors over scenes in, the detector's thresholds and smoothing out, and what they achieve.
+"""Posteriors over scenes in, the detector's settings out, and what they achieve.
 
 Wanted are the fewest mistakes in the scenes with words, with at most so many false accepts an hour
 in the hours without one. A mistake is a missed word or a wrong event. The scenes with words are
@@ -6,7 +6,7 @@ those that `harken eval --stream` calls "all": every signal-to-noise ratio alike
 and in no room.
 
 Hours hold a few false accepts at the rate that is wanted, and for most words none. Thresholds that
-were fitted to these would be fitted to chance. So, for every smoothing:
+were fitted to these would be fitted to chance. So, for every smoothing and every cost of talk:
 
 1. The tail of each word's false accepts is taken to fall exponentially with the log-odds of its
    threshold (`Tail`). It is fitted at lower thresholds, where there are more of them; how many
@@ -18,40 +18,48 @@ were fitted to these would be fitted to chance. So, for every smoothing:
 3. These differences are taken whole, halved, or not at all, and all thresholds are moved together
    (as `sweep` does) to where the false accepts that were counted keep to the rate.
 
-Which smoothing and which share of the differences is best is found by cross-validation: differences
+Which of them and which share of the differences is best is found by cross-validation: differences
 from one half of the scenes are tried on the other half, and the other way round. The halves share
-no scene: the same words under other conditions belong to the same half.
+no scene: the same words under other conditions belong to the same half. First the cost of talk is
+chosen, with the smoothing that the model has and thresholds that are the same for all words, then
+the rest.
 
 Thresholds that were chosen on scenes look better on these than they are. So beside the figures on
 all scenes stand those of thresholds chosen on one half and measured on the other, both ways; only
-the smoothing and the share are those chosen on all.
+the smoothing, the cost of talk and the share are those chosen on all.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...edge.detector import REARM, DetectorConfig, smooth
+from ...edge.detector import REARM, DetectorConfig
 from ...edge.errors import DataError
 from ...edge.manifest import Model
 from ..cache import Progress
 from .report import Groups
 from .scoring import REASONS, TOLERANCE_S, Matches, Tally, match
-from .sweep import Clock, Float32, SmoothedScene, thresholds_at
+from .sweep import Clock, Float32, HeardScene, evidence, thresholds_at
 from .truth import Scene
 
 Float64 = NDArray[np.float64]
 
 SMOOTHINGS = (1, 2, 3, 4, 5)
 """Lengths of the moving average that are tried, in steps."""
+
+PENALTIES = (0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0)
+"""Costs of uninterrupted talk that are tried, in log-odds. More would make a word after talk as
+good as impossible."""
 
 SHARES = (0.0, 0.5, 1.0)
 """How much of the differences between words is tried."""
@@ -74,7 +82,7 @@ class Tuning:
     """What was chosen, and what it achieves."""
 
     detector: DetectorConfig
-    """The model's, with other thresholds and smoothing."""
+    """The model's, with other thresholds, smoothing and cost of talk."""
     words: Tally
     """In the scenes with words."""
     conditions: Mapping[str, Tally]
@@ -87,8 +95,7 @@ class Tuning:
     share: float
     """How much of the differences between words was kept: one of `SHARES`."""
     before: tuple[Tally, Tally]
-    """With the thresholds and smoothing that the model had: in the scenes with words and without.
-    """
+    """With the detector that the model had: in the scenes with words and without."""
     notes: tuple[str, ...]
     """What a reader of the figures has to know."""
 
@@ -121,7 +128,7 @@ def tune(
     fa_per_hour: float,
     progress: Progress | None = None,
 ) -> Tuning:
-    """Choose thresholds and smoothing, as this module describes.
+    """Choose a detector, as this module describes.
 
     Parameters
     ----------
@@ -153,15 +160,28 @@ def tune(
             "threshold, and no figures are cross-validated"
         )
 
-    stages = [_Stage(model, scenes, posteriors, steps) for steps in SMOOTHINGS]
-    trials = [(stage, share) for stage in stages for share in (SHARES if halves else SHARES[:1])]
-    costs = []
-    for number, (stage, share) in enumerate(trials, 1):
-        costs.append(_cost(stage, share, everything, halves, fa_per_hour))
-        if progress is not None:
-            progress(number, len(trials))
-    # The first of equals is the quickest to answer, and treats words alike.
-    stage, share = trials[costs.index(min(costs))]
+    own = model.manifest.detector
+    shares = SHARES if halves else SHARES[:1]
+    total = len(PENALTIES) + len(SMOOTHINGS) * len(shares)
+    tried = 0
+
+    def best(stages: Sequence[_Stage], shares: Sequence[float]) -> tuple[_Stage, float]:
+        nonlocal tried
+        costs = {}
+        for stage, share in product(stages, shares):
+            costs[stage, share] = _cost(stage, share, everything, halves, fa_per_hour)
+            tried += 1
+            if progress is not None:
+                progress(tried, total)
+        # The first of equals is the quickest to answer, and treats words alike.
+        return min(costs, key=costs.__getitem__)
+
+    def stage_of(**changes: Any) -> _Stage:
+        return _Stage(model, scenes, posteriors, dataclasses.replace(own, **changes))
+
+    penalty = best([stage_of(talk_penalty=each) for each in PENALTIES], SHARES[:1])[0].talk_penalty
+    stages = [stage_of(talk_penalty=penalty, smoothing_steps=steps) for steps in SMOOTHINGS]
+    stage, share = best(stages, shares)
 
     thresholds = stage.thresholds(share, everything, fa_per_hour)
     if thresholds is None:
@@ -176,15 +196,9 @@ def tune(
         held_out = _held_out(stage, share, halves, fa_per_hour)
         if held_out is None:
             notes.append("no figures are cross-validated: half of the scenes cannot keep the rate")
-    detector = DetectorConfig(
-        smoothing_steps=stage.smoothing_steps,
-        refractory_ms=model.manifest.detector.refractory_ms,
-        thresholds=thresholds,
-    )
-    before = _Stage(model, scenes, posteriors, model.manifest.detector.smoothing_steps)
-    old = model.manifest.detector.thresholds
+    before = stage_of()
     return Tuning(
-        detector=detector,
+        detector=dataclasses.replace(stage.config, thresholds=thresholds),
         words=stage.tally(groups.words, thresholds),
         conditions={
             value: stage.tally(members, thresholds)
@@ -193,7 +207,10 @@ def tune(
         negatives=stage.tally(groups.negatives, thresholds),
         held_out=held_out,
         share=share,
-        before=(before.tally(groups.words, old), before.tally(groups.negatives, old)),
+        before=(
+            before.tally(groups.words, own.thresholds),
+            before.tally(groups.negatives, own.thresholds),
+        ),
         notes=tuple(notes),
     )
 
@@ -368,37 +385,37 @@ class _Part:
 
 
 class _Stage:
-    """The scenes as a model hears them with one smoothing."""
+    """The scenes as a model hears them with one smoothing and one cost of talk."""
 
     def __init__(
         self,
         model: Model,
         scenes: Sequence[Scene],
         posteriors: Sequence[Float32],
-        smoothing_steps: int,
+        config: DetectorConfig,
     ) -> None:
-        self.smoothing_steps = smoothing_steps
+        self.config = config
         self.scenes = scenes
         self.words = model.manifest.words
         self._posteriors = posteriors
         self._clock = Clock.of(model)
-        self._config = DetectorConfig(
-            smoothing_steps=smoothing_steps,
-            refractory_ms=model.manifest.detector.refractory_ms,
-            thresholds=model.manifest.detector.thresholds,
-        )
         self._curves: dict[tuple[float, ...], _Curve] = {}
 
+    @property
+    def talk_penalty(self) -> float:
+        """What talk costs."""
+        return self.config.talk_penalty
+
     @cached_property
-    def smoothed(self) -> list[SmoothedScene]:
+    def heard(self) -> list[HeardScene]:
         """Ready for any thresholds."""
-        return [SmoothedScene(rows, self._config, self._clock) for rows in self._posteriors]
+        return [HeardScene(rows, self.config, self._clock) for rows in self._posteriors]
 
     @cached_property
     def _heights(self) -> list[tuple[list[Float64], list[Float64]]]:
         """Of each scene for each word: what is right, what is wrong."""
         return [
-            _heights(smooth(rows, self.smoothing_steps), scene, self.words, self._clock)
+            _heights(evidence(rows, self.config, self._clock), scene, self.words, self._clock)
             for rows, scene in zip(self._posteriors, self.scenes, strict=True)
         ]
 
@@ -443,7 +460,7 @@ class _Stage:
         """Yield what some scenes give with thresholds."""
         words = frozenset(self.words)
         for index in members:
-            heard = self.smoothed[index].heard(thresholds)
+            heard = self.heard[index].heard(thresholds)
             yield self.scenes[index], match(self.scenes[index], heard, words)
 
 
@@ -573,7 +590,7 @@ def _halves(scenes: Sequence[Scene], groups: Groups) -> tuple[_Part, _Part] | No
 
 
 def _heights(
-    smoothed: Float32, scene: Scene, words: Sequence[str], clock: Clock
+    evidence: Float32, scene: Scene, words: Sequence[str], clock: Clock
 ) -> tuple[list[Float64], list[Float64]]:
     """Find up to which threshold words are heard, right ones and wrong ones.
 
@@ -582,11 +599,11 @@ def _heights(
     For each word (k,) float64 log-odds: of each time it is said, minus infinity where it is heard
     at no threshold; and of each time it is heard while it is not said.
     """
-    largest = smoothed.argmax(axis=1)
-    times = np.array([clock.decided_s(step) for step in range(len(smoothed))])
+    largest = evidence.argmax(axis=1)
+    times = np.array([clock.decided_s(step) for step in range(len(evidence))])
     right, wrong = [], []
     for label, word in enumerate(words):
-        own = smoothed[:, label].astype(np.float64)
+        own = evidence[:, label].astype(np.float64)
         heights = np.where(largest == label, own, 0.0)
         outside = np.ones(len(times), bool)
         said = []
