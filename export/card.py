@@ -220,8 +220,8 @@ def _operating_point(manifest: Manifest) -> str:
     head = ("", "On the scenes they were chosen on", "Cross-validated")
     parts = [
         _OPERATING_POINT,
-        f"""`harken tune` chose the thresholds and the smoothing on scenes of running speech, for at
-most {point["wanted_false_accepts_per_hour"]:g} false accepts an hour, with all words listened for
+        f"""`harken tune` chose thresholds, smoothing and the cost of talk on scenes of running speech,
+for at most {point["wanted_false_accepts_per_hour"]:g} false accepts an hour, with all words listened for
 at once. In brackets 95 % confidence intervals.""",
         _table(head[: 1 + len(columns)], rows),
     ]
@@ -229,7 +229,10 @@ at once. In brackets 95 % confidence intervals.""",
         ratios = ((value, _misses(of)) for value, of in point["snr"].items())
         parts.append(_table(("Signal-to-noise ratio", "Missed words"), ratios))
     wrong, latency_s = point["wrong_among_words"], point["latency_median_s"]
-    facts = [f"- Wrong events in the scenes with words: {wrong['false_accepts']:,}."]
+    facts = [
+        f"- Wrong events in the scenes with words: {wrong['false_accepts']:,}.",
+        f"- Talk costs words up to {manifest.detector.talk_penalty:g} in log-odds.",
+    ]
     if latency_s is not None:
         facts.append(
             f"- From the end of a word to its event: {1000 * latency_s:.0f} ms (median), "
@@ -270,6 +273,8 @@ _LIMITS = """## Limits
 
 - It knows the words as the speakers of the data say them. Other accents, children, whispering and
   distance from the microphone are heard as well as the data holds them, or worse.
+- A command is a word said on its own: for some seconds after somebody has talked, a word must be
+  clearer to be heard. Over one who talks nearby, most are missed.
 - Accuracy on single clips says little about false alarms in hours of running sound. Measure those
   where it will listen, with `harken eval --stream`, and set the thresholds in the manifest by that,
   with `harken tune`.

@@ -37,10 +37,8 @@ PLAIN = StreamConfig(
     unknown_share=0,
     cut_share=0,
     splice_share=0,
-    backwards_share=0,
     speech_stream_share=0,
     fragment_share=0,
-    passing_share=0,
     noise_stream_share=0,
     level_db=0,
     gain_db=(0, 0),
@@ -252,53 +250,12 @@ class TestWhatMayBeNamed:
                 half = (end - start) // 2
                 assert word_of(audio[start : start + half]) == word_of(audio[start + half : end])
 
-    def test_running_speech_is_unknown_from_end_to_end(self) -> None:
+    def test_running_speech_may_be_unknown_or_silence_from_end_to_end(self) -> None:
         speech = ("speech", "reading", "training", spoken(3000, seconds=10, start_s=0, end_s=10))
         maker = plain(corpus_of(*word_sounds(*WORDS), speech), speech_stream_share=1.0)
         for audio, allowed in streams(maker, 5):
-            assert named(allowed) == {frozenset({UNKNOWN})}
+            assert named(allowed) == {frozenset({UNKNOWN, SILENCE})}
             assert pitch_hz(audio) == pytest.approx(3000, rel=0.05)
-
-    def test_a_pause_in_running_speech_may_be_silence(self) -> None:
-        phrases = np.concatenate([spoken(3000, start_s=0, end_s=0.5) for _ in range(10)])
-        speech = ("speech", "reading", "training", phrases)
-        maker = plain(corpus_of(*word_sounds(*WORDS), speech), speech_stream_share=1.0)
-        for _, allowed in streams(maker, 5):
-            assert allowed[:, UNKNOWN].all()
-            assert not allowed[:, :UNKNOWN].any()
-            # Half of the time nobody speaks, and 0.2 s later it can be told.
-            assert allowed[:, SILENCE].mean() == pytest.approx(0.3, abs=0.15)
-
-    def test_a_keyword_in_the_flow_of_speech_is_not_to_be_named(self) -> None:
-        speech = ("speech", "reading", "training", spoken(3000, seconds=10, start_s=0, end_s=10))
-        sounds = corpus_of(*word_sounds(*WORDS), speech)
-        maker = plain(sounds, speech_stream_share=1.0, passing_share=1.0)
-        heard, second = [], RATE
-        for audio, allowed in streams(maker, 10):
-            assert named(allowed) <= {frozenset({UNKNOWN}), frozenset({UNKNOWN, SILENCE})}
-            assert pitch_hz(audio[:second]) == pytest.approx(3000, rel=0.05), "speech before it"
-            pieces = [pitch_hz(piece) for piece in np.split(audio, range(2000, len(audio), 2000))]
-            heard.append(min(pieces) < 2500)
-        assert np.mean(heard) > 0.8, "keywords are lower than that speech"
-
-    def test_a_keyword_after_a_pause_is_not_in_the_flow_of_speech(self) -> None:
-        maker = plain(corpus_of(*word_sounds(*WORDS)))
-        nobody = np.zeros(4 * RATE, np.float32)
-        maker._say_in_passing(np.random.default_rng(0), nobody)
-        assert not nobody.any()
-
-    def test_a_keyword_played_backwards_is_unknown(self) -> None:
-        rising = spoken(400, start_s=0.2, end_s=0.4) + spoken(2000, start_s=0.4, end_s=0.6)
-        speech = ("speech", "reading", "training", spoken(3000, seconds=10, start_s=0, end_s=10))
-        sounds = corpus_of(*(("word", word, "training", rising) for word in WORDS), speech)
-        maker = plain(sounds, unknown_share=1.0, backwards_share=1.0)
-        for audio, allowed in streams(maker, 10):
-            assert set(demanded(allowed)) == {UNKNOWN}
-            assert not allowed[:, :UNKNOWN].any()
-            for start, end in sounding(audio):
-                if end - start > 0.3 * RATE:
-                    half = (start + end) // 2
-                    assert pitch_hz(audio[start:half]) > 1000 > pitch_hz(audio[half:end])
 
     def test_fragments_are_speech_of_word_recordings_that_holds_no_word(self) -> None:
         speech = ("speech", "reading", "training", spoken(3000, seconds=10, start_s=0, end_s=10))
@@ -306,7 +263,7 @@ class TestWhatMayBeNamed:
         maker = plain(sounds, speech_stream_share=1.0, fragment_share=1.0)
         heard = set()
         for audio, allowed in streams(maker, 20):
-            assert named(allowed) <= {frozenset({UNKNOWN}), frozenset({UNKNOWN, SILENCE})}
+            assert named(allowed) == {frozenset({UNKNOWN, SILENCE})}
             heard |= {word_of(audio[start:end]) for start, end in sounding(audio)}
         assert heard == set(HERTZ), "of keywords and of others, and not of running speech"
 

@@ -53,8 +53,6 @@ class StreamConfig:
     """Of the spoken segments: other words and pieces of running speech."""
     cut_share: float = 0.06
     """Of the spoken segments: words cut off in the middle, which must not be named."""
-    backwards_share: float = 0.15
-    """Of the unknown segments: any word, a keyword too, played backwards."""
     splice_share: float = 0.05
     """Of the spoken segments: the first half of one word and the second half of another, which
     together are an unknown word."""
@@ -63,9 +61,6 @@ class StreamConfig:
     fragment_share: float = 0.3
     """Of those: speech made of fragments of the word recordings, which have more speakers than any
     other speech; a quarter of the rest is played backwards."""
-    passing_share: float = 0.5
-    """Of those: keywords are said in the flow of speech, without a pause before them; they are not
-    to be named. So the network learns that a command is a word on its own."""
     noise_stream_share: float = 0.04
     """Of the streams: nobody speaks at all."""
     max_gap_s: float = 1.0
@@ -108,10 +103,8 @@ class StreamConfig:
             "unknown_share",
             "cut_share",
             "splice_share",
-            "backwards_share",
             "speech_stream_share",
             "fragment_share",
-            "passing_share",
             "noise_stream_share",
             "clean_share",
             "room_share",

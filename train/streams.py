@@ -30,16 +30,6 @@ _ACTIVE_RMS = 0.05  # level of a word before the stream's gain, full scale 1: -2
 _SCALE = np.float32(1 / 32768)  # of 16-bit samples
 _NOISE_ALONE_DB = (-10.0, 25.0)  # how far noise is below the words that nobody says
 _BACKWARDS = 0.25  # share of running speech that is played backwards
-_VOICES = 4  # that speak at once in the background
-_FEWER_VOICES_DB = 6.0  # if they are so much softer than the words, it may also be one to three
-_FRESH = 0.35  # share of the streams that start from a reset state
-_FLOW_S = 1.0  # how long somebody has been speaking, at least, when a keyword is said in passing
-_FLOW_GAP_S = 0.3  # ... and without a pause of that length right before it
-_PAUSE_LEVEL = 0.3  # ... which is as much softer than speech
-_SPOKEN_S = 0.2  # over so long a time is told whether somebody speaks
-_PASSING_EVERY_S = (0.2, 1.2)  # from a keyword in passing to the next
-_PHRASE_END_SHARE = 0.5  # of the keywords in passing: a pause follows
-_PHRASE_END_S = (0.2, 0.9)
 _FRAGMENT_S = (0.08, 0.3)
 _FRAGMENT_OF_WORD = 0.4  # the longest fragment of a word, as a share of it
 
@@ -169,7 +159,7 @@ class StreamMaker:
         rng = np.random.default_rng((self.seed, epoch, index))
         audio = np.empty((size, self._samples_per_stream), np.float32)
         allowed = np.empty((size, self.frames_per_stream // self.stride, self.n_labels), np.bool_)
-        fresh = rng.random(size) < _FRESH
+        fresh = rng.random(size) < 0.5
         for i in range(size):
             audio[i], allowed[i] = self.stream(rng, fresh=bool(fresh[i]))
         frames = self.features(audio, rng)[:, : self.frames_per_stream]
@@ -193,17 +183,17 @@ class StreamMaker:
         config, total = self.config, self._samples_per_stream
         kind = rng.random()
         segments: list[tuple[int, _Segment]] = []
+        background = [self._silence]
         if self._speech and kind < config.speech_stream_share:
             made_up = rng.random() < config.fragment_share
             voice = (self._fragments if made_up else self._running_speech)(rng, total)
-            if rng.random() < config.passing_share:
-                self._say_in_passing(rng, voice)
-            return self._place(rng, voice), self._allowed_in_speech(voice)
-        if kind > 1.0 - config.noise_stream_share:
+            background = [self._unknown, self._silence]
+        elif kind > 1.0 - config.noise_stream_share:
             voice = np.zeros(total, np.float32)
         else:
             voice, segments = self._say_words(rng, fresh=fresh)
-        return self._place(rng, voice), self._allowed(segments)
+        mixed = self._place(rng, voice)
+        return mixed, self._allowed(segments, background)
 
     def _say_words(
         self, rng: np.random.Generator, *, fresh: bool
@@ -249,16 +239,7 @@ class StreamMaker:
         return self._voiced(rng, audio, start - first, end - first, label)
 
     def _other(self, rng: np.random.Generator) -> _Segment:
-        """Another word, any word backwards, or a second or less of running speech."""
-        if rng.random() < self.config.backwards_share:
-            backwards = self._word(rng, self._any_word(rng), self._unknown)
-            end = len(backwards.audio)
-            return _Segment(
-                backwards.audio[::-1],
-                end - backwards.word_end,
-                end - backwards.word_start,
-                self._unknown,
-            )
+        """Another word, or a second or less of running speech."""
         if self._others and (not self._speech or rng.random() < 0.4):
             return self._word(rng, self._other_word(rng), self._unknown)
         clip = self._speech.pick(rng)
@@ -269,12 +250,6 @@ class StreamMaker:
     def _other_word(self, rng: np.random.Generator) -> list[Recording]:
         """Draw a word that is none of the keywords: all its recordings."""
         return self._others[int(rng.choice(len(self._others), p=self._other_weights))]
-
-    def _any_word(self, rng: np.random.Generator) -> list[Recording]:
-        """Draw a keyword or, half of the time, another word: all its recordings."""
-        if self._others and rng.random() < 0.5:
-            return self._other_word(rng)
-        return self._keywords[int(rng.integers(len(self._keywords)))]
 
     def _cut(self, rng: np.random.Generator, segment: _Segment) -> _Segment:
         """Keep the beginning or the end of a word alone, which is not to be named."""
@@ -329,35 +304,14 @@ class StreamMaker:
             missing -= len(piece)
         return np.concatenate(pieces)
 
-    def _say_in_passing(self, rng: np.random.Generator, voice: NDArray[np.float32]) -> None:
-        """Put keywords into the flow of speech, where they are no commands: "he left the house".
-
-        Nobody can tell them by their sound. What tells them is that somebody has been speaking
-        right up to them.
-        """
-        rate = SAMPLE_RATE_HZ
-        at = round((_FLOW_S + rng.uniform(*_PASSING_EVERY_S)) * rate)
-        while at < len(voice) - rate // 2:
-            before = voice[at - round(_FLOW_GAP_S * rate) : at]
-            if augment.rms(before) < _PAUSE_LEVEL * _ACTIVE_RMS:
-                at += rate // 10
-                continue
-            label = int(rng.integers(len(self.words)))
-            word = self._word(rng, self._keywords[label], label)
-            said = augment.faded(word.audio[word.word_start : word.word_end])
-            end = min(at + len(said), len(voice))
-            voice[at:end] = said[: end - at]
-            if rng.random() < _PHRASE_END_SHARE:
-                pause = round(rng.uniform(*_PHRASE_END_S) * rate)
-                voice[end : end + pause] = 0.0
-                end += pause
-            at = end + round(rng.uniform(*_PASSING_EVERY_S) * rate)
-
     def _fragments(self, rng: np.random.Generator, total: int) -> NDArray[np.float32]:
         """Speech that says nothing: fragments of words, too short to be any of them."""
         pieces, missing = [], total
         while missing > 0:
-            segment = self._word(rng, self._any_word(rng), self._unknown)
+            words = self._keywords[int(rng.integers(len(self._keywords)))]
+            if self._others and rng.random() < 0.5:
+                words = self._other_word(rng)
+            segment = self._word(rng, words, self._unknown)
             length = segment.word_end - segment.word_start
             most = min(_FRAGMENT_S[1] * SAMPLE_RATE_HZ, length * _FRAGMENT_OF_WORD)
             count = int(rng.uniform(min(_FRAGMENT_S[0] * SAMPLE_RATE_HZ, most), most)) + 1
@@ -377,10 +331,7 @@ class StreamMaker:
         spoken = bool(np.any(voice))
         if rng.random() >= config.clean_share or not spoken:
             snr = _between(rng, config.snr_db if spoken else _NOISE_ALONE_DB)
-            voices = _VOICES if spoken else 0
-            if spoken and snr >= _FEWER_VOICES_DB:
-                voices = int(rng.integers(1, _VOICES + 1))
-            noise = self._noise_of_unit_level(rng, len(voice), voices=voices)
+            noise = self._noise_of_unit_level(rng, len(voice), babble=spoken)
             voice = voice + noise * np.float32(_ACTIVE_RMS * augment.decibels(-snr))
         elif rng.random() < 0.7:
             hiss = augment.tilted_noise(rng, len(voice), float(rng.uniform(0, 6)))
@@ -391,15 +342,15 @@ class StreamMaker:
         return augment.to_pcm(voice * np.float32(gain)) * _SCALE
 
     def _noise_of_unit_level(
-        self, rng: np.random.Generator, total: int, *, voices: int
+        self, rng: np.random.Generator, total: int, *, babble: bool
     ) -> NDArray[np.float32]:
-        """Draw noise: made, recorded, or, unless ``voices`` is 0, so many people who speak."""
+        """Draw noise: made, recorded, or, if ``babble`` may be, a room full of people."""
         draw = rng.random()
         if not self._noise or draw < 0.2:
             return augment.tilted_noise(rng, total, float(rng.uniform(-2, 9)))
-        if voices and self._speech and draw < 0.33:
-            talk = np.sum([self._running_speech(rng, total) for _ in range(voices)], axis=0)
-            return np.asarray(talk / augment.rms(talk), np.float32)
+        if babble and self._speech and draw < 0.3:
+            voices = sum(self._running_speech(rng, total) for _ in range(4))
+            return np.asarray(voices / augment.rms(np.asarray(voices)), np.float32)
         noise = self._recorded_noise(rng, total)
         if draw > 0.7:  # two sources at once: there are few recordings, and many pairs of them
             other = self._recorded_noise(rng, total)
@@ -416,31 +367,16 @@ class StreamMaker:
         noise = np.tile(piece, -(-total // len(piece)))[:total]
         return np.asarray(noise / max(augment.rms(noise), 1e-4), np.float32)
 
-    def _heard(self) -> NDArray[np.int64]:
-        """Return how many samples each step has heard."""
-        steps = np.arange(self.frames_per_stream // self.stride)
-        ends = ((steps + 1) * self.stride - 1) * self.front_end.hop_samples
-        return ends + self.front_end.window_samples
-
-    def _allowed_in_speech(self, voice: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Return the set of right labels of every step of running speech: it has no word.
-
-        While somebody speaks, it is unknown; in a pause, silence may be said as well.
-        """
-        energy = np.concatenate([[0.0], np.cumsum(np.square(voice, dtype=np.float64))])
-        heard = self._heard()
-        since = np.maximum(0, heard - round(_SPOKEN_S * SAMPLE_RATE_HZ))
-        mean = (energy[heard] - energy[since]) / (heard - since)
-        allowed = np.zeros((len(heard), self.n_labels), np.bool_)
-        allowed[:, self._unknown] = True
-        allowed[:, self._silence] = mean < (_PAUSE_LEVEL * _ACTIVE_RMS) ** 2
-        return allowed
-
-    def _allowed(self, segments: list[tuple[int, _Segment]]) -> NDArray[np.bool_]:
-        """Return the set of right labels of every step of words on their own, or of no word."""
-        config, heard = self.config, self._heard()
-        allowed = np.zeros((len(heard), self.n_labels), np.bool_)
-        allowed[:, self._silence] = True
+    def _allowed(
+        self, segments: list[tuple[int, _Segment]], background: list[int]
+    ) -> NDArray[np.bool_]:
+        """Return the set of right labels of every step."""
+        config, front_end = self.config, self.front_end
+        steps = self.frames_per_stream // self.stride
+        ends = ((np.arange(steps) + 1) * self.stride - 1) * front_end.hop_samples
+        heard = ends + front_end.window_samples  # samples that each step has heard
+        allowed = np.zeros((steps, self.n_labels), np.bool_)
+        allowed[:, background] = True
         due, hold, linger = (
             round(s * SAMPLE_RATE_HZ) for s in (config.due_s, config.hold_s, config.linger_s)
         )

@@ -1,4 +1,4 @@
-"""The tune command: a model and scenes in, a manifest with other thresholds and smoothing out.
+"""The tune command: a model and scenes in, a manifest with another detector out.
 
 Nothing heavy is imported before the command runs, so that the light installation can show its help.
 """
