@@ -220,9 +220,9 @@ def _operating_point(manifest: Manifest) -> str:
     head = ("", "On the scenes they were chosen on", "Cross-validated")
     parts = [
         _OPERATING_POINT,
-        f"""`harken tune` chose thresholds, smoothing and the cost of talk on scenes of running speech,
-for at most {point["wanted_false_accepts_per_hour"]:g} false accepts an hour, with all words listened for
-at once. In brackets 95 % confidence intervals.""",
+        f"""`harken tune` chose thresholds, smoothing and the cost of talk on scenes of running
+speech, for at most {point["wanted_false_accepts_per_hour"]:g} false accepts an hour, with all words
+listened for at once. In brackets 95 % confidence intervals.""",
         _table(head[: 1 + len(columns)], rows),
     ]
     if point["snr"]:
