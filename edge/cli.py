@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,17 +20,35 @@ from ..train.eval_cli import eval_command
 from ..train.tune_cli import tune_command
 from .benchmark import benchmark
 from .detector import DetectorConfig
-from .display import benchmark_table, device_table, event_line, model_table, notes, output
+from .display import (
+    benchmark_table,
+    device_table,
+    event_line,
+    model_table,
+    notes,
+    output,
+    turn_line,
+)
 from .engine import RUNTIMES
 from .errors import AudioError, HarkenError, ModelError
 from .listen import Listener
-from .manifest import load_model
+from .manifest import Model, load_model
+from .memory.action import Action
+from .memory.cli import memory_app
+from .memory.dialogue import Turn
+from .memory.grammar import load_grammar
+from .memory.grammar_cli import grammar_app
+from .memory.memory import Memory
+from .memory.store import Store, default_path
 from .microphone import Microphone, input_devices
 from .sources import AudioFile, RealTime, Source, standard_input
 from .spotter import Event, Spotter
 
 DEMO = Path(str(files("harken.models"))) / "demo.flac"
 """The recording that ``harken listen --demo`` plays where there is no microphone."""
+
+
+_DEMO_GRAMMAR = "robot"
 
 
 class _Commands(typer.core.TyperGroup):
@@ -116,14 +135,50 @@ def listen(
             help="Posterior from which a word, or every word, counts; may be repeated.",
         ),
     ] = None,
+    grammar: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GRAMMAR",
+            help="Make commands of the words, and remember: a grammar's name (robot, media), or "
+            "its file.",
+        ),
+    ] = None,
+    memory: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where to remember from one time to the next. Default: in the user's folder of "
+            "states for the microphone, nowhere for other sources.",
+        ),
+    ] = None,
+    no_memory: Annotated[
+        bool, typer.Option("--no-memory", help="Keep nothing from one time to the next.")
+    ] = False,
+    context_weight: Annotated[
+        float | None,
+        typer.Option(
+            metavar="W",
+            help="How far what was said before changes what is heard; 0: not at all. "
+            "Default: what the manifest says.",
+        ),
+    ] = None,
+    execute: Annotated[
+        str | None,
+        typer.Option(
+            "--exec",
+            metavar="COMMAND",
+            help="Run this for each command, without a shell: 'drive {direction} {number}'.",
+        ),
+    ] = None,
     runtime: _RuntimeOption = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object a line for each word.")
+        bool,
+        typer.Option("--json", help="Print one JSON object a line for each word and command."),
     ] = False,
 ) -> None:
     """Listen for words: live, in a file, or on standard input.
 
-    Words go to standard output, everything else to standard error. Ctrl-C ends it.
+    Words and commands go to standard output, everything else to standard error. Ctrl-C ends it.
     """
     given = {"--wav": wav, "--stdin": stdin, "--demo": demo, "--device": device}
     chosen = [name for name, value in given.items() if value]
@@ -131,10 +186,31 @@ def listen(
         raise typer.BadParameter(f"{' and '.join(chosen)} exclude each other; choose one source")
     if realtime and wav is None:
         raise typer.BadParameter("--realtime goes with --wav; the other sources are live anyway")
+    if grammar is None and not demo:
+        needy = {"--memory": memory, "--exec": execute, "--context-weight": context_weight}
+        for option, value in needy.items():
+            if value is not None:
+                raise typer.BadParameter("it needs --grammar", param_hint=option)
 
     loaded = load_model(model)
+    if (
+        demo
+        and grammar is None
+        and {*load_grammar(_DEMO_GRAMMAR).words} <= {*loaded.manifest.words}
+    ):
+        grammar = _DEMO_GRAMMAR
     detector = _with_thresholds(loaded.manifest.detector, threshold or [])
-    spotter = Spotter(loaded, runtime=runtime, detector=detector)
+    if context_weight is not None:
+        try:
+            detector = dataclasses.replace(detector, context_weight=context_weight)
+        except ModelError as problem:
+            raise typer.BadParameter(str(problem), param_hint="--context-weight") from None
+    remembers = None
+    if grammar is not None:
+        path = memory if memory or chosen[:1] not in ([], ["--device"]) else default_path
+        remembers = _memory(grammar, loaded, detector, None if no_memory else path)
+    action = Action(execute, remembers.grammar, on_warning=_warn) if execute and remembers else None
+    spotter = Spotter(loaded, runtime=runtime, detector=detector, context=remembers)
     rate_hz = loaded.manifest.front_end.sample_rate_hz
     source: Source
     if wav is not None:
@@ -150,10 +226,42 @@ def listen(
             int(device) if device and device.isdecimal() else device, sample_rate_hz=rate_hz
         )
     with source:
-        _listen(source, spotter, as_json=as_json)
+        _listen(source, spotter, remembers, action, as_json=as_json)
 
 
-def _listen(source: Source, spotter: Spotter, *, as_json: bool) -> None:
+def _memory(
+    grammar: str,
+    model: Model,
+    detector: DetectorConfig,
+    place: Path | Callable[[str], Path] | None,
+) -> Memory:
+    """Return the memory of a grammar, kept in a file if there is to be one."""
+    loaded = load_grammar(grammar)
+    store = None
+    if place is not None:
+        path = place if isinstance(place, Path) else place(loaded.name)
+        store = Store(path, on_warning=_warn)
+    return Memory(
+        loaded,
+        model.manifest.labels,
+        thresholds=detector.thresholds,
+        sample_rate_hz=model.manifest.front_end.sample_rate_hz,
+        store=store,
+    )
+
+
+def _warn(line: str) -> None:
+    notes().print(f"harken: warning: {line}", soft_wrap=True)
+
+
+def _listen(
+    source: Source,
+    spotter: Spotter,
+    memory: Memory | None,
+    action: Action | None,
+    *,
+    as_json: bool,
+) -> None:
     """Print what is heard until the source or the user ends it, and then the summary."""
     results, say = output(), notes().print
 
@@ -163,18 +271,32 @@ def _listen(source: Source, spotter: Spotter, *, as_json: bool) -> None:
         else:
             results.print(event_line(event))
 
-    def warn(line: str) -> None:
-        say(f"harken: warning: {line}", soft_wrap=True)
+    def understood(turn: Turn) -> None:
+        if not as_json:
+            results.print(turn_line(turn))
+        for command in turn.commands:
+            if as_json:
+                print(json.dumps({"command": command.intent, **command.to_dict()}), flush=True)
+            if action is not None:
+                action.run(command)
 
     words = spotter.model.manifest.words
     say(f"Listening to {source.description}; Ctrl-C ends it.", soft_wrap=True)
     say(f"The {len(words)} words: {' '.join(words)}.")
-    listener = Listener(spotter, source, on_event=show, on_warning=warn)
+    if memory is not None:
+        say(f"Commands: {memory.grammar.description or memory.grammar.name}", soft_wrap=True)
+    listener = Listener(
+        spotter, source, on_event=show, on_warning=_warn, memory=memory, on_turn=understood
+    )
     try:
         listener.run()
     except KeyboardInterrupt:
         say()  # the terminal shows ^C on this line
     finally:
+        if memory is not None:
+            memory.close()
+        if action is not None:
+            action.close()
         say(str(listener.summary()))
 
 
@@ -254,6 +376,8 @@ app.command("train")(train_command)
 app.command("eval")(eval_command)
 app.command("tune")(tune_command)
 app.command("export")(export_command)
+app.add_typer(grammar_app, name="grammar")
+app.add_typer(memory_app, name="memory")
 
 
 def main() -> None:

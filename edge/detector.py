@@ -4,6 +4,9 @@
 the house", "bon" for "one". By its sound alone a command cannot be told from these, but a command
 is said on its own. So the detector keeps the moving average of the posterior of "unknown", and the
 longer and the surer somebody has been talking, the more evidence it takes for a word.
+
+**Context.** After "left" a number is likelier than "right". Whoever knows what was said before may
+move the log-odds of each word, within bounds, for as long as it is remembered (see `Context`).
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +33,14 @@ TALK_S = 4.0
 """Time constant of the moving average that is talk, in seconds: so long after the last word of a
 talk, 37 % of it are left."""
 
-_MOST_PENALTY = 30.0  # float32 can tell no larger log-odds from infinity
+CONTEXT_WEIGHT = 0.8
+"""How far a context is believed if nobody says otherwise; measured in `docs/experiments.md`."""
+
+CONTEXT_LIMIT = 4.0
+"""By how much it moves a word at most if nobody says otherwise, in log-odds."""
+
+_MOST_LOG_ODDS = 30.0  # float32 can tell no larger ones from infinity
+_MOST_WEIGHT = 10.0
 
 _ONSET = 0.1  # share of its threshold below which a word's evidence is taken not to have begun
 
@@ -51,6 +62,10 @@ class DetectorConfig:
     talk_penalty: float = 0.0
     """Log-odds that every word loses while somebody has been talking on and on, in 0..30; the less
     talk there was, the less it loses."""
+    context_weight: float = CONTEXT_WEIGHT
+    """How far a context is believed: the factor of its log-odds, in 0..10; 0 switches it off."""
+    context_limit: float = CONTEXT_LIMIT
+    """Log-odds, in 0..30, by which a context moves a word at most, up or down."""
     thresholds: Mapping[str, float]
     """For each word the evidence, in (0, 1], from which it fires."""
 
@@ -58,13 +73,14 @@ class DetectorConfig:
         steps, refractory_ms = self.smoothing_steps, self.refractory_ms
         require(steps >= 1, "detector.smoothing_steps", steps, "be at least 1")
         require(refractory_ms >= 0, "detector.refractory_ms", refractory_ms, "be at least 0")
-        penalty = self.talk_penalty
-        require(
-            0 <= penalty <= _MOST_PENALTY,
-            "detector.talk_penalty",
-            penalty,
-            f"be at least 0 and at most {_MOST_PENALTY:g}",
-        )
+        for name, most in (
+            ("talk_penalty", _MOST_LOG_ODDS),
+            ("context_weight", _MOST_WEIGHT),
+            ("context_limit", _MOST_LOG_ODDS),
+        ):
+            value = getattr(self, name)
+            must = f"be at least 0 and at most {most:g}"
+            require(0 <= value <= most, f"detector.{name}", value, must)
         for word, threshold in self.thresholds.items():
             require(
                 0 < threshold <= 1,
@@ -92,6 +108,29 @@ class Detection:
     """Samples heard when the decision was made."""
     step: int
     """Network step, counted from 0 at the last reset, that decided it."""
+    acoustic: float
+    """The same evidence without what the context adds to it, in 0..1."""
+
+
+class Context(Protocol):
+    """Knows what was said before, and what that makes of the next word."""
+
+    def log_odds(self, sample: int) -> Float32 | None:
+        """Return what to add to the log-odds of each label: (n_labels,) float32.
+
+        None, or nothing but zeros, where nothing is known; then nothing is changed.
+
+        Parameters
+        ----------
+        sample
+            Samples heard, since the last reset, when the step at hand is decided.
+        """
+
+    def accept(self, detection: Detection) -> None:
+        """Take in a word that was just detected; the next step's log-odds may depend on it."""
+
+    def reset(self) -> None:
+        """Forget what was said; samples are counted from 0 again."""
 
 
 class Detector:
@@ -115,6 +154,8 @@ class Detector:
         Samples a second.
     overhang_samples
         Samples that a step has heard beyond its own `step_samples`: window minus hop.
+    context
+        Who knows what was said before, if anybody does. It is asked at each step, in their order.
     """
 
     def __init__(
@@ -125,6 +166,7 @@ class Detector:
         *,
         sample_rate_hz: int = 16_000,
         overhang_samples: int = 0,
+        context: Context | None = None,
     ) -> None:
         self.config = config
         self.labels = tuple(labels)
@@ -132,18 +174,26 @@ class Detector:
         self._overhang_samples = overhang_samples
         self._refractory_steps = config.refractory_steps(step_samples, sample_rate_hz)
         self._talk = Talk(config.talk_penalty, self.labels, step_samples / sample_rate_hz)
+        self._context = context
         self._thresholds = np.array(
             [config.thresholds.get(label, np.inf) for label in self.labels], np.float32
         )
-        self.reset()
+        self._clear()  # not the context: it may remember what was said before there was a detector
 
     def reset(self) -> None:
         """Forget what was heard: the next posterior is that of step 0, and every word may fire."""
+        self._clear()
+        if self._context is not None:
+            self._context.reset()
+
+    def _clear(self) -> None:
         self._history = np.zeros((self.config.smoothing_steps - 1, len(self.labels)), np.float32)
         self._talk.reset()
         self._step = 0
         self._ready_at = 0  # the step from which on the refractory time is over
         self._armed = np.ones(len(self.labels), bool)
+        # A label that the context made fire before its time: its own evidence may be low, and rise.
+        self._early: list[int] = []
         self._onset = np.zeros(len(self.labels), np.int64)  # step at which the evidence began
 
     def feed(self, posteriors: Float32) -> list[Detection]:
@@ -163,8 +213,12 @@ class Detector:
             joined = np.concatenate((self._history, posteriors))
             self._history = joined[len(posteriors) :].copy()
         detections = []
-        for row in self._talk.discount(smoothed, posteriors):
-            np.logical_or(self._armed, row < REARM * self._thresholds, out=self._armed)
+        for acoustic in self._talk.discount(smoothed, posteriors):
+            row = self._in_context(acoustic)
+            fallen = np.maximum(row, acoustic) < REARM * self._thresholds
+            if self._step < self._ready_at:
+                fallen[self._early] = False
+            np.logical_or(self._armed, fallen, out=self._armed)
             self._onset[row < _ONSET * self._thresholds] = self._step + 1
             best = int(row.argmax())
             if (
@@ -172,18 +226,41 @@ class Detector:
                 and row[best] >= self._thresholds[best]
                 and self._armed[best]
             ):
-                detections.append(self._fire(best, float(row[best])))
+                detections.append(self._fire(best, float(row[best]), float(acoustic[best])))
+                if self._context is not None:
+                    self._context.accept(detections[-1])
             self._step += 1
         return detections
 
-    def _fire(self, label: int, confidence: float) -> Detection:
+    def _in_context(self, acoustic: Float32) -> Float32:
+        """Return the evidence of a step, (n_labels,), with what the context adds to it."""
+        if self._context is None:
+            return acoustic
+        log_odds = self._context.log_odds(self._heard_samples)
+        if log_odds is None:
+            return acoustic
+        limit = np.float32(self.config.context_limit)
+        moved = (np.float32(self.config.context_weight) * log_odds).clip(-limit, limit)
+        if not moved.any():
+            return acoustic  # not a rounding error away from it
+        favoured = acoustic * np.exp(moved)
+        evidence: Float32 = favoured / (favoured + np.subtract(1, acoustic, dtype=np.float32))
+        return evidence
+
+    @property
+    def _heard_samples(self) -> int:
+        return (self._step + 1) * self._step_samples + self._overhang_samples
+
+    def _fire(self, label: int, confidence: float, acoustic: float) -> Detection:
         self._armed[label] = False
+        self._early = [label] if confidence > acoustic else []
         self._ready_at = self._step + self._refractory_steps
         return Detection(
             word=self.labels[label],
             confidence=confidence,
+            acoustic=acoustic,
             start_sample=int(self._onset[label]) * self._step_samples,
-            end_sample=(self._step + 1) * self._step_samples + self._overhang_samples,
+            end_sample=self._heard_samples,
             step=self._step,
         )
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -18,6 +20,7 @@ from .sources import BLOCK_MS, kilohertz
 if TYPE_CHECKING:
     from .benchmark import Benchmark
     from .manifest import Manifest, Model
+    from .memory.dialogue import Turn
     from .microphone import InputDevice
     from .spotter import Event
 
@@ -42,6 +45,52 @@ def event_line(event: Event) -> Text:
         f"  {event.confidence:4.0%}",
         (f"  {event.latency_s * 1000:5.0f} ms later", "dim"),
     )
+
+
+def turn_line(turn: Turn) -> Text:
+    """Return what came of a word as a line: the command and what of it was remembered."""
+    line = Text("             ")
+    for command in turn.commands:
+        line.append("⇒ ", "dim").append(command.text, "bold cyan")
+        line.append(f"  {command.confidence:4.0%}", "dim")
+        if command.repeated:
+            line.append("  again", "yellow")
+        elif command.remembered:
+            recalled = ", ".join(
+                f"{command.slots[slot]} from {age_s:.1f} s ago"
+                for slot, age_s in command.remembered.items()
+            )
+            line.append(f"  remembered: {recalled}", "yellow")
+        line.append(" ")
+    if not turn.commands or turn.outcome == "pending":
+        line.append(f"· {turn.outcome}: {turn.reason}", "dim")
+    return line
+
+
+def memory_table(path: Path, content: Mapping[str, Any]) -> Table:
+    """Return what is remembered, in the words of people."""
+    state, learned = content.get("state", {}), content.get("learned", {})
+    table = _two_columns()
+    table.add_row("memory", str(path))
+    table.add_row("grammar", str(content.get("grammar", {}).get("name")))
+    saved = datetime.fromtimestamp(float(content.get("saved_s", 0.0))).astimezone()
+    table.add_row("last used", saved.isoformat(sep=" ", timespec="seconds"))
+    recent = [entry[0] for entry in content.get("recent", [])]
+    table.add_row("last words", " ".join(recent) or "none")
+    pending = state.get("pending")
+    table.add_row("pending", pending["intent"] if pending else "nothing")
+    slots = {name: heard["word"] for name, heard in state.get("memory", {}).items()}
+    table.add_row("slots", ", ".join(f"{n} = {w}" for n, w in slots.items()) or "none")
+    table.add_row(
+        "learned",
+        f"from {learned.get('lessons', 0)} words; trusted to {learned.get('trust', 0.0):.0%}",
+    )
+    for context, counts in sorted(learned.get("counts", {}).items()):
+        pending_, _, last = context.partition(":")
+        after = f"after “{last}”" if last else f"waiting for {pending_}" if pending_ else "anywhere"
+        most = sorted(counts.items(), key=lambda item: -item[1])[:5]
+        table.add_row("", f"{after}: " + ", ".join(f"{word} {count:.1f}" for word, count in most))
+    return table
 
 
 def device_table(devices: list[InputDevice]) -> Table:
@@ -94,7 +143,8 @@ def model_table(model: Model) -> Table:
         "detector",
         f"mean of {detector.smoothing_steps} steps ({detector.smoothing_steps * step_ms:g} ms), "
         f"then {detector.refractory_ms} ms of rest; talk costs words up to "
-        f"{detector.talk_penalty:g} in log-odds",
+        f"{detector.talk_penalty:g} in log-odds; context weighs {detector.context_weight:g}, moves "
+        f"them by at most {detector.context_limit:g}",
     )
     table.add_row("thresholds", _thresholds(manifest))
     table.add_row("arena", _arena(manifest.memory.tflm_arena_bytes))

@@ -7,6 +7,7 @@ import importlib
 import io
 import os
 import warnings
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -79,13 +80,25 @@ def _load_runtime(runtime: str | None) -> tuple[str, ModuleType]:
     )
 
 
+class TfliteFile(Protocol):
+    """A TFLite model and where it came from; a `Model` is one."""
+
+    @property
+    def content(self) -> bytes:
+        """The file."""
+
+    @property
+    def path(self) -> Path:
+        """Where it was read from."""
+
+
 class TfliteRuntime:
     """A TFLite interpreter on one thread.
 
     Parameters
     ----------
     model
-        The model.
+        The model: int8, with one input and one output.
     runtime
         Which interpreter; see `load_interpreter_class`.
 
@@ -97,7 +110,7 @@ class TfliteRuntime:
         The interpreter refuses the model.
     """
 
-    def __init__(self, model: Model, runtime: str | None = None) -> None:
+    def __init__(self, model: TfliteFile, runtime: str | None = None) -> None:
         self.name, module = _load_runtime(runtime)
         try:
             # Unheard: TensorFlow's notice of its successor, and numpy's page on a SystemError.

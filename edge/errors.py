@@ -49,3 +49,9 @@ class RunError(HarkenError):
     """A run folder cannot be written, or cannot be resumed."""
 
     exit_code: ClassVar[int] = 8
+
+
+class GrammarError(HarkenError):
+    """A grammar of commands is missing or wrong."""
+
+    exit_code: ClassVar[int] = 9

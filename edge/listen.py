@@ -1,4 +1,4 @@
-"""The listening loop: a source and a spotter in, events to a callback, a summary out."""
+"""The listening loop: a source and a spotter in, words and commands to callbacks, a summary out."""
 
 from __future__ import annotations
 
@@ -12,14 +12,22 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .memory.dialogue import Command, Turn
+    from .memory.memory import Memory
     from .sources import Block, Overflow, Source
     from .spotter import Event, Spotter
+
+    Handler = Callable[[Command], object]
 
 # An overflow that goes on is reported so often, and not with every block.
 _REPORT_EVERY_S = 1.0
 
 # Sound of nothing but zeros gets a warning after so long; a live microphone always has some noise.
 _MUTED_AFTER_S = 3.0
+
+# When the clock on the wall runs so far from the one that only counts, it was set, or the computer
+# slept.
+_JUMP_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +81,11 @@ def describe(overflow: Overflow) -> str:
     return "overflow: " + ", ".join(parts)
 
 
+def _clock_offset_s() -> float:
+    """Return the time of day less that of the clock which neither jumps nor runs in sleep."""
+    return time.time() - time.monotonic()
+
+
 class Listener:
     """Feeds a source to a spotter, block by block, and keeps count.
 
@@ -86,11 +99,21 @@ class Listener:
         Gets each `Event` as it is heard.
     on_warning : callable
         Gets a line for the person who listens, when sound was lost or there is none.
+    memory : Memory, optional
+        The spotter's context, which makes commands of the words. While it is muted, no words are
+        passed on.
+    on_turn : callable, optional
+        Gets each `Turn`: what the memory made of a word, or of nothing more being said.
 
     Examples
     --------
-    >>> with Microphone() as source:
-    ...     Listener(Spotter("commands"), source, on_event=print, on_warning=print).run()
+    >>> model = load_model("commands")
+    >>> memory = Memory.of("robot", model)
+    >>> listener = Listener(Spotter(model, context=memory), Microphone(), memory=memory)
+    >>> @listener.on("move")
+    ... def move(command):
+    ...     drive(command.values["direction"], command.values["number"])
+    >>> listener.run()
     """
 
     def __init__(
@@ -98,13 +121,19 @@ class Listener:
         spotter: Spotter,
         source: Source,
         *,
-        on_event: Callable[[Event], None],
-        on_warning: Callable[[str], None],
+        on_event: Callable[[Event], object] = lambda event: None,
+        on_warning: Callable[[str], object] = lambda line: None,
+        memory: Memory | None = None,
+        on_turn: Callable[[Turn], object] = lambda turn: None,
     ) -> None:
         self._spotter = spotter
         self._source = source
         self._on_event = on_event
         self._on_warning = on_warning
+        self._memory = memory
+        self._on_turn = on_turn
+        self._handlers: dict[str | None, list[Handler]] = {}
+        self._clock_offset_s = _clock_offset_s()
         self._sample_rate_hz = spotter.model.manifest.front_end.sample_rate_hz
         self._samples = 0
         self._events = 0
@@ -114,6 +143,23 @@ class Listener:
         self._overflow_reported_at = -math.inf
         self._thread_s_before = time.thread_time()
         self._process_s_before = time.process_time()
+
+    def on(self, intent: str | None = None) -> Callable[[Handler], Handler]:
+        """Decorate a function that gets each command of an intent, or each one of any.
+
+        Raises
+        ------
+        GrammarError
+            The memory's grammar has no such intent.
+        """
+        if intent is not None and self._memory is not None:
+            self._memory.grammar.require_intent(intent)
+
+        def register(handler: Handler) -> Handler:
+            self._handlers.setdefault(intent, []).append(handler)
+            return handler
+
+        return register
 
     def run(self) -> None:
         """Listen until the source ends, or an exception such as `KeyboardInterrupt` ends it.
@@ -140,11 +186,35 @@ class Listener:
         )
 
     def _hear(self, block: Block) -> None:
+        self._adjust_clock()
+        muted = self._memory is not None and self._memory.muted
         for event in self._spotter.feed(block.samples, arrived_at=block.arrived_at):
-            self._events += 1
-            self._on_event(event)
+            if not muted:
+                self._events += 1
+                self._on_event(event)
+        self._take_turns()
         self._samples += len(block.samples)
         self._peak = max(self._peak, int(np.abs(block.samples.astype(np.int32)).max()))
+
+    def _take_turns(self) -> None:
+        if self._memory is None:
+            return
+        for turn in self._memory.take_turns():
+            self._on_turn(turn)
+            for command in turn.commands:
+                for intent in (command.intent, None):
+                    for handler in self._handlers.get(intent, []):
+                        handler(command)
+
+    def _adjust_clock(self) -> None:
+        """Tell the memory of time that passed, or did not, without any sound."""
+        if self._memory is None:
+            return
+        offset_s = _clock_offset_s()
+        jump_s = offset_s - self._clock_offset_s
+        if abs(jump_s) >= _JUMP_S:
+            self._clock_offset_s = offset_s
+            self._memory.adjust_clock(jump_s)
 
     def _report_overflow(self) -> None:
         overflow = self._source.overflow

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .detector import UNKNOWN, DetectorConfig
+from .detector import CONTEXT_LIMIT, CONTEXT_WEIGHT, UNKNOWN, DetectorConfig
 from .errors import ModelError
 from .files import write_atomic
 from .frontend import FrontEndConfig
@@ -132,7 +132,7 @@ class Manifest:
         A field is out of its range, or two fields do not fit each other. Names the field.
     """
 
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
 
     harken_manifest: int = VERSION
     """Version of the manifest's format."""
@@ -452,13 +452,18 @@ def _check_version(data: object) -> None:
 
 
 def _upgraded(data: object) -> object:
-    """Fill in what older formats lack: version 1 knew no talk."""
-    if not isinstance(data, dict) or data.get("harken_manifest") != 1:
+    """Fill in what older formats lack: version 1 knew no talk, version 2 no context."""
+    version = data.get("harken_manifest") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or version not in (1, 2):
         return data
+    upgraded = {**data, "harken_manifest": Manifest.VERSION}
     detector = data.get("detector")
     if isinstance(detector, dict):
-        detector = {"talk_penalty": 0.0, **detector}
-    return {**data, "harken_manifest": 2, "detector": detector}
+        lacking = {"context_weight": CONTEXT_WEIGHT, "context_limit": CONTEXT_LIMIT}
+        if version == 1:
+            lacking["talk_penalty"] = 0.0
+        upgraded["detector"] = {**lacking, **detector}
+    return upgraded
 
 
 def _no_constant(constant: str) -> object:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .clip import classify_clip, clip_tail
-from .detector import Detection, Detector, DetectorConfig
+from .detector import Context, Detection, Detector, DetectorConfig
 from .engine import Engine, Runtime
 from .frontend import FrontEnd
 from .manifest import Model, load_model
@@ -23,7 +23,9 @@ class Event:
 
     word: str
     confidence: float
-    """The smoothed posterior that decided it, in 0..1."""
+    """The evidence that decided it, in 0..1."""
+    acoustic: float
+    """The same without what the context adds to it: what was said before."""
     start_sample: int
     """First sample of the evidence, counted from the last reset; see `Detection`."""
     end_sample: int
@@ -57,6 +59,8 @@ class Spotter:
         The interpreter; see `Engine`.
     detector
         Thresholds, smoothing and refractory time in place of those in the manifest.
+    context
+        Who knows what was said before, such as a `harken.edge.memory.Memory`.
 
     Raises
     ------
@@ -78,6 +82,7 @@ class Spotter:
         *,
         runtime: str | Runtime | None = None,
         detector: DetectorConfig | None = None,
+        context: Context | None = None,
     ) -> None:
         self.model = model if isinstance(model, Model) else load_model(model)
         """The model that listens."""
@@ -92,6 +97,7 @@ class Spotter:
             manifest.step_samples,
             sample_rate_hz=front_end.sample_rate_hz,
             overhang_samples=front_end.window_samples - front_end.hop_samples,
+            context=context,
         )
         self.samples_heard = 0
         """Samples fed since the last reset."""
@@ -167,6 +173,7 @@ class Spotter:
         return Event(
             word=detection.word,
             confidence=detection.confidence,
+            acoustic=detection.acoustic,
             start_sample=detection.start_sample,
             end_sample=detection.end_sample,
             start_s=detection.start_sample / self._sample_rate_hz,

@@ -25,8 +25,8 @@ from harken.train.splits import which_set
 
 RATE_HZ = 16_000
 WORDS = (
-    "go", "forward", "three", "stop", "left", "two", "right", "five",
-    "up", "down", "yes", "no", "zero", "backward",
+    "left", "three", "five", "go", "stop", "forward", "two",
+    "backward", "one", "yes", "right", "zero", "up", "no",
 )  # fmt: skip
 
 # What makes a clip cleanly recorded.

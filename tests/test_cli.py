@@ -393,7 +393,18 @@ def test_bench_says_what_each_figure_was_measured_against():
 # The command as such
 
 
-COMMANDS = ["listen", "devices", "info", "bench", "train", "eval", "tune", "export"]
+COMMANDS = [
+    "listen",
+    "devices",
+    "info",
+    "bench",
+    "train",
+    "eval",
+    "tune",
+    "export",
+    "grammar",
+    "memory",
+]
 
 
 def test_help_lists_every_command():

@@ -76,6 +76,13 @@ def test_a_manifest_of_version_1_knew_no_talk(tones_model):
     assert read.detector.talk_penalty == 0.0
 
 
+def test_a_manifest_of_version_2_knew_no_context(tones_model):
+    data = json.loads(tones_model.manifest.to_json())
+    del data["detector"]["context_weight"], data["detector"]["context_limit"]
+    read = Manifest.from_json(json.dumps({**data, "harken_manifest": 2}))
+    assert read == tones_model.manifest
+
+
 def test_words_are_the_labels_but_the_last_two(tones_model):
     assert tones_model.manifest.words == ("low", "high")
     assert tones_model.manifest.labels == ("low", "high", "unknown", "silence")
@@ -140,6 +147,8 @@ def test_an_unknown_field_is_named_with_the_known_ones(edit_manifest, section):
         ("detector.refractory_ms", -1, "at least 0"),
         ("detector.talk_penalty", -0.5, "at least 0 and at most 30"),
         ("detector.talk_penalty", 31, "at least 0 and at most 30"),
+        ("detector.context_weight", -1, "at least 0 and at most 10"),
+        ("detector.context_limit", 31, "at least 0 and at most 30"),
         ("detector.thresholds.low", 1.5, "greater than 0 and at most 1"),
         ("detector.thresholds.low", 0, "greater than 0 and at most 1"),
         ("memory.tflm_arena_bytes", 0, "at least 1, or null"),
@@ -172,13 +181,13 @@ def test_fields_that_do_not_fit_each_other_are_named(edit_manifest, changes, com
 
 
 def test_a_newer_manifest_asks_for_an_upgrade(edit_manifest):
-    message = refusal(edit_manifest({"harken_manifest": 3, "invented_later": 1}))
-    assert "harken_manifest is 3, but this harken reads up to 2" in message
+    message = refusal(edit_manifest({"harken_manifest": 4, "invented_later": 1}))
+    assert "harken_manifest is 4, but this harken reads up to 3" in message
     assert "pip install --upgrade harken" in message
 
 
 def test_a_manifest_of_version_0_never_was(edit_manifest):
-    assert "harken_manifest is 0; it must be 2" in refusal(edit_manifest({"harken_manifest": 0}))
+    assert "harken_manifest is 0; it must be 3" in refusal(edit_manifest({"harken_manifest": 0}))
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,11 @@ class StreamConfig:
     """Of the streams: no noise but the recordings' own and, mostly, a hiss 30 to 60 dB below."""
     snr_db: tuple[float, ...] = (-2.0, 30.0)
     """Loudness of the words over the noise: lowest and highest, drawn uniformly."""
+    talk_share: float = 0.1
+    """Of the noises behind words: people who talk."""
+    talkers: tuple[int, ...] = (4, 4)
+    """Fewest and most of them who talk at once; always the most where the noise is less than 6 dB
+    softer than the words, so that one of them is never mistaken for whoever says the words."""
     room_share: float = 0.35
     """Of the streams: played in a room."""
     channel_db: float = 1.0
@@ -107,6 +112,7 @@ class StreamConfig:
             "fragment_share",
             "noise_stream_share",
             "clean_share",
+            "talk_share",
             "room_share",
         ):
             check(0 <= getattr(self, name) <= 1, name, "be at least 0 and at most 1")
@@ -131,7 +137,8 @@ class StreamConfig:
             check(getattr(self, name) >= 0, name, "be at least 0")
         check(self.hold_s > self.due_s, "hold_s", f"be greater than due_s, {self.due_s!r}")
         check(0 <= self.speed <= 0.5, "speed", "be at least 0 and at most 0.5")
-        for name in ("gain_db", "snr_db"):
+        check(min(self.talkers, default=0) >= 1, "talkers", "hold numbers of at least 1")
+        for name in ("gain_db", "snr_db", "talkers"):
             bounds = getattr(self, name)
             ordered = len(bounds) == 2 and bounds[0] <= bounds[1]
             check(ordered, name, "be two numbers, the lower one first")

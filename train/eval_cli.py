@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _TFLM = "tflm"
 _WORDS_PER_CONDITION = 500
+_SESSIONS = 500
 
 
 class PartChoice(StrEnum):
@@ -49,6 +50,10 @@ def eval_command(
     stream: Annotated[
         bool,
         typer.Option("--stream", help="Measure on running speech instead of clips."),
+    ] = False,
+    context: Annotated[
+        bool,
+        typer.Option("--context", help="Measure what the memory is worth, on spoken sessions."),
     ] = False,
     data: Annotated[
         Path | None,
@@ -95,7 +100,8 @@ def eval_command(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Write report.json there, and confusion.png or, with --stream, det.png.",
+            help="Write report.json there, and confusion.png; with --stream det.png, "
+            "with --context context.png.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -156,6 +162,29 @@ def eval_command(
             "prints events as JSON lines, as `harken listen --stdin --json` does.",
         ),
     ] = None,
+    grammar: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GRAMMAR", help="--context: a grammar's name or file. [default: robot]"
+        ),
+    ] = None,
+    sessions: Annotated[
+        int | None,
+        typer.Option(min=2, metavar="N", help=f"--context: how many sessions. [{_SESSIONS}]"),
+    ] = None,
+    lstm: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="--context: an LSTM prior, as `harken grammar train` makes it, to compare with.",
+        ),
+    ] = None,
+    context_weight: Annotated[
+        float | None,
+        typer.Option(
+            metavar="W", help="--context: weight of the prior. Default: what the manifest says."
+        ),
+    ] = None,
 ) -> None:
     """Measure a model on recordings: how many clips it decides rightly, or how it fares live.
 
@@ -167,6 +196,10 @@ def eval_command(
     levels and in rooms; and hours without a word. How many words are missed at how many false
     accepts an hour, over all thresholds; how late words are heard; which are confused. Nobody who
     was heard in training may be heard here.
+
+    With --context: sessions of commands by one speaker each, in scripted, shuffled and adversarial
+    order, over noise; how many words are missed or wrong and how many commands are understood, with
+    a memory of what was said before and without, at how many false accepts.
     """
     streaming = {
         "--words-per-condition": words_per_condition,
@@ -180,6 +213,50 @@ def eval_command(
     }
     if out is not None:
         _require_matplotlib()
+    of_context: dict[str, object] = {
+        "--grammar": grammar,
+        "--sessions": sessions,
+        "--lstm": lstm,
+        "--context-weight": context_weight,
+    }
+    if context:
+        not_here: dict[str, object] = {
+            **streaming,
+            "--stream": stream,
+            "--words": words,
+            "--balance": balance,
+        }
+        del not_here["--held-out-speech"], not_here["--left-out"]
+        for option, given in not_here.items():
+            if given:
+                raise typer.BadParameter("it does not go with --context", param_hint=option)
+        if model is None:
+            raise typer.BadParameter("name one, as in `harken eval commands`", param_hint="MODEL")
+        if data is None:
+            raise typer.BadParameter("give a folder of recordings", param_hint="--data")
+        if split.value == "all":
+            raise typer.BadParameter("sessions are made of one part; name it", param_hint="--split")
+        _eval_context(
+            model,
+            data,
+            split=cast("Split", split.value),
+            seed=seed,
+            runtime=runtime,
+            split_rule=split_rule,
+            cache_dir=cache_dir,
+            out=out,
+            as_json=as_json,
+            held_out_speech=tuple(held_out_speech or ()),
+            left_out=tuple(left_out or ()),
+            grammar=grammar or "robot",
+            sessions=sessions or _SESSIONS,
+            lstm=lstm,
+            weight=context_weight,
+        )
+        return
+    for option, given in of_context.items():
+        if given is not None:
+            raise typer.BadParameter("it needs --context", param_hint=option)
     if not stream:
         for option, value in streaming.items():
             if value:
@@ -374,6 +451,66 @@ def _eval_stream(
         output().print(stream_tables(evaluation))
 
 
+def _eval_context(
+    model: str,
+    data: Path,
+    *,
+    split: Split,
+    seed: int,
+    runtime: str | None,
+    split_rule: SplitRuleChoice,
+    cache_dir: Path | None,
+    out: Path | None,
+    as_json: bool,
+    held_out_speech: tuple[str, ...],
+    left_out: tuple[str, ...],
+    grammar: str,
+    sessions: int,
+    lstm: Path | None,
+    weight: float | None,
+) -> None:
+    _require_scipy()
+    from ..edge.display import notes, output
+    from ..edge.manifest import load_model
+    from ..edge.memory.grammar import load_grammar
+    from .batches import DataSource
+    from .context.command import measure_context, priors_of, save
+    from .context.display import context_tables
+    from .scenes.sweep import Listener
+
+    loaded = load_model(model)
+    commands = load_grammar(grammar)
+    commands.require_words(loaded.manifest.words)
+    priors = priors_of(commands, lstm)
+    listens = Listener(loaded, runtime=_runtime(loaded, runtime))
+    source = DataSource(
+        root=data,
+        cache_dir=cache_dir,
+        split_rule=split_rule.value,
+        held_out_speech=held_out_speech,
+        left_out=left_out,
+    )
+    evaluation = measure_context(
+        listens,
+        open_recordings(source, loaded.manifest),
+        commands,
+        priors,
+        split=split,
+        sessions=sessions,
+        seed=seed,
+        weight=weight,
+        bar=progress_bar,
+    )
+    for line in evaluation.notes:
+        notes().print(f"harken: note: {line}", soft_wrap=True)
+    if out is not None:
+        save(evaluation, out)
+    if as_json:
+        print(json.dumps(evaluation.to_dict(), indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        output().print(context_tables(evaluation))
+
+
 def _runtime(model: Model, name: str | None) -> str | Runtime | None:
     if name != _TFLM:
         return name
@@ -388,7 +525,7 @@ def _require_scipy() -> None:
     from ..edge.errors import DependencyError
 
     if find_spec("scipy") is None:
-        raise DependencyError("--stream needs scipy; install with `pip install 'harken[train]'`")
+        raise DependencyError("this needs scipy; install with `pip install 'harken[train]'`")
 
 
 def _require_matplotlib() -> None:

@@ -29,6 +29,8 @@ from .splits import Split
 _ACTIVE_RMS = 0.05  # level of a word before the stream's gain, full scale 1: -26 dB
 _SCALE = np.float32(1 / 32768)  # of 16-bit samples
 _NOISE_ALONE_DB = (-10.0, 25.0)  # how far noise is below the words that nobody says
+_MADE_NOISE = 0.2  # share of the noises that nobody recorded
+_FEWER_TALKERS_DB = 6.0  # they are at least so much softer than the words
 _BACKWARDS = 0.25  # share of running speech that is played backwards
 _FRAGMENT_S = (0.08, 0.3)
 _FRAGMENT_OF_WORD = 0.4  # the longest fragment of a word, as a share of it
@@ -331,7 +333,12 @@ class StreamMaker:
         spoken = bool(np.any(voice))
         if rng.random() >= config.clean_share or not spoken:
             snr = _between(rng, config.snr_db if spoken else _NOISE_ALONE_DB)
-            noise = self._noise_of_unit_level(rng, len(voice), babble=spoken)
+            talkers = 0
+            if spoken and self._speech:
+                fewest, talkers = config.talkers
+                if snr >= _FEWER_TALKERS_DB and fewest < talkers:
+                    talkers = int(rng.integers(fewest, talkers + 1))
+            noise = self._noise_of_unit_level(rng, len(voice), talkers=talkers)
             voice = voice + noise * np.float32(_ACTIVE_RMS * augment.decibels(-snr))
         elif rng.random() < 0.7:
             hiss = augment.tilted_noise(rng, len(voice), float(rng.uniform(0, 6)))
@@ -342,15 +349,15 @@ class StreamMaker:
         return augment.to_pcm(voice * np.float32(gain)) * _SCALE
 
     def _noise_of_unit_level(
-        self, rng: np.random.Generator, total: int, *, babble: bool
+        self, rng: np.random.Generator, total: int, *, talkers: int
     ) -> NDArray[np.float32]:
-        """Draw noise: made, recorded, or, if ``babble`` may be, a room full of people."""
+        """Draw noise: made, recorded, or, unless ``talkers`` is 0, so many people who talk."""
         draw = rng.random()
-        if not self._noise or draw < 0.2:
+        if not self._noise or draw < _MADE_NOISE:
             return augment.tilted_noise(rng, total, float(rng.uniform(-2, 9)))
-        if babble and self._speech and draw < 0.3:
-            voices = sum(self._running_speech(rng, total) for _ in range(4))
-            return np.asarray(voices / augment.rms(np.asarray(voices)), np.float32)
+        if talkers and draw < _MADE_NOISE + self.config.talk_share:
+            talk = sum(self._running_speech(rng, total) for _ in range(talkers))
+            return np.asarray(talk / augment.rms(np.asarray(talk)), np.float32)
         noise = self._recorded_noise(rng, total)
         if draw > 0.7:  # two sources at once: there are few recordings, and many pairs of them
             other = self._recorded_noise(rng, total)

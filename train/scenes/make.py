@@ -83,7 +83,7 @@ Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
+class Placed:
     """A stretch of a recording where it stands in a scene; all in samples."""
 
     first: int  # in the corpus
@@ -170,8 +170,8 @@ def make_scenes(
     bases = _draw_bases(
         corpus, words, split=split, count=words_per_condition, seed=seed, notes=notes
     )
-    noise = _NoiseTrack(corpus, _noise(corpus, split), seed)
-    talk = _NoiseTrack(corpus, corpus.select("speech", split=split), seed)
+    noise = NoiseTrack(corpus, noise_recordings(corpus, split), seed)
+    talk = NoiseTrack(corpus, corpus.select("speech", split=split), seed)
     rooms = corpus.select("room", split=split)
     scenes = [
         Scene(
@@ -186,7 +186,7 @@ def make_scenes(
         for name, conditions, heard, also in _conditions(corpus, noise, talk, rooms)
         for base in bases
     ]
-    negatives = _negatives(corpus, split)
+    negatives = negative_scenes(corpus, split)
     for there, what in (
         (noise.length, "noise: it has no scenes over noise"),
         (rooms, "rooms: it has no scenes in rooms"),
@@ -231,19 +231,20 @@ def _check_speakers(corpus: Corpus) -> list[str]:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Base:
+class Spoken:
     """What is said in a scene, under whatever condition it is heard."""
 
     number: int
     first: int
     """Samples of the scenes before it."""
     samples: int
-    said: tuple[_Said, ...]
+    said: tuple[Placed, ...]
     corpus: Corpus
     seed: int
 
     @property
     def utterances(self) -> tuple[Utterance, ...]:
+        """What is said, and when."""
         return tuple(
             Utterance(
                 start_s=said.word_start / SAMPLE_RATE_HZ,
@@ -256,13 +257,14 @@ class _Base:
 
     @property
     def identities(self) -> tuple[str, ...]:
+        """Whose recordings are heard."""
         return tuple(sorted({said.identity for said in self.said}))
 
     def render(
         self,
         *,
         snr_db: float = math.inf,
-        noise: _NoiseTrack | None = None,
+        noise: NoiseTrack | None = None,
         gain_db: float = 0.0,
         room: Array | None = None,
     ) -> NDArray[np.int16]:
@@ -285,7 +287,7 @@ class _Base:
 
 
 def _conditions(
-    corpus: Corpus, noise: _NoiseTrack, talk: _NoiseTrack, rooms: Sequence[Recording]
+    corpus: Corpus, noise: NoiseTrack, talk: NoiseTrack, rooms: Sequence[Recording]
 ) -> Iterator[tuple[str, dict[str, str], dict[str, Any], set[str]]]:
     """Yield each condition.
 
@@ -315,7 +317,7 @@ def _draw_bases(
     count: int,
     seed: int,
     notes: list[str],
-) -> list[_Base]:
+) -> list[Spoken]:
     """Draw what is said, and lay it out in scenes of a minute; add to the notes what is amiss."""
     rng = np.random.default_rng((seed, 0))
     pools: dict[str, list[Recording]] = {}
@@ -345,8 +347,8 @@ def _draw_bases(
     draws = [(recording, True) for recording in keywords.deal(count) + others.deal(unknown)]
     draws += [(recording, False) for recording in keywords.deal(pieces)]
 
-    bases: list[_Base] = []
-    said: list[_Said] = []
+    bases: list[Spoken] = []
+    said: list[Placed] = []
     end_s, quick = 0.0, False
     order = rng.permutation(len(draws))
     for position, index in enumerate(order):
@@ -355,11 +357,11 @@ def _draw_bases(
         quick = bool(said) and not quick and bool(rng.random() < _QUICK_SHARE)
         pause = _LEAD_S if not said else _QUICK_PAUSE_S if quick else _PAUSE_S
         start = round((end_s + rng.uniform(*pause)) * SAMPLE_RATE_HZ)
-        said.append(_say(corpus, recording, whole, start, rng))
+        said.append(place_word(corpus, recording, whole, start, rng))
         end_s = said[-1].word_end / SAMPLE_RATE_HZ
         if end_s >= _SCENE_S - _TAIL_S or position == len(order) - 1:
             bases.append(
-                _Base(
+                Spoken(
                     number=len(bases),
                     first=bases[-1].first + bases[-1].samples if bases else 0,
                     samples=said[-1].word_end + round(_TAIL_S * SAMPLE_RATE_HZ),
@@ -372,9 +374,9 @@ def _draw_bases(
     return bases
 
 
-def _say(
+def place_word(
     corpus: Corpus, recording: Recording, whole: bool, start: int, rng: np.random.Generator
-) -> _Said:
+) -> Placed:
     """Place a word, or a piece of it, with its first sample at `start`."""
     samples = corpus.samples(recording)
     word_start, word_end = find_word(samples)
@@ -387,7 +389,7 @@ def _say(
             first = word_start = word_end - kept
     level_db = _LEVEL_DB + rng.uniform(-_LEVEL_SPREAD_DB, _LEVEL_SPREAD_DB)
     active = samples[word_start:word_end] * _SCALE
-    return _Said(
+    return Placed(
         first=recording.start + first,
         length=last - first,
         at=start - (word_start - first),
@@ -400,12 +402,13 @@ def _say(
     )
 
 
-def _noise(corpus: Corpus, split: Split) -> list[Recording]:
+def noise_recordings(corpus: Corpus, split: Split) -> list[Recording]:
+    """Return the noise of a part, its recordings of silence among it."""
     silence = corpus.select("word", split=split, label=SILENCE_FOLDER)
     return [*corpus.select("noise", split=split), *silence]
 
 
-class _NoiseTrack:
+class NoiseTrack:
     """All noise or talk of a part, in pieces one after another, over and over in other orders.
 
     Every second is heard once in each round.
@@ -454,12 +457,12 @@ def _without_padding(samples: NDArray[np.int16]) -> NDArray[np.int16]:
     return kept
 
 
-def _negatives(corpus: Corpus, split: Split) -> list[Scene]:
+def negative_scenes(corpus: Corpus, split: Split) -> list[Scene]:
     """Make scenes of all speech and noise of a part, source by source."""
     sources: dict[str, list[_Stretch]] = {}
     kinds: dict[str, bool] = {}
     speech = [(r.label, r) for r in corpus.select("speech", split=split)]
-    noise = [(r.path.partition("/")[0], r) for r in _noise(corpus, split)]
+    noise = [(r.path.partition("/")[0], r) for r in noise_recordings(corpus, split)]
     for source, recording in speech + noise:
         kinds[source] = recording.kind == "speech"
         parts = math.ceil(recording.length / (_NEGATIVE_S * SAMPLE_RATE_HZ))

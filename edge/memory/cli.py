@@ -1,0 +1,88 @@
+"""The memory commands: what is remembered in, words for people or JSON out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..display import memory_table, notes, output
+from ..errors import HarkenError
+from ..files import write_atomic
+from .grammar import load_grammar
+from .store import default_path, read
+
+memory_app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Show, export or forget what is remembered of earlier commands.",
+)
+
+_Grammar = Annotated[
+    str, typer.Argument(metavar="GRAMMAR", help="A grammar: its name, or its file.")
+]
+_File = Annotated[
+    Path | None,
+    typer.Option("--memory", metavar="FILE", help="The memory, if it is not where it usually is."),
+]
+
+
+@memory_app.command()
+def show(
+    grammar: _Grammar = "robot",
+    *,
+    memory: _File = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what is remembered: the last words, what is pending, what was learned."""
+    path, content = _read(grammar, memory)
+    if as_json:
+        print(json.dumps(content, indent=2, ensure_ascii=False))
+    elif not content:
+        output().print(f"Nothing is remembered: there is no {path}.", soft_wrap=True)
+    else:
+        output().print(memory_table(path, content))
+
+
+@memory_app.command()
+def export(
+    out: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it, as JSON.")],
+    grammar: _Grammar = "robot",
+    *,
+    memory: _File = None,
+) -> None:
+    """Write what is remembered to a file, to look at or to take to another device."""
+    path, content = _read(grammar, memory)
+    if not content:
+        raise HarkenError(f"nothing is remembered: there is no {path}")
+    text = json.dumps({"harken_memory": 1, **content}, indent=2, ensure_ascii=False)
+    write_atomic(out, text + "\n")
+    notes().print(f"{out}; use it with: harken listen --grammar {grammar} --memory {out}")
+
+
+@memory_app.command()
+def forget(grammar: _Grammar = "robot", *, memory: _File = None) -> None:
+    """Forget all: words, what is pending, what was learned."""
+    path = memory or default_path(load_grammar(grammar).name)
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        notes().print(f"Nothing was remembered: there is no {path}.", soft_wrap=True)
+        return
+    except OSError as problem:
+        raise HarkenError(f"cannot remove {path}: {problem.strerror}") from None
+    notes().print(f"Forgotten: {path} is removed.", soft_wrap=True)
+
+
+def _read(grammar: str, memory: Path | None) -> tuple[Path, dict[str, Any]]:
+    path = memory or default_path(load_grammar(grammar).name)
+    try:
+        return path, read(path)
+    except FileNotFoundError:
+        return path, {}
+    except OSError as problem:
+        raise HarkenError(f"cannot read {path}: {problem.strerror}") from None
+    except ValueError as problem:
+        raise HarkenError(f"{path}: {problem}; `harken memory forget` removes it") from None

@@ -1,0 +1,639 @@
+"""Words in, commands out: what the words mean together, and with what was said before.
+
+Pure logic with no clock of its own: whoever calls says what time it is. The state is a value that
+can be looked at, saved, and taken up again.
+
+**The window.** The first word, or the wake word where there is one, opens it; each word keeps it
+open for `Grammar.window_s` more, up to `Grammar.max_window_s` and `Grammar.max_turns`. When it
+closes, what is pending is dropped. A window that was closed by one of these caps stays closed until
+nobody has said a word for `Grammar.window_s`, so that two machines cannot talk each other into a
+loop. "Stop" is heard at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from .grammar import CommandSpec, Grammar
+
+Outcome = Literal[
+    "command", "pending", "asks", "cancelled", "stopped", "ignored", "expired", "woken"
+]
+"""What came of a word: a command; something that waits for more; something that cannot be
+completed; a command that was dropped or taken back; a stop; nothing; something that waited too
+long; the window was opened."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Heard:
+    """A word that fills a slot."""
+
+    word: str
+    at_s: float
+    """When it was said, or last used."""
+    confidence: float
+    recalled: bool = False
+    """Whether it comes from memory."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Pending:
+    """A command that is not complete, or not confirmed."""
+
+    intent: str
+    parts: Mapping[str, Heard]
+    """What fills each part so far, by the part's name."""
+    waits: Literal["slot", "confirm"]
+    since_s: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Last:
+    """The command that was carried out last."""
+
+    intent: str
+    parts: Mapping[str, Heard]
+    at_s: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class State:
+    """All that a dialogue remembers; times are seconds of the caller's clock."""
+
+    pending: Pending | None = None
+    last: Last | None = None
+    memory: Mapping[str, Heard] = dataclasses.field(default_factory=dict)
+    """What was last said for each slot."""
+    opened_s: float | None = None
+    """When the window was opened; None while it is closed."""
+    turns: int = 0
+    """Words in this window."""
+    last_word_s: float | None = None
+    capped: bool = False
+    """A cap closed the window, and it has not been quiet since."""
+    now_s: float | None = None
+    """The latest time that was heard of."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON types."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> State:
+        """Take it from what `to_dict` returned.
+
+        Raises
+        ------
+        ValueError
+            It is something else.
+        """
+        try:
+            pending, last = data["pending"], data["last"]
+            state = cls(
+                pending=None
+                if pending is None
+                else Pending(
+                    intent=_text(pending["intent"]),
+                    parts=_parts(pending["parts"]),
+                    waits="confirm" if pending["waits"] == "confirm" else "slot",
+                    since_s=_number(pending["since_s"]),
+                ),
+                last=None
+                if last is None
+                else Last(
+                    intent=_text(last["intent"]),
+                    parts=_parts(last["parts"]),
+                    at_s=_number(last["at_s"]),
+                ),
+                memory=_parts(data["memory"]),
+                opened_s=_time(data["opened_s"]),
+                turns=int(data["turns"]),
+                last_word_s=_time(data["last_word_s"]),
+                capped=bool(data["capped"]),
+                now_s=_time(data["now_s"]),
+            )
+        except (KeyError, TypeError, AttributeError, ValueError) as problem:
+            raise ValueError("the state of the dialogue is damaged") from problem
+        return state
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Command:
+    """What is to be done."""
+
+    intent: str
+    slots: Mapping[str, str]
+    """Each slot that is filled, with its word."""
+    values: Mapping[str, str | int | float]
+    """The same with what the words stand for."""
+    remembered: Mapping[str, float]
+    """Slots that nobody said now, with how long ago they were said, in seconds."""
+    confidence: float
+    """Product of the confidences of all words in it, those that are remembered among them."""
+    repeated: bool
+    """Whether it is the last command again."""
+    text: str
+    """It in words."""
+    at_s: float
+    before: State
+    """State before the word that completed it …"""
+    after: State
+    """… and after it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it for a line of JSON, numbers rounded to what they mean."""
+        return {
+            "intent": self.intent,
+            "slots": dict(self.slots),
+            "values": dict(self.values),
+            "remembered": {name: round(age_s, 2) for name, age_s in self.remembered.items()},
+            "confidence": round(self.confidence, 4),
+            "repeated": self.repeated,
+            "text": self.text,
+            "at_s": round(self.at_s, 3),
+            "before": _compact(self.before),
+            "after": _compact(self.after),
+        }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Turn:
+    """What came of a word, or of time that passed."""
+
+    word: str | None
+    """None where it is time that passed."""
+    at_s: float
+    outcome: Outcome
+    commands: tuple[Command, ...] = ()
+    """What is to be done: mostly one command or none; two where a word that began a new one told
+    that nothing more was to come for the one before it."""
+    reason: str = ""
+    """The outcome in words."""
+
+
+class Dialogue:
+    """Makes commands of words; see this module.
+
+    Parameters
+    ----------
+    grammar
+        What commands there are.
+    state
+        Where to go on; by default from the beginning.
+    """
+
+    def __init__(self, grammar: Grammar, state: State | None = None) -> None:
+        self.grammar = grammar
+        self._specs = {spec.intent: spec for spec in grammar.commands}
+        self._muted_until_s = -math.inf
+        self.state = State() if state is None else self._fitting(state)
+        """All that is remembered."""
+
+    def hear(self, word: str, at_s: float, confidence: float = 1.0) -> Turn:
+        """Take in a word.
+
+        Parameters
+        ----------
+        word
+            Any word; one that the grammar lacks is ignored.
+        at_s
+            When; before the last time, the clock was set back, and all is forgotten.
+        confidence
+            How sure it was heard, in 0..1.
+
+        Raises
+        ------
+        ValueError
+            The time is not finite.
+        """
+        settled = self.tick(at_s)
+        turn = self._hear(word, at_s, confidence)
+        if settled is not None and settled.commands:
+            turn = dataclasses.replace(turn, commands=(*settled.commands, *turn.commands))
+        return turn
+
+    def _hear(self, word: str, at_s: float, confidence: float) -> Turn:
+        self._move_to(at_s)
+        controls = self.grammar.controls
+        if self.muted(at_s):
+            return Turn(word=word, at_s=at_s, outcome="ignored", reason="muted")
+        before = self.state
+        if word == controls.stop:
+            return self._stop(word, at_s, confidence, before)
+        if word not in self.grammar.words:
+            return Turn(word=word, at_s=at_s, outcome="ignored", reason="not in the grammar")
+        if not self._enter(word, at_s):
+            why = "waiting for quiet" if self.state.capped else f"say {controls.wake!r} first"
+            return Turn(word=word, at_s=at_s, outcome="ignored", reason=why)
+        heard = Heard(word=word, at_s=at_s, confidence=confidence)
+        turn = self._turn(heard, before)
+        if self.state.turns >= self.grammar.max_turns:
+            self._close(capped=True)
+        return turn
+
+    def tick(self, at_s: float) -> Turn | None:
+        """Let time pass; return a turn only if something came of it.
+
+        Raises
+        ------
+        ValueError
+            The time is not finite.
+        """
+        self._move_to(at_s, settle=False)
+        state = self.state
+        due_s = self.due_s
+        if due_s is None or at_s < due_s:
+            return None
+        pending = state.pending
+        settled_s = (state.last_word_s or 0.0) + self.grammar.settle_s
+        if pending is not None and pending.waits == "slot" and at_s >= settled_s:
+            # It settles before it can expire: settling takes less time than a window.
+            completed = self._completed(pending, at_s)
+            if completed is not None:
+                return self._carry_out(None, pending.intent, completed, at_s, state)
+        if not self.window_open(at_s):
+            # Without its time this is only a window that closes, which is nothing to speak of.
+            self._close(capped=self._capped_at(at_s))
+            if pending is not None:
+                what = "an answer" if pending.waits == "confirm" else self._missing(pending)
+                return Turn(
+                    word=None, at_s=at_s, outcome="expired", reason=f"nobody said {what} in time"
+                )
+        return None
+
+    @property
+    def due_s(self) -> float | None:
+        """When the next `tick` matters; None if never."""
+        state = self.state
+        if state.opened_s is None or state.last_word_s is None:
+            return None
+        due_s = min(
+            state.last_word_s + self.grammar.window_s, state.opened_s + self.grammar.max_window_s
+        )
+        pending = state.pending
+        if pending is not None and pending.waits == "slot":
+            settled_s = state.last_word_s + self.grammar.settle_s
+            if self._completed(pending, settled_s) is not None:
+                due_s = min(due_s, settled_s)
+        return due_s
+
+    @property
+    def pending(self) -> str:
+        """What is waited for: the name of a part, "confirm", or nothing."""
+        pending = self.state.pending
+        if pending is None:
+            return ""
+        return "confirm" if pending.waits == "confirm" else self._missing(pending)
+
+    @property
+    def pending_kind(self) -> Literal["none", "slot", "confirm"]:
+        """What kind of thing is waited for."""
+        return "none" if self.state.pending is None else self.state.pending.waits
+
+    def window_open(self, at_s: float) -> bool:
+        """Whether a follow-up is expected."""
+        state = self.state
+        if state.opened_s is None or state.last_word_s is None:
+            return False
+        return (
+            at_s < state.last_word_s + self.grammar.window_s
+            and at_s < state.opened_s + self.grammar.max_window_s
+        )
+
+    def mute(self, at_s: float) -> None:
+        """Ignore every word from now on."""
+        self._muted_until_s = math.inf
+        self._move_to(at_s)
+
+    def unmute(self, at_s: float, tail_s: float = 0.5) -> None:
+        """Take words again, `tail_s` from now."""
+        self._muted_until_s = at_s + tail_s
+
+    def muted(self, at_s: float) -> bool:
+        """Whether words are ignored."""
+        return at_s < self._muted_until_s
+
+    def forget(self) -> None:
+        """Go back to the beginning."""
+        self.state = State()
+
+    def _turn(self, heard: Heard, before: State) -> Turn:
+        """Make something of a word that is heard."""
+        word, at_s, controls = heard.word, heard.at_s, self.grammar.controls
+        if word == controls.wake:
+            return Turn(word=word, at_s=at_s, outcome="woken", reason="listening")
+        pending = self.state.pending
+        if pending is None:
+            return self._without_pending(heard, before)
+        if word == controls.cancel:
+            self._change(pending=None)
+            return Turn(word=word, at_s=at_s, outcome="cancelled", reason="dropped")
+        if pending.waits == "confirm":
+            if word in (controls.confirm, controls.carry_out):
+                parts = {**pending.parts, "": heard}  # the answer counts for the confidence
+                return self._carry_out(word, pending.intent, parts, at_s, before, sure=True)
+            self._change(pending=None)
+            return self._without_pending(heard, before)
+        if word == controls.carry_out:
+            completed = self._completed(pending, at_s)
+            if completed is not None:
+                parts = {**completed, "": heard}
+                return self._carry_out(word, pending.intent, parts, at_s, before)
+            return Turn(
+                word=word, at_s=at_s, outcome="asks", reason=f"which {self._missing(pending)}?"
+            )
+        return self._with_pending(pending, heard, before)
+
+    def _with_pending(self, pending: Pending, heard: Heard, before: State) -> Turn:
+        """Add a word to what is pending, correct it, or begin something new."""
+        spec, word = self._specs[pending.intent], heard.word
+        for part in spec.pattern:
+            if part.name not in pending.parts and word in self.grammar.part_words(part):
+                return self._fill(spec, {**pending.parts, part.name: heard}, heard, before)
+        done = self._completed(pending, heard.at_s)
+        optional_only = done is not None and all(
+            part.optional for part in spec.pattern if part.name not in pending.parts
+        )
+        if not optional_only:
+            for part in spec.pattern:
+                if part.name in pending.parts and word in self.grammar.part_words(part):
+                    return self._fill(spec, {**pending.parts, part.name: heard}, heard, before)
+        self._change(pending=None)
+        earlier: tuple[Command, ...] = ()
+        if optional_only and done is not None:
+            earlier = self._carry_out(None, pending.intent, done, heard.at_s, before).commands
+        turn = self._without_pending(heard, self.state)
+        if turn.outcome == "ignored" and not earlier:
+            self._change(pending=pending)  # it means nothing here, so it changes nothing
+        if not earlier:
+            return turn
+        outcome = "command" if turn.outcome == "ignored" else turn.outcome
+        return dataclasses.replace(turn, outcome=outcome, commands=(*earlier, *turn.commands))
+
+    def _without_pending(self, heard: Heard, before: State) -> Turn:
+        """Begin a command, repeat the last one, or take it back."""
+        word, at_s, controls, last = heard.word, heard.at_s, self.grammar.controls, self.state.last
+        for spec in self.grammar.commands:
+            first = spec.pattern[0]
+            if word in self.grammar.part_words(first):
+                return self._fill(spec, {first.name: heard}, heard, before)
+        if word == controls.carry_out:
+            if last is not None and at_s - last.at_s < self.grammar.repeat_s:
+                parts = {**last.parts, "": heard}  # "go" counts for the confidence, too
+                return self._carry_out(
+                    word, last.intent, parts, at_s, before, sure=True, repeated=True
+                )
+            return Turn(word=word, at_s=at_s, outcome="ignored", reason="nothing to carry out")
+        if word == controls.cancel:
+            if last is not None and at_s - last.at_s < self.grammar.window_s:
+                self._change(last=None)
+                return Turn(word=word, at_s=at_s, outcome="cancelled", reason="taken back")
+            return Turn(word=word, at_s=at_s, outcome="ignored", reason="nothing to cancel")
+        if word == controls.confirm:
+            return Turn(word=word, at_s=at_s, outcome="ignored", reason="nothing to confirm")
+        for spec in self.grammar.commands:
+            for index, part in enumerate(spec.pattern):
+                if word in self.grammar.part_words(part):
+                    recalled = self._recalled(spec, index, at_s)
+                    if recalled is not None:
+                        return self._fill(spec, {**recalled, part.name: heard}, heard, before)
+        return Turn(
+            word=word, at_s=at_s, outcome="ignored", reason="nothing remembered that it belongs to"
+        )
+
+    def _fill(
+        self, spec: CommandSpec, parts: Mapping[str, Heard], heard: Heard, before: State
+    ) -> Turn:
+        """Carry out what is complete; let the rest wait."""
+        at_s = heard.at_s
+        if all(part.name in parts for part in spec.pattern):
+            return self._carry_out(heard.word, spec.intent, parts, at_s, before)
+        pending = Pending(intent=spec.intent, parts=parts, waits="slot", since_s=at_s)
+        self._change(pending=pending)
+        reason = f"waiting for {self._missing(pending)}"
+        return Turn(word=heard.word, at_s=at_s, outcome="pending", reason=reason)
+
+    def _carry_out(
+        self,
+        word: str | None,
+        intent: str,
+        parts: Mapping[str, Heard],
+        at_s: float,
+        before: State,
+        *,
+        sure: bool = False,
+        repeated: bool = False,
+    ) -> Turn:
+        """Carry out a command, or ask first."""
+        spec = self._specs[intent]
+        confidence = math.prod(heard.confidence for heard in parts.values())
+        parts = {name: heard for name, heard in parts.items() if name}
+        slots = {
+            part.slot: parts[part.name].word
+            for part in spec.pattern
+            if part.slot is not None and part.name in parts
+        }
+        if not sure and spec.needs_confirmation(slots):
+            pending = Pending(intent=intent, parts=parts, waits="confirm", since_s=at_s)
+            self._change(pending=pending)
+            reason = f"{spec.text(slots)}: {self.grammar.controls.confirm}?"
+            return Turn(word=word, at_s=at_s, outcome="pending", reason=reason)
+        now = {
+            name: dataclasses.replace(heard, at_s=at_s, recalled=False)
+            for name, heard in parts.items()
+        }
+        remembered = {
+            part.slot: at_s - parts[part.name].at_s
+            for part in spec.pattern
+            if part.slot is not None
+            and part.name in parts
+            and (repeated or parts[part.name].recalled)
+        }
+        self._change(
+            pending=None,
+            last=Last(intent=intent, parts=now, at_s=at_s),
+            memory={
+                **self.state.memory,
+                **{p.slot: now[p.name] for p in spec.pattern if p.slot and p.name in now},
+            },
+        )
+        command = Command(
+            intent=intent,
+            slots=slots,
+            values={name: self.grammar.slots[name].words[slots[name]] for name in slots},
+            remembered=remembered,
+            confidence=confidence,
+            repeated=repeated,
+            text=spec.text(slots),
+            at_s=at_s,
+            before=before,
+            after=self.state,
+        )
+        return Turn(
+            word=word, at_s=at_s, outcome="command", commands=(command,), reason=command.text
+        )
+
+    def _stop(self, word: str, at_s: float, confidence: float, before: State) -> Turn:
+        dropped = before.pending is not None
+        self._change(pending=None, last=None)
+        if self._enter(word, at_s) and self.state.turns >= self.grammar.max_turns:
+            self._close(capped=True)
+        command = Command(
+            intent="stop",
+            slots={},
+            values={},
+            remembered={},
+            confidence=confidence,
+            repeated=False,
+            text="stop",
+            at_s=at_s,
+            before=before,
+            after=self.state,
+        )
+        reason = "stop; what was pending is dropped" if dropped else "stop"
+        return Turn(word=word, at_s=at_s, outcome="stopped", commands=(command,), reason=reason)
+
+    def _recalled(self, spec: CommandSpec, index: int, at_s: float) -> dict[str, Heard] | None:
+        """Return the parts before one of a pattern from memory; None if one is not there."""
+        recalled = {}
+        for part in spec.pattern[:index]:
+            known = self._remembered(spec, part.slot, at_s)
+            if known is not None:
+                recalled[part.name] = dataclasses.replace(known, recalled=True)
+            elif not part.optional:
+                return None
+        return recalled
+
+    def _remembered(self, spec: CommandSpec, slot: str | None, at_s: float) -> Heard | None:
+        known = None if slot is None else self.state.memory.get(slot)
+        if known is None or slot is None or at_s - known.at_s >= spec.remember.get(slot, 0.0):
+            return None
+        return known
+
+    def _completed(self, pending: Pending, at_s: float) -> dict[str, Heard] | None:
+        """Return all parts of what is pending; None if one is still missing.
+
+        What nobody said is as the last time if it is a repeat, from memory, or the default.
+        """
+        spec, last = self._specs[pending.intent], self.state.last
+        parts = dict(pending.parts)
+        first = spec.pattern[0].name
+        again: Mapping[str, Heard] = {}
+        if (
+            spec.on_repeat == "again"
+            and last is not None
+            and last.intent == spec.intent
+            and first in parts
+            and last.parts[first].word == parts[first].word
+            and pending.since_s - last.at_s < self.grammar.window_s
+        ):
+            again = last.parts
+        for part in spec.pattern:
+            if part.name in parts:
+                continue
+            known = again.get(part.name) or self._remembered(spec, part.slot, at_s)
+            default = None if part.slot is None else spec.defaults.get(part.slot)
+            if known is not None:
+                parts[part.name] = dataclasses.replace(known, recalled=True)
+            elif default is not None:
+                parts[part.name] = Heard(word=default, at_s=at_s, confidence=1.0)
+            elif not part.optional:
+                return None
+        return parts
+
+    def _missing(self, pending: Pending) -> str:
+        spec = self._specs[pending.intent]
+        return next(part.name for part in spec.pattern if part.name not in pending.parts)
+
+    def _enter(self, word: str, at_s: float) -> bool:
+        """Count a word into the window, which it may open; return whether it is heard."""
+        state, wake = self.state, self.grammar.controls.wake
+        quiet = state.last_word_s is None or at_s - state.last_word_s >= self.grammar.window_s
+        if self.window_open(at_s):
+            self._change(turns=state.turns + 1, last_word_s=at_s)
+            return True
+        opens = word == wake if wake is not None else quiet or not state.capped
+        if opens:
+            self._change(opened_s=at_s, turns=1, last_word_s=at_s, capped=False, pending=None)
+        elif wake is None:
+            self._change(last_word_s=at_s)  # not quiet yet
+        return opens
+
+    def _move_to(self, at_s: float, *, settle: bool = True) -> None:
+        """Take in what time it is."""
+        if not math.isfinite(at_s):
+            raise ValueError(f"the time is {at_s}; it must be finite")
+        state = self.state
+        if state.now_s is not None and at_s < state.now_s:
+            self.state = State()
+        self._change(now_s=at_s)
+        if settle and self.state.opened_s is not None and not self.window_open(at_s):
+            self._close(capped=self._capped_at(at_s))
+
+    def _capped_at(self, at_s: float) -> bool:
+        """Whether a cap, and not the quiet, has closed the window by now."""
+        last_s = self.state.last_word_s
+        return last_s is not None and at_s < last_s + self.grammar.window_s
+
+    def _close(self, *, capped: bool) -> None:
+        self._change(pending=None, opened_s=None, turns=0, capped=capped)
+
+    def _change(self, **changes: Any) -> None:
+        self.state = dataclasses.replace(self.state, **changes)
+
+    def _fitting(self, state: State) -> State:
+        """Return a state without what this grammar does not know."""
+        known = self._specs
+        pending, last = state.pending, state.last
+        if pending is not None and pending.intent not in known:
+            pending = None
+        if last is not None and last.intent not in known:
+            last = None
+        return dataclasses.replace(state, pending=pending, last=last)
+
+
+def _compact(state: State) -> dict[str, Any]:
+    """Return what of a state matters to a program that reads commands."""
+    pending = state.pending
+    return {
+        "pending": None
+        if pending is None
+        else {
+            "intent": pending.intent,
+            "words": [heard.word for heard in pending.parts.values()],
+            "waits": pending.waits,
+        },
+        "memory": {slot: heard.word for slot, heard in state.memory.items()},
+        "turns": state.turns,
+    }
+
+
+def _parts(data: Mapping[str, Any]) -> dict[str, Heard]:
+    return {
+        _text(name): Heard(
+            word=_text(heard["word"]),
+            at_s=_number(heard["at_s"]),
+            confidence=_number(heard["confidence"]),
+            recalled=bool(heard["recalled"]),
+        )
+        for name, heard in data.items()
+    }
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is no text")
+    return value
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is no number")
+    return float(value)
+
+
+def _time(value: object) -> float | None:
+    return None if value is None else _number(value)

@@ -1,0 +1,637 @@
+"""A TOML file in, a checked grammar out: what commands there are, and what may be left out of them.
+
+A command is a pattern of words and slots, ``say = "{direction} [{number}]"``; parts in square
+brackets are optional. `docs/memory.md` explains the whole format.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import GrammarError
+
+_WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
+_NAME = re.compile(r"[A-Za-z]\w*")
+_PART = re.compile(r"(\[)?\s*(?:\{(\w+)\}|([^\s\[\]{}]+))\s*(\])?\s*")
+_TOP = (
+    "name", "description", "window_s", "max_window_s", "max_turns", "settle_s", "repeat_s",
+    "slots", "commands", "words",
+)  # fmt: skip
+_COMMAND = ("say", "says", "remember", "defaults", "confirm", "repeat")
+_ROLES = ("stop", "confirm", "cancel", "carry_out", "wake")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Slot:
+    """A blank in a command, and the words that fill it."""
+
+    name: str
+    words: Mapping[str, str | int | float]
+    """Each word with what it stands for."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Part:
+    """A word or a slot of a pattern."""
+
+    word: str | None
+    """A word that must be said as it is …"""
+    slot: str | None
+    """… or the slot that one is to fill; one of the two is None."""
+    optional: bool
+
+    @property
+    def name(self) -> str:
+        """The slot, or the word itself."""
+        return self.slot or self.word or ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CommandSpec:
+    """A command that can be given."""
+
+    intent: str
+    pattern: tuple[Part, ...]
+    """In the order in which it is said."""
+    remember: Mapping[str, float]
+    """Slots that may come from memory, and for how many seconds."""
+    defaults: Mapping[str, str]
+    """The word that fills a slot when nobody says one."""
+    confirm: bool | Mapping[str, tuple[str, ...]]
+    """Whether it has to be confirmed: always, never, or with some words in a slot."""
+    on_repeat: Literal["restart", "again"]
+    """What its first word means when it is said again right after: a new command, or, if nothing
+    else follows, the same one."""
+    says: str
+    """The command in words, with blanks such as ``{number}``."""
+
+    def needs_confirmation(self, slots: Mapping[str, str]) -> bool:
+        """Whether it has to be confirmed with these words in its slots."""
+        if isinstance(self.confirm, bool):
+            return self.confirm
+        return any(slots.get(slot) in words for slot, words in self.confirm.items())
+
+    def text(self, slots: Mapping[str, str]) -> str:
+        """Return the command in words; blanks that nothing fills are left out."""
+        filled = re.sub(r"\{(\w+)\}", lambda blank: slots.get(blank[1], ""), self.says)
+        return " ".join(filled.split())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Controls:
+    """Words with a meaning of their own; None where a grammar has none."""
+
+    stop: str | None = None
+    """Stops, at any time, and drops what is pending."""
+    confirm: str | None = None
+    """Says yes to what has to be confirmed."""
+    cancel: str | None = None
+    """Drops what is pending, or takes back the command before."""
+    carry_out: str | None = None
+    """Carries out what is pending, else repeats the last command."""
+    wake: str | None = None
+    """Has to be said first."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Those that there are."""
+        values = (getattr(self, role) for role in _ROLES)
+        return tuple(value for value in values if value is not None)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Grammar:
+    """What commands there are."""
+
+    name: str
+    description: str
+    slots: Mapping[str, Slot]
+    commands: tuple[CommandSpec, ...]
+    """In the order of the file: of several that fit, the first is meant."""
+    controls: Controls
+    window_s: float = 8.0
+    """So long after a word another one is expected."""
+    max_window_s: float = 60.0
+    """So long after the first one, at most."""
+    max_turns: int = 20
+    """Words in one window, at most."""
+    settle_s: float = 1.5
+    """So long after the last word a command is carried out without its optional parts."""
+    repeat_s: float = 60.0
+    """So long a command can be repeated."""
+    lines: Mapping[str, int] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+    """Where in the file each setting stands."""
+    source: str = dataclasses.field(default="grammar", compare=False, repr=False)
+    """What the file is called in errors."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """All words that mean something, in the order in which they first occur."""
+        found: dict[str, None] = {}
+        for slot in self.slots.values():
+            found |= dict.fromkeys(slot.words)
+        for spec in self.commands:
+            found |= dict.fromkeys(part.word for part in spec.pattern if part.word is not None)
+        return tuple(found | dict.fromkeys(self.controls.words))
+
+    @property
+    def digest(self) -> str:
+        """Twelve digits that tell this grammar from others: of the SHA-256 of what it means."""
+        content = dataclasses.asdict(self)
+        del content["lines"], content["source"], content["description"]
+        text = json.dumps(content, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def part_words(self, part: Part) -> tuple[str, ...]:
+        """Return the words that a part can be."""
+        return tuple(self.slots[part.slot].words) if part.slot else (part.name,)
+
+    def require_words(self, words: Iterable[str]) -> None:
+        """Check that a model knows all words of this grammar.
+
+        Raises
+        ------
+        GrammarError
+            It lacks some. Names them, and those that it has.
+        """
+        known = tuple(words)
+        missing = [word for word in self.words if word not in known]
+        if missing:
+            line = self._line_of_word(missing[0])
+            raise GrammarError(
+                f"{self.source}{f':{line}' if line else ''}: the model has no word "
+                f"{', '.join(missing)}; it has {', '.join(known)}"
+            )
+
+    def require_intent(self, intent: str) -> None:
+        """Check that there is such a command.
+
+        Raises
+        ------
+        GrammarError
+            There is none.
+        """
+        known = [spec.intent for spec in self.commands] + ["stop"] * bool(self.controls.stop)
+        if intent not in known:
+            raise GrammarError(
+                f"{self.source} has no command {intent!r}; it has {', '.join(known)}"
+            )
+
+    def _line_of_word(self, word: str) -> int | None:
+        for name, slot in self.slots.items():
+            if word in slot.words:
+                return self.lines.get(f"slots.{name}")
+        for spec in self.commands:
+            if any(part.word == word for part in spec.pattern):
+                return self.lines.get(f"commands.{spec.intent}.say")
+        for role in _ROLES:
+            if getattr(self.controls, role) == word:
+                return self.lines.get(f"words.{role}")
+        return None
+
+
+def load_grammar(ref: str | Path) -> Grammar:
+    """Read and check a grammar.
+
+    Parameters
+    ----------
+    ref
+        Path of a ``.toml`` file, or the name of a grammar that ships with harken.
+
+    Raises
+    ------
+    GrammarError
+        It is missing, cannot be read, or is wrong. Names the line.
+    """
+    shipped = shipped_grammars()
+    path = shipped.get(str(ref), Path(ref))
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8 text"
+        raise GrammarError(
+            f"cannot read the grammar {ref}: {reason}; give a .toml file, or one that ships "
+            f"({', '.join(shipped)})"
+        ) from None
+    return parse_grammar(text, source=path.name)
+
+
+def shipped_grammars() -> dict[str, Path]:
+    """Return the grammars that ship with harken, by name."""
+    from importlib.resources import files
+
+    folder = files("harken.edge") / "grammars"
+    found = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    return {name.removesuffix(".toml"): Path(str(folder / name)) for name in found}
+
+
+def parse_grammar(text: str, *, source: str = "grammar") -> Grammar:
+    """Parse and check a grammar.
+
+    Parameters
+    ----------
+    text
+        The TOML text.
+    source
+        What to call it in errors; the file's name.
+
+    Raises
+    ------
+    GrammarError
+        Starts with `source` and the line, and says what to change.
+    """
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as problem:
+        reason = str(problem)
+        line = re.search(r"at line (\d+)", reason)
+        declared = re.search(r"Cannot declare \('commands', '([^']+)'\) twice", reason)
+        if declared:
+            reason = f"the command {declared[1]} occurs twice; give one of them another name"
+        raise GrammarError(f"{source}:{line[1] if line else 1}: {reason}") from None
+    return _Reader(data, _lines(text), source).grammar()
+
+
+def _lines(text: str) -> dict[str, int]:
+    """Return the line of each table and key; what stands inside of braces has that of its key."""
+    lines: dict[str, int] = {}
+    table = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        header = re.match(r"\s*\[\s*([\w.\"' -]+?)\s*\]", line)
+        key = re.match(r"\s*([\w\"'.-]+)\s*=", line)
+        if header:
+            table = re.sub(r"[\"'\s]", "", header[1])
+            lines.setdefault(table, number)
+        elif key:
+            name = re.sub(r"[\"']", "", key[1])
+            lines.setdefault(f"{table}.{name}" if table else name, number)
+    return lines
+
+
+class _Reader:
+    """A TOML document on its way to a grammar."""
+
+    def __init__(self, data: dict[str, Any], lines: Mapping[str, int], source: str) -> None:
+        self._data, self._lines, self._source = data, lines, source
+
+    def grammar(self) -> Grammar:
+        data = self._data
+        self._known(data, _TOP, "")
+        raw = self._table("slots")
+        slots = {name: self._slot(name, raw) for name in raw}
+        controls = self._controls()
+        commands = tuple(
+            self._command(intent, slots, controls) for intent in self._table("commands")
+        )
+        if not commands:
+            raise self._error("commands", "there is no command; add one as [commands.NAME]")
+        name = data.get("name", "commands")
+        if not isinstance(name, str) or not re.fullmatch(r"[\w-]+", name):
+            raise self._error("name", f"name is {name!r}; it must be letters, digits, _ and -")
+        description = data.get("description", "")
+        if not isinstance(description, str):
+            raise self._error("description", f"description is {description!r}; it must be a text")
+        grammar = Grammar(
+            name=name,
+            description=description,
+            slots=slots,
+            commands=commands,
+            controls=controls,
+            window_s=self._seconds("window_s", 8.0, most=60.0),
+            max_window_s=self._seconds("max_window_s", 60.0, most=3600.0),
+            max_turns=self._turns(),
+            settle_s=self._seconds("settle_s", 1.5, most=10.0),
+            repeat_s=self._seconds("repeat_s", 60.0, most=86400.0),
+            lines=self._lines,
+            source=self._source,
+        )
+        self._check_settings(grammar)
+        self._check_reachable(grammar)
+        return grammar
+
+    def _error(self, field: str, what: str) -> GrammarError:
+        """Return an error at the line of a field, or of the nearest one around it."""
+        while field and field not in self._lines:
+            field = field.rpartition(".")[0]
+        return GrammarError(f"{self._source}:{self._lines.get(field, 1)}: {what}")
+
+    def _known(self, data: Mapping[str, Any], names: Iterable[str], field: str) -> None:
+        names = tuple(names)
+        for name in data:
+            if name not in names:
+                near = difflib.get_close_matches(name, names, 1)
+                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
+                path = f"{field}.{name}" if field else name
+                raise self._error(path, f"{path} is no setting; {hint}")
+
+    def _table(self, name: str) -> dict[str, Any]:
+        table = self._data.get(name, {})
+        if not isinstance(table, dict):
+            raise self._error(name, f"{name} is {table!r}; it must be a table, [{name}]")
+        return table
+
+    def _seconds(self, name: str, usual: float, *, most: float) -> float:
+        value = self._data.get(name, usual)
+        return self._duration(name, name, value, most)
+
+    def _duration(self, field: str, name: str, value: object, most: float) -> float:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not 0 < float(value) <= most:  # type: ignore[arg-type]
+            raise self._error(
+                field, f"{name} is {value!r}; it must be a number of seconds, up to {most:g}"
+            )
+        return float(value)  # type: ignore[arg-type]
+
+    def _turns(self) -> int:
+        value = self._data.get("max_turns", 20)
+        if not isinstance(value, int) or isinstance(value, bool) or not 2 <= value <= 1000:
+            raise self._error("max_turns", f"max_turns is {value!r}; it must be in 2..1000")
+        return value
+
+    def _word(self, field: str, word: object) -> str:
+        if not isinstance(word, str) or not _WORD.fullmatch(word) or word != word.lower():
+            raise self._error(field, f"{word!r} is no word; write one in small letters")
+        return word
+
+    def _slot(self, name: str, raw: Mapping[str, Any]) -> Slot:
+        field = f"slots.{name}"
+        if not _NAME.fullmatch(name) or name in ("intent", "text", "confirm"):
+            raise self._error(
+                field,
+                f"a slot cannot be called {name!r}; use letters and digits, not intent, "
+                "text or confirm",
+            )
+        words = self._words_of(name, raw, ())
+        if not words:
+            raise self._error(field, f"no word fills the slot {name}; give it some")
+        return Slot(name=name, words=words)
+
+    def _words_of(
+        self, name: str, raw: Mapping[str, Any], on_the_way: tuple[str, ...]
+    ) -> dict[str, str | int | float]:
+        """Return the words of a slot, with those of the slots that it includes."""
+        field = f"slots.{name}"
+        if name in on_the_way:
+            loop = " → ".join((*on_the_way[on_the_way.index(name) :], name))
+            raise self._error(field, f"slots include each other in a loop, {loop}; break it")
+        content = raw[name]
+        if not isinstance(content, (list, dict)):
+            raise self._error(
+                field,
+                f'{field} is {content!r}; it must be a list of words, ["left", "right"], '
+                "or words with values, { one = 1 }",
+            )
+        values = (
+            content
+            if isinstance(content, dict)
+            else {word: word for word in content if isinstance(word, str)}
+        )
+        if len(values) < len(content):
+            raise self._error(field, f"{field} has something twice, or that is no word")
+        words: dict[str, str | int | float] = {}
+        for word, value in values.items():
+            if word.startswith("@"):
+                other = word[1:]
+                if other not in raw:
+                    raise self._error(field, f"{field} includes {word}, but there is no such slot")
+                words |= self._words_of(other, raw, (*on_the_way, name))
+                continue
+            if not isinstance(value, (str, int, float)) or isinstance(value, bool):
+                raise self._error(field, f"{field}.{word} is {value!r}; give a number or a text")
+            words[self._word(field, word)] = value
+        return words
+
+    def _controls(self) -> Controls:
+        table = self._table("words")
+        self._known(table, _ROLES, "words")
+        found: dict[str, str] = {}
+        for role, word in table.items():
+            field = f"words.{role}"
+            if self._word(field, word) in found.values():
+                other = next(name for name, value in found.items() if value == word)
+                raise self._error(field, f"{word!r} cannot be both {other} and {role}")
+            found[role] = word
+        return Controls(**found)
+
+    def _command(self, intent: str, slots: Mapping[str, Slot], controls: Controls) -> CommandSpec:
+        field = f"commands.{intent}"
+        content = self._table("commands")[intent]
+        if not _NAME.fullmatch(intent) or intent == "stop":
+            raise self._error(
+                field, f"a command cannot be called {intent!r}; use letters and digits, not stop"
+            )
+        if not isinstance(content, dict) or "say" not in content:
+            raise self._error(field, f'{field} has no say; add say = "…", what is to be said')
+        self._known(content, _COMMAND, field)
+        pattern = self._pattern(f"{field}.say", content["say"], slots)
+        there = {part.slot for part in pattern if part.slot is not None}
+
+        def of_slots(name: str) -> dict[str, Any]:
+            table = content.get(name, {})
+            if not isinstance(table, dict):
+                raise self._error(
+                    f"{field}.{name}", f"{field}.{name} is {table!r}; it must be {{ SLOT = … }}"
+                )
+            for slot in table:
+                if slot not in there:
+                    raise self._error(
+                        f"{field}.{name}",
+                        f"{field}.{name}: {slot!r} is no slot of what is said, {content['say']!r}",
+                    )
+            return table
+
+        defaults = of_slots("defaults")
+        for slot, word in defaults.items():
+            self._fills(f"{field}.defaults", slots[slot], word)
+        confirm: bool | dict[str, tuple[str, ...]] = False
+        if isinstance(content.get("confirm"), bool):
+            confirm = content["confirm"]
+        elif "confirm" in content:
+            confirm = {}
+            for slot, words in of_slots("confirm").items():
+                confirm[slot] = tuple(words) if isinstance(words, list) else (words,)
+                for word in confirm[slot]:
+                    self._fills(f"{field}.confirm", slots[slot], word)
+        if confirm and (controls.confirm is None or controls.cancel is None):
+            raise self._error(
+                f"{field}.confirm",
+                "nothing says yes and no to it; add confirm and cancel to [words]",
+            )
+        repeat = content.get("repeat", "restart")
+        if repeat not in ("restart", "again"):
+            raise self._error(
+                f"{field}.repeat", f'{field}.repeat is {repeat!r}; it must be "restart" or "again"'
+            )
+        usual = " ".join([intent, *(f"{{{part.slot}}}" for part in pattern if part.slot)])
+        says = content.get("says", usual)
+        if not isinstance(says, str):
+            raise self._error(f"{field}.says", f"{field}.says is {says!r}; it must be a text")
+        for blank in re.findall(r"\{(\w+)\}", says):
+            if blank not in there:
+                raise self._error(
+                    f"{field}.says", f"{field}.says: {{{blank}}} is no slot of what is said"
+                )
+        return CommandSpec(
+            intent=intent,
+            pattern=pattern,
+            remember={
+                slot: self._duration(f"{field}.remember", f"{field}.remember.{slot}", value, 86400)
+                for slot, value in of_slots("remember").items()
+            },
+            defaults=defaults,
+            confirm=confirm,
+            on_repeat=repeat,
+            says=says,
+        )
+
+    def _pattern(self, field: str, say: object, slots: Mapping[str, Slot]) -> tuple[Part, ...]:
+        if not isinstance(say, str) or not say.strip():
+            raise self._error(field, f'{field} is {say!r}; it must be as "{{slot}} word"')
+        parts: list[Part] = []
+        at = 0
+        say = say.strip()
+        while at < len(say):
+            match = _PART.match(say, at)
+            if match is None or bool(match[1]) != bool(match[4]):
+                raise self._error(
+                    field,
+                    f"{say!r} cannot be read from {say[at:]!r} on; parts are words and "
+                    "{slots}, each perhaps in [brackets]",
+                )
+            if match[2] and match[2] not in slots:
+                near = difflib.get_close_matches(match[2], slots, 1)
+                hint = f"did you mean {near[0]}?" if near else "add it to [slots]"
+                raise self._error(field, f"there is no slot {match[2]!r}; {hint}")
+            word = self._word(field, match[3]) if match[3] else None
+            part = Part(word=word, slot=match[2], optional=bool(match[1]))
+            if part.name in [earlier.name for earlier in parts]:
+                raise self._error(field, f"{part.name!r} occurs twice in {say!r}; once is enough")
+            if parts and parts[-1].optional and not part.optional:
+                raise self._error(
+                    field, f"{part.name!r} comes after a part in brackets; put these last"
+                )
+            parts.append(part)
+            at = match.end()
+        if parts[0].optional:
+            raise self._error(field, f"the first part of {say!r} must not be in brackets")
+        return tuple(parts)
+
+    def _fills(self, field: str, slot: Slot, word: object) -> None:
+        if word not in slot.words:
+            raise self._error(
+                field, f"{word!r} does not fill the slot {slot.name}; {', '.join(slot.words)} do"
+            )
+
+    def _check_settings(self, grammar: Grammar) -> None:
+        if grammar.settle_s >= grammar.window_s:
+            raise self._error(
+                "settle_s",
+                f"settle_s is {grammar.settle_s:g}; it must be less than window_s, "
+                f"{grammar.window_s:g}",
+            )
+        if grammar.max_window_s < grammar.window_s:
+            raise self._error(
+                "max_window_s",
+                f"max_window_s is {grammar.max_window_s:g}; it must be at least "
+                f"window_s, {grammar.window_s:g}",
+            )
+
+    def _check_reachable(self, grammar: Grammar) -> None:
+        """Refuse what nobody can ever say."""
+        used = {part.slot for spec in grammar.commands for part in spec.pattern}
+        raw = self._table("slots")
+        included = {word[1:] for content in raw.values() for word in content if word[:1] == "@"}
+        for name in grammar.slots:
+            if name not in used and name not in included:
+                raise self._error(
+                    f"slots.{name}", f"no command has the slot {name}; use it, or remove it"
+                )
+        control = set(grammar.controls.words)
+        for slot in grammar.slots.values():
+            taken = control.intersection(slot.words)
+            if taken:
+                raise self._error(
+                    f"slots.{slot.name}",
+                    f"{min(taken)!r} stands in [words], so it never fills a slot; remove it",
+                )
+        begun: dict[str, str] = {}
+        for spec in grammar.commands:
+            field = f"commands.{spec.intent}.say"
+            for part in spec.pattern:
+                if part.word in control:
+                    raise self._error(
+                        field, f"{part.word!r} stands in [words], so it cannot be part of a command"
+                    )
+            first = grammar.part_words(spec.pattern[0])
+            if all(word in begun for word in first):
+                raise self._error(
+                    field,
+                    f"nobody can say {spec.intent}: its first word always begins "
+                    f"{begun[first[0]]}, which comes before it",
+                )
+            for word in first:
+                begun.setdefault(word, spec.intent)
+
+
+def explain(grammar: Grammar) -> str:
+    """Explain a grammar in words, as a text of several lines."""
+    lines = [f"{grammar.name}: {grammar.description}".rstrip(": ")]
+    for spec in grammar.commands:
+        said = " ".join(
+            f"[{each}]" if part.optional else each
+            for part in spec.pattern
+            for each in (f"‹{part.slot}›" if part.slot else f"“{part.word}”",)
+        )
+        example = {
+            part.name: grammar.part_words(part)[0] for part in spec.pattern if not part.optional
+        }
+        slots = {p.slot: example[p.name] for p in spec.pattern if p.slot and p.name in example}
+        lines += ["", f"{spec.intent}: say {said}"]
+        lines.append(f"  “{' '.join(example.values())}” means: {spec.text(slots)}")
+        for slot, seconds in spec.remember.items():
+            lines.append(f"  ‹{slot}› may be left out for {seconds:g} s after it was used")
+        for slot, word in spec.defaults.items():
+            lines.append(f"  ‹{slot}› is “{word}” if nobody says it")
+        if spec.confirm is True:
+            lines.append(f"  it is done only after “{grammar.controls.confirm}”")
+        elif spec.confirm:
+            for slot, words in spec.confirm.items():
+                lines.append(
+                    f"  with “{'”, “'.join(words)}” as ‹{slot}› it is done only after "
+                    f"“{grammar.controls.confirm}”"
+                )
+        if spec.on_repeat == "again":
+            lines.append("  its first word again, right after it, does the same again")
+    lines.append("")
+    for name, blank in grammar.slots.items():
+        values = [w if v == w else f"{w} ({v})" for w, v in blank.words.items()]
+        lines.append(f"‹{name}›: {', '.join(values)}")
+    lines.append("")
+    controls = grammar.controls
+    for control, meaning in (
+        (controls.wake, "has to be said first"),
+        (controls.stop, "stops, at any time, and drops what is pending"),
+        (controls.confirm, "confirms what is asked"),
+        (controls.cancel, "drops what is pending, or takes back the command before"),
+        (
+            controls.carry_out,
+            f"carries out what is pending, else repeats the last command for "
+            f"{grammar.repeat_s:g} s",
+        ),
+    ):
+        if control is not None:
+            lines.append(f"“{control}” {meaning}")
+    lines.append(
+        f"A follow-up is expected for {grammar.window_s:g} s after each word, for "
+        f"{grammar.max_window_s:g} s and {grammar.max_turns} words at most. A command is carried "
+        f"out without its optional parts {grammar.settle_s:g} s after the last word."
+    )
+    return "\n".join(lines)

@@ -1,0 +1,84 @@
+"""The grammar commands: a grammar's file in, what it means in words out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..display import notes, output
+from .grammar import explain, load_grammar, shipped_grammars
+
+grammar_app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Check a grammar of commands, list those that ship, train a prior for one.",
+)
+
+_Grammar = Annotated[str, typer.Argument(metavar="GRAMMAR", help="Its file, or its name.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@grammar_app.command()
+def check(
+    grammar: _Grammar,
+    *,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Check also whether this model knows the words."),
+    ] = None,
+    as_json: _Json = False,
+) -> None:
+    """Check a grammar, and explain it back in words."""
+    loaded = load_grammar(grammar)
+    if model is not None:
+        from ..manifest import load_model
+
+        loaded.require_words(load_model(model).manifest.words)
+    if as_json:
+        content = {
+            "name": loaded.name,
+            "digest": loaded.digest,
+            "words": list(loaded.words),
+            "commands": [spec.intent for spec in loaded.commands],
+            "explained": explain(loaded),
+        }
+        print(json.dumps(content, indent=2, ensure_ascii=False))
+    else:
+        output().print(explain(loaded), soft_wrap=True)
+
+
+@grammar_app.command("list")
+def list_grammars(as_json: _Json = False) -> None:
+    """List the grammars that ship."""
+    loaded = [load_grammar(name) for name in shipped_grammars()]
+    if as_json:
+        print(json.dumps([{"name": g.name, "description": g.description} for g in loaded]))
+    for each in loaded if not as_json else ():
+        output().print(f"{each.name:<8} {each.description}", soft_wrap=True)
+
+
+@grammar_app.command()
+def train(
+    grammar: _Grammar,
+    *,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write the prior.")],
+    seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
+) -> None:
+    """Train an LSTM that expects what is said next; needs harken[train]."""
+    from ..errors import DependencyError
+
+    loaded = load_grammar(grammar)
+    try:
+        from ...train.context.lstm import save_prior, train_prior
+        from ...train.display import progress_bar
+    except ImportError as problem:
+        raise DependencyError(
+            f"training needs {problem.name}; install with `pip install 'harken[train]'`"
+        ) from None
+    with progress_bar("training") as progress:
+        file = train_prior(loaded, seed=seed, progress=progress)
+    path = save_prior(file, out)
+    notes().print(f"{path}: {len(file.content):,} bytes", soft_wrap=True)

@@ -1,0 +1,363 @@
+"""Words in, commands out, and for the detector what to expect next: the memory as a whole.
+
+A `Memory` is the context of a detector (`harken.edge.detector.Context`). The dialogue makes
+commands of the words; the prior, told what was said and what is pending, moves the log-odds of the
+words that may follow, and less so the longer ago the last word is. When the follow-up window has
+closed it moves nothing, and the detector is the one without a memory, bit for bit.
+
+**Learning.** The words of a command that was carried out are learned from `REGRET_S` later, unless
+"stop" or "no" was said meanwhile. A word that was only heard because it was expected teaches
+nothing: else a mistake would confirm itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..detector import Detection
+from ..manifest import Model
+from .dialogue import Dialogue, State, Turn
+from .grammar import Grammar, load_grammar, shipped_grammars
+from .habits import sessions
+from .lstm import LstmPrior, LstmPriorFile
+from .prior import GAP_EDGES_S, N_GAPS, Learner, Lesson, NgramPrior, Prior, gap_class
+from .store import Store
+
+Float32 = npt.NDArray[np.float32]
+
+REGRET_S = 5.0
+"""So long after a command it can be taken back, and nothing is learned from it."""
+
+UNEXPECTED = 0.5
+"""Share of the follow-ups that nothing said before tells anything about."""
+
+# A file is heard faster than it plays, so what was said in it may be this far ahead of the clock.
+_AHEAD_S = 10.0
+
+_MOST_RECENT = 8  # words of a session that survive a restart
+
+
+class Memory:
+    """Remembers what was said: what it means together, and what is likely to come next.
+
+    Parameters
+    ----------
+    grammar
+        A `Grammar`, or what `load_grammar` takes: a path, or the name of a shipped one.
+    labels
+        Labels of the model, in their order.
+    thresholds
+        For each word the evidence from which it would be heard without a memory: what was heard
+        with less teaches nothing.
+    sample_rate_hz
+        Samples a second of the stream.
+    prior
+        Knows what follows what; by default that of `default_prior`.
+    store
+        Where it is kept; by default nowhere.
+    now_s
+        Time of the clock at the first sample, in seconds; by default `time.time`.
+
+    Raises
+    ------
+    GrammarError
+        The grammar is missing or wrong, or has words that the model lacks.
+    """
+
+    def __init__(
+        self,
+        grammar: Grammar | str | Path,
+        labels: Sequence[str],
+        *,
+        thresholds: Mapping[str, float],
+        sample_rate_hz: int = 16_000,
+        prior: Prior | None = None,
+        store: Store | None = None,
+        now_s: float | None = None,
+    ) -> None:
+        self.grammar = grammar if isinstance(grammar, Grammar) else load_grammar(grammar)
+        self.grammar.require_words(tuple(thresholds))
+        self.prior = Learner(prior or default_prior(self.grammar))
+        """What is expected."""
+        self.dialogue = Dialogue(self.grammar)
+        """What is made of it."""
+        self._labels = tuple(labels)
+        self._columns = [self._labels.index(word) for word in self.prior.words]
+        self._thresholds = dict(thresholds)
+        self._sample_rate_hz = sample_rate_hz
+        self._began_s = time.time() if now_s is None else now_s
+        self._now_s = self._began_s
+        self._turns: list[Turn] = []
+        self._lessons: list[Lesson] = []
+        self._learn_at: float | None = None
+        self._recent: list[tuple[str, float, str]] = []
+        self._ratios: Float32 | None = None
+        self._last_s = 0.0
+        self._forget_session()
+        self._store = store
+        if store is not None:
+            self._restore(store)
+
+    @classmethod
+    def of(
+        cls,
+        grammar: Grammar | str | Path,
+        model: Model,
+        *,
+        prior: Prior | None = None,
+        store: Store | None = None,
+        now_s: float | None = None,
+    ) -> Memory:
+        """Return a memory for a model."""
+        manifest = model.manifest
+        return cls(
+            grammar,
+            manifest.labels,
+            thresholds=manifest.detector.thresholds,
+            sample_rate_hz=manifest.front_end.sample_rate_hz,
+            prior=prior,
+            store=store,
+            now_s=now_s,
+        )
+
+    def log_odds(self, sample: int) -> Float32 | None:
+        """Return what the prior adds to each label's log-odds; see `Context.log_odds`."""
+        self._now_s = now_s = self._began_s + sample / self._sample_rate_hz
+        self._pass(now_s)
+        if self._ratios is None:
+            return None
+        elapsed_s = now_s - self._last_s
+        span_s = self.grammar.window_s
+        if elapsed_s >= span_s or not self.dialogue.window_open(now_s):
+            return None
+        row: Float32 = self._ratios[gap_class(elapsed_s)]
+        return row
+
+    def accept(self, detection: Detection) -> None:
+        """Take in a word; see `Context.accept`."""
+        now_s = self._now_s = self._began_s + detection.end_sample / self._sample_rate_hz
+        self.hear(detection.word, now_s, detection.confidence, acoustic=detection.acoustic)
+
+    def reset(self) -> None:
+        """Forget the session, as a detector that is reset does; what was learned stays."""
+        self._began_s = self._now_s
+        self._turns.clear()
+        self._forget_session()
+
+    def hear(
+        self, word: str, now_s: float, confidence: float = 1.0, *, acoustic: float = 1.0
+    ) -> Turn:
+        """Take in a word, wherever it comes from.
+
+        Parameters
+        ----------
+        word
+            The word.
+        now_s
+            Time of the clock, in seconds.
+        confidence, acoustic
+            Its evidence, with and without what the prior added; in 0..1.
+        """
+        self._pass(now_s)
+        known = word in self.prior.words
+        gap_s = now_s - self._last_s if self._ratios is not None else 0.0
+        if not 0 <= gap_s < self.grammar.window_s:
+            self._forget_words()
+        meant = known and acoustic >= self._thresholds.get(word, 1.0)
+        lesson = self.prior.lesson(word, gap_s) if meant else None
+        turn = self.dialogue.hear(word, now_s, confidence)
+        self._turns.append(turn)
+        if self.dialogue.muted(now_s):
+            return turn
+        self._note(turn, lesson, now_s)
+        if known:
+            self._remember(word, gap_s, now_s)
+        self._save()
+        return turn
+
+    def take_turns(self) -> list[Turn]:
+        """Return what was made of the words since the last call."""
+        turns, self._turns = self._turns, []
+        return turns
+
+    def mute(self) -> None:
+        """Do not listen: the device is about to speak itself."""
+        self.dialogue.mute(self._now_s)
+
+    def unmute(self, tail_s: float = 0.5) -> None:
+        """Listen again, when the echo of what the device said has died away."""
+        self.dialogue.unmute(self._now_s, tail_s)
+
+    @property
+    def muted(self) -> bool:
+        """Whether words are ignored."""
+        return self.dialogue.muted(self._now_s)
+
+    def adjust_clock(self, jump_s: float) -> None:
+        """Take in that the clock jumped: time passed without any sound, as when a computer sleeps.
+
+        After a clock that was set back there is nothing to rely on: the session is forgotten.
+        """
+        self._began_s += jump_s
+        self._now_s += jump_s
+        if jump_s < 0:
+            self._forget_session()
+        else:
+            self._pass(self._now_s)
+
+    def expected(self) -> dict[str, float]:
+        """Return how probable each word is to be next, if it comes now."""
+        gap = gap_class(max(0.0, self._now_s - self._last_s)) if self._ratios is not None else 0
+        return dict(zip(self.prior.words, self.prior.expect()[gap].tolist(), strict=True))
+
+    def close(self) -> None:
+        """Save, and let another program have the file."""
+        if self._store is not None:
+            self._save()
+            self._store.close()
+
+    def _pass(self, now_s: float) -> None:
+        """Let time pass."""
+        due_s = self.dialogue.due_s
+        if due_s is not None and now_s >= due_s:
+            turn = self.dialogue.tick(now_s)
+            if turn is not None:
+                self._turns.append(turn)
+                self._note(turn, None, now_s)
+        if self._learn_at is not None and now_s >= self._learn_at:
+            for lesson in self._lessons:
+                self.prior.learn(lesson)
+            self._lessons, self._learn_at = [], None
+            self._save()
+
+    def _note(self, turn: Turn, lesson: Lesson | None, now_s: float) -> None:
+        """Keep a word in mind to learn from, or drop what turned out not to be meant."""
+        if turn.outcome in ("stopped", "cancelled", "expired"):
+            self._lessons, self._learn_at = [], None
+            return
+        if lesson is not None and turn.outcome != "ignored":
+            self._lessons.append(lesson)
+        if turn.commands:
+            self._learn_at = now_s + REGRET_S
+
+    def _remember(self, word: str, gap_s: float, now_s: float) -> None:
+        self.prior.hear(word, gap_s, self.dialogue.pending)
+        self._recent = [*self._recent, (word, gap_s, self.dialogue.pending)][-_MOST_RECENT:]
+        self._last_s = now_s
+        ratios = np.zeros((N_GAPS, len(self._labels)), np.float32)
+        ratios[:, self._columns] = log_ratios(
+            self.prior.expect(), self.prior.when(), self.grammar.window_s
+        )
+        self._ratios = ratios
+
+    def _forget_words(self) -> None:
+        self.prior.reset()
+        self._recent, self._ratios, self._last_s = [], None, 0.0
+
+    def _forget_session(self) -> None:
+        self.dialogue.forget()
+        self._forget_words()
+        self._lessons, self._learn_at = [], None
+
+    def _save(self) -> None:
+        if self._store is not None:
+            self._store.save(self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is remembered, as plain JSON types."""
+        return {
+            "grammar": {"name": self.grammar.name, "digest": self.grammar.digest},
+            "saved_s": round(self._now_s, 3),
+            "state": self.dialogue.state.to_dict(),
+            "recent": [[word, round(gap_s, 3), pending] for word, gap_s, pending in self._recent],
+            "last_s": round(self._last_s, 3),
+            "learned": self.prior.to_dict(),
+        }
+
+    def _restore(self, store: Store) -> None:
+        content = store.load()
+        if not content:
+            return
+        try:
+            if content["grammar"]["digest"] != self.grammar.digest:
+                raise ValueError("it belongs to another grammar")
+            state = State.from_dict(content["state"])
+            saved_s, last_s = float(content["saved_s"]), float(content["last_s"])
+            recent = [(str(w), float(g), str(p)) for w, g, p in content["recent"]]
+            self.prior.from_dict(content["learned"])
+            if not all(word in self.prior.words for word, _, _ in recent):
+                raise ValueError("it has words that the model lacks")
+        except (KeyError, TypeError, ValueError, AttributeError) as problem:
+            self.prior.forget()
+            reason = str(problem) if isinstance(problem, ValueError) else "it is damaged"
+            store.reject(reason)
+            return
+        if saved_s > self._now_s + _AHEAD_S:
+            return  # the clock was set back: nobody knows how long ago that was
+        self._began_s = self._now_s = max(saved_s, self._now_s)
+        self.dialogue = Dialogue(self.grammar, state)
+        for word, gap_s, pending in recent[:-1]:
+            self.prior.hear(word, gap_s, pending)
+        if recent:
+            self._recent = recent[:-1]
+            word, gap_s, _ = recent[-1]
+            self._remember(word, gap_s, last_s)
+
+
+def log_ratios(
+    words: npt.NDArray[np.float64], when: npt.NDArray[np.float64], window_s: float
+) -> Float32:
+    """Return how much likelier a word at a time is than any word at any time of the window.
+
+    Of all that may follow, `UNEXPECTED` are taken to be as likely as anything else at any time, so
+    that nothing becomes much less likely than it was.
+
+    Parameters
+    ----------
+    words
+        (N_GAPS, n_words) float64, as `Prior.expect` returns them.
+    when
+        (N_GAPS,) float64, as `Prior.when` returns them.
+    window_s
+        Seconds in which a follow-up is expected.
+
+    Returns
+    -------
+    (N_GAPS, n_words) float32, natural logarithms. Over the window and all words their exponentials
+    have the mean 1.
+    """
+    edges = np.minimum((0.0, *GAP_EDGES_S, np.inf), window_s)
+    share = np.diff(edges) / window_s
+    within = share > 0
+    density = np.zeros(len(when))
+    density[within] = when[within] / when[within].sum() / share[within]
+    likelier = words * words.shape[1] * density[:, np.newaxis]
+    ratios: Float32 = np.log(UNEXPECTED + (1 - UNEXPECTED) * likelier).astype(np.float32)
+    return ratios
+
+
+def default_prior(grammar: Grammar) -> Prior:
+    """Return the LSTM that ships for a grammar, or the n-gram that can be made of any."""
+    file = shipped_prior(grammar)
+    return ngram(grammar) if file is None else LstmPrior(file)
+
+
+def shipped_prior(grammar: Grammar) -> LstmPriorFile | None:
+    """Return the LSTM that ships for a grammar; None for a grammar of one's own."""
+    path = shipped_grammars().get(grammar.name)
+    settings = None if path is None else path.with_name(f"{grammar.name}.prior.json")
+    if settings is None or not settings.exists():
+        return None
+    file = LstmPriorFile.load(settings)
+    return file if file.digest == grammar.digest else None
+
+
+def ngram(grammar: Grammar) -> NgramPrior:
+    """Make the prior that a grammar has by itself, out of what made-up users say."""
+    return NgramPrior(grammar.words, sessions(grammar))

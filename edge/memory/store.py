@@ -1,0 +1,148 @@
+"""What is remembered in, a small file out: whole, versioned, private, and set aside if damaged.
+
+Nothing is kept but words, times and counts; no sound ever is.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..errors import HarkenError
+from ..files import write_atomic
+
+VERSION = 1
+"""Of the file's format."""
+
+_MOST_BYTES = 1_000_000  # a file of ours is a few thousand
+
+
+def default_path(grammar: str) -> Path:
+    """Return where the memory of a grammar is kept: below XDG_STATE_HOME, ~/.local/state."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "harken" / f"{grammar}.json"
+
+
+class Store:
+    """A file that remembers, for one process at a time.
+
+    A file that cannot be used never keeps anybody from listening: there is a warning, and what was
+    damaged is set aside under another name.
+
+    Parameters
+    ----------
+    path
+        The file; its folder is made, for its owner only.
+    on_warning
+        Gets a line for the person who listens.
+    """
+
+    def __init__(self, path: str | Path, *, on_warning: Callable[[str], None]) -> None:
+        self.path = Path(path)
+        self._warn = on_warning
+        self._lock: int | None = None
+        self.writable = self._acquire()
+        """Whether what is remembered is kept."""
+
+    def close(self) -> None:
+        """Let another process have the file."""
+        if self._lock is not None:
+            os.close(self._lock)
+        self._lock = None
+        self.writable = False
+
+    def load(self) -> dict[str, Any]:
+        """Return what was saved; nothing where there is nothing of use."""
+        try:
+            return read(self.path)
+        except FileNotFoundError:
+            return {}
+        except OSError as problem:
+            self.writable = False  # what is there may be of use to somebody
+            self._warn(f"cannot read {self.path}: {problem.strerror}; starting with no memory")
+        except ValueError as problem:
+            self._set_aside(str(problem))
+        return {}
+
+    def save(self, content: dict[str, Any]) -> None:
+        """Write what is remembered, if this process has the file."""
+        if not self.writable:
+            return
+        text = json.dumps({"harken_memory": VERSION, **content}, separators=(",", ":")) + "\n"
+        try:
+            write_atomic(self.path, text, error=HarkenError)
+        except HarkenError as problem:
+            self._warn(f"{problem}; what is said from now on is not kept")
+            self.writable = False
+
+    def reject(self, reason: str) -> None:
+        """Set aside a file whose content turned out to be of no use."""
+        self._set_aside(reason)
+
+    def _acquire(self) -> bool:
+        """Take the lock beside the file."""
+        lock = self.path.with_name(f".{self.path.name}.lock")
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as problem:
+            self._warn(f"cannot keep a memory in {self.path}: {problem.strerror}")
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            self._warn(
+                f"another program remembers in {self.path}; this one keeps nothing. Give it a file "
+                "of its own with --memory FILE"
+            )
+            return False
+        self._lock = descriptor
+        return True
+
+    def _set_aside(self, reason: str) -> None:
+        aside = self.path.with_name(f"{self.path.name}.damaged")
+        try:
+            if self.writable:
+                self.path.replace(aside)
+                self._warn(f"{self.path}: {reason}; set aside as {aside.name}, starting afresh")
+                return
+        except OSError as problem:
+            reason += f"; cannot set it aside: {problem.strerror}"
+            self.writable = False
+        self._warn(f"{self.path}: {reason}; starting with no memory")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a memory.
+
+    Raises
+    ------
+    OSError
+        It cannot be read, or belongs to another user.
+    ValueError
+        It is damaged, of another program, or of another version.
+    """
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        if status.st_uid != os.getuid():
+            raise PermissionError(errno.EPERM, "it belongs to another user")
+        if status.st_size > _MOST_BYTES:
+            raise ValueError(f"{status.st_size} bytes are too many for a memory")
+        content = file.read()
+    try:
+        data = json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError):
+        raise ValueError("it is cut short or damaged") from None
+    version = data.get("harken_memory") if isinstance(data, dict) else None
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise ValueError("it is no memory of harken's")
+    if version != VERSION:
+        raise ValueError(f"it has the format {version}, and this harken reads {VERSION}")
+    assert isinstance(data, dict)
+    return {name: value for name, value in data.items() if name != "harken_memory"}

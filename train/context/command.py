@@ -1,0 +1,95 @@
+"""What ``harken eval --context`` does: choices in, a report on what the memory is worth out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ... import __version__
+from ...edge.manifest import Model
+from ...edge.memory.grammar import Grammar
+from ...edge.memory.lstm import LstmPrior, LstmPriorFile
+from ...edge.memory.memory import ngram, shipped_prior
+from ...edge.memory.prior import Prior
+from ..data import Corpus
+from ..reports import write_report
+from ..scenes.leaks import check_leaks
+from ..scenes.make import negative_scenes
+from ..scenes.responses import model_posteriors
+from ..scenes.sweep import Listener
+from ..splits import Split
+from .report import Bar, ContextEvaluation, evaluate_context
+from .sessions import spoken_sessions
+
+
+def measure_context(
+    listens: Listener,
+    corpus: Corpus,
+    grammar: Grammar,
+    priors: Mapping[str, Prior],
+    *,
+    split: Split,
+    sessions: int,
+    seed: int,
+    weight: float | None,
+    bar: Bar,
+) -> ContextEvaluation:
+    """Let a model hear sessions and hours without a word, and score it with and without a memory.
+
+    Raises
+    ------
+    DataError
+        The recordings do not make sessions, or the model was trained on them.
+    GrammarError
+        The model lacks words of the grammar.
+    """
+    model: Model = listens.model
+    grammar.require_words(model.manifest.words)
+    shipped = next(iter(priors.values()))
+    scenes = spoken_sessions(corpus, grammar, shipped, split=split, count=sessions, seed=seed)
+    scenes += negative_scenes(corpus, split)
+    notes = check_leaks(scenes, model.manifest)
+    with bar("listening, s") as progress:
+        posteriors = model_posteriors(listens, scenes, progress=progress)
+    return evaluate_context(
+        model,
+        grammar,
+        priors,
+        scenes,
+        posteriors,
+        weight=weight,
+        seed=seed,
+        bar=bar,
+        notes=notes,
+        provenance={
+            "harken": __version__,
+            "model_sha256": model.manifest.model.sha256,
+            "runtime": listens.runtime,
+            "data_fingerprint": corpus.fingerprint,
+            "split": split,
+            "seed": seed,
+        },
+    )
+
+
+def priors_of(grammar: Grammar, lstm: Path | None) -> dict[str, Prior]:
+    """Return the priors of a grammar by name, the one that is used by default first.
+
+    Parameters
+    ----------
+    grammar
+        What commands there are.
+    lstm
+        An LSTM in place of the one that ships, if any does.
+    """
+    file = shipped_prior(grammar) if lstm is None else LstmPriorFile.load(lstm)
+    networks: dict[str, Prior] = {} if file is None else {"LSTM": LstmPrior(file)}
+    return {**networks, "n-gram": ngram(grammar)}
+
+
+def save(evaluation: ContextEvaluation, folder: Path) -> None:
+    """Write ``report.json`` and ``context.png``; raises RunError if they cannot be written."""
+    from .plots import draw_context
+
+    write_report(folder, evaluation.to_dict(), indent=1, allow_nan=False)
+    draw_context(folder / "context.png", evaluation)

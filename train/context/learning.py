@@ -1,0 +1,120 @@
+"""Made-up users in, how much a prior that learns gains on them, and loses, out.
+
+In bits a word: how surprising the words were that came inside of the follow-up window, to the prior
+that ships and to the one that has learned. A user with favourites gives `TAUGHT` commands; then the
+next `TESTED` are predicted. Then somebody takes over who likes most what that user liked least:
+what was learned must not do harm for long.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...edge.memory.grammar import Grammar
+from ...edge.memory.habits import User
+from ...edge.memory.prior import Learner, Prior, gap_class
+from ..cache import Progress
+
+TAUGHT, TESTED = 200, 100
+"""Commands from which is learned, and on which is measured."""
+
+SPAN = 10
+"""Commands between two points of the curve after somebody else has taken over."""
+
+_USERS = 100
+_OPPOSITE = 60  # commands of the one who takes over
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Learning:
+    """What learning does, in bits a word; each array has an entry for each user."""
+
+    shipped: NDArray[np.float64]
+    """(users,) of the prior that ships, on the commands after those that taught."""
+    learned: NDArray[np.float64]
+    """(users,) of the one that has learned, on the same."""
+    harm: NDArray[np.float64]
+    """(users, spans) learned less shipped, for every `SPAN` commands of the one who takes over."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return means and their 95 % intervals as plain JSON types."""
+        return {
+            "users": len(self.shipped),
+            "commands_taught": TAUGHT,
+            "commands_tested": TESTED,
+            "bits_per_word_shipped": _mean(self.shipped),
+            "bits_per_word_learned": _mean(self.learned),
+            "gain_bits": _mean(self.shipped - self.learned),
+            "opposite_user": [
+                {"commands": (index + 1) * SPAN, "harm_bits": _mean(column)}
+                for index, column in enumerate(self.harm.T)
+            ],
+        }
+
+
+def learning(
+    grammar: Grammar,
+    prior: Prior,
+    *,
+    users: int = _USERS,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Learning:
+    """Measure what learning does with users whom no prior was made from.
+
+    Parameters
+    ----------
+    grammar
+        What they say.
+    prior
+        The one that ships.
+    users, seed
+        How many, and of all that is drawn.
+    progress
+        Called with (users done, users).
+    """
+    shipped, learned, harm = [], [], []
+    for number in range(users):
+        rng = np.random.default_rng((seed, 9, number))
+        user = User(grammar, rng)
+        learner = Learner(prior)
+        _use(learner, user, rng, TAUGHT)
+        bits = _use(learner, user, rng, TESTED)
+        shipped.append(bits[:, 0].mean())
+        learned.append(bits[:, 1].mean())
+        opposite = user.opposite()
+        spans = [_use(learner, opposite, rng, SPAN) for _ in range(_OPPOSITE // SPAN)]
+        harm.append([float((bits[:, 1] - bits[:, 0]).mean()) for bits in spans])
+        if progress is not None:
+            progress(number + 1, users)
+    return Learning(shipped=np.array(shipped), learned=np.array(learned), harm=np.array(harm))
+
+
+def _use(
+    learner: Learner, user: User, rng: np.random.Generator, commands: int
+) -> NDArray[np.float64]:
+    """Let a user give commands; return bits of each word, (words, 2): shipped, with learning."""
+    bits = []
+    for said in user.session(rng, commands):
+        word, gap_s, pending = said.counted
+        if gap_s >= user.grammar.window_s:
+            learner.reset()
+        else:
+            gap, index = gap_class(gap_s), learner.words.index(word)
+            base, own = learner.base.expect()[gap, index], learner.expect()[gap, index]
+            bits.append((-np.log2(base), -np.log2(own)))
+        lesson = learner.lesson(word, gap_s)
+        learner.hear(word, gap_s, pending)
+        learner.learn(lesson)
+    return np.array(bits).reshape(-1, 2)
+
+
+def _mean(values: NDArray[np.float64]) -> dict[str, float]:
+    """Return the mean over users and its 95 % interval, by the normal distribution."""
+    mean = float(values.mean())
+    spread = 1.96 * float(values.std(ddof=1)) / len(values) ** 0.5
+    return {"mean": mean, "95_low": mean - spread, "95_high": mean + spread}

@@ -1,0 +1,158 @@
+"""A grammar in, an int8 LSTM that predicts what is said next out; see `harken.edge.memory.lstm`.
+
+It learns from the sessions of made-up users (`harken.edge.memory.habits`), each with favourites of
+their own, which it can only tell from what was said in the session: so it learns to remember.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from ...edge.files import write_together
+from ...edge.memory.grammar import Grammar
+from ...edge.memory.habits import sessions
+from ...edge.memory.lstm import LstmPriorFile, encode, pending_classes
+from ...edge.memory.prior import N_GAPS, gap_class
+from ...edge.tflite import read_graph
+from ..cache import Progress
+from ..config import ModelConfig
+from ..network import forward, initial_weights, zero_state
+
+Session = Sequence[tuple[str, float, str]]
+Float32 = NDArray[np.float32]
+
+_USERS, _SESSIONS = 4000, 3
+_EPOCHS, _BATCH = 30, 256
+_LEARNING_RATE = 5e-3
+_LONGEST = 24  # words of a session that are learned from
+_CALIBRATION = 300  # sessions that the quantization is calibrated with
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Examples:
+    steps: Float32
+    """(n, words, inputs)."""
+    targets: NDArray[np.int32]
+    """(n, words): which of all logits, by gap and word, is right after each word."""
+    counts: Float32
+    """(n, words): 1 where a word follows."""
+
+
+def train_prior(
+    grammar: Grammar, *, units: int = 16, seed: int = 0, progress: Progress | None = None
+) -> LstmPriorFile:
+    """Train a prior and convert it.
+
+    Parameters
+    ----------
+    grammar
+        What can be said.
+    units
+        Of the LSTM.
+    seed
+        Of all that is drawn.
+    progress
+        Called with (epochs done, epochs in all).
+
+    Raises
+    ------
+    ExportError
+        The conversion failed.
+    """
+    from ...export.convert import convert
+    from ...export.reference import Network
+
+    words, pending = grammar.words, pending_classes(tuple(grammar.slots))
+    drawn = sessions(grammar, users=_USERS, each=_SESSIONS, seed=seed + 1)
+    examples = _examples(words, pending, drawn)
+    inputs, labels = examples.steps.shape[2], N_GAPS * len(words)
+    config = ModelConfig(dense_units=0, lstm_units=(units,))
+    first = initial_weights(config, inputs=inputs, labels=labels, seed=seed)
+    weights = {name: keras.Variable(v, name=name.replace("/", "_")) for name, v in first.items()}
+    batches = len(examples.steps) // _BATCH
+    optimizer = keras.optimizers.Adam(
+        keras.optimizers.schedules.CosineDecay(_LEARNING_RATE, _EPOCHS * batches)
+    )
+    optimizer.build(list(weights.values()))
+
+    @tf.function  # type: ignore[untyped-decorator, unused-ignore]
+    def learn(steps: Any, targets: Any, counts: Any) -> None:
+        with tf.GradientTape() as tape:
+            values = {name: variable.value for name, variable in weights.items()}
+            logits, _ = forward(values, config, steps, zero_state(config, _BATCH))
+            loss = _loss(logits, targets, counts)
+        optimizer.apply(tape.gradient(loss, list(values.values())), list(weights.values()))
+
+    rng = np.random.default_rng(seed)
+    for epoch in range(_EPOCHS):
+        order = rng.permutation(len(examples.steps))
+        for batch in range(batches):
+            chosen = order[batch * _BATCH : (batch + 1) * _BATCH]
+            learn(examples.steps[chosen], examples.targets[chosen], examples.counts[chosen])
+        if progress is not None:
+            progress(epoch + 1, _EPOCHS)
+    network = Network.from_weights(
+        {name: variable.numpy() for name, variable in weights.items()},
+        inputs=inputs,
+        dense_units=0,
+        lstm_units=(units,),
+        labels=labels,
+        cell_clip=config.cell_clip,
+    )
+    stream = [encode(words, pending, *said) for session in drawn[:_CALIBRATION] for said in session]
+    content = convert(network, np.stack(stream))
+    graph = read_graph(content)
+    given, out = graph.inputs[0], graph.outputs[0]
+    assert given.scale is not None
+    assert given.zero_point is not None
+    assert out.scale is not None
+    assert out.zero_point is not None
+    return LstmPriorFile(
+        grammar=grammar.name,
+        digest=grammar.digest,
+        words=words,
+        pending=pending,
+        input_scale=given.scale,
+        input_zero_point=given.zero_point,
+        output_scale=out.scale,
+        output_zero_point=out.zero_point,
+        content=content,
+        path=Path(f"{grammar.name}.prior.tflite"),
+    )
+
+
+def save_prior(file: LstmPriorFile, folder: Path) -> Path:
+    """Write ``NAME.prior.tflite`` and ``NAME.prior.json``; return the former's path."""
+    path = folder / file.path.name
+    write_together({path: file.content, path.with_suffix(".json"): file.settings().encode()})
+    return path
+
+
+def _examples(words: Sequence[str], pending: Sequence[str], drawn: Sequence[Session]) -> _Examples:
+    kept = [session[: _LONGEST + 1] for session in drawn if len(session) > 1]
+    inputs = len(words) + N_GAPS + len(pending)
+    steps = np.zeros((len(kept), _LONGEST, inputs), np.float32)
+    targets = np.zeros((len(kept), _LONGEST), np.int32)
+    counts = np.zeros((len(kept), _LONGEST), np.float32)
+    for row, session in enumerate(kept):
+        for place, (said, following) in enumerate(pairwise(session)):
+            steps[row, place] = encode(words, pending, *said)
+            targets[row, place] = gap_class(following[1]) * len(words) + words.index(following[0])
+            counts[row, place] = 1
+    return _Examples(steps=steps, targets=targets, counts=counts)
+
+
+def _loss(logits: Any, targets: Any, counts: Any) -> Any:
+    """Mean of −log P(the word that follows, and the class of the gap before it)."""
+    log_p = tf.nn.log_softmax(logits)
+    right = tf.gather(log_p, targets, axis=2, batch_dims=2)
+    return -tf.reduce_sum(right * counts) / tf.reduce_sum(counts)

@@ -1,0 +1,285 @@
+"""Posteriors over sessions in, what was heard and understood out, with a memory and without.
+
+Everything is decided by the very `Detector` and `Memory` of the device, from posteriors that were
+computed once.
+
+A **word error** is a word that was missed, or heard as another one, or an event where none belongs:
+what `harken.train.scenes.scoring` calls a miss, and each of its false accepts but those that stand
+for a miss. A **command** is right if it has the intent and the slots of one that was given, and
+comes within `COMMAND_S` of it. What was given is what the dialogue makes of the words that were
+really said.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...edge.detector import Context, Detection, Detector, DetectorConfig
+from ...edge.manifest import Model
+from ...edge.memory.dialogue import Command, Dialogue
+from ...edge.memory.grammar import Grammar
+from ...edge.memory.memory import Memory
+from ...edge.memory.prior import Prior
+from ..cache import Progress
+from ..scenes.scoring import Heard, match
+from ..scenes.sweep import Clock, Float32
+from ..scenes.truth import Scene
+
+COMMAND_S = 1.5
+"""How far apart the times of a command that was given and of the one that was understood may be."""
+
+_DECIDED_S = 0.12  # about how long after its end a word is heard
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ears:
+    """A model and a grammar, ready to hear posteriors.
+
+    Without a prior there is no memory: words are as the detector alone hears them, and commands are
+    what the grammar makes of them.
+    """
+
+    model: Model
+    grammar: Grammar
+    prior: Prior | None = None
+    weight: float = 0.0
+
+    @property
+    def config(self) -> DetectorConfig:
+        """The detector's configuration."""
+        weight = self.weight if self.prior is not None else 0.0
+        return dataclasses.replace(self.model.manifest.detector, context_weight=weight)
+
+    def memory(self, now_s: float = 0.0) -> Memory:
+        """Return a memory that knows nothing yet."""
+        return Memory(
+            self.grammar,
+            self.model.manifest.labels,
+            thresholds=self.config.thresholds,
+            prior=self.prior or _Nothing(self.grammar.words),
+            now_s=now_s,
+        )
+
+    def hear(self, posteriors: Float32) -> tuple[list[Detection], list[Command]]:
+        """Return words and commands of a session, from a reset."""
+        memory = self.memory()
+        detections = detector(self.model, self.config, memory).feed(posteriors)
+        # Whatever waits for more to be said is settled when nothing more is.
+        clock = Clock.of(self.model)
+        memory.log_odds(round((clock.decided_s(len(posteriors)) + 60.0) * 16_000))
+        return detections, [c for turn in memory.take_turns() for c in turn.commands]
+
+
+class _Nothing:
+    """A prior that expects every word alike."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        from ...edge.memory.prior import N_GAPS
+
+        self.words = tuple(words)
+        self._row = np.full((N_GAPS, len(words)), 1 / len(words))
+
+    def reset(self) -> None:
+        """Forget nothing."""
+
+    def hear(self, word: str, gap_s: float, pending: str) -> None:
+        """Take in nothing."""
+
+    def expect(self) -> NDArray[np.float64]:
+        """Return the same for every word."""
+        return self._row
+
+    def when(self) -> NDArray[np.float64]:
+        """Return what belongs to the classes of gaps."""
+        return np.full(len(self._row), 1 / len(self._row))
+
+
+def detector(model: Model, config: DetectorConfig, context: Context | None) -> Detector:
+    """Return the detector of a model, with another configuration and a context."""
+    clock = Clock.of(model)
+    return Detector(
+        config,
+        clock.labels,
+        clock.step_samples,
+        sample_rate_hz=model.manifest.front_end.sample_rate_hz,
+        overhang_samples=clock.overhang_samples,
+        context=context,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SessionFigures:
+    """Counts of one session; all of them can be added."""
+
+    said: int
+    """Words."""
+    missed: int
+    """Words that were not heard, or as others."""
+    wrong: int
+    """Events that stand for no word that was said."""
+    given: int
+    """Commands."""
+    right: int
+    """Commands that were understood."""
+    understood: int
+    """Commands that were carried out, right or not."""
+    by_gap: Mapping[int, tuple[int, int]]
+    """For each class of `GAPS_S` how many words were said and missed."""
+
+    @property
+    def errors(self) -> int:
+        """Word errors."""
+        return self.missed + self.wrong
+
+
+GAPS_S = (0.0, 1.0, 2.0, 4.0, 8.0)
+"""Where classes of times since the word before begin, in seconds; the first word is in the last."""
+
+
+def score(scene: Scene, ears: Ears, posteriors: Float32) -> SessionFigures:
+    """Score what is heard and understood of a session."""
+    detections, commands = ears.hear(posteriors)
+    clock = Clock.of(ears.model)
+    heard = [
+        Heard(word=d.word, time_s=clock.decided_s(d.step), confidence=d.confidence)
+        for d in detections
+    ]
+    matches = match(scene, heard, ears.model.manifest.words)
+    instead = sum(miss.instead is not None for miss in matches.misses)
+    truth = given(scene, ears.grammar)
+    by_gap: dict[int, tuple[int, int]] = {}
+    missed = {miss.utterance for miss in matches.misses}
+    before_s: float | None = None
+    for utterance in scene.utterances:
+        elapsed_s = GAPS_S[-1] if before_s is None else utterance.end_s - before_s
+        group = int(np.searchsorted(GAPS_S, elapsed_s, side="right")) - 1
+        said, lost = by_gap.get(group, (0, 0))
+        by_gap[group] = said + 1, lost + (utterance in missed)
+        before_s = utterance.end_s
+    return SessionFigures(
+        said=len(scene.utterances),
+        missed=len(matches.misses),
+        wrong=len(matches.false_accepts) - instead,
+        given=len(truth),
+        right=right_among(truth, commands),
+        understood=len(commands),
+        by_gap=by_gap,
+    )
+
+
+def given(scene: Scene, grammar: Grammar) -> list[Command]:
+    """Return the commands that are given in a session, whoever hears them."""
+    dialogue, commands = Dialogue(grammar), []
+    for utterance in scene.utterances:
+        at_s = utterance.end_s + _DECIDED_S
+        commands += pass_time(dialogue, at_s)
+        commands += dialogue.hear(utterance.word, at_s).commands
+    return commands + pass_time(dialogue, scene.seconds + 60.0)
+
+
+def pass_time(dialogue: Dialogue, at_s: float) -> list[Command]:
+    """Let time pass in a dialogue, each thing when it is due; return what is carried out then."""
+    commands: list[Command] = []
+    while dialogue.due_s is not None and dialogue.due_s <= at_s:
+        turn = dialogue.tick(dialogue.due_s)
+        if turn is None:
+            break
+        commands += turn.commands
+    return commands
+
+
+def right_among(truth: Sequence[Command], understood: Sequence[Command]) -> int:
+    """Count commands that were understood: each is understood once."""
+    left, right = list(understood), 0
+    for command in truth:
+        for candidate in left:
+            same = (candidate.intent, candidate.slots) == (command.intent, command.slots)
+            if same and abs(candidate.at_s - command.at_s) <= COMMAND_S:
+                left.remove(candidate)
+                right += 1
+                break
+    return right
+
+
+def false_accepts(
+    ears: Ears,
+    negatives: Iterable[Float32],
+    histories: Sequence[Sequence[tuple[str, float]]],
+    *,
+    progress: Progress | None = None,
+) -> tuple[int, float]:
+    """Count events inside of the follow-up window, where nobody says a word.
+
+    The stretches of a window's length, one after another, are each heard right after somebody said
+    the words of one of the histories.
+
+    Parameters
+    ----------
+    ears
+        What listens.
+    negatives
+        Posteriors over sound without a word.
+    histories
+        Words and the pauses before them; one after another is taken.
+    progress
+        Called with stretches done, and 0.
+
+    Returns
+    -------
+    Events, and the hours in which the window was open.
+    """
+    clock = Clock.of(ears.model)
+    step_s = clock.step_samples / ears.model.manifest.front_end.sample_rate_hz
+    stretch = int(ears.grammar.window_s / step_s)
+    events = heard = turn = 0
+    for posteriors in negatives:
+        window = _Window(ears, clock.labels)
+        listening = detector(ears.model, ears.config, window)
+        for first in range(0, len(posteriors), stretch):
+            window.open(histories[turn % len(histories)])
+            piece = posteriors[first : first + stretch]
+            events += len(listening.feed(piece))
+            heard += len(piece)
+            turn += 1
+            if progress is not None:
+                progress(turn, 0)
+    return events, heard * step_s / 3600
+
+
+class _Window:
+    """The context of a detector for whom somebody has always just given a command.
+
+    What the detector hears itself changes nothing: so each second is heard in the context that it
+    was meant to be heard in.
+    """
+
+    def __init__(self, ears: Ears, labels: Sequence[str]) -> None:
+        self._ears, self._labels = ears, labels
+        self._memory = ears.memory()
+        self._zero = 0
+        self._sample = 0
+
+    def open(self, history: Sequence[tuple[str, float]]) -> None:
+        """Say the words of a history; the last of them is heard now."""
+        self._memory = self._ears.memory()
+        now_s = 0.0
+        for word, gap_s in history:
+            now_s += gap_s
+            self._memory.hear(word, now_s)
+        self._zero = self._sample - round(now_s * 16_000)
+
+    def log_odds(self, sample: int) -> Float32 | None:
+        """See `harken.edge.detector.Context`."""
+        self._sample = sample
+        return self._memory.log_odds(sample - self._zero)
+
+    def accept(self, detection: Detection) -> None:
+        """Take no notice."""
+
+    def reset(self) -> None:
+        """See `harken.edge.detector.Context`."""
+        self._zero = self._sample = 0
