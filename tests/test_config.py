@@ -101,6 +101,8 @@ AMOUNTS = ["max_gap_s", "margin_s", "level_db", "mask_mel_bands", "mask_frames",
         ("gain_db", (3.0,), "be two numbers, the lower one first"),
         ("gain_db", (3.0, -3.0), "be two numbers, the lower one first"),
         ("snr_db", (0.0, 1.0, 2.0), "be two numbers, the lower one first"),
+        ("talkers", (0, 4), "hold numbers of at least 1"),
+        ("talkers", (4, 1), "be two numbers, the lower one first"),
     ],
 )
 def test_streams_that_cannot_be_drawn(field: str, value: object, must: str) -> None:

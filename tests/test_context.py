@@ -191,3 +191,23 @@ def test_a_grammar_of_other_words_is_refused_before_anything_is_decoded(data):
     done = harken("eval", MODEL, "--context", "--data", data)
     assert done.exit_code == 9
     assert "the model has no word" in done.error
+
+
+def test_an_lstm_learns_a_grammar_and_is_used(tmp_path, monkeypatch):
+    pytest.importorskip("tensorflow")
+    from harken.edge.memory.lstm import LstmPrior, LstmPriorFile
+    from harken.train.context import lstm
+
+    monkeypatch.setattr(lstm, "_USERS", 200)
+    monkeypatch.setattr(lstm, "_EPOCHS", 6)
+    monkeypatch.setattr(lstm, "_BATCH", 64)
+    (tmp_path / "beeps.toml").write_text(BEEPS)
+    done = harken("grammar", "train", tmp_path / "beeps.toml", "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.err
+    file = LstmPriorFile.load(tmp_path / "out" / "beeps.prior.tflite")
+    assert file.digest == GRAMMAR.digest
+    prior = LstmPrior(file)
+    prior.hear("low", 1.0, "second")
+    (likeliest,) = {prior.words[row.argmax()] for row in prior.expect()[1:5]}
+    assert likeliest == "high"
+    assert prior.expect().sum(axis=1) == pytest.approx(1)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from harken.edge import Detector, DetectorConfig
 from harken.edge.errors import GrammarError, HarkenError, ModelError
 from harken.edge.memory.grammar import load_grammar, parse_grammar
-from harken.edge.memory.habits import User, sessions
+from harken.edge.memory.habits import User, logged_sessions, sessions
 from harken.edge.memory.lstm import LstmPrior, LstmPriorFile
 from harken.edge.memory.memory import (
     REGRET_S,
@@ -293,6 +293,29 @@ def test_made_up_users_say_what_the_grammar_allows():
     assert not mute
     few = User(ROBOT, rng, words=("left", "three"))
     assert {word.word for word in few.session(rng)} == {"left", "three"}
+
+
+def test_what_was_really_said_is_read_from_what_listen_printed(tmp_path):
+    log = tmp_path / "said.jsonl"
+    lines = [
+        {"word": "left", "end_s": 1.0},
+        {"word": "three", "end_s": 2.0},
+        {"command": "move"},
+        {"word": "marvin", "end_s": 2.5},
+        {"word": "go", "end_s": 30.0},
+        {"word": "left", "end_s": 0.5},
+    ]
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert logged_sessions(log, ROBOT) == [
+        [("left", 8.0, "number"), ("three", 1.0, "")],
+        [("go", 8.0, "")],
+        [("left", 8.0, "number")],
+    ]
+    log.write_text('{"word": "left", "end_s": 1.0}\nleft\n')
+    with pytest.raises(GrammarError, match=r"said.jsonl:2: this is no line of"):
+        logged_sessions(log, ROBOT)
+    with pytest.raises(GrammarError, match="cannot read the log"):
+        logged_sessions(tmp_path / "none.jsonl", ROBOT)
 
 
 # What it keeps

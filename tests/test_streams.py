@@ -349,6 +349,33 @@ class TestEffects:
             levels.append(20 * np.log10(np.sqrt(np.mean(audio[silent] ** 2)) / LEVEL))
         assert np.median(levels) == pytest.approx(-snr_db, abs=0.5)
 
+    @pytest.mark.parametrize(("snr_db", "counts"), [(20.0, {0, 1, 2, 3}), (0.0, {0, 3})])
+    def test_so_many_people_talk_behind_the_words(
+        self, snr_db: float, counts: set[int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Nearer than 6 dB nobody talks alone, who could be taken for whoever says the words.
+        reading = ("speech", "reading", "training", tones.to_int16(tones.hiss(6)))
+        fan = ("noise", "fan", "training", tones.to_int16(tones.hiss(6)))
+        maker = plain(
+            corpus_of(*word_sounds(*WORDS), reading, fan),
+            clean_share=0.0,
+            snr_db=(snr_db, snr_db),
+            talk_share=0.5,
+            talkers=(1, 3),
+        )
+        said: list[int] = []
+        talk = maker._running_speech
+        monkeypatch.setattr(
+            maker, "_running_speech", lambda *given: (said.append(1), talk(*given))[1]
+        )
+        found = []
+        for _ in streams(maker, 80):
+            found.append(len(said))
+            said.clear()
+        found.append(len(said))
+        assert set(found) == counts
+        assert 0.3 < np.mean(np.array(found) > 0) < 0.7
+
     def test_noise_that_is_alone_is_of_any_level(self) -> None:
         maker = plain(self.quiet_room(), noise_stream_share=1.0)
         levels = [

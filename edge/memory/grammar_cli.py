@@ -10,6 +10,7 @@ import typer
 
 from ..display import notes, output
 from .grammar import explain, load_grammar, shipped_grammars
+from .habits import logged_sessions
 
 grammar_app = typer.Typer(
     no_args_is_help=True,
@@ -65,12 +66,20 @@ def train(
     grammar: _Grammar,
     *,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write the prior.")],
+    log: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="What was really said, as `harken listen --json` printed it. May be repeated.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
 ) -> None:
     """Train an LSTM that expects what is said next; needs harken[train]."""
     from ..errors import DependencyError
 
     loaded = load_grammar(grammar)
+    logged = [session for path in log or () for session in logged_sessions(path, loaded)]
     try:
         from ...train.context.lstm import save_prior, train_prior
         from ...train.display import progress_bar
@@ -79,6 +88,6 @@ def train(
             f"training needs {problem.name}; install with `pip install 'harken[train]'`"
         ) from None
     with progress_bar("training") as progress:
-        file = train_prior(loaded, seed=seed, progress=progress)
+        file = train_prior(loaded, logged=logged, seed=seed, progress=progress)
     path = save_prior(file, out)
     notes().print(f"{path}: {len(file.content):,} bytes", soft_wrap=True)

@@ -6,13 +6,16 @@ From such sessions the prior that ships learns what follows what, before anybody
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from itertools import islice, product
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import GrammarError
 from .dialogue import Dialogue
 from .grammar import CommandSpec, Grammar
 
@@ -230,19 +233,63 @@ def sessions(
     return drawn
 
 
+def logged_sessions(path: Path, grammar: Grammar) -> list[list[tuple[str, float, str]]]:
+    """Read what was really said, from lines that ``harken listen --json`` printed.
+
+    Words that the grammar lacks are passed over, as are lines of commands. A time before the last
+    one begins a session, as does a pause as long as the follow-up window.
+
+    Raises
+    ------
+    GrammarError
+        The file cannot be read, or a line is none of those. Names it.
+    """
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8 text"
+        raise GrammarError(f"cannot read the log {path}: {reason}") from None
+    said: list[list[tuple[str, float]]] = [[]]
+    for number, line in enumerate(lines, 1):
+        try:
+            event = json.loads(line)
+            if "command" in event:
+                continue
+            word, at_s = str(event["word"]), float(event["end_s"])
+        except (ValueError, TypeError, KeyError):
+            raise GrammarError(
+                f"{path}:{number}: this is no line of `harken listen --json`; remove it"
+            ) from None
+        if said[-1] and at_s < said[-1][-1][1]:
+            said.append([])
+        if word in grammar.words:
+            said[-1].append((word, at_s))
+    return [session for times in said for session in _split(grammar, times)]
+
+
 def _heard(
     grammar: Grammar, said: Sequence[Said], rng: np.random.Generator
 ) -> list[list[tuple[str, float, str]]]:
-    dialogue, now_s, before_s = Dialogue(grammar), 0.0, -math.inf
+    """Return what is heard of a session."""
     missed = rng.random(len(said)) < _MISSED
-    sessions: list[list[tuple[str, float, str]]] = []
+    times, now_s = [], 0.0
     for each, lost in zip(said, missed.tolist(), strict=True):
         now_s += each.gap_s + WORD_S
-        if lost:
-            continue
-        dialogue.hear(each.word, now_s)
+        if not lost:
+            times.append((each.word, now_s))
+    return _split(grammar, times)
+
+
+def _split(
+    grammar: Grammar, times: Sequence[tuple[str, float]]
+) -> list[list[tuple[str, float, str]]]:
+    """Divide words with their times at long pauses; add what the dialogue waits for after each."""
+    dialogue, before_s = Dialogue(grammar), -math.inf
+    sessions: list[list[tuple[str, float, str]]] = []
+    for word, now_s in times:
+        dialogue.hear(word, now_s)
         if now_s - before_s >= grammar.window_s:
             sessions.append([])
-        sessions[-1].append((each.word, min(now_s - before_s, grammar.window_s), dialogue.pending))
+        sessions[-1].append((word, min(now_s - before_s, grammar.window_s), dialogue.pending))
         before_s = now_s
     return sessions

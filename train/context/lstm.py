@@ -34,6 +34,7 @@ _USERS, _SESSIONS = 4000, 3
 _EPOCHS, _BATCH = 30, 256
 _LEARNING_RATE = 5e-3
 _LONGEST = 24  # words of a session that are learned from
+_LOGGED = 20
 _CALIBRATION = 300  # sessions that the quantization is calibrated with
 
 
@@ -48,7 +49,12 @@ class _Examples:
 
 
 def train_prior(
-    grammar: Grammar, *, units: int = 16, seed: int = 0, progress: Progress | None = None
+    grammar: Grammar,
+    *,
+    logged: Sequence[Session] = (),
+    units: int = 16,
+    seed: int = 0,
+    progress: Progress | None = None,
 ) -> LstmPriorFile:
     """Train a prior and convert it.
 
@@ -56,6 +62,9 @@ def train_prior(
     ----------
     grammar
         What can be said.
+    logged
+        What was really said, if anybody knows: sessions of `logged_sessions`. Each counts as much
+        as `_LOGGED` that are made up.
     units
         Of the LSTM.
     seed
@@ -73,6 +82,7 @@ def train_prior(
 
     words, pending = grammar.words, pending_classes(tuple(grammar.slots))
     drawn = sessions(grammar, users=_USERS, each=_SESSIONS, seed=seed + 1)
+    drawn += [list(session) for session in logged for _ in range(_LOGGED)]
     examples = _examples(words, pending, drawn)
     inputs, labels = examples.steps.shape[2], N_GAPS * len(words)
     config = ModelConfig(dense_units=0, lstm_units=(units,))
