@@ -41,12 +41,14 @@ def main() -> None:
         times.append((start + hop) / rate_hz)
         added.append(np.zeros(len(labels)) if row is None else row)
     weight = model.manifest.detector.context_weight
-    means = weight * np.array(
+    limit = model.manifest.detector.context_limit
+    most = np.array(
         [
             [max(row[labels.index(word)] for word in group) for group in GROUPS.values()]
             for row in added
         ]
     )
+    moved = (weight * most).clip(-limit, limit)
 
     figure = Figure(figsize=(12, 5.6), layout="constrained")
     top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=(1.1, 1.6, 1.3))
@@ -58,7 +60,7 @@ def main() -> None:
             axes.axvline(event.end_s, color="0.85", linewidth=0.8, zorder=0)
     top.set(ylim=(-0.6, 0.65), yticks=[], ylabel="heard")
     shown = middle.imshow(
-        means.T, aspect="auto", cmap="RdBu_r", vmin=-2.5, vmax=2.5,
+        moved.T, aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit,
         extent=(0, times[-1], len(GROUPS) - 0.5, -0.5), interpolation="nearest",
     )  # fmt: skip
     middle.set_yticks(range(len(GROUPS)), list(GROUPS))

@@ -33,10 +33,10 @@ TALK_S = 4.0
 """Time constant of the moving average that is talk, in seconds: so long after the last word of a
 talk, 37 % of it are left."""
 
-CONTEXT_WEIGHT = 0.8
+CONTEXT_WEIGHT = 1.0
 """How far a context is believed if nobody says otherwise; measured in `docs/experiments.md`."""
 
-CONTEXT_LIMIT = 4.0
+CONTEXT_LIMIT = 1.0
 """By how much it moves a word at most if nobody says otherwise, in log-odds."""
 
 _MOST_LOG_ODDS = 30.0  # float32 can tell no larger ones from infinity
