@@ -12,7 +12,7 @@ from ..display import memory_table, notes, output
 from ..errors import HarkenError
 from ..files import write_atomic
 from .grammar import load_grammar
-from .store import default_path, read
+from .store import VERSION, default_path, read
 
 memory_app = typer.Typer(
     no_args_is_help=True,
@@ -57,7 +57,7 @@ def export(
     path, content = _read(grammar, memory)
     if not content:
         raise HarkenError(f"nothing is remembered: there is no {path}")
-    text = json.dumps({"harken_memory": 1, **content}, indent=2, ensure_ascii=False)
+    text = json.dumps({"harken_memory": VERSION, **content}, indent=2, ensure_ascii=False)
     write_atomic(out, text + "\n")
     notes().print(f"{out}; use it with: harken listen --grammar {grammar} --memory {out}")
 

@@ -23,7 +23,7 @@ from ...edge.manifest import Model
 from ...edge.memory.dialogue import Command, Dialogue
 from ...edge.memory.grammar import Grammar
 from ...edge.memory.memory import Memory
-from ...edge.memory.prior import Prior
+from ...edge.memory.prior import N_GAPS, Prior
 from ..cache import Progress
 from ..scenes.scoring import Heard, match
 from ..scenes.sweep import Clock, Float32
@@ -78,8 +78,6 @@ class _Nothing:
     """A prior that expects every word alike."""
 
     def __init__(self, words: Sequence[str]) -> None:
-        from ...edge.memory.prior import N_GAPS
-
         self.words = tuple(words)
         self._row = np.full((N_GAPS, len(words)), 1 / len(words))
 

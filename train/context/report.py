@@ -25,7 +25,16 @@ from ..intervals import rate_interval, share_interval
 from ..scenes.sweep import Float32
 from ..scenes.truth import Scene
 from .learning import Learning, learning
-from .measure import GAPS_S, Ears, SessionFigures, detector, false_accepts, score
+from .measure import (
+    GAPS_S,
+    Ears,
+    SessionFigures,
+    detector,
+    false_accepts,
+    given,
+    right_among,
+    score,
+)
 from .sessions import ORDERS, SNR, stateless
 
 WEIGHTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
@@ -152,12 +161,12 @@ def compared(without: Sequence[SessionFigures], memory: Sequence[SessionFigures]
 
 
 def _commands(figures: Sequence[SessionFigures]) -> dict[str, Any]:
-    right, given_ = sum(f.right for f in figures), sum(f.given for f in figures)
+    right, said = sum(f.right for f in figures), sum(f.given for f in figures)
     return {
-        "given": given_,
+        "given": said,
         "right": right,
-        "accuracy": right / given_ if given_ else None,
-        "accuracy_95": share_interval(right, given_),
+        "accuracy": right / said if said else None,
+        "accuracy_95": share_interval(right, said),
         "carried_out_wrongly": sum(f.understood - f.right for f in figures),
     }
 
@@ -307,8 +316,6 @@ def evaluate_context(
 
 
 def _understood(scene: Scene, deaf: Ears, plain: Ears, posteriors: Float32) -> SessionFigures:
-    from .measure import given, right_among
-
     _, commands = plain.hear(posteriors)
     truth = given(scene, deaf.grammar)
     return SessionFigures(
