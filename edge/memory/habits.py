@@ -81,7 +81,7 @@ class User:
             (spec, filling)
             for spec in grammar.commands
             for filling in islice(_fillings(grammar, spec), _MOST_FILLINGS)
-            if self._words.issuperset(filling.values()) and self._can_answer(spec, filling)
+            if self._can_say(spec, filling)
         ]
         self._favourites = [fillings[i] for i in rng.permutation(len(fillings))]
 
@@ -89,16 +89,13 @@ class User:
         """Whether there is a command that this user can say."""
         return bool(self._favourites)
 
-    def _can_answer(self, spec: CommandSpec, filling: Mapping[str, str]) -> bool:
+    def _can_say(self, spec: CommandSpec, filling: Mapping[str, str]) -> bool:
+        """Whether this user has all words that the command, its wake word and its answer take."""
         controls = self.grammar.controls
-        return (
-            not spec.needs_confirmation(filling)
-            or {
-                controls.confirm,
-                controls.cancel,
-            }
-            <= self._words
-        )
+        needed = {*filling.values(), controls.wake}
+        if spec.needs_confirmation(filling):
+            needed |= {controls.confirm, controls.cancel}
+        return needed - {None} <= self._words
 
     def opposite(self) -> User:
         """Return a user who says most what this one says least."""
