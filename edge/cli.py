@@ -28,6 +28,7 @@ from .display import (
     notes,
     output,
     turn_line,
+    turn_lines,
 )
 from .engine import RUNTIMES
 from .errors import AudioError, HarkenError, ModelError
@@ -272,12 +273,13 @@ def _listen(
             results.print(event_line(event))
 
     def understood(turn: Turn) -> None:
-        if not as_json:
+        if as_json:
+            for line in turn_lines(turn):
+                print(json.dumps(line), flush=True)
+        else:
             results.print(turn_line(turn))
-        for command in turn.commands:
-            if as_json:
-                print(json.dumps({"command": command.intent, **command.to_dict()}), flush=True)
-            if action is not None:
+        if action is not None:
+            for command in turn.commands:
                 action.run(command)
 
     words = spotter.model.manifest.words

@@ -67,6 +67,16 @@ def turn_line(turn: Turn) -> Text:
     return line
 
 
+def turn_lines(turn: Turn) -> list[dict[str, Any]]:
+    """Return what came of a word for lines of JSON: commands, else the turn itself."""
+    lines: list[dict[str, Any]] = [
+        {"command": command.intent, **command.to_dict()} for command in turn.commands
+    ]
+    if not turn.commands or turn.outcome == "pending":
+        lines.append({"turn": turn.outcome, "reason": turn.reason, "at_s": round(turn.at_s, 3)})
+    return lines
+
+
 def memory_table(path: Path, content: Mapping[str, Any]) -> Table:
     """Return what is remembered, in the words of people."""
     state, learned = content.get("state", {}), content.get("learned", {})

@@ -301,6 +301,7 @@ def test_what_was_really_said_is_read_from_what_listen_printed(tmp_path):
         {"word": "left", "end_s": 1.0},
         {"word": "three", "end_s": 2.0},
         {"command": "move"},
+        {"turn": "ignored"},
         {"word": "marvin", "end_s": 2.5},
         {"word": "go", "end_s": 30.0},
         {"word": "left", "end_s": 0.5},

@@ -56,9 +56,9 @@ def listen(*options: object) -> list[dict]:
 
 def test_commands_are_lines_of_json(grammar, recording):
     lines = listen("--wav", recording, "--grammar", grammar)
-    assert [line.get("word", line.get("command")) for line in lines] == [
-        "low", "high", "beep", "high", "beep",
-    ]  # fmt: skip
+    kinds = [line.get("word") or line.get("command") or line.get("turn") for line in lines]
+    assert kinds == ["low", "pending", "high", "beep", "high", "beep"]
+    assert lines[1]["reason"] == "waiting for second"
     first, second = (line for line in lines if "command" in line)
     assert first["remembered"] == {}
     assert set(second["remembered"]) == {"first"}

@@ -233,8 +233,8 @@ def sessions(
 def logged_sessions(path: Path, grammar: Grammar) -> list[list[tuple[str, float, str]]]:
     """Read what was really said, from lines that ``harken listen --json`` printed.
 
-    Words that the grammar lacks are passed over, as are lines of commands. A time before the last
-    one begins a session, as does a pause as long as the follow-up window.
+    Words that the grammar lacks are passed over, as are lines of commands and turns. A time before
+    the last one begins a session, as does a pause as long as the follow-up window.
 
     Raises
     ------
@@ -250,7 +250,7 @@ def logged_sessions(path: Path, grammar: Grammar) -> list[list[tuple[str, float,
     for number, line in enumerate(lines, 1):
         try:
             event = json.loads(line)
-            if "command" in event:
+            if "command" in event or "turn" in event:
                 continue
             word, at_s = str(event["word"]), float(event["end_s"])
         except (ValueError, TypeError, KeyError):
