@@ -264,7 +264,9 @@ class TestInterruptions:
         assert all(report.loss > 0 for report in reports)
         assert reports[3].loss == reports[3].history[0]["loss"]
 
-    def test_a_second_ctrl_c_ends_it_at_once(self, tone_words: Tones, tmp_path: Path) -> None:
+    def test_a_second_ctrl_c_ends_it_at_once(
+        self, tone_words: Tones, tmp_path: Path, request: pytest.FixtureRequest
+    ) -> None:
         stop = StopAt(1)
 
         def twice(progress: Progress) -> None:
@@ -272,6 +274,9 @@ class TestInterruptions:
             time.sleep(0.01)  # in which Python calls the handler
             stop(progress)
 
+        # A program that a shell runs in the background ignores Ctrl-C from the start.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
         with pytest.raises(KeyboardInterrupt):
             tone_words.train(tmp_path / "run", on_progress=twice)
         assert names(tmp_path / "run") == ["config.json"]
