@@ -266,6 +266,21 @@ def test_a_command_that_never_was_complete_teaches_nothing():
     assert remembers.prior.lessons == 0
 
 
+def test_a_command_that_is_dropped_takes_no_earlier_one_with_it():
+    remembers = memory()
+    say(remembers, "left three up no", acoustic=0.9)
+    at(remembers, 20.0)
+    assert remembers.prior.lessons == 2
+
+
+def test_what_is_pending_is_not_learned_with_the_command_before_it():
+    remembers = memory()
+    say(remembers, "left three", acoustic=0.9)
+    remembers.hear("up", 5.0, acoustic=0.9)
+    at(remembers, 20.0)
+    assert remembers.prior.lessons == 2
+
+
 def test_habits_are_learned_and_unlearned():
     learner = Learner(NGRAM)
     for _ in range(60):

@@ -94,8 +94,8 @@ class Memory:
         self._began_s = time.time() if now_s is None else now_s
         self._now_s = self._began_s
         self._turns: list[Turn] = []
-        self._lessons: list[Lesson] = []
-        self._learn_at: float | None = None
+        self._lessons: list[Lesson] = []  # of the command that is being given
+        self._meant: list[tuple[float, list[Lesson]]] = []  # of commands, and when to learn them
         self._recent: list[tuple[str, float, str]] = []
         self._ratios: Float32 | None = None
         self._last_s = 0.0
@@ -230,21 +230,22 @@ class Memory:
             if turn is not None:
                 self._turns.append(turn)
                 self._note(turn, None, now_s)
-        if self._learn_at is not None and now_s >= self._learn_at:
-            for lesson in self._lessons:
+        while self._meant and now_s >= self._meant[0][0]:
+            for lesson in self._meant.pop(0)[1]:
                 self.prior.learn(lesson)
-            self._lessons, self._learn_at = [], None
             self._save()
 
     def _note(self, turn: Turn, lesson: Lesson | None, now_s: float) -> None:
         """Keep a word in mind to learn from, or drop what turned out not to be meant."""
-        if turn.outcome in ("stopped", "cancelled", "expired"):
-            self._lessons, self._learn_at = [], None
-            return
         if lesson is not None and turn.outcome != "ignored":
             self._lessons.append(lesson)
-        if turn.commands:
-            self._learn_at = now_s + REGRET_S
+        if turn.outcome in ("stopped", "cancelled", "expired"):
+            self._lessons = []
+            if self.dialogue.state.last is None:  # stopped, or taken back
+                self._meant = []
+        elif turn.commands:
+            self._meant.append((now_s + REGRET_S, self._lessons))
+            self._lessons = []
 
     def _remember(self, word: str, gap_s: float, now_s: float) -> None:
         self.prior.hear(word, gap_s, self.dialogue.pending)
@@ -263,7 +264,7 @@ class Memory:
     def _forget_session(self) -> None:
         self.dialogue.forget()
         self._forget_words()
-        self._lessons, self._learn_at = [], None
+        self._lessons, self._meant = [], []
 
     def _save(self) -> None:
         if self._store is not None:
