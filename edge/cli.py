@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
@@ -208,8 +207,9 @@ def listen(
             raise typer.BadParameter(str(problem), param_hint="--context-weight") from None
     remembers = None
     if grammar is not None:
-        path = memory if memory or chosen[:1] not in ([], ["--device"]) else default_path
-        remembers = _memory(grammar, loaded, detector, None if no_memory else path)
+        live = chosen in ([], ["--device"])
+        kept = not no_memory and (live or memory is not None)
+        remembers = _memory(grammar, loaded, detector, file=memory, kept=kept)
     action = Action(execute, remembers.grammar, on_warning=_warn) if execute and remembers else None
     spotter = Spotter(loaded, runtime=runtime, detector=detector, context=remembers)
     rate_hz = loaded.manifest.front_end.sample_rate_hz
@@ -231,24 +231,12 @@ def listen(
 
 
 def _memory(
-    grammar: str,
-    model: Model,
-    detector: DetectorConfig,
-    place: Path | Callable[[str], Path] | None,
+    grammar: str, model: Model, detector: DetectorConfig, *, file: Path | None, kept: bool
 ) -> Memory:
-    """Return the memory of a grammar, kept in a file if there is to be one."""
+    """Return the memory of a grammar, kept in a file if it is to be."""
     loaded = load_grammar(grammar)
-    store = None
-    if place is not None:
-        path = place if isinstance(place, Path) else place(loaded.name)
-        store = Store(path, on_warning=_warn)
-    return Memory(
-        loaded,
-        model.manifest.labels,
-        thresholds=detector.thresholds,
-        sample_rate_hz=model.manifest.front_end.sample_rate_hz,
-        store=store,
-    )
+    store = Store(file or default_path(loaded.name), on_warning=_warn) if kept else None
+    return Memory.of(loaded, model, thresholds=detector.thresholds, store=store)
 
 
 def _warn(line: str) -> None:

@@ -1,4 +1,4 @@
-"""Content in, whole files out: written completely, or not at all."""
+"""Content in, whole files out: written completely, or not at all; and files that ship."""
 
 from __future__ import annotations
 
@@ -94,6 +94,28 @@ def write_together(files: Mapping[Path, bytes], *, error: type[HarkenError] = Ha
                 temporary.unlink(missing_ok=True)  # gone already when it took its name
     except OSError as problem:
         raise error(_refusal(path, problem)) from problem
+
+
+def packaged(package: str, *folders: str, suffix: str) -> dict[str, Path]:
+    """Return files that ship in a package, sorted, by their names without the suffix.
+
+    Parameters
+    ----------
+    package
+        Such as ``harken.models``.
+    folders
+        Way to a folder in it.
+    suffix
+        Other files are passed over.
+    """
+    from importlib.resources import files
+
+    found = sorted(files(package).joinpath(*folders).iterdir(), key=lambda entry: entry.name)
+    return {
+        entry.name.removesuffix(suffix): Path(str(entry))
+        for entry in found
+        if entry.name.endswith(suffix)
+    }
 
 
 def _refusal(path: Path, problem: OSError) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from .detector import CONTEXT_LIMIT, CONTEXT_WEIGHT, UNKNOWN, DetectorConfig
 from .errors import ModelError
-from .files import write_atomic
+from .files import packaged, write_atomic
 from .frontend import FrontEndConfig
 from .tflite import MAGIC, Graph, read_graph
 from .validation import decode, require
@@ -352,14 +352,7 @@ def load_model(ref: str | Path) -> Model:
 
 def shipped_models() -> dict[str, Path]:
     """Return the manifests of the models that ship with harken, by name."""
-    from importlib.resources import files
-
-    folder = files("harken.models")
-    return {
-        entry.name.removesuffix(".json"): Path(str(entry))
-        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
-        if entry.name.endswith(".json")
-    }
+    return packaged("harken.models", suffix=".json")
 
 
 def _find(ref: str | Path) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tones
 from command import harken
 
 pytest.importorskip("scipy", reason="training needs harken[train]")
@@ -26,17 +27,7 @@ from harken.train.data import load_corpus
 from harken.train.scenes.truth import Scene, Utterance
 
 MODEL = DATA / "tones.tflite"
-BEEPS = """
-name = "beeps"
-[slots]
-first = ["low"]
-second = ["high"]
-
-[commands.beep]
-say = "{first} {second}"
-remember = { first = 30 }
-"""
-GRAMMAR = parse_grammar(BEEPS)
+GRAMMAR = parse_grammar(tones.BEEPS)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +107,8 @@ def test_a_session_is_scored_word_by_word_and_command_by_command():
     sound("low", 1.2)
     sound("high", 2.2)
     sound("low", 20.0)
-    figures = score(scene(("low", 1.0), ("high", 2.0), ("high", 5.0)), ears, rows)
+    said = scene(("low", 1.0), ("high", 2.0), ("high", 5.0))
+    figures = score(said, ears, rows, GRAMMAR)
     assert (figures.said, figures.missed, figures.wrong) == (3, 1, 1)
     assert (figures.given, figures.right, figures.understood) == (2, 1, 1)
     assert figures.errors == 2
@@ -149,7 +141,7 @@ def test_learning_gains_on_its_user_and_does_little_harm_to_another():
 
 def test_the_whole_of_it_at_the_command_line(data, tmp_path):
     pytest.importorskip("matplotlib")
-    (tmp_path / "beeps.toml").write_text(BEEPS)
+    (tmp_path / "beeps.toml").write_text(tones.BEEPS)
     done = harken(
         *("eval", MODEL, "--context", "--data", data, "--cache-dir", tmp_path / "cache"),
         *("--grammar", tmp_path / "beeps.toml", "--sessions", 6, "--out", tmp_path / "out"),
@@ -201,7 +193,7 @@ def test_an_lstm_learns_a_grammar_and_is_used(tmp_path, monkeypatch):
     monkeypatch.setattr(lstm, "_USERS", 200)
     monkeypatch.setattr(lstm, "_EPOCHS", 6)
     monkeypatch.setattr(lstm, "_BATCH", 64)
-    (tmp_path / "beeps.toml").write_text(BEEPS)
+    (tmp_path / "beeps.toml").write_text(tones.BEEPS)
     done = harken("grammar", "train", tmp_path / "beeps.toml", "--out", tmp_path / "out")
     assert done.exit_code == 0, done.err
     file = LstmPriorFile.load(tmp_path / "out" / "beeps.prior.tflite")

@@ -23,21 +23,12 @@ from harken.edge.memory.memory import Memory
 from harken.edge.sources import AudioFile
 
 MODEL = DATA / "tones.tflite"
-BEEPS = """
-[slots]
-first = ["low"]
-second = ["high"]
-
-[commands.beep]
-say = "{first} {second}"
-remember = { first = 30 }
-"""
 
 
 @pytest.fixture
 def grammar(tmp_path: Path) -> Path:
     path = tmp_path / "beeps.toml"
-    path.write_text(BEEPS)
+    path.write_text(tones.BEEPS)
     return path
 
 
@@ -135,7 +126,7 @@ def test_what_cannot_be_run_is_told_before_anybody_listens(grammar, recording, l
 
 
 def command(**values: object) -> Command:
-    state = Dialogue(parse_grammar(BEEPS)).state
+    state = Dialogue(parse_grammar(tones.BEEPS)).state
     return Command(
         intent="beep", slots={}, values=values, remembered={}, confidence=1.0, repeated=False,
         text="beep", at_s=0.0, before=state, after=state,
@@ -143,7 +134,7 @@ def command(**values: object) -> Command:
 
 
 def test_what_fills_a_blank_stays_one_argument():
-    action = Action("echo {first} x{second}", parse_grammar(BEEPS), on_warning=print)
+    action = Action("echo {first} x{second}", parse_grammar(tones.BEEPS), on_warning=print)
     arguments = action.arguments(command(first="$(reboot) ; a b", second="{first}"))
     assert arguments == ["echo", "$(reboot) ; a b", "x{first}"]
     assert action.arguments(command()) == ["echo", "", "x"]
@@ -151,7 +142,7 @@ def test_what_fills_a_blank_stays_one_argument():
 
 def test_a_program_that_fails_is_told():
     warnings: list[str] = []
-    action = Action("false", parse_grammar(BEEPS), on_warning=warnings.append)
+    action = Action("false", parse_grammar(tones.BEEPS), on_warning=warnings.append)
     action.run(command())
     action.close()
     assert warnings == ["false failed with exit code 1"]
@@ -159,7 +150,7 @@ def test_a_program_that_fails_is_told():
 
 def test_programs_do_not_pile_up():
     warnings: list[str] = []
-    action = Action("sleep 1", parse_grammar(BEEPS), on_warning=warnings.append)
+    action = Action("sleep 1", parse_grammar(tones.BEEPS), on_warning=warnings.append)
     for _ in range(9):
         action.run(command())
     assert warnings == ["8 programs still run; nothing was done about beep"]
@@ -217,7 +208,7 @@ def test_a_wrong_grammar_ends_with_its_own_code(tmp_path):
 
 def listener(recording: Path, **options: object) -> Listener:
     model = load_model(MODEL)
-    memory = Memory.of(parse_grammar(BEEPS), model, now_s=0.0)
+    memory = Memory.of(parse_grammar(tones.BEEPS), model, now_s=0.0)
     spotter = Spotter(model, context=memory)
     source = AudioFile(recording, sample_rate_hz=tones.RATE)
     return Listener(spotter, source, memory=memory, **options)
@@ -244,7 +235,7 @@ def test_a_function_for_no_command_is_a_mistake(recording):
 def test_a_device_that_speaks_does_not_hear_itself(recording):
     words: list[str] = []
     model = load_model(MODEL)
-    memory = Memory.of(parse_grammar(BEEPS), model, now_s=0.0)
+    memory = Memory.of(parse_grammar(tones.BEEPS), model, now_s=0.0)
 
     def speak(turn: object) -> None:
         memory.mute()

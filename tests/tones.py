@@ -13,6 +13,17 @@ BURST_S = 0.4
 
 _HERTZ = {"low": 400.0, "high": 2500.0}
 
+BEEPS = """
+name = "beeps"
+[slots]
+first = ["low"]
+second = ["high"]
+
+[commands.beep]
+say = "{first} {second}"
+remember = { first = 30 }
+"""
+
 
 def tone(word: str, *, seconds: float = BURST_S, level: float = 0.2) -> np.ndarray:
     """One word: a tone with faded ends, (n,) float32."""

@@ -6,9 +6,10 @@ Nothing heavy is imported before the command runs, so that the light installatio
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, TypeVar, cast
 
 import typer
 
@@ -17,10 +18,16 @@ from .cli import CacheOption, SplitRuleChoice, SplitRuleOption, listed, open_rec
 from .display import data_notes, evaluation_table, progress_bar
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from ..edge.engine import Runtime
     from ..edge.manifest import Model
+    from .context.report import ContextEvaluation
     from .evaluate import Evaluation
+    from .scenes.report import StreamEvaluation
     from .splits import Split
+
+E = TypeVar("E", "StreamEvaluation", "ContextEvaluation")
 
 _TFLM = "tflm"
 _WORDS_PER_CONDITION = 500
@@ -213,27 +220,44 @@ def eval_command(
     }
     if out is not None:
         _require_matplotlib()
-    of_context: dict[str, object] = {
+    of_context = {
         "--grammar": grammar,
         "--sessions": sessions,
         "--lstm": lstm,
         "--context-weight": context_weight,
     }
     if context:
-        not_here: dict[str, object] = {
-            **streaming,
-            "--stream": stream,
-            "--words": words,
-            "--balance": balance,
-        }
-        del not_here["--held-out-speech"], not_here["--left-out"]
-        for option, given in not_here.items():
-            if given:
-                raise typer.BadParameter("it does not go with --context", param_hint=option)
+        shared = ("--held-out-speech", "--left-out")
+        others: dict[str, object] = {o: v for o, v in streaming.items() if o not in shared}
+        others |= {"--stream": stream, "--words": words, "--balance": balance}
+        _refuse(others, "it does not go with --context")
+    else:
+        _refuse(
+            {option: value is not None for option, value in of_context.items()},
+            "it needs --context",
+        )
+        if not stream:
+            _refuse(streaming, "it needs --stream")
+    if not stream:
         if model is None:
             raise typer.BadParameter("name one, as in `harken eval commands`", param_hint="MODEL")
         if data is None:
             raise typer.BadParameter("give a folder of recordings", param_hint="--data")
+        if not context:
+            _eval_clips(
+                model,
+                data,
+                split=split,
+                words=listed(words, "--words"),
+                balance=balance,
+                seed=seed,
+                runtime=runtime,
+                split_rule=split_rule,
+                cache_dir=cache_dir,
+                out=out,
+                as_json=as_json,
+            )
+            return
         if split.value == "all":
             raise typer.BadParameter("sessions are made of one part; name it", param_hint="--split")
         _eval_context(
@@ -252,31 +276,6 @@ def eval_command(
             sessions=sessions or _SESSIONS,
             lstm=lstm,
             weight=context_weight,
-        )
-        return
-    for option, given in of_context.items():
-        if given is not None:
-            raise typer.BadParameter("it needs --context", param_hint=option)
-    if not stream:
-        for option, value in streaming.items():
-            if value:
-                raise typer.BadParameter("it needs --stream", param_hint=option)
-        if model is None:
-            raise typer.BadParameter("name one, as in `harken eval commands`", param_hint="MODEL")
-        if data is None:
-            raise typer.BadParameter("give a folder of recordings", param_hint="--data")
-        _eval_clips(
-            model,
-            data,
-            split=split,
-            words=listed(words, "--words"),
-            balance=balance,
-            seed=seed,
-            runtime=runtime,
-            split_rule=split_rule,
-            cache_dir=cache_dir,
-            out=out,
-            as_json=as_json,
         )
         return
     if balance:
@@ -397,7 +396,6 @@ def _eval_stream(
     adapter: str | None,
 ) -> None:
     _require_scipy()
-    from ..edge.display import notes, output
     from ..edge.manifest import load_model
     from .batches import DataSource
     from .scenes.command import measure, save
@@ -441,14 +439,7 @@ def _eval_stream(
         with progress_bar("writing scenes") as on_progress:
             keep_scenes(scenes, scene_dir, sound=keep, progress=on_progress)
     evaluation = measure(listens, scenes, bar=progress_bar)
-    for line in evaluation.notes:
-        notes().print(f"harken: note: {line}", soft_wrap=True)
-    if out is not None:
-        save(evaluation, out)
-    if as_json:
-        print(json.dumps(evaluation.to_dict(), indent=2, ensure_ascii=False, allow_nan=False))
-    else:
-        output().print(stream_tables(evaluation))
+    _report(evaluation, stream_tables, save, out=out, as_json=as_json)
 
 
 def _eval_context(
@@ -470,7 +461,6 @@ def _eval_context(
     weight: float | None,
 ) -> None:
     _require_scipy()
-    from ..edge.display import notes, output
     from ..edge.manifest import load_model
     from ..edge.memory.grammar import load_grammar
     from .batches import DataSource
@@ -501,6 +491,27 @@ def _eval_context(
         weight=weight,
         bar=progress_bar,
     )
+    _report(evaluation, context_tables, save, out=out, as_json=as_json)
+
+
+def _refuse(options: Mapping[str, object], why: str) -> None:
+    """Refuse the first option that was given."""
+    for option, given in options.items():
+        if given:
+            raise typer.BadParameter(why, param_hint=option)
+
+
+def _report(
+    evaluation: E,
+    table: Callable[[E], RenderableType],
+    save: Callable[[E, Path], None],
+    *,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Print what a reader has to know, leave the files behind, print the figures."""
+    from ..edge.display import notes, output
+
     for line in evaluation.notes:
         notes().print(f"harken: note: {line}", soft_wrap=True)
     if out is not None:
@@ -508,7 +519,7 @@ def _eval_context(
     if as_json:
         print(json.dumps(evaluation.to_dict(), indent=2, ensure_ascii=False, allow_nan=False))
     else:
-        output().print(context_tables(evaluation))
+        output().print(table(evaluation))
 
 
 def _runtime(model: Model, name: str | None) -> str | Runtime | None:

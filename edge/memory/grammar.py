@@ -13,10 +13,12 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import GrammarError
+from ..files import packaged
 
 _WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
 _NAME = re.compile(r"[A-Za-z]\w*")
@@ -132,7 +134,7 @@ class Grammar:
     source: str = dataclasses.field(default="grammar", compare=False, repr=False)
     """What the file is called in errors."""
 
-    @property
+    @cached_property
     def words(self) -> tuple[str, ...]:
         """All words that mean something, in the order in which they first occur."""
         found: dict[str, None] = {}
@@ -142,7 +144,7 @@ class Grammar:
             found |= dict.fromkeys(part.word for part in spec.pattern if part.word is not None)
         return tuple(found | dict.fromkeys(self.controls.words))
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Twelve digits that tell this grammar from others: of the SHA-256 of what it means."""
         content = dataclasses.asdict(self)
@@ -226,11 +228,7 @@ def load_grammar(ref: str | Path) -> Grammar:
 
 def shipped_grammars() -> dict[str, Path]:
     """Return the grammars that ship with harken, by name."""
-    from importlib.resources import files
-
-    folder = files("harken.edge") / "grammars"
-    found = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".toml"))
-    return {name.removesuffix(".toml"): Path(str(folder / name)) for name in found}
+    return packaged("harken.edge", "grammars", suffix=".toml")
 
 
 def parse_grammar(text: str, *, source: str = "grammar") -> Grammar:
@@ -305,11 +303,11 @@ class _Reader:
             slots=slots,
             commands=commands,
             controls=controls,
-            window_s=self._seconds("window_s", 8.0, most=60.0),
-            max_window_s=self._seconds("max_window_s", 60.0, most=3600.0),
+            window_s=self._seconds("window_s", most=60.0),
+            max_window_s=self._seconds("max_window_s", most=3600.0),
             max_turns=self._turns(),
-            settle_s=self._seconds("settle_s", 1.5, most=10.0),
-            repeat_s=self._seconds("repeat_s", 60.0, most=86400.0),
+            settle_s=self._seconds("settle_s", most=10.0),
+            repeat_s=self._seconds("repeat_s", most=86400.0),
             lines=self._lines,
             source=self._source,
         )
@@ -338,9 +336,8 @@ class _Reader:
             raise self._error(name, f"{name} is {table!r}; it must be a table, [{name}]")
         return table
 
-    def _seconds(self, name: str, usual: float, *, most: float) -> float:
-        value = self._data.get(name, usual)
-        return self._duration(name, name, value, most)
+    def _seconds(self, name: str, *, most: float) -> float:
+        return self._duration(name, name, self._data.get(name, getattr(Grammar, name)), most)
 
     def _duration(self, field: str, name: str, value: object, most: float) -> float:
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -351,7 +348,7 @@ class _Reader:
         return float(value)  # type: ignore[arg-type]
 
     def _turns(self) -> int:
-        value = self._data.get("max_turns", 20)
+        value = self._data.get("max_turns", Grammar.max_turns)
         if not isinstance(value, int) or isinstance(value, bool) or not 2 <= value <= 1000:
             raise self._error("max_turns", f"max_turns is {value!r}; it must be in 2..1000")
         return value

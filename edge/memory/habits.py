@@ -5,6 +5,7 @@ From such sessions the prior that ships learns what follows what, before anybody
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import math
@@ -80,7 +81,7 @@ class User:
         fillings = [
             (spec, filling)
             for spec in grammar.commands
-            for filling in islice(_fillings(grammar, spec), _MOST_FILLINGS)
+            for filling in _fillings(grammar, spec)
             if self._can_say(spec, filling)
         ]
         self._favourites = [fillings[i] for i in rng.permutation(len(fillings))]
@@ -99,8 +100,7 @@ class User:
 
     def opposite(self) -> User:
         """Return a user who says most what this one says least."""
-        other = object.__new__(User)
-        other.grammar, other._words = self.grammar, self._words
+        other = copy.copy(self)
         other._favourites = self._favourites[::-1]
         return other
 
@@ -186,23 +186,16 @@ class _Talk:
         median, spread, low, high = gap
         gap_s = float(np.clip(median * np.exp(spread * self._rng.standard_normal()), low, high))
         self._now_s += gap_s + WORD_S
-        self._dialogue.tick(self._now_s)
         self._dialogue.hear(word, self._now_s)
         self.said.append(Said(word=word, gap_s=gap_s, pending=self._dialogue.pending))
 
 
 def _fillings(grammar: Grammar, spec: CommandSpec) -> Sequence[dict[str, str]]:
     """Return all that a command can be said as: for each part its word, optional ones left out."""
-    choices: list[list[tuple[str, str | None]]] = []
-    for part in spec.pattern:
-        if part.slot is None:
-            assert part.word is not None
-            words: list[str | None] = [part.word]
-        else:
-            words = [*grammar.slots[part.slot].words]
-        if part.optional:
-            words.append(None)
-        choices.append([(part.slot or f"={part.word}", word) for word in words])
+    choices: list[list[tuple[str, str | None]]] = [
+        [(part.name, word) for word in (*grammar.part_words(part), *([None] * part.optional))]
+        for part in spec.pattern
+    ]
     return [
         {name: word for name, word in combination if word is not None}
         for combination in islice(product(*choices), _MOST_FILLINGS)

@@ -2,8 +2,8 @@
 
 A `Memory` is the context of a detector (`harken.edge.detector.Context`). The dialogue makes
 commands of the words; the prior, told what was said and what is pending, moves the log-odds of the
-words that may follow, and less so the longer ago the last word is. When the follow-up window has
-closed it moves nothing, and the detector is the one without a memory, bit for bit.
+words that may follow, each at its time. When the follow-up window has closed it moves nothing, and
+the detector is the one without a memory, bit for bit.
 
 **Learning.** The words of a command that was carried out are learned from `REGRET_S` later, unless
 "stop" or "no" was said meanwhile. A word that was only heard because it was expected teaches
@@ -99,7 +99,6 @@ class Memory:
         self._recent: list[tuple[str, float, str]] = []
         self._ratios: Float32 | None = None
         self._last_s = 0.0
-        self._forget_session()
         self._store = store
         if store is not None:
             self._restore(store)
@@ -110,16 +109,17 @@ class Memory:
         grammar: Grammar | str | Path,
         model: Model,
         *,
+        thresholds: Mapping[str, float] | None = None,
         prior: Prior | None = None,
         store: Store | None = None,
         now_s: float | None = None,
     ) -> Memory:
-        """Return a memory for a model."""
+        """Return a memory for a model, with its own thresholds if no others are given."""
         manifest = model.manifest
         return cls(
             grammar,
             manifest.labels,
-            thresholds=manifest.detector.thresholds,
+            thresholds=manifest.detector.thresholds if thresholds is None else thresholds,
             sample_rate_hz=manifest.front_end.sample_rate_hz,
             prior=prior,
             store=store,
@@ -211,11 +211,6 @@ class Memory:
         else:
             self._pass(self._now_s)
 
-    def expected(self) -> dict[str, float]:
-        """Return how probable each word is to be next, if it comes now."""
-        gap = gap_class(max(0.0, self._now_s - self._last_s)) if self._ratios is not None else 0
-        return dict(zip(self.prior.words, self.prior.expect()[gap].tolist(), strict=True))
-
     def close(self) -> None:
         """Save, and let another program have the file."""
         if self._store is not None:
@@ -248,8 +243,9 @@ class Memory:
             self._lessons = []
 
     def _remember(self, word: str, gap_s: float, now_s: float) -> None:
-        self.prior.hear(word, gap_s, self.dialogue.pending)
-        self._recent = [*self._recent, (word, gap_s, self.dialogue.pending)][-_MOST_RECENT:]
+        pending = self.dialogue.pending
+        self.prior.hear(word, gap_s, pending)
+        self._recent = [*self._recent, (word, gap_s, pending)][-_MOST_RECENT:]
         self._last_s = now_s
         ratios = np.zeros((N_GAPS, len(self._labels)), np.float32)
         ratios[:, self._columns] = log_ratios(
@@ -297,7 +293,7 @@ class Memory:
         except (KeyError, TypeError, ValueError, AttributeError) as problem:
             self.prior.forget()
             reason = str(problem) if isinstance(problem, ValueError) else "it is damaged"
-            store.reject(reason)
+            store.set_aside(reason)
             return
         if saved_s > self._now_s + _AHEAD_S:
             return  # the clock was set back: nobody knows how long ago that was

@@ -165,8 +165,6 @@ class Lesson:
 
     word: str
     context: Context
-    gap: int
-    """Class of the gap before the word."""
     base: float
     """What the shipped prior thought of it: a probability."""
     learned: float
@@ -238,7 +236,6 @@ class Learner:
         return Lesson(
             word=word,
             context=self._context,
-            gap=gap,
             base=float(base[gap, index]),
             learned=float(self._learned(base)[gap, index]),
         )

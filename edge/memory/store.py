@@ -66,7 +66,7 @@ class Store:
             self.writable = False  # what is there may be of use to somebody
             self._warn(f"cannot read {self.path}: {problem.strerror}; starting with no memory")
         except ValueError as problem:
-            self._set_aside(str(problem))
+            self.set_aside(str(problem))
         return {}
 
     def save(self, content: dict[str, Any]) -> None:
@@ -75,14 +75,23 @@ class Store:
             return
         text = json.dumps({"harken_memory": VERSION, **content}, separators=(",", ":")) + "\n"
         try:
-            write_atomic(self.path, text, error=HarkenError)
+            write_atomic(self.path, text)
         except HarkenError as problem:
             self._warn(f"{problem}; what is said from now on is not kept")
             self.writable = False
 
-    def reject(self, reason: str) -> None:
-        """Set aside a file whose content turned out to be of no use."""
-        self._set_aside(reason)
+    def set_aside(self, reason: str) -> None:
+        """Give a file of no use another name, and say why."""
+        aside = self.path.with_name(f"{self.path.name}.damaged")
+        try:
+            if self.writable:
+                self.path.replace(aside)
+                self._warn(f"{self.path}: {reason}; set aside as {aside.name}, starting afresh")
+                return
+        except OSError as problem:
+            reason += f"; cannot set it aside: {problem.strerror}"
+            self.writable = False
+        self._warn(f"{self.path}: {reason}; starting with no memory")
 
     def _acquire(self) -> bool:
         """Take the lock beside the file."""
@@ -104,18 +113,6 @@ class Store:
             return False
         self._lock = descriptor
         return True
-
-    def _set_aside(self, reason: str) -> None:
-        aside = self.path.with_name(f"{self.path.name}.damaged")
-        try:
-            if self.writable:
-                self.path.replace(aside)
-                self._warn(f"{self.path}: {reason}; set aside as {aside.name}, starting afresh")
-                return
-        except OSError as problem:
-            reason += f"; cannot set it aside: {problem.strerror}"
-            self.writable = False
-        self._warn(f"{self.path}: {reason}; starting with no memory")
 
 
 def read(path: Path) -> dict[str, Any]:

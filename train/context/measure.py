@@ -16,15 +16,15 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...edge.detector import Context, Detection, Detector, DetectorConfig
 from ...edge.manifest import Model
 from ...edge.memory.dialogue import Command, Dialogue
 from ...edge.memory.grammar import Grammar
 from ...edge.memory.memory import Memory
-from ...edge.memory.prior import N_GAPS, Prior
+from ...edge.memory.prior import NgramPrior, Prior
 from ..cache import Progress
+from ..decode import SAMPLE_RATE_HZ
 from ..scenes.scoring import Heard, match
 from ..scenes.sweep import Clock, Float32
 from ..scenes.truth import Scene
@@ -33,6 +33,7 @@ COMMAND_S = 1.5
 """How far apart the times of a command that was given and of the one that was understood may be."""
 
 _DECIDED_S = 0.12  # about how long after its end a word is heard
+_AFTERWARDS_S = 60.0  # of quiet after a session, in which whatever waited settles or expires
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,15 +55,10 @@ class Ears:
         weight = self.weight if self.prior is not None else 0.0
         return dataclasses.replace(self.model.manifest.detector, context_weight=weight)
 
-    def memory(self, now_s: float = 0.0) -> Memory:
+    def memory(self) -> Memory:
         """Return a memory that knows nothing yet."""
-        return Memory(
-            self.grammar,
-            self.model.manifest.labels,
-            thresholds=self.config.thresholds,
-            prior=self.prior or _Nothing(self.grammar.words),
-            now_s=now_s,
-        )
+        prior = self.prior or NgramPrior(self.grammar.words)  # which expects every word alike
+        return Memory.of(self.grammar, self.model, prior=prior, now_s=0.0)
 
     def hear(self, posteriors: Float32) -> tuple[list[Detection], list[Command]]:
         """Return words and commands of a session, from a reset."""
@@ -70,30 +66,9 @@ class Ears:
         detections = detector(self.model, self.config, memory).feed(posteriors)
         # Whatever waits for more to be said is settled when nothing more is.
         clock = Clock.of(self.model)
-        memory.log_odds(round((clock.decided_s(len(posteriors)) + 60.0) * 16_000))
+        ended_s = clock.decided_s(len(posteriors)) + _AFTERWARDS_S
+        memory.log_odds(round(ended_s * SAMPLE_RATE_HZ))
         return detections, [c for turn in memory.take_turns() for c in turn.commands]
-
-
-class _Nothing:
-    """A prior that expects every word alike."""
-
-    def __init__(self, words: Sequence[str]) -> None:
-        self.words = tuple(words)
-        self._row = np.full((N_GAPS, len(words)), 1 / len(words))
-
-    def reset(self) -> None:
-        """Forget nothing."""
-
-    def hear(self, word: str, gap_s: float, pending: str) -> None:
-        """Take in nothing."""
-
-    def expect(self) -> NDArray[np.float64]:
-        """Return the same for every word."""
-        return self._row
-
-    def when(self) -> NDArray[np.float64]:
-        """Return what belongs to the classes of gaps."""
-        return np.full(len(self._row), 1 / len(self._row))
 
 
 def detector(model: Model, config: DetectorConfig, context: Context | None) -> Detector:
@@ -138,8 +113,20 @@ GAPS_S = (0.0, 1.0, 2.0, 4.0, 8.0)
 """Where classes of times since the word before begin, in seconds; the first word is in the last."""
 
 
-def score(scene: Scene, ears: Ears, posteriors: Float32) -> SessionFigures:
-    """Score what is heard and understood of a session."""
+def score(scene: Scene, ears: Ears, posteriors: Float32, grammar: Grammar) -> SessionFigures:
+    """Score what is heard and understood of a session.
+
+    Parameters
+    ----------
+    scene
+        What is said.
+    ears
+        What listens.
+    posteriors
+        What the model made of it.
+    grammar
+        What the speaker means: it may be another one than the listener knows.
+    """
     detections, commands = ears.hear(posteriors)
     clock = Clock.of(ears.model)
     heard = [
@@ -148,7 +135,7 @@ def score(scene: Scene, ears: Ears, posteriors: Float32) -> SessionFigures:
     ]
     matches = match(scene, heard, ears.model.manifest.words)
     instead = sum(miss.instead is not None for miss in matches.misses)
-    truth = given(scene, ears.grammar)
+    truth = given(scene, grammar)
     by_gap: dict[int, tuple[int, int]] = {}
     missed = {miss.utterance for miss in matches.misses}
     before_s: float | None = None
@@ -163,7 +150,7 @@ def score(scene: Scene, ears: Ears, posteriors: Float32) -> SessionFigures:
         missed=len(matches.misses),
         wrong=len(matches.false_accepts) - instead,
         given=len(truth),
-        right=right_among(truth, commands),
+        right=_right_among(truth, commands),
         understood=len(commands),
         by_gap=by_gap,
     )
@@ -176,7 +163,7 @@ def given(scene: Scene, grammar: Grammar) -> list[Command]:
         at_s = utterance.end_s + _DECIDED_S
         commands += pass_time(dialogue, at_s)
         commands += dialogue.hear(utterance.word, at_s).commands
-    return commands + pass_time(dialogue, scene.seconds + 60.0)
+    return commands + pass_time(dialogue, scene.seconds + _AFTERWARDS_S)
 
 
 def pass_time(dialogue: Dialogue, at_s: float) -> list[Command]:
@@ -190,7 +177,7 @@ def pass_time(dialogue: Dialogue, at_s: float) -> list[Command]:
     return commands
 
 
-def right_among(truth: Sequence[Command], understood: Sequence[Command]) -> int:
+def _right_among(truth: Sequence[Command], understood: Sequence[Command]) -> int:
     """Count commands that were understood: each is understood once."""
     left, right = list(understood), 0
     for command in truth:
@@ -235,7 +222,7 @@ def false_accepts(
     stretch = int(ears.grammar.window_s / step_s)
     events = heard = turn = 0
     for posteriors in negatives:
-        window = _Window(ears, clock.labels)
+        window = _Window(ears)
         listening = detector(ears.model, ears.config, window)
         for first in range(0, len(posteriors), stretch):
             window.open(histories[turn % len(histories)])
@@ -255,8 +242,8 @@ class _Window:
     was meant to be heard in.
     """
 
-    def __init__(self, ears: Ears, labels: Sequence[str]) -> None:
-        self._ears, self._labels = ears, labels
+    def __init__(self, ears: Ears) -> None:
+        self._ears = ears
         self._memory = ears.memory()
         self._zero = 0
         self._sample = 0
@@ -268,7 +255,7 @@ class _Window:
         for word, gap_s in history:
             now_s += gap_s
             self._memory.hear(word, now_s)
-        self._zero = self._sample - round(now_s * 16_000)
+        self._zero = self._sample - round(now_s * SAMPLE_RATE_HZ)
 
     def log_odds(self, sample: int) -> Float32 | None:
         """See `harken.edge.detector.Context`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -46,13 +47,12 @@ def _weights(errors: Axes, accepts: Axes, data: dict[str, Any]) -> None:
     weights = [float(weight) for weight in data["weights"]]
     for index, snr in enumerate(SNR):
         rows = [each["snr"][snr]["word_errors_with"] for each in data["weights"].values()]
-        _band(errors, weights, rows, snr, colour=f"C{index}")
+        _band(errors, weights, *_percent(rows), label=snr, colour=f"C{index}")
     errors.set(xlabel="weight of the prior", ylabel="word errors, %", title="scripted sessions")
     rows = [each["inside_window"] for each in data["weights"].values()]
     values = [row["per_hour"] for row in rows]
-    accepts.plot(weights, values, "o-", color=_WITH)
-    low, high = zip(*(row["per_hour_95"] for row in rows), strict=True)
-    accepts.fill_between(weights, low, high, color=_WITH, alpha=0.15, linewidth=0)
+    bounds = [row["per_hour_95"] for row in rows]
+    _band(accepts, weights, values, bounds, colour=_WITH, style="o-")
     accepts.set(
         xlabel="weight of the prior",
         ylabel="false accepts an hour",
@@ -67,7 +67,8 @@ def _noise(errors: Axes, commands: Axes, data: dict[str, Any]) -> None:
         cells = [data["orders"][order][snr] for snr in SNR]
         for name, colour in (("without", _WITHOUT), ("with", _WITH)):
             rows = [cell[f"word_errors_{name}"] for cell in cells]
-            _band(errors, places, rows, f"{order}, {name} memory", colour=colour, line=line)
+            label = f"{order}, {name} memory"
+            _band(errors, places, *_percent(rows), label=label, colour=colour, style=line)
     cells = [data["orders"]["scripted"][snr] for snr in SNR]
     for name, label, colour in (
         ("commands_without_state", "each word for itself", "tab:gray"),
@@ -75,20 +76,11 @@ def _noise(errors: Axes, commands: Axes, data: dict[str, Any]) -> None:
         ("commands_with_memory", "dialogue and prior", "tab:blue"),
     ):
         values = [100 * cell[name]["accuracy"] for cell in cells]
-        bounds = [cell[name]["accuracy_95"] for cell in cells]
-        commands.plot(places, values, "o-", color=colour, label=label)
-        commands.fill_between(
-            places,
-            [100 * low for low, _ in bounds],
-            [100 * high for _, high in bounds],
-            color=colour,
-            alpha=0.15,
-            linewidth=0,
-        )
+        bounds = [(100 * low, 100 * high) for low, high in (c[name]["accuracy_95"] for c in cells)]
+        _band(commands, places, values, bounds, label=label, colour=colour, style="o-")
     for axes, what in ((errors, "word errors, %"), (commands, "commands understood, %")):
         axes.set_xticks(places, list(SNR))
         axes.set(ylabel=what)
-        axes.legend(frameon=False, fontsize=7)
     errors.set_title("by noise and order")
     commands.set_title("scripted sessions")
 
@@ -123,40 +115,36 @@ def _learning(axes: Axes, data: dict[str, Any]) -> None:
         points = figures["opposite_user"]
         commands = [point["commands"] for point in points]
         rows = [point["harm_bits"] for point in points]
-        axes.plot(commands, [row["mean"] for row in rows], "o-", color=f"C{index}", label=name)
-        axes.fill_between(
-            commands,
-            [row["95_low"] for row in rows],
-            [row["95_high"] for row in rows],
-            color=f"C{index}",
-            alpha=0.15,
-            linewidth=0,
-        )
+        values = [row["mean"] for row in rows]
+        bounds = [(row["95_low"], row["95_high"]) for row in rows]
+        _band(axes, commands, values, bounds, label=name, colour=f"C{index}", style="o-")
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set(
         xlabel="commands of a user with opposite habits",
         ylabel="learned less shipped, bits a word",
         title="does what was learned do harm?",
     )
-    axes.legend(frameon=False, fontsize=7)
+
+
+def _percent(rows: list[dict[str, float]]) -> tuple[list[float], list[tuple[float, float]]]:
+    """Return values and bounds of shares, in percent."""
+    values = [100 * row["value"] for row in rows]
+    return values, [(100 * row["95_low"], 100 * row["95_high"]) for row in rows]
 
 
 def _band(
     axes: Axes,
-    places: list[Any],
-    rows: list[dict[str, float]],
-    label: str,
+    places: Sequence[float],
+    values: Sequence[float],
+    bounds: Sequence[tuple[float, float]],
     *,
     colour: str,
-    line: str = "-",
+    label: str | None = None,
+    style: str = "-",
 ) -> None:
-    axes.plot(places, [100 * row["value"] for row in rows], line, color=colour, label=label)
-    axes.fill_between(
-        places,
-        [100 * row["95_low"] for row in rows],
-        [100 * row["95_high"] for row in rows],
-        color=colour,
-        alpha=0.12,
-        linewidth=0,
-    )
-    axes.legend(frameon=False, fontsize=7)
+    """Draw values, with their bounds as a band behind them."""
+    axes.plot(places, values, style, color=colour, label=label)
+    low, high = zip(*bounds, strict=True)
+    axes.fill_between(places, low, high, color=colour, alpha=0.13, linewidth=0)
+    if label is not None:
+        axes.legend(frameon=False, fontsize=7)

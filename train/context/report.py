@@ -31,8 +31,6 @@ from .measure import (
     SessionFigures,
     detector,
     false_accepts,
-    given,
-    right_among,
     score,
 )
 from .sessions import ORDERS, SNR, stateless
@@ -92,24 +90,20 @@ class ContextEvaluation:
             "by_gap": {snr: self.gaps("scripted", snr) for snr in SNR},
             "weights": {
                 f"{weight:g}": {
-                    "snr": {
-                        snr: compared(self.without["scripted", snr], cells["scripted", snr])
-                        for snr in SNR
-                    },
+                    "snr": self.scripted(cells),
                     "inside_window": _accepts(*self.accepts_curve[weight]),
                 }
                 for weight, cells in self.curve.items()
             },
-            "priors": {
-                name: {
-                    snr: compared(self.without["scripted", snr], cells["scripted", snr])
-                    for snr in SNR
-                }
-                for name, cells in self.other.items()
-            },
+            "priors": {name: self.scripted(cells) for name, cells in self.other.items()},
             "false_accepts": {name: _accepts(*value) for name, value in self.accepts.items()},
             "learning": {name: value.to_dict() for name, value in self.learning.items()},
         }
+
+    def scripted(self, cells: Cells) -> dict[str, Any]:
+        """Return how scripted sessions compare with those without a memory, by noise."""
+        keys = {snr: ("scripted", snr) for snr in SNR}
+        return {snr: compared(self.without[key], cells[key]) for snr, key in keys.items()}
 
     def cell(self, order: str, snr: str) -> dict[str, Any]:
         """Return the figures of one order under one noise."""
@@ -250,7 +244,7 @@ def evaluate_context(
             for key in keys:
                 result[key] = []
                 for index in cells[key]:
-                    result[key].append(score(scenes[index], ears, posteriors[index]))
+                    result[key].append(score(scenes[index], ears, posteriors[index], grammar))
                     progress(done := done + 1, total)
         return result
 
@@ -260,30 +254,26 @@ def evaluate_context(
     without = heard(deaf, everything, "without a memory")
     with_memory = heard(ears, everything, "with a memory")
     plain = Ears(model=model, grammar=stateless(grammar))
-    # What was given is what the whole grammar makes of the words; only what is understood differs.
-    stateless_cells = {
-        key: [_understood(scenes[index], deaf, plain, posteriors[index]) for index in cells[key]]
-        for key in everything
-    }
+    each_for_itself = heard(plain, everything, "each word for itself")
     histories = [
         [(u.word, u.end_s - before) for before, u in _timed(scenes[index])][: 1 + number % 6]
         for number, index in enumerate(cells[scripted[0]])
     ]
     rng = np.random.default_rng((seed, 10))
     histories = [histories[i] for i in rng.permutation(len(histories))]
-    curve, accepts_curve = {}, {}
+    curve, accepts_curve = {0.0: without, weight: with_memory}, {}
     for each in sorted({*weights, weight}):
         trial = dataclasses.replace(ears, weight=each)
-        same = each == weight
-        curve[each] = with_memory if same else heard(trial, scripted, f"weight {each:g}")
+        if each not in curve:
+            curve[each] = heard(trial, scripted, f"weight {each:g}")
         with bar(f"false accepts, weight {each:g}") as progress:
             accepts_curve[each] = false_accepts(
                 trial, negatives * HISTORIES, histories, progress=progress
             )
     hours = accepts_curve[weight][1] / HISTORIES
     accepts = {
-        "without": (_plain_accepts(deaf, negatives, memory=False), hours),
-        "with": (_plain_accepts(ears, negatives, memory=True), hours),
+        "without": (_plain_accepts(deaf, negatives), hours),
+        "with": (_plain_accepts(ears, negatives), hours),
         "inside_without": accepts_curve.get(0.0, (0, 0.0)),
         "inside_with": accepts_curve[weight],
     }
@@ -304,8 +294,8 @@ def evaluate_context(
         sessions=len(cells[scripted[0]]),
         without=without,
         with_memory=with_memory,
-        stateless=stateless_cells,
-        curve=curve,
+        stateless=each_for_itself,
+        curve={each: curve[each] for each in accepts_curve},
         other=others,
         accepts=accepts,
         accepts_curve=accepts_curve,
@@ -315,28 +305,16 @@ def evaluate_context(
     )
 
 
-def _understood(scene: Scene, deaf: Ears, plain: Ears, posteriors: Float32) -> SessionFigures:
-    _, commands = plain.hear(posteriors)
-    truth = given(scene, deaf.grammar)
-    return SessionFigures(
-        said=0,
-        missed=0,
-        wrong=0,
-        given=len(truth),
-        right=right_among(truth, commands),
-        understood=len(commands),
-        by_gap={},
-    )
-
-
 def _timed(scene: Scene) -> list[tuple[float, Any]]:
     """Return each utterance with the end of the one before it."""
     ends = [utterance.end_s for utterance in scene.utterances]
     return list(zip([0.0, *ends], scene.utterances, strict=False))
 
 
-def _plain_accepts(ears: Ears, negatives: Sequence[Float32], *, memory: bool) -> int:
-    return sum(
-        len(detector(ears.model, ears.config, ears.memory() if memory else None).feed(posteriors))
-        for posteriors in negatives
-    )
+def _plain_accepts(ears: Ears, negatives: Sequence[Float32]) -> int:
+    """Count events where nobody says a word, and nobody has before."""
+    events = 0
+    for posteriors in negatives:
+        memory = None if ears.prior is None else ears.memory()
+        events += len(detector(ears.model, ears.config, memory).feed(posteriors))
+    return events

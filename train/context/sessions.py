@@ -142,8 +142,6 @@ def _least_expected(
         left.remove(word)
         ordered.append(word)
         now_s += elapsed_s
-        if dialogue.due_s is not None and dialogue.due_s <= now_s:
-            dialogue.tick(now_s)
         dialogue.hear(word, now_s)
         prior.hear(word, elapsed_s, dialogue.pending)
     prior.reset()
