@@ -1,0 +1,382 @@
+/*
+ * The engine as a whole: samples are gathered to frames, frames to network steps; posteriors become
+ * events. From the logits on everything is integer arithmetic, with or without a floating-point unit.
+ *
+ * Memory, from its beginning: struct harken; scratch, which the front end and the network share;
+ * the network's state; posteriors [smoothing_steps][n_labels]; onset [n_labels]; samples
+ * [HARKEN_WINDOW]; features [context_frames][n_mfcc]; logits [n_labels]; armed [n_labels]; and, with a prior, its
+ * network's state and factors [n_gaps][n_words].
+ */
+#include "harken.h"
+
+#include <string.h>
+
+#include "harken_frontend.h"
+#include "harken_math.h"
+#include "harken_network.h"
+
+typedef char shifts_must_be_arithmetic[(-3 >> 1) == -2 ? 1 : -1];
+
+#define ONE24 (UINT32_C(1) << 24)
+#define ONE28 (UINT32_C(1) << 28)
+#define UP8(n) (((size_t)(n) + 7) & ~(size_t)7)
+
+/* No pointers but one, so that it has the same size on all machines; where things are, places()
+ * tells. */
+struct harken {
+    union {
+        const harken_model *model;
+        uint64_t space;
+    } of;
+    uint64_t step;         /* steps since the reset */
+    uint64_t word_sample;  /* end_sample of the last word, for the prior */
+    uint32_t talk;         /* moving average of "unknown", Q30 */
+    uint32_t waiting;      /* steps of the refractory time to come */
+    uint16_t n_samples;    /* gathered */
+    uint16_t row;          /* of the posteriors that were written last */
+    uint16_t early;        /* label that the prior made fire before its time, or NONE */
+    uint16_t last_word;    /* word that a pending state may still be told of, or NONE */
+    uint8_t new_frames;    /* since the last step */
+    uint8_t expecting;     /* whether the prior's factors are those after a word */
+    uint8_t last_gap;      /* class of the gap before the last word */
+    uint8_t unused[5];
+};
+
+#define NONE 0xffff
+
+typedef struct {
+    uint8_t *scratch;
+    void *state;
+    uint32_t *posteriors;
+    uint32_t *onset; /* step at which a word's evidence began, its low 32 bits */
+    int16_t *samples;
+    int8_t *features;
+    int8_t *logits;
+    uint8_t *armed;
+    uint8_t *prior_state; /* two of them: before the last word, and after it */
+    uint32_t *factors;    /* Q24, of the odds */
+    size_t bytes;
+} layout;
+
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+
+static layout places(const harken_model *model, void *memory) {
+    const harken_prior *prior = model->prior;
+    size_t labels = model->n_labels, at = sizeof(harken);
+    size_t features = (size_t)model->context_frames * model->frontend->n_mfcc;
+    size_t scratch = larger(harken_frontend_scratch(model->frontend),
+                            harken_network_scratch(model->network));
+    if (prior) scratch = larger(scratch, harken_network_scratch(&prior->network));
+    uint8_t *start = memory;
+    layout l;
+#define TAKE(n) (at += UP8(n), start ? start + (at - UP8(n)) : NULL)
+    l.scratch = TAKE(scratch);
+    l.state = TAKE(harken_network_bytes(model->network));
+    l.posteriors = (uint32_t *)(void *)TAKE(4 * labels * model->detector->smoothing_steps);
+    l.onset = (uint32_t *)(void *)TAKE(4 * labels);
+    l.samples = (int16_t *)(void *)TAKE(2 * HARKEN_WINDOW);
+    l.features = (int8_t *)TAKE(features);
+    l.logits = (int8_t *)TAKE(labels);
+    l.armed = TAKE(labels);
+    l.prior_state = prior ? TAKE(2 * harken_network_bytes(&prior->network)) : NULL;
+    l.factors = prior ? (uint32_t *)(void *)TAKE(4 * (size_t)prior->n_words * prior->n_gaps) : NULL;
+#undef TAKE
+    l.bytes = at;
+    return l;
+}
+
+/* --------------------------------------------------------------------------------- numbers --- */
+
+/* 2^-x: Q24 to Q31; of the fraction the Taylor series, to 1e-6 of it. */
+static uint32_t exp2_minus(uint32_t x) {
+    /* (ln 2)^n / n!, Q31, the signs alternating; the fraction f is Q32. */
+    static const uint32_t terms[] = {
+        UINT32_C(0x80000000), UINT32_C(0x58b90bfc), UINT32_C(0x1ebfbe00), UINT32_C(0x071ac236),
+        UINT32_C(0x013b2ab7), UINT32_C(0x002bb100), UINT32_C(0x00050c24), UINT32_C(0x00007ff3),
+    };
+    uint32_t whole = x >> 24, f = x << 8, sum = 0;
+    if (whole >= 31) return 0;
+    for (int32_t i = 7; i >= 0; i--) sum = terms[i] - (uint32_t)(((uint64_t)sum * f) >> 32);
+    return sum >> whole;
+}
+
+/* a / (a + rest), Q24; not both 0. */
+static uint32_t part(uint64_t a, uint64_t rest) {
+    uint64_t all = a + rest;
+    while (all >> 40) all >>= 1, a >>= 1;
+    return (uint32_t)((a << 24) / all);
+}
+
+/* Logits [n] to posteriors [n], Q28: softmax. */
+static void softmax(const uint32_t *exponentials, const int8_t *logits, size_t n,
+                    uint32_t *posteriors) {
+    int32_t top = -128;
+    uint64_t sum = 0;
+    for (size_t i = 0; i < n; i++) top = logits[i] > top ? logits[i] : top;
+    for (size_t i = 0; i < n; i++) sum += exponentials[top - logits[i]];
+    /* sum is 2^28 at least, so the inverse, Q60, is 2^32 at most. */
+    uint64_t inverse = (UINT64_C(1) << 60) / sum;
+    for (size_t i = 0; i < n; i++)
+        posteriors[i] = (uint32_t)((exponentials[top - logits[i]] * inverse) >> 32);
+}
+
+/* ------------------------------------------------------------------------------- detection --- */
+
+static uint64_t samples_heard(const harken *h) { /* when the step at hand is decided */
+    const harken_model *model = h->of.model;
+    return (h->step + 1) * model->stride_frames * model->hop_samples + HARKEN_WINDOW -
+           model->hop_samples;
+}
+
+/* The factors of the words' odds [n_words], Q24, at a sample; NULL where nothing is expected. */
+static const uint32_t *expected(harken *h, const layout *l, uint64_t sample) {
+    const harken_prior *prior = h->of.model->prior;
+    if (!prior || !h->expecting) return NULL;
+    uint64_t gap = sample - h->word_sample;
+    if (gap >= prior->window_samples) return NULL;
+    uint32_t class = 0;
+    while (class + 1u < prior->n_gaps && gap >= prior->gap_samples[class]) class++;
+    return l->factors + (size_t)class * prior->n_words;
+}
+
+/* Take a word in: what follows is expected from now on, as its pending state will have it. */
+static void remember(harken *h, const layout *l, uint32_t label, uint64_t sample);
+
+/* One step: the posteriors in row h->row. Returns 1 and writes the event if a word was heard. */
+static int detect(harken *h, const layout *l, harken_event *event) {
+    const harken_model *model = h->of.model;
+    const harken_detector *detector = model->detector;
+    uint32_t labels = model->n_labels, steps = detector->smoothing_steps;
+    const uint32_t *now = l->posteriors + h->row * labels;
+    uint32_t *evidence = (uint32_t *)(void *)l->scratch;
+    uint64_t sample = samples_heard(h);
+
+    /* What talk costs, Q31: each step moves its level a little towards the posterior of unknown. */
+    uint32_t cost = UINT32_C(1) << 31;
+    if (detector->talk_penalty) {
+        int64_t away = (int64_t)now[detector->unknown] * 4 - h->talk;
+        h->talk = (uint32_t)(h->talk + ((away * detector->talk_share) >> 31));
+        cost = exp2_minus((uint32_t)(((uint64_t)h->talk * detector->talk_penalty) >> 30));
+    }
+
+    const uint32_t *factors = expected(h, l, sample);
+    for (uint32_t i = 0; i < labels; i++) {
+        uint64_t sum = 0;
+        for (uint32_t s = 0; s < steps; s++) sum += l->posteriors[s * labels + i];
+        uint64_t p = sum / steps, rest = ((uint64_t)ONE28 - p) << 31;
+        uint64_t odds = p * cost;
+        evidence[i] = odds | rest ? part(odds, rest) : ONE24;
+    }
+    /* The evidence with what is expected takes the place of that without, which is kept. */
+    uint32_t *acoustic = evidence + labels;
+    if (factors) {
+        const harken_prior *prior = model->prior;
+        memcpy(acoustic, evidence, 4 * labels);
+        for (uint32_t w = 0; w < prior->n_words; w++) {
+            uint32_t i = prior->labels[w];
+            if (factors[w] == ONE24) continue;
+            uint64_t odds = (uint64_t)acoustic[i] * factors[w];
+            uint64_t rest = (uint64_t)(ONE24 - acoustic[i]) << 24;
+            evidence[i] = odds | rest ? part(odds, rest) : ONE24;
+        }
+    } else {
+        acoustic = evidence;
+    }
+
+    uint32_t best = 0;
+    for (uint32_t i = 0; i < labels; i++) {
+        uint32_t threshold = detector->threshold[i];
+        uint32_t most = evidence[i] > acoustic[i] ? evidence[i] : acoustic[i];
+        if (most < threshold / 2 && !(h->waiting && h->early == i)) l->armed[i] = 1;
+        if (evidence[i] < threshold / 10) l->onset[i] = (uint32_t)h->step + 1;
+        if (evidence[i] > evidence[best]) best = i;
+    }
+    int fired = !h->waiting && evidence[best] >= detector->threshold[best] && l->armed[best];
+    if (h->waiting) h->waiting--;
+    if (fired) {
+        uint32_t ago = (uint32_t)h->step - l->onset[best];
+        l->armed[best] = 0;
+        h->early = evidence[best] > acoustic[best] ? (uint16_t)best : NONE;
+        h->waiting = detector->refractory_steps ? detector->refractory_steps - 1 : 0;
+        event->label = (uint16_t)best;
+        event->confidence = evidence[best];
+        event->acoustic = acoustic[best];
+        event->start_sample = (h->step - ago) * model->stride_frames * model->hop_samples;
+        event->end_sample = sample;
+        if (model->prior) remember(h, l, best, sample);
+    }
+    h->step++;
+    return fired;
+}
+
+/* ---------------------------------------------------------------------------------- prior --- */
+
+static void forget(harken *h, const layout *l) {
+    const harken_prior *prior = h->of.model->prior;
+    harken_network_reset(&prior->network, l->prior_state);
+    h->expecting = 0;
+    h->last_word = NONE;
+}
+
+/* Let the prior's network take in a word, and work out the factors. */
+static void expect(harken *h, const layout *l, uint32_t word, uint32_t gap, uint32_t pending) {
+    const harken_prior *prior = h->of.model->prior;
+    uint32_t words = prior->n_words, gaps = prior->n_gaps, all = words * gaps;
+    size_t bytes = harken_network_bytes(&prior->network);
+    uint8_t *after = l->prior_state + bytes;
+    /* One-hot: which word, after which gap, what is pending. The factors' place serves first. */
+    int8_t *inputs = (int8_t *)(void *)l->factors;
+    memset(inputs, prior->zero, words + gaps + prior->n_pending);
+    inputs[word] = inputs[words + gap] = inputs[words + gaps + pending] = prior->one;
+    memcpy(after, l->prior_state, bytes);
+    const int8_t *logits = harken_network_step(&prior->network, after, l->scratch, inputs);
+    softmax(prior->exponentials, logits, all, l->factors);
+
+    /* How much likelier a word is at a time than any word at any time of the window: its joint
+     * probability, of what lies inside the window, times the number of words, over the share of
+     * the window that its class of gaps has. Half of that, and half of 1: see docs/memory.md. */
+    uint64_t inside = 0;
+    for (uint32_t g = 0; g < gaps; g++)
+        for (uint32_t w = 0; w < words && prior->gap_share[g]; w++) inside += l->factors[g * words + w];
+    for (uint32_t g = 0; g < gaps; g++) {
+        for (uint32_t w = 0; w < words; w++) {
+            uint32_t *factor = l->factors + g * words + w;
+            uint64_t likelier = (uint64_t)*factor * words * prior->gap_share[g]; /* Q44 */
+            uint64_t odds = ONE24 / 2 + (inside ? likelier * 128 / inside : 0);  /* Q24 */
+            *factor = odds < prior->least ? prior->least
+                      : odds > prior->most ? prior->most
+                                           : (uint32_t)odds;
+        }
+    }
+    h->expecting = 1;
+}
+
+static void remember(harken *h, const layout *l, uint32_t label, uint64_t sample) {
+    const harken_prior *prior = h->of.model->prior;
+    size_t bytes = harken_network_bytes(&prior->network);
+    uint64_t gap = sample - h->word_sample;
+    uint32_t word = 0, class = 0;
+    if (!h->expecting || gap >= prior->window_samples) {
+        forget(h, l);
+        gap = 0;
+    }
+    h->last_word = NONE;
+    while (word < prior->n_words && prior->labels[word] != label) word++;
+    if (word == prior->n_words) return; /* a word of the model that the grammar does not have */
+    if (h->expecting) /* what the last word has made of the network's memory is final now */
+        memcpy(l->prior_state, l->prior_state + bytes, bytes);
+    while (class + 1u < prior->n_gaps && gap >= prior->gap_samples[class]) class++;
+    h->word_sample = sample;
+    h->last_word = (uint16_t)word;
+    h->last_gap = (uint8_t)class;
+    expect(h, l, word, class, 0);
+}
+
+/* ------------------------------------------------------------------------------------- API --- */
+
+size_t harken_bytes(const harken_model *model) { return model ? places(model, NULL).bytes : 0; }
+
+int harken_init(harken **out, void *memory, size_t size, const harken_model *model) {
+    if (!out) return HARKEN_ERROR_NULL;
+    *out = NULL;
+    if (!memory || !model) return HARKEN_ERROR_NULL;
+    if (model->version != HARKEN_VERSION) return HARKEN_ERROR_VERSION;
+    if ((uintptr_t)memory & 7) return HARKEN_ERROR_ALIGNMENT;
+    if (size < harken_bytes(model)) return HARKEN_ERROR_SIZE;
+    harken *h = memory;
+    h->of.model = model;
+    *out = h;
+    return harken_reset(h);
+}
+
+int harken_reset(harken *h) {
+    if (!h) return HARKEN_ERROR_NULL;
+    const harken_model *model = h->of.model;
+    layout l = places(model, h);
+    memset(h, 0, l.bytes);
+    h->of.model = model;
+    h->early = NONE;
+    h->row = model->detector->smoothing_steps - 1u;
+    harken_network_reset(model->network, l.state);
+    memset(l.features, model->frontend->zero_point,
+           (size_t)model->context_frames * model->frontend->n_mfcc);
+    memset(l.armed, 1, model->n_labels);
+    if (model->prior) forget(h, &l);
+    return HARKEN_OK;
+}
+
+/* The window is full: a frame, and if it completes a stride, a step. */
+static int frame(harken *h, const layout *l, harken_event *event) {
+    const harken_model *model = h->of.model;
+    size_t n_mfcc = model->frontend->n_mfcc, older = (model->context_frames - 1u) * n_mfcc;
+    memmove(l->features, l->features + n_mfcc, older);
+    harken_frame(model->frontend, l->samples, l->scratch, l->features + older);
+    h->n_samples = (uint16_t)(HARKEN_WINDOW - model->hop_samples);
+    memmove(l->samples, l->samples + model->hop_samples, 2u * h->n_samples);
+    if (++h->new_frames < model->stride_frames) return 0;
+    h->new_frames = 0;
+    memcpy(l->logits,
+           harken_network_step(model->network, l->state, l->scratch, l->features),
+           model->n_labels);
+    h->row = (uint16_t)(h->row + 1 == model->detector->smoothing_steps ? 0 : h->row + 1);
+    softmax(model->detector->exponentials, l->logits, model->n_labels,
+            l->posteriors + (size_t)h->row * model->n_labels);
+    return detect(h, l, event);
+}
+
+int harken_feed(harken *h, const int16_t *pcm, size_t n, harken_event *events, size_t room) {
+    if (!h || (!pcm && n) || (!events && room)) return HARKEN_ERROR_NULL;
+    if (n > HARKEN_MAX_SAMPLES) return HARKEN_ERROR_LENGTH;
+    layout l = places(h->of.model, h);
+    int n_events = 0;
+    while (n) {
+        size_t count = HARKEN_WINDOW - (size_t)h->n_samples;
+        if (count > n) count = n;
+        memcpy(l.samples + h->n_samples, pcm, 2 * count);
+        h->n_samples = (uint16_t)(h->n_samples + count);
+        pcm += count;
+        n -= count;
+        harken_event event;
+        if (h->n_samples == HARKEN_WINDOW && frame(h, &l, &event)) {
+            if ((size_t)n_events < room) events[n_events] = event;
+            n_events++;
+        }
+    }
+    return n_events;
+}
+
+const int8_t *harken_features(const harken *h) {
+    if (!h) return NULL;
+    const harken_model *model = h->of.model;
+    size_t n_mfcc = model->frontend->n_mfcc;
+    return places(model, (void *)(uintptr_t)h).features + (model->context_frames - 1u) * n_mfcc;
+}
+
+const int8_t *harken_logits(const harken *h) {
+    return h ? places(h->of.model, (void *)(uintptr_t)h).logits : NULL;
+}
+
+const uint32_t *harken_posteriors(const harken *h) {
+    if (!h) return NULL;
+    layout l = places(h->of.model, (void *)(uintptr_t)h);
+    return l.posteriors + (size_t)h->row * h->of.model->n_labels;
+}
+
+uint64_t harken_steps(const harken *h) { return h ? h->step : 0; }
+
+int harken_pending(harken *h, unsigned pending) {
+    if (!h) return HARKEN_ERROR_NULL;
+    const harken_prior *prior = h->of.model->prior;
+    if (!prior || pending >= prior->n_pending) return HARKEN_ERROR_RANGE;
+    layout l = places(h->of.model, h);
+    if (h->last_word != NONE) expect(h, &l, h->last_word, h->last_gap, pending);
+    return HARKEN_OK;
+}
+
+int harken_forget(harken *h) {
+    if (!h) return HARKEN_ERROR_NULL;
+    if (!h->of.model->prior) return HARKEN_ERROR_RANGE;
+    layout l = places(h->of.model, h);
+    forget(h, &l);
+    return HARKEN_OK;
+}

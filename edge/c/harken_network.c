@@ -1,0 +1,257 @@
+/*
+ * The network. A layer's inputs are first spread out to int16, once for all of its rows; then four
+ * rows at a time are multiplied with them, since what is loaded of the inputs then serves four times.
+ *
+ * Source of the arithmetic: tensorflow/lite/kernels/internal (reference fully_connected, logistic,
+ * tanh) and TensorFlow Lite Micro's unidirectional_sequence_lstm, whose results it equals to the
+ * last bit.
+ */
+#include "harken_network.h"
+
+#include "harken_math.h"
+#include "harken_sigmoid.h"
+
+#if defined(__ARM_FEATURE_SIMD32)
+#include <arm_acle.h>
+#include <string.h>
+#elif defined(__SSE2__)
+#include <emmintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+#define UP4(n) (((size_t)(n) + 3) & ~(size_t)3)
+#define UP8(n) (((size_t)(n) + 7) & ~(size_t)7)
+
+/* Spread out int8 values, [n], to int16, [n rounded up to 4], for multiply4(). Returns the end. */
+static int16_t *spread(const int8_t *from, int32_t n, int16_t *to) {
+    for (int32_t i = 0; i < n; i += 4, to += 4) {
+        int16_t a = from[i], b = i + 1 < n ? from[i + 1] : 0, c = i + 2 < n ? from[i + 2] : 0,
+                d = i + 3 < n ? from[i + 3] : 0;
+        to[0] = a;
+#if defined(__ARM_FEATURE_SIMD32) /* as SXTB16 takes four bytes apart */
+        to[1] = c;
+        to[2] = b;
+#else
+        to[1] = b;
+        to[2] = c;
+#endif
+        to[3] = d;
+    }
+    return to;
+}
+
+#if defined(__ARM_FEATURE_SIMD32)
+static uint32_t load(const void *four_bytes) {
+    uint32_t word;
+    memcpy(&word, four_bytes, 4); /* one instruction */
+    return word;
+}
+#endif
+
+/* Add to sums [4] int32 the products of four rows, [blocks][4 rows][4 columns] int8, with x
+ * [blocks][4] as spread() left it. Returns the end of the rows. |sum| < 2^31: up to 2^16 columns. */
+static const int8_t *multiply4(const int8_t *w, const int16_t *x, int32_t blocks, int32_t *sums) {
+#if defined(__ARM_FEATURE_SIMD32)
+    int32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
+    for (; blocks > 0; blocks--, w += 16, x += 4) {
+        int16x2_t even = (int16x2_t)load(x), odd = (int16x2_t)load(x + 2);
+        uint32_t word = load(w);
+        a = __smlad(__sxtb16(word), even, __smlad(__sxtb16(__ror(word, 8)), odd, a));
+        word = load(w + 4);
+        b = __smlad(__sxtb16(word), even, __smlad(__sxtb16(__ror(word, 8)), odd, b));
+        word = load(w + 8);
+        c = __smlad(__sxtb16(word), even, __smlad(__sxtb16(__ror(word, 8)), odd, c));
+        word = load(w + 12);
+        d = __smlad(__sxtb16(word), even, __smlad(__sxtb16(__ror(word, 8)), odd, d));
+    }
+    sums[0] = a, sums[1] = b, sums[2] = c, sums[3] = d;
+    return w;
+#elif defined(__SSE2__)
+    __m128i ab = _mm_setzero_si128(), cd = ab, zero = ab;
+    for (; blocks > 0; blocks--, w += 16, x += 4) {
+        __m128i rows = _mm_loadu_si128((const __m128i *)(const void *)w);
+        __m128i sign = _mm_cmpgt_epi8(zero, rows);
+        __m128i once = _mm_loadl_epi64((const __m128i *)(const void *)x);
+        __m128i twice = _mm_unpacklo_epi64(once, once);
+        ab = _mm_add_epi32(ab, _mm_madd_epi16(_mm_unpacklo_epi8(rows, sign), twice));
+        cd = _mm_add_epi32(cd, _mm_madd_epi16(_mm_unpackhi_epi8(rows, sign), twice));
+    }
+    /* Each row's sum lies in two neighbouring lanes. */
+    __m128i even = _mm_castps_si128(
+        _mm_shuffle_ps(_mm_castsi128_ps(ab), _mm_castsi128_ps(cd), _MM_SHUFFLE(2, 0, 2, 0)));
+    __m128i odd = _mm_castps_si128(
+        _mm_shuffle_ps(_mm_castsi128_ps(ab), _mm_castsi128_ps(cd), _MM_SHUFFLE(3, 1, 3, 1)));
+    __m128i *to = (__m128i *)(void *)sums;
+    _mm_storeu_si128(to, _mm_add_epi32(_mm_loadu_si128(to), _mm_add_epi32(even, odd)));
+    return w;
+#elif defined(__ARM_NEON)
+    int32x4_t a = vdupq_n_s32(0), b = a, c = a, d = a;
+    for (; blocks > 0; blocks--, w += 16, x += 4) {
+        int8x16_t rows = vld1q_s8(w);
+        int16x4_t inputs = vld1_s16(x);
+        int16x8_t ab = vmovl_s8(vget_low_s8(rows)), cd = vmovl_s8(vget_high_s8(rows));
+        a = vmlal_s16(a, vget_low_s16(ab), inputs);
+        b = vmlal_s16(b, vget_high_s16(ab), inputs);
+        c = vmlal_s16(c, vget_low_s16(cd), inputs);
+        d = vmlal_s16(d, vget_high_s16(cd), inputs);
+    }
+    int32x4_t lanes[4] = {a, b, c, d};
+    for (int32_t row = 0; row < 4; row++) {
+        int32x2_t half = vadd_s32(vget_low_s32(lanes[row]), vget_high_s32(lanes[row]));
+        sums[row] += vget_lane_s32(half, 0) + vget_lane_s32(half, 1);
+    }
+    return w;
+#elif defined(__ARM_ARCH_6M__) || defined(__ARM_ARCH_8M_BASE__)
+    /* Eight low registers: a row at a time, over blocks 16 bytes apart. */
+    for (int32_t row = 0; row < 4; row++) {
+        const int8_t *v = w + 4 * row;
+        const int16_t *y = x, *end = x + 4 * blocks;
+        int32_t sum = sums[row];
+        for (; y != end; y += 4, v += 16) {
+            sum += v[0] * y[0];
+            sum += v[1] * y[1];
+            sum += v[2] * y[2];
+            sum += v[3] * y[3];
+        }
+        sums[row] = sum;
+    }
+    return w + 16 * blocks;
+#else
+    int32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
+    for (; blocks > 0; blocks--, w += 16, x += 4) {
+        int32_t p = x[0], q = x[1], r = x[2], s = x[3];
+        a += w[0] * p + w[1] * q + w[2] * r + w[3] * s;
+        b += w[4] * p + w[5] * q + w[6] * r + w[7] * s;
+        c += w[8] * p + w[9] * q + w[10] * r + w[11] * s;
+        d += w[12] * p + w[13] * q + w[14] * r + w[15] * s;
+    }
+    sums[0] = a, sums[1] = b, sums[2] = c, sums[3] = d;
+    return w;
+#endif
+}
+
+/* The sigmoid of u / 512 steps of the table, u >= 0, linear in between: Q(16 + bits of a step). */
+static uint32_t interpolate(uint32_t u, int32_t bits) {
+    uint32_t index = u >> bits, rest = u & ((UINT32_C(1) << bits) - 1);
+    uint32_t low = harken_sigmoid_table[index], high = harken_sigmoid_table[index + 1];
+    return (low << bits) + rest * (high - low);
+}
+
+int16_t harken_sigmoid(int16_t x) {
+    /* The table stands at multiples of 1/24: 3 x counts in 1/512 of that. */
+    int32_t u = 3 * x;
+    uint32_t positive = (uint32_t)(u < 0 ? -u : u);
+    uint32_t y = positive >> 9 >= 255 ? UINT32_C(0x7fff) << 10 : interpolate(positive, 9);
+    return (int16_t)((u < 0 ? (UINT32_C(1) << 25) - y + 511 : y + 512) >> 10);
+}
+
+int16_t harken_tanh(int16_t x, int32_t shift) {
+    /* tanh(x) = 2 sigmoid(2 x) - 1: a step of the table is 1/48 of x. */
+    int32_t u = 3 * x * ((int32_t)1 << shift);
+    uint32_t positive = (uint32_t)(u < 0 ? -u : u);
+    int32_t y = (int32_t)(positive >> 8 >= 255 ? UINT32_C(0xffff) << 8 : interpolate(positive, 8));
+    y -= (int32_t)1 << 23;
+    return (int16_t)((u < 0 ? 127 - y : 128 + y) >> 8);
+}
+
+/* One layer: x [inputs4] as spread() left it, to out [outputs4] int8. */
+static void dense(const harken_dense *layer, const int16_t *x, int8_t *out) {
+    const int8_t *weights = layer->weights;
+    int32_t blocks = (layer->inputs + 3) / 4;
+    for (int32_t row = 0; row < layer->outputs; row += 4) {
+        int32_t sums[4];
+        for (int32_t i = 0; i < 4; i++) sums[i] = layer->bias[row + i];
+        weights = multiply4(weights, x, blocks, sums);
+        for (int32_t i = 0; i < 4; i++) {
+            int32_t y = harken_rescale(sums[i], &layer->scale) + layer->zero_point;
+            out[row + i] = (int8_t)harken_clamp(y, layer->lowest, 127);
+        }
+    }
+}
+
+/* One step: x [inputs4 + units4] as spread() left it, the state last; c [units] int16 is brought
+ * up to date, and h [units] int8 is the new state. */
+static void lstm(const harken_lstm *layer, const int16_t *x, int16_t *c, int8_t *h) {
+    const int8_t *weights = layer->weights;
+    const int32_t *bias = layer->bias;
+    int32_t inputs = (layer->inputs + 3) / 4, units = (layer->units + 3) / 4;
+    int32_t cell_shift = layer->cell_bits; /* of a product of two Q15 to the cell: 30 - cell_bits */
+    for (int32_t unit = 0; unit < layer->units; unit++, bias += 8) {
+        int32_t from_input[4], from_state[4], gate[4];
+        for (int32_t i = 0; i < 4; i++) {
+            from_input[i] = bias[i];
+            from_state[i] = bias[4 + i];
+        }
+        weights = multiply4(weights, x, inputs, from_input);
+        weights = multiply4(weights, x + 4 * inputs, units, from_state);
+        for (int32_t i = 0; i < 4; i++) { /* Q12 */
+            int32_t one = harken_sat16(harken_rescale(from_input[i], &layer->scale[0][i]));
+            int32_t two = harken_sat16(harken_rescale(from_state[i], &layer->scale[1][i]));
+            gate[i] = harken_sat16(one + two);
+        }
+        int32_t in = harken_sigmoid((int16_t)gate[0]), forget = harken_sigmoid((int16_t)gate[1]);
+        int32_t fresh = harken_tanh((int16_t)gate[2], 0), out = harken_sigmoid((int16_t)gate[3]);
+        int32_t kept = harken_sat16(harken_halve_round(forget * c[unit], 14));
+        int32_t added = harken_sat16(harken_halve_round(in * fresh, 29 - cell_shift));
+        int32_t cell = harken_sat16(kept + added);
+        if (layer->cell_clip) cell = harken_clamp(cell, -layer->cell_clip, layer->cell_clip);
+        c[unit] = (int16_t)cell;
+        int32_t squashed = harken_tanh((int16_t)cell, 12 - cell_shift);
+        int32_t y = harken_rescale(squashed * out, &layer->hidden) + layer->zero_point;
+        h[unit] = (int8_t)harken_clamp(y, -128, 127);
+    }
+}
+
+size_t harken_network_bytes(const harken_network *network) {
+    size_t bytes = 0;
+    for (int32_t i = 0; i < network->n_lstm; i++) bytes += UP8(3 * UP4(network->lstm[i].units));
+    return bytes;
+}
+
+size_t harken_network_scratch(const harken_network *network) {
+    size_t outputs = UP4(network->last->outputs), widest = (size_t)network->widest;
+    return UP8(2 * widest + (outputs > widest ? outputs : widest));
+}
+
+void harken_network_reset(const harken_network *network, void *state) {
+    uint8_t *place = state;
+    for (int32_t i = 0; i < network->n_lstm; i++) {
+        const harken_lstm *layer = &network->lstm[i];
+        size_t units = UP4(layer->units);
+        int16_t *c = (int16_t *)(void *)place;
+        int8_t *h = (int8_t *)(c + units);
+        for (size_t unit = 0; unit < units; unit++) {
+            c[unit] = 0;
+            h[unit] = layer->zero_point;
+        }
+        place += UP8(3 * units);
+    }
+}
+
+const int8_t *harken_network_step(const harken_network *network, void *state, void *scratch,
+                                  const int8_t *features) {
+    int16_t *x = scratch;
+    int8_t *out = (int8_t *)(x + network->widest);
+    uint8_t *place = state;
+    const int8_t *in = features;
+    if (network->first) {
+        (void)spread(in, network->first->inputs, x);
+        dense(network->first, x, out);
+        in = out;
+    }
+    for (int32_t i = 0; i < network->n_lstm; i++) {
+        const harken_lstm *layer = &network->lstm[i];
+        size_t units = UP4(layer->units);
+        int16_t *c = (int16_t *)(void *)place;
+        int8_t *h = (int8_t *)(c + units);
+        (void)spread(h, layer->units, spread(in, layer->inputs, x));
+        lstm(layer, x, c, out);
+        for (int32_t unit = 0; unit < layer->units; unit++) h[unit] = out[unit];
+        in = h;
+        place += UP8(3 * units);
+    }
+    (void)spread(in, network->last->inputs, x);
+    dense(network->last, x, out);
+    return out;
+}

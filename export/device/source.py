@@ -1,0 +1,316 @@
+"""Layers and tables in, ``model_data.c`` and ``model_data.h`` out: the same model, the same bytes."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...edge.manifest import Manifest, Model
+from .graph import DenseLayer, EngineNetwork, LstmLayer, Rescale, read_network, up4
+from .tables import (
+    DetectorTables,
+    FixedFrontEnd,
+    FloatFrontEnd,
+    FrontEndTables,
+    detector_tables,
+    fixed_front_end,
+    float_front_end,
+    front_end_tables,
+)
+
+VERSION = 1
+"""HARKEN_VERSION of the engine that the data are for."""
+
+_WIDTH = 100
+_STATE_BYTES = 48  # sizeof(struct harken)
+_WINDOW = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineModel:
+    """A model as the engine has it."""
+
+    manifest: Manifest
+    network: EngineNetwork
+    front_end: FrontEndTables
+    detector: DetectorTables
+
+    @classmethod
+    def of(cls, model: Model) -> EngineModel:
+        """Work a model out for the engine.
+
+        Raises
+        ------
+        ExportError
+            The engine cannot run it. Names the layer, or the field of the manifest.
+        """
+        return cls(
+            manifest=model.manifest,
+            network=read_network(model.content),
+            front_end=front_end_tables(model.manifest),
+            detector=detector_tables(model.manifest),
+        )
+
+    @property
+    def identifier(self) -> str:
+        """The model's name as C has it, such as ``commands_tiny``."""
+        name = re.sub(r"\W", "_", self.manifest.name)
+        return f"_{name}" if name[0].isdigit() else name
+
+    @property
+    def memory_bytes(self) -> int:
+        """What harken_bytes() of the engine returns."""
+        manifest, detector = self.manifest, self.detector
+        labels, n_mfcc = len(manifest.labels), manifest.front_end.n_mfcc
+        widest, outputs = self.network.widest, up4(self.network.last.outputs)
+        scratch = max(
+            4 * _WINDOW + _up8(4 * manifest.front_end.n_mels),
+            _up8(2 * widest + max(outputs, widest)),
+        )
+        return sum(
+            (
+                _STATE_BYTES,
+                scratch,
+                *(_up8(3 * up4(layer.units)) for layer in self.network.lstm),
+                _up8(4 * labels * detector.smoothing_steps),
+                _up8(4 * labels),
+                2 * _WINDOW,
+                _up8(manifest.step.context_frames * n_mfcc),
+                _up8(labels),
+                _up8(labels),
+            )
+        )
+
+
+def header(model: EngineModel) -> str:
+    """Return ``model_data.h``."""
+    manifest, name = model.manifest, model.identifier
+    upper = name.upper()
+    labels = "\n".join(
+        f"#define HARKEN_{upper}_{re.sub(r'[^A-Z0-9]', '_', label.upper())} {index}"
+        for index, label in enumerate(manifest.labels)
+    )
+    return f"""\
+/* The model {manifest.name}, as the harken engine has it. Made by `harken export --target c`. */
+#ifndef HARKEN_{upper}_H
+#define HARKEN_{upper}_H
+
+#include "harken.h"
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+#define HARKEN_{upper}_BYTES {model.memory_bytes} /* of memory for harken_init */
+#define HARKEN_{upper}_SAMPLE_RATE {manifest.front_end.sample_rate_hz}
+
+/* harken_event.label */
+{labels}
+
+extern const harken_model harken_{name};
+
+/* A recording, and what the engine answered to it; see harken_selftest. */
+extern const harken_golden harken_{name}_golden;
+
+#ifdef __cplusplus
+}}
+#endif
+#endif
+"""
+
+
+def data(model: EngineModel) -> str:
+    """Return ``model_data.c``."""
+    manifest, name = model.manifest, model.identifier
+    names = [_string(label) for label in manifest.labels]
+    detector = model.detector
+    return "\n".join(
+        (
+            f"/* The model {manifest.name}: weights, tables, and what its manifest says. Made by\n"
+            " * `harken export --target c`; SHA-256 of the TFLite file:\n"
+            f" * {manifest.model.sha256} */",
+            f'#include "model_data.h"\n\n#if HARKEN_VERSION != {VERSION}\n'
+            '#error "harken: the engine and model_data.c are of different versions"\n#endif\n',
+            *_network(model.network, "network"),
+            _front_end(model.front_end),
+            _array("uint32_t", "exponentials", detector.exponentials, "u"),
+            _array("uint32_t", "threshold", detector.threshold, "u"),
+            f"static const harken_detector detector = {{exponentials, threshold, "
+            f"{detector.talk_share}u, {detector.talk_penalty}u, {detector.refractory_steps}u, "
+            f"{detector.smoothing_steps}, {detector.unknown}}};\n",
+            _lines("static const char *const labels[] = {", names),
+            f"""const harken_model harken_{name} = {{
+    {VERSION}, {_string(manifest.name)}, labels, &frontend, &network, &detector, NULL,
+    {manifest.front_end.sample_rate_hz}u, {manifest.front_end.hop_samples}, \
+{manifest.step.stride_frames}, {manifest.step.context_frames}, {len(manifest.labels)}}};""",
+            "",
+        )
+    )
+
+
+def _network(network: EngineNetwork, name: str) -> Iterable[str]:
+    if network.first is not None:
+        yield _dense(network.first, f"{name}_first")
+    for index, layer in enumerate(network.lstm):
+        yield from _lstm(layer, f"{name}_lstm_{index}")
+    yield _lines(
+        f"static const harken_lstm {name}_lstm[] = {{",
+        [_lstm_fields(layer, f"{name}_lstm_{index}") for index, layer in enumerate(network.lstm)],
+    )
+    yield _dense(network.last, f"{name}_last")
+    first = f"&{name}_first" if network.first is not None else "NULL"
+    yield (
+        f"static const harken_network {name} = {{{first}, {name}_lstm, &{name}_last, "
+        f"{len(network.lstm)}, {network.widest}}};\n"
+    )
+
+
+def _dense(layer: DenseLayer, name: str) -> str:
+    rows, columns = up4(layer.outputs), up4(layer.inputs)
+    weights = np.zeros((rows, columns), np.int64)
+    weights[: layer.outputs, : layer.inputs] = layer.weights
+    blocks = weights.reshape(rows // 4, 4, columns // 4, 4).transpose(0, 2, 1, 3)
+    bias = np.zeros(rows, np.int64)
+    bias[: layer.outputs] = layer.bias
+    return "\n".join(
+        (
+            _weights(f"{name}_weights", blocks.ravel()),
+            _array("int32_t", f"{name}_bias", bias),
+            f"static const harken_dense {name} = {{{name}_weights.bytes, {name}_bias, "
+            f"{_scale(layer.scale)}, {layer.inputs}, {layer.outputs}, {layer.zero_point}, "
+            f"{layer.lowest}}};\n",
+        )
+    )
+
+
+def _lstm(layer: LstmLayer, name: str) -> Iterable[str]:
+    def blocks(weights: np.ndarray) -> np.ndarray:  # (4, units, n) to (units, n / 4, 4, 4)
+        gates, units, columns = weights.shape
+        padded = np.zeros((gates, units, up4(columns)), np.int64)
+        padded[..., :columns] = weights
+        return padded.reshape(gates, units, -1, 4).transpose(1, 2, 0, 3)
+
+    joined = np.concatenate((blocks(layer.input_weights), blocks(layer.state_weights)), axis=1)
+    yield _weights(f"{name}_weights", joined.ravel())
+    bias = np.stack((layer.input_bias.T, layer.state_bias.T), axis=1)  # (units, 2, 4)
+    yield _array("int32_t", f"{name}_bias", bias.ravel())
+
+
+def _lstm_fields(layer: LstmLayer, name: str) -> str:
+    scales = ",\n      ".join(
+        "{" + ", ".join(_scale(scale) for scale in part) + "}"
+        for part in (layer.input_scales, layer.state_scales)
+    )
+    return (
+        f"{{{name}_weights.bytes, {name}_bias,\n     {{{scales}}},\n     {_scale(layer.hidden)}, "
+        f"{layer.inputs}, {layer.units}, {layer.cell_clip}, {layer.cell_bits}, "
+        f"{layer.zero_point}}}"
+    )
+
+
+def _front_end(tables: FrontEndTables) -> str:
+    fixed, real = fixed_front_end(tables), float_front_end(tables)
+    bins = ("bins", tables.first_bin, len(real.floor), len(real.offset), tables.zero_point)
+    rest = ", ".join(str(part) for part in bins)
+    return "\n".join(
+        (
+            _array("uint8_t", "bins", tables.bins),
+            "#if HARKEN_FIXED_POINT",
+            _fixed_front_end(fixed),
+            "static const harken_frontend frontend = {cosine, rise, levels, dct, offset, "
+            f"row_shift, {rest}}};",
+            "#else",
+            _float_front_end(real),
+            f"static const harken_frontend frontend = {{cosine, rise, levels, dct, offset, {rest}}};",
+            "#endif\n",
+        )
+    )
+
+
+def _fixed_front_end(front_end: FixedFrontEnd) -> str:
+    return "\n".join(
+        (
+            _array("int16_t", "cosine", front_end.cosine),
+            _array("uint16_t", "rise", front_end.rise),
+            _array("int32_t", "levels", front_end.floor),
+            _array("int16_t", "dct", front_end.dct.ravel()),
+            _array("int32_t", "offset", front_end.offset),
+            _array("int8_t", "row_shift", front_end.row_shift),
+        )
+    )
+
+
+def _float_front_end(front_end: FloatFrontEnd) -> str:
+    return "\n".join(
+        _floats(name, values)
+        for name, values in (
+            ("cosine", front_end.cosine),
+            ("rise", front_end.rise),
+            ("levels", front_end.floor),
+            ("dct", front_end.dct.ravel()),
+            ("offset", front_end.offset),
+        )
+    )
+
+
+def _scale(scale: Rescale) -> str:
+    return f"{{{scale.multiplier}, {scale.shift}}}"
+
+
+def _weights(name: str, values: np.ndarray) -> str:
+    """Return an array of int8 that is aligned to four bytes."""
+    body = _wrapped(str(value) for value in values)
+    return (
+        f"static const union {{\n    int8_t bytes[{len(values)}];\n    uint32_t alignment;\n}} "
+        f"{name} = {{{{\n{body}}}}};\n"
+    )
+
+
+def _array(kind: str, name: str, values: Sequence[int] | np.ndarray, suffix: str = "") -> str:
+    body = _wrapped(f"{int(value)}{suffix}" for value in values)
+    return f"static const {kind} {name}[{len(values)}] = {{\n{body}}};\n"
+
+
+def _floats(name: str, values: np.ndarray) -> str:
+    """Return an array of float32, each written so that it is read back as it was."""
+    body = _wrapped(_float(value) for value in values)
+    return f"static const float {name}[{len(values)}] = {{\n{body}}};\n"
+
+
+def _float(value: float) -> str:
+    rounded = np.float32(value)
+    if not math.isfinite(rounded):
+        raise ValueError(f"{value} is no float32")
+    text = f"{rounded:.9g}"
+    return (text if "." in text or "e" in text else f"{text}.0") + "f"
+
+
+def _lines(opening: str, items: Sequence[str]) -> str:
+    return opening + "\n    " + ",\n    ".join(items) + "};\n"
+
+
+def _wrapped(items: Iterable[str]) -> str:
+    lines, line = [], ""
+    for item in items:
+        if len(line) + len(item) + 1 > _WIDTH:
+            lines.append(line)
+            line = ""
+        line += f"{item},"
+    return "\n".join((*lines, line))
+
+
+def _string(text: str) -> str:
+    """Return a C string literal; bytes outside of ASCII as octal numbers."""
+    escaped = "".join(
+        chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\?' else f"\\{byte:03o}"
+        for byte in text.encode()
+    )
+    return f'"{escaped}"'
+
+
+def _up8(count: int) -> int:
+    return (count + 7) // 8 * 8

@@ -1,0 +1,225 @@
+"""A manifest in, the constants of the C engine's front end and detector out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...edge.detector import TALK_S, UNKNOWN
+from ...edge.errors import ExportError
+from ...edge.frontend import FrontEndConfig, dct_matrix
+from ...edge.manifest import Manifest
+
+Array = NDArray[np.float64]
+
+WINDOW = 512
+"""Samples of the engine's window."""
+
+_MOST_SMOOTHING = 15
+_MOST_LABELS = 127
+_DECIBELS = 10 * math.log10(2)  # of a doubling
+# By which powers in the engine are larger than those of the definition; see harken_frontend.c.
+_FLOAT_BITS = 34
+_FIXED_BITS = 37
+_LEVEL_BITS = 19
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrontEndTables:
+    """What both front ends of the engine are made of, before it is rounded to their types."""
+
+    first_bin: int
+    bins: tuple[int, ...]
+    """(n_mels + 1,) bins from each edge to the next."""
+    rise: Array
+    """(n_bins,) where a bin stands between its two edges, 0..1."""
+    floor: Array
+    """(n_mels,) least power of a band, before its area is divided out; full scale is 1."""
+    matrix: Array
+    """(n_mfcc, n_mels): log2 of the bands to quantized features."""
+    offset: Array
+    """(n_mfcc,) what is added to them, the zero point not included."""
+    zero_point: int
+
+    @property
+    def half(self) -> Array:
+        """(n_mfcc, columns): the matrix's left half; the right one mirrors it."""
+        return self.matrix[:, : (self.matrix.shape[1] + 1) // 2]
+
+
+def front_end_tables(manifest: Manifest) -> FrontEndTables:
+    """Work the front end out.
+
+    Raises
+    ------
+    ExportError
+        The engine's front end cannot do it. Names the field.
+    """
+    config = manifest.front_end
+    if config.window_samples != WINDOW:
+        raise ExportError(
+            f"front_end.window_samples is {config.window_samples}; the C engine has windows of "
+            f"{WINDOW} samples"
+        )
+    if not 2 <= config.n_mels <= 128:
+        raise ExportError(f"front_end.n_mels is {config.n_mels}; the C engine has 2 to 128")
+    edges = mel_edges(config)
+    frequencies = np.arange(WINDOW // 2 + 1) * config.sample_rate_hz / WINDOW
+    # Of the bins strictly between two edges, one weighs more than 0; bins 0 and 256 never do.
+    interval = np.searchsorted(edges, frequencies, side="right") - 1
+    inside = np.flatnonzero((frequencies > edges[0]) & (frequencies < edges[-1]))
+    bins = np.bincount(interval[inside], minlength=config.n_mels + 1)
+    below = edges[interval[inside]]
+    rise = (frequencies[inside] - below) / (edges[interval[inside] + 1] - below)
+    area = 2 / (edges[2:] - edges[:-2])
+    scale = manifest.input.scale
+    std = np.array(config.std)
+    matrix = _DECIBELS * dct_matrix(config) / (std * scale)[:, None]
+    return FrontEndTables(
+        first_bin=int(inside[0]) if len(inside) else 1,
+        bins=tuple(int(count) for count in bins),
+        rise=rise,
+        floor=config.amin / area,
+        matrix=matrix,
+        offset=matrix @ np.log2(area) - np.array(config.mean) / (std * scale),
+        zero_point=manifest.input.zero_point,
+    )
+
+
+def mel_edges(config: FrontEndConfig) -> Array:
+    """Return the edges of the bands, (n_mels + 2,) in Hz."""
+    from ...edge.frontend import _hz_to_mel, _mel_to_hz
+
+    return np.asarray(
+        _mel_to_hz(
+            np.linspace(
+                _hz_to_mel(config.f_min_hz), _hz_to_mel(config.f_max_hz), config.n_mels + 2
+            )
+        )
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FloatFrontEnd:
+    """``harken_frontend`` in float32."""
+
+    cosine: Array
+    rise: Array
+    floor: Array
+    dct: Array
+    offset: Array
+
+
+def float_front_end(tables: FrontEndTables) -> FloatFrontEnd:
+    """Scale the tables for the float front end."""
+    return FloatFrontEnd(
+        cosine=_cosine(),
+        rise=tables.rise,
+        floor=tables.floor * 2.0**_FLOAT_BITS,
+        dct=tables.half,
+        offset=tables.offset - _FLOAT_BITS * tables.matrix.sum(axis=1),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedFrontEnd:
+    """``harken_frontend`` in integers."""
+
+    cosine: NDArray[np.int64]
+    rise: NDArray[np.int64]
+    floor: NDArray[np.int64]
+    dct: NDArray[np.int64]
+    offset: NDArray[np.int64]
+    row_shift: NDArray[np.int64]
+
+
+def fixed_front_end(tables: FrontEndTables) -> FixedFrontEnd:
+    """Scale and round the tables for the front end in integers.
+
+    Raises
+    ------
+    ExportError
+        A row of the transform has weights that it has no room for.
+    """
+    peak = np.abs(tables.half).max(axis=1)
+    row_shift = np.maximum(0, np.floor(np.log2(np.maximum(peak, 1e-9))) + 1).astype(np.int64)
+    scaled = tables.half / 2.0 ** row_shift[:, None]
+    offset = tables.offset - _FIXED_BITS * tables.matrix.sum(axis=1)
+    offset *= 2.0 ** (_LEVEL_BITS - row_shift)
+    if row_shift.max() > 10 or np.abs(offset).max() >= 2**30:
+        raise ExportError(
+            "front_end.std is so small that the features do not fit the C engine's integers"
+        )
+    return FixedFrontEnd(
+        cosine=_q(_cosine(), 15).clip(-32767, 32767),
+        rise=_q(tables.rise, 15),
+        floor=_q(np.log2(tables.floor) + _FIXED_BITS, 15),
+        dct=_q(scaled, 15).clip(-32767, 32767),
+        offset=np.rint(offset).astype(np.int64),
+        row_shift=row_shift,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorTables:
+    """``harken_detector``."""
+
+    exponentials: tuple[int, ...]
+    threshold: tuple[int, ...]
+    talk_share: int
+    talk_penalty: int
+    refractory_steps: int
+    smoothing_steps: int
+    unknown: int
+
+
+def detector_tables(manifest: Manifest) -> DetectorTables:
+    """Work the detector out.
+
+    Raises
+    ------
+    ExportError
+        The engine has no room for it. Names the field.
+    """
+    config, labels = manifest.detector, manifest.labels
+    if config.smoothing_steps > _MOST_SMOOTHING:
+        raise ExportError(
+            f"detector.smoothing_steps is {config.smoothing_steps}; the C engine has up to "
+            f"{_MOST_SMOOTHING}"
+        )
+    if len(labels) > _MOST_LABELS:
+        raise ExportError(f"{len(labels)} labels; the C engine has up to {_MOST_LABELS}")
+    front_end = manifest.front_end
+    step_s = manifest.step_samples / front_end.sample_rate_hz
+    return DetectorTables(
+        exponentials=exponentials(manifest.output.scale),
+        threshold=tuple(
+            round(float(np.float32(config.thresholds[label])) * 2**24)
+            if label in config.thresholds
+            else 2**32 - 1
+            for label in labels
+        ),
+        talk_share=round((1 - math.exp(-step_s / TALK_S)) * 2**31),
+        talk_penalty=round(config.talk_penalty / math.log(2) * 2**24) if UNKNOWN in labels else 0,
+        refractory_steps=config.refractory_steps(
+            manifest.step_samples, front_end.sample_rate_hz
+        ),
+        smoothing_steps=config.smoothing_steps,
+        unknown=labels.index(UNKNOWN) if UNKNOWN in labels else 0,
+    )
+
+
+def exponentials(scale: float) -> tuple[int, ...]:
+    """Return exp(-d * scale) for d = 0..255, Q28."""
+    return tuple(round(math.exp(-difference * scale) * 2**28) for difference in range(256))
+
+
+def _cosine() -> Array:
+    return np.asarray(np.cos(2 * np.pi * np.arange(WINDOW // 2 + 1) / WINDOW))
+
+
+def _q(values: Array, bits: int) -> NDArray[np.int64]:
+    return np.rint(values * 2.0**bits).astype(np.int64)
