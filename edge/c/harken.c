@@ -100,11 +100,16 @@ static uint32_t exp2_minus(uint32_t x) {
     return sum >> whole;
 }
 
-/* a / (a + rest), Q24; not both 0. */
-static uint32_t part(uint64_t a, uint64_t rest) {
-    uint64_t all = a + rest;
-    while (all >> 40) all >>= 1, a >>= 1;
-    return (uint32_t)((a << 24) / all);
+/* The probability, Q24, whose odds are those of p, Q28, times a factor of 0 .. 1, Q31. */
+static uint32_t odds_lowered(uint32_t p, uint32_t factor) {
+    uint64_t a = ((uint64_t)p * factor) >> 20, rest = (uint64_t)(ONE28 - p) << 11; /* Q39 */
+    return a + rest ? (uint32_t)((a << 24) / (a + rest)) : ONE24;
+}
+
+/* The same for p, Q24, and a factor, Q24, of up to 2^16. */
+static uint32_t odds_times(uint32_t p, uint32_t factor) {
+    uint64_t a = ((uint64_t)p * factor) >> 24, rest = ONE24 - p; /* Q24 */
+    return a + rest ? (uint32_t)((a << 24) / (a + rest)) : ONE24;
 }
 
 /* Logits [n] to posteriors [n], Q28: softmax. */
@@ -161,11 +166,10 @@ static int detect(harken *h, const layout *l, harken_event *event) {
 
     const uint32_t *factors = expected(h, l, sample);
     for (uint32_t i = 0; i < labels; i++) {
-        uint64_t sum = 0;
-        for (uint32_t s = 0; s < steps; s++) sum += l->posteriors[s * labels + i];
-        uint64_t p = sum / steps, rest = ((uint64_t)ONE28 - p) << 31;
-        uint64_t odds = p * cost;
-        evidence[i] = odds | rest ? part(odds, rest) : ONE24;
+        uint32_t p = 0;
+        for (uint32_t s = 0; s < steps; s++) p += l->posteriors[s * labels + i];
+        p /= steps;
+        evidence[i] = p < detector->negligible ? 0 : odds_lowered(p, cost);
     }
     /* The evidence with what is expected takes the place of that without, which is kept. */
     uint32_t *acoustic = evidence + labels;
@@ -175,9 +179,7 @@ static int detect(harken *h, const layout *l, harken_event *event) {
         for (uint32_t w = 0; w < prior->n_words; w++) {
             uint32_t i = prior->labels[w];
             if (factors[w] == ONE24) continue;
-            uint64_t odds = (uint64_t)acoustic[i] * factors[w];
-            uint64_t rest = (uint64_t)(ONE24 - acoustic[i]) << 24;
-            evidence[i] = odds | rest ? part(odds, rest) : ONE24;
+            evidence[i] = odds_times(acoustic[i], factors[w]);
         }
     } else {
         acoustic = evidence;
@@ -296,7 +298,7 @@ int harken_reset(harken *h) {
     memset(h, 0, l.bytes);
     h->of.model = model;
     h->early = NONE;
-    h->row = model->detector->smoothing_steps - 1u;
+    h->row = (uint16_t)(model->detector->smoothing_steps - 1);
     harken_network_reset(model->network, l.state);
     memset(l.features, model->frontend->zero_point,
            (size_t)model->context_frames * model->frontend->n_mfcc);

@@ -61,10 +61,11 @@ enum { /* what the functions return when it is less than zero */
 /* ---------------------------------------------------------------------------------- model --- */
 
 /* real = (integer - zero point) * scale. A sum of products is brought to the scale of the output
- * by multiplier * 2^(shift - 31), the multiplier in Q31. */
+ * by multiplier * 2^(left - 32 - right), the multiplier in 2^30 .. 2^31 - 1, or 0. */
 typedef struct {
-    int32_t multiplier; /* 0, or 2^30 .. 2^31 - 1 */
-    int32_t shift;      /* -31 .. 7 */
+    int32_t multiplier;
+    int16_t left;  /* 1 .. 8 */
+    int16_t right; /* 0 .. 31 */
 } harken_scale;
 
 /* Fully connected layer. `inputs4`, `outputs4` are counts rounded up to multiples of four. */
@@ -128,6 +129,7 @@ typedef struct {
 typedef struct {
     const uint32_t *exponentials; /* [256] exp(-d * scale of the logits), Q28 */
     const uint32_t *threshold;    /* [n_labels] Q24, more than 2^24 for what is no word */
+    uint32_t negligible;          /* posterior, Q28, below which no evidence comes of it */
     uint32_t talk_share;          /* of a step in the moving average, Q31 */
     uint32_t talk_penalty;        /* log-odds at most lost to talk, in bits, Q24; 0: none */
     uint32_t refractory_steps;
@@ -211,14 +213,14 @@ int harken_forget(harken *h);
 /* ------------------------------------------------------------------------------ self-test --- */
 
 /* Golden values: what the engine answered where it was checked against TensorFlow Lite Micro.
- * They are of frames in a row, so a state that is lost between steps is found. */
+ * They are of thousands of frames in a row, so that a state lost between steps is found. */
 typedef struct {
-    const int16_t *pcm; /* [n_samples], fed n_repeats times */
+    const int8_t *pcm;  /* [n_samples], each 256 times what it is here, fed n_repeats times */
     uint32_t n_samples;
     uint32_t n_repeats;
     uint32_t features; /* CRC-32 over the int8 features of all frames */
     uint32_t logits;   /* CRC-32 over the int8 logits of all steps */
-    uint32_t events;   /* CRC-32 over the events: label, and both samples, as little-endian int32 */
+    uint32_t events;   /* CRC-32 over the events: label, and both samples, as little-endian uint32 */
     uint32_t n_frames, n_steps, n_events;
 } harken_golden;
 

@@ -12,7 +12,7 @@
  * is told not to fuse a multiplication with an addition (-ffp-contract=off) and not to be -ffast-math.
  *
  * Integers: samples are shifted up to fill 28 bits; each of four stages divides by four what it adds
- * up, so that no complex number grows. The power of a bin has up to 38 bits, a band's 58.
+ * up, so that no complex number grows.
  */
 #include "harken_frontend.h"
 
@@ -39,7 +39,7 @@ static number half(number a) { return a >> 1; }
 #if defined(__FAST_MATH__)
 #error "harken: -ffast-math changes results; compile without it, or with -DHARKEN_FIXED_POINT=1"
 #endif
-#if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0
+#if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16
 #error "harken: float is computed in another precision (x87?); compile with -msse2 -mfpmath=sse"
 #endif
 
@@ -144,9 +144,9 @@ static int32_t load(point *z, const int16_t *pcm, const factor *table) {
 
 typedef uint64_t energy;
 
-/* |z| < 2^30: less than 2^36. */
+/* The mean of 256 samples below 2^28.5, squared, is what all bins add up to: 2^45. */
 static energy power(point z) {
-    return (uint64_t)((int64_t)z.re * z.re + (int64_t)z.im * z.im) >> 24;
+    return (uint64_t)((int64_t)z.re * z.re + (int64_t)z.im * z.im) >> 12;
 }
 
 static energy share(energy power, uint16_t rise) { return power * rise; }

@@ -13,25 +13,21 @@ static inline int32_t harken_clamp(int32_t x, int32_t low, int32_t high) {
 
 static inline int16_t harken_sat16(int32_t x) { return (int16_t)harken_clamp(x, -32768, 32767); }
 
-/* x / 2^n to the nearest, halves away from zero; n = 0 .. 31. */
+/* x / 2^n to the nearest, halves away from zero; n = 1 .. 31, |x| <= 2^30. */
 static inline int32_t harken_shift_round(int32_t x, int32_t n) {
-    int32_t mask = (int32_t)((UINT32_C(1) << n) - 1);
-    return (x >> n) + ((x & mask) > (mask >> 1) + (x < 0));
+    return (x + (int32_t)(UINT32_C(1) << (n - 1)) - (int32_t)((uint32_t)x >> 31)) >> n;
 }
 
-/* x * multiplier / 2^31 to the nearest, then * 2^shift to the nearest: two roundings, as in the
- * reference kernels of TensorFlow Lite Micro. |x| < 2^(31 - shift) if shift > 0. */
+/* x * multiplier / 2^31 to the nearest, then / 2^right to the nearest: two roundings, as in the
+ * reference kernels of TensorFlow Lite Micro. |x * 2^left| < 2^31; left is 1 more than it seems to
+ * need, since the upper half of a product of 64 bits costs less than any other 32 of them. */
 static inline int32_t harken_rescale(int32_t x, const harken_scale *scale) {
-    int32_t shift = scale->shift;
-    if (shift > 0) {
-        x *= (int32_t)1 << shift;
-        shift = 0;
-    }
-    x = (int32_t)(((int64_t)x * scale->multiplier + (INT64_C(1) << 30)) >> 31);
-    return harken_shift_round(x, -shift);
+    int64_t product = (int64_t)(x * ((int32_t)1 << scale->left)) * scale->multiplier;
+    x = (int32_t)((product + INT64_C(0x80000000)) >> 32);
+    return scale->right ? harken_shift_round(x, scale->right) : x;
 }
 
-/* The same for multiplier = 2^30 without a long product: x / 2^(n + 1), n = 0 .. 30; x < 2^31 - 1. */
+/* The same for a factor of 2^-(n + 1), without a product; n = 1 .. 30, |x| <= 2^30. */
 static inline int32_t harken_halve_round(int32_t x, int32_t n) {
     return harken_shift_round((x + 1) >> 1, n);
 }

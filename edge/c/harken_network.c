@@ -47,6 +47,8 @@ static uint32_t load(const void *four_bytes) {
     memcpy(&word, four_bytes, 4); /* one instruction */
     return word;
 }
+
+static uint32_t turn8(uint32_t word) { return word >> 8 | word << 24; } /* part of SXTB16 */
 #endif
 
 /* Add to sums [4] int32 the products of four rows, [blocks][4 rows][4 columns] int8, with x
@@ -57,13 +59,13 @@ static const int8_t *multiply4(const int8_t *w, const int16_t *x, int32_t blocks
     for (; blocks > 0; blocks--, w += 16, x += 4) {
         int16x2_t even = (int16x2_t)load(x), odd = (int16x2_t)load(x + 2);
         uint32_t word = load(w);
-        a = __smlad(__sxtb16(word), even, __smlad(__sxtb16(__ror(word, 8)), odd, a));
+        a = __smlad(__sxtb16(word), even, __smlad(__sxtb16(turn8(word)), odd, a));
         word = load(w + 4);
-        b = __smlad(__sxtb16(word), even, __smlad(__sxtb16(__ror(word, 8)), odd, b));
+        b = __smlad(__sxtb16(word), even, __smlad(__sxtb16(turn8(word)), odd, b));
         word = load(w + 8);
-        c = __smlad(__sxtb16(word), even, __smlad(__sxtb16(__ror(word, 8)), odd, c));
+        c = __smlad(__sxtb16(word), even, __smlad(__sxtb16(turn8(word)), odd, c));
         word = load(w + 12);
-        d = __smlad(__sxtb16(word), even, __smlad(__sxtb16(__ror(word, 8)), odd, d));
+        d = __smlad(__sxtb16(word), even, __smlad(__sxtb16(turn8(word)), odd, d));
     }
     sums[0] = a, sums[1] = b, sums[2] = c, sums[3] = d;
     return w;
@@ -170,34 +172,35 @@ static void dense(const harken_dense *layer, const int16_t *x, int8_t *out) {
     }
 }
 
+/* The sums for a gate, from the inputs and from the state, [4] each, to what its function takes: Q12. */
+static inline int16_t gate(const harken_lstm *layer, int32_t which, const int32_t *from_input,
+                           const int32_t *from_state) {
+    int32_t one = harken_sat16(harken_rescale(from_input[which], &layer->scale[0][which]));
+    int32_t two = harken_sat16(harken_rescale(from_state[which], &layer->scale[1][which]));
+    return harken_sat16(one + two);
+}
+
 /* One step: x [inputs4 + units4] as spread() left it, the state last; c [units] int16 is brought
  * up to date, and h [units] int8 is the new state. */
 static void lstm(const harken_lstm *layer, const int16_t *x, int16_t *c, int8_t *h) {
     const int8_t *weights = layer->weights;
     const int32_t *bias = layer->bias;
     int32_t inputs = (layer->inputs + 3) / 4, units = (layer->units + 3) / 4;
-    int32_t cell_shift = layer->cell_bits; /* of a product of two Q15 to the cell: 30 - cell_bits */
     for (int32_t unit = 0; unit < layer->units; unit++, bias += 8) {
-        int32_t from_input[4], from_state[4], gate[4];
-        for (int32_t i = 0; i < 4; i++) {
-            from_input[i] = bias[i];
-            from_state[i] = bias[4 + i];
-        }
+        int32_t from_input[4] = {bias[0], bias[1], bias[2], bias[3]};
+        int32_t from_state[4] = {bias[4], bias[5], bias[6], bias[7]};
         weights = multiply4(weights, x, inputs, from_input);
         weights = multiply4(weights, x + 4 * inputs, units, from_state);
-        for (int32_t i = 0; i < 4; i++) { /* Q12 */
-            int32_t one = harken_sat16(harken_rescale(from_input[i], &layer->scale[0][i]));
-            int32_t two = harken_sat16(harken_rescale(from_state[i], &layer->scale[1][i]));
-            gate[i] = harken_sat16(one + two);
-        }
-        int32_t in = harken_sigmoid((int16_t)gate[0]), forget = harken_sigmoid((int16_t)gate[1]);
-        int32_t fresh = harken_tanh((int16_t)gate[2], 0), out = harken_sigmoid((int16_t)gate[3]);
+        int32_t in = harken_sigmoid(gate(layer, 0, from_input, from_state));
+        int32_t forget = harken_sigmoid(gate(layer, 1, from_input, from_state));
+        int32_t fresh = harken_tanh(gate(layer, 2, from_input, from_state), 0);
+        int32_t out = harken_sigmoid(gate(layer, 3, from_input, from_state));
         int32_t kept = harken_sat16(harken_halve_round(forget * c[unit], 14));
-        int32_t added = harken_sat16(harken_halve_round(in * fresh, 29 - cell_shift));
+        int32_t added = harken_sat16(harken_halve_round(in * fresh, 29 - layer->cell_bits));
         int32_t cell = harken_sat16(kept + added);
         if (layer->cell_clip) cell = harken_clamp(cell, -layer->cell_clip, layer->cell_clip);
         c[unit] = (int16_t)cell;
-        int32_t squashed = harken_tanh((int16_t)cell, 12 - cell_shift);
+        int32_t squashed = harken_tanh((int16_t)cell, 12 - layer->cell_bits);
         int32_t y = harken_rescale(squashed * out, &layer->hidden) + layer->zero_point;
         h[unit] = (int8_t)harken_clamp(y, -128, 127);
     }

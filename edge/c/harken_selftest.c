@@ -28,11 +28,14 @@ int harken_selftest(void *memory, size_t size, const harken_model *model,
     uint32_t to_frame = HARKEN_WINDOW; /* samples until the next frame is complete */
     for (uint32_t repeat = 0; repeat < golden->n_repeats; repeat++) {
         for (uint32_t at = 0; at < golden->n_samples;) {
+            int16_t pcm[32];
             uint32_t n = golden->n_samples - at;
             if (n > to_frame) n = to_frame;
+            if (n > 32) n = 32;
+            for (uint32_t i = 0; i < n; i++) pcm[i] = (int16_t)(golden->pcm[at + i] * 256);
             uint64_t steps = harken_steps(h);
             harken_event event;
-            int n_events = harken_feed(h, golden->pcm + at, n, &event, 1);
+            int n_events = harken_feed(h, pcm, n, &event, 1);
             if (n_events < 0) return n_events;
             at += n;
             to_frame -= n;

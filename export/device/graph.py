@@ -40,10 +40,11 @@ _NORMALISATIONS = (20, 21, 22, 23)
 
 @dataclass(frozen=True, kw_only=True)
 class Rescale:
-    """A factor as the engine has it: ``multiplier * 2 ** (shift - 31)``."""
+    """A factor as ``harken_scale`` has it: ``multiplier * 2 ** (left - 32 - right)``."""
 
     multiplier: int
-    shift: int
+    left: int
+    right: int
 
     @classmethod
     def of(cls, factor: float, *, layer: str, largest: float) -> Rescale:
@@ -64,12 +65,13 @@ class Rescale:
             multiplier, shift = 2**30, shift + 1
         if shift < -31:
             multiplier, shift = 0, 0
-        if largest * 2.0 ** max(0, shift) >= 2**31:
+        left, right = 1 + max(0, shift), max(0, -shift)
+        if largest * 2.0**left >= 2**31:
             raise ExportError(
                 f"layer {layer}: sums up to {largest:.0f} times {factor:g} do not fit 32 bits; "
-                "the engine cannot run it"
+                "the C engine cannot run it"
             )
-        return cls(multiplier=multiplier, shift=shift)
+        return cls(multiplier=multiplier, left=left, right=right)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,7 +284,7 @@ class _Reader:
             ),
             input_scales=gates(_INPUT_WEIGHTS, x, input_weights),
             state_scales=gates(_STATE_WEIGHTS, h, state_weights),
-            hidden=Rescale.of(2.0**-30 / float(h), layer=name, largest=2.0**30),
+            hidden=Rescale.of(2.0**-30 / float(h), layer=name, largest=32767.0**2),
             cell_clip=0 if clip == 32767 else clip,
             cell_bits=cell_bits,
             zero_point=self._zero_point(hidden),

@@ -140,7 +140,7 @@ def data(model: EngineModel) -> str:
             _array("uint32_t", "exponentials", detector.exponentials, "u"),
             _array("uint32_t", "threshold", detector.threshold, "u"),
             f"static const harken_detector detector = {{exponentials, threshold, "
-            f"{detector.talk_share}u, {detector.talk_penalty}u, {detector.refractory_steps}u, "
+            f"{detector.negligible}u, {detector.talk_share}u, {detector.talk_penalty}u, {detector.refractory_steps}u, "
             f"{detector.smoothing_steps}, {detector.unknown}}};\n",
             _lines("static const char *const labels[] = {", names),
             f"""const harken_model harken_{name} = {{
@@ -258,7 +258,7 @@ def _float_front_end(front_end: FloatFrontEnd) -> str:
 
 
 def _scale(scale: Rescale) -> str:
-    return f"{{{scale.multiplier}, {scale.shift}}}"
+    return f"{{{scale.multiplier}, {scale.left}, {scale.right}}}"
 
 
 def _weights(name: str, values: np.ndarray) -> str:

@@ -23,7 +23,7 @@ _MOST_LABELS = 127
 _DECIBELS = 10 * math.log10(2)  # of a doubling
 # By which powers in the engine are larger than those of the definition; see harken_frontend.c.
 _FLOAT_BITS = 34
-_FIXED_BITS = 37
+_FIXED_BITS = 49
 _LEVEL_BITS = 19
 
 
@@ -169,6 +169,7 @@ class DetectorTables:
 
     exponentials: tuple[int, ...]
     threshold: tuple[int, ...]
+    negligible: int
     talk_share: int
     talk_penalty: int
     refractory_steps: int
@@ -201,6 +202,10 @@ def detector_tables(manifest: Manifest) -> DetectorTables:
             if label in config.thresholds
             else 2**32 - 1
             for label in labels
+        ),
+        # Ten times smaller than any threshold, even if what was said before makes it larger.
+        negligible=int(
+            min(config.thresholds.values()) / 10 / math.exp(config.context_limit) * 2**28
         ),
         talk_share=round((1 - math.exp(-step_s / TALK_S)) * 2**31),
         talk_penalty=round(config.talk_penalty / math.log(2) * 2**24) if UNKNOWN in labels else 0,
