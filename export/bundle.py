@@ -73,7 +73,8 @@ def export_run(
     """
     out = Path(out)
     name = Path(run).resolve().name if name is None else name
-    _check_target(out, name)
+    _check_name(name)
+    check_target(out)
     on_stage("reading the run")
     trained = load_run(run)
     on_stage("converting to int8")
@@ -111,13 +112,22 @@ def export_run(
     return bundle
 
 
-def _check_target(out: Path, name: str) -> None:
-    """Refuse at once what could not be written at the end."""
+def _check_name(name: str) -> None:
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
         raise ExportError(
             f"{name!r} cannot be a model's name; it must be made of letters, digits, '_', '-' and "
             "'.': give another with --name"
         )
+
+
+def check_target(out: Path) -> None:
+    """Refuse at once what could not be written at the end.
+
+    Raises
+    ------
+    ExportError
+        `out` is no folder that may be made or written to.
+    """
     there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
     if not there.is_dir():
         raise ExportError(f"cannot write to {out}: {there} is no folder; choose another --out")

@@ -66,7 +66,7 @@ static layout places(const harken_model *model, void *memory) {
     size_t features = (size_t)model->context_frames * model->frontend->n_mfcc;
     size_t scratch = larger(harken_frontend_scratch(model->frontend),
                             harken_network_scratch(model->network));
-    if (prior) scratch = larger(scratch, harken_network_scratch(&prior->network));
+    if (prior) scratch = larger(scratch, harken_network_scratch(prior->network));
     uint8_t *start = memory;
     layout l;
 #define TAKE(n) (at += UP8(n), start ? start + (at - UP8(n)) : NULL)
@@ -78,7 +78,7 @@ static layout places(const harken_model *model, void *memory) {
     l.features = (int8_t *)TAKE(features);
     l.logits = (int8_t *)TAKE(labels);
     l.armed = TAKE(labels);
-    l.prior_state = prior ? TAKE(2 * harken_network_bytes(&prior->network)) : NULL;
+    l.prior_state = prior ? TAKE(2 * harken_network_bytes(prior->network)) : NULL;
     l.factors = prior ? (uint32_t *)(void *)TAKE(4 * (size_t)prior->n_words * prior->n_gaps) : NULL;
 #undef TAKE
     l.bytes = at;
@@ -215,7 +215,7 @@ static int detect(harken *h, const layout *l, harken_event *event) {
 
 static void forget(harken *h, const layout *l) {
     const harken_prior *prior = h->of.model->prior;
-    harken_network_reset(&prior->network, l->prior_state);
+    harken_network_reset(prior->network, l->prior_state);
     h->expecting = 0;
     h->last_word = NONE;
 }
@@ -224,14 +224,14 @@ static void forget(harken *h, const layout *l) {
 static void expect(harken *h, const layout *l, uint32_t word, uint32_t gap, uint32_t pending) {
     const harken_prior *prior = h->of.model->prior;
     uint32_t words = prior->n_words, gaps = prior->n_gaps, all = words * gaps;
-    size_t bytes = harken_network_bytes(&prior->network);
+    size_t bytes = harken_network_bytes(prior->network);
     uint8_t *after = l->prior_state + bytes;
     /* One-hot: which word, after which gap, what is pending. The factors' place serves first. */
     int8_t *inputs = (int8_t *)(void *)l->factors;
     memset(inputs, prior->zero, words + gaps + prior->n_pending);
     inputs[word] = inputs[words + gap] = inputs[words + gaps + pending] = prior->one;
     memcpy(after, l->prior_state, bytes);
-    const int8_t *logits = harken_network_step(&prior->network, after, l->scratch, inputs);
+    const int8_t *logits = harken_network_step(prior->network, after, l->scratch, inputs);
     softmax(prior->exponentials, logits, all, l->factors);
 
     /* How much likelier a word is at a time than any word at any time of the window: its joint
@@ -255,7 +255,7 @@ static void expect(harken *h, const layout *l, uint32_t word, uint32_t gap, uint
 
 static void remember(harken *h, const layout *l, uint32_t label, uint64_t sample) {
     const harken_prior *prior = h->of.model->prior;
-    size_t bytes = harken_network_bytes(&prior->network);
+    size_t bytes = harken_network_bytes(prior->network);
     uint64_t gap = sample - h->word_sample;
     uint32_t word = 0, class = 0;
     if (!h->expecting || gap >= prior->window_samples) {

@@ -139,7 +139,7 @@ typedef struct {
 
 /* What was said before, as a prior on what is said next; see harken_pending(). */
 typedef struct {
-    harken_network network;
+    const harken_network *network;
     const uint32_t *exponentials; /* [256] as above */
     const uint8_t *labels;        /* [n_words] label of each word */
     const uint32_t *gap_samples;  /* [n_gaps - 1] where one class of gaps ends and the next begins */

@@ -8,12 +8,19 @@
  * window's 1/2, full scale, the areas of the triangles) are left to the tables: the logarithm makes
  * sums of them.
  *
- * Float: every operation is rounded once, as IEEE 754 says, so all machines agree, if the compiler
- * is told not to fuse a multiplication with an addition (-ffp-contract=off) and not to be -ffast-math.
+ * Float: every operation is rounded once, as IEEE 754 says, so that all machines agree; for that the
+ * compiler must not fuse a multiplication with an addition, which the pragma says, for those that
+ * do not listen to it -ffp-contract=off, and must not be told -ffast-math.
  *
  * Integers: samples are shifted up to fill 28 bits; each of four stages divides by four what it adds
  * up, so that no complex number grows.
  */
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC optimize("fp-contract=off")
+#endif
+
 #include "harken_frontend.h"
 
 #include "harken_math.h"

@@ -10,16 +10,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...edge.manifest import Manifest, Model
+from ...edge.errors import ExportError
+from ...edge.memory.grammar import Grammar, shipped_grammars
+from ...edge.memory.memory import shipped_prior
 from .graph import DenseLayer, EngineNetwork, LstmLayer, Rescale, read_network, up4
 from .tables import (
     DetectorTables,
     FixedFrontEnd,
     FloatFrontEnd,
     FrontEndTables,
+    PriorTables,
     detector_tables,
     fixed_front_end,
     float_front_end,
     front_end_tables,
+    prior_tables,
 )
 
 VERSION = 1
@@ -31,6 +36,37 @@ _WINDOW = 512
 
 
 @dataclass(frozen=True, kw_only=True)
+class EnginePrior:
+    """What is said next, as the engine has it."""
+
+    grammar: Grammar
+    network: EngineNetwork
+    tables: PriorTables
+
+    @classmethod
+    def of(cls, manifest: Manifest, grammar: Grammar) -> EnginePrior:
+        """Work a grammar's LSTM out for the engine; see `EngineModel.of`."""
+        grammar.require_words(manifest.words)
+        file = shipped_prior(grammar)
+        if file is None:
+            raise ExportError(
+                f"the grammar {grammar.name} has no LSTM prior; the C engine runs those that ship: "
+                f"{', '.join(shipped_grammars())}"
+            )
+        return cls(
+            grammar=grammar,
+            network=read_network(file.content),
+            tables=prior_tables(manifest, grammar, file),
+        )
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes that it adds to those of the model."""
+        factors = len(self.tables.labels) * len(self.tables.gap_share)
+        return 2 * _state_bytes(self.network) + _up8(4 * factors)
+
+
+@dataclass(frozen=True, kw_only=True)
 class EngineModel:
     """A model as the engine has it."""
 
@@ -38,21 +74,33 @@ class EngineModel:
     network: EngineNetwork
     front_end: FrontEndTables
     detector: DetectorTables
+    prior: EnginePrior | None = None
 
     @classmethod
-    def of(cls, model: Model) -> EngineModel:
+    def of(cls, model: Model, grammar: Grammar | None = None) -> EngineModel:
         """Work a model out for the engine.
+
+        Parameters
+        ----------
+        model
+            The model.
+        grammar
+            Whose prior shall be part of it.
 
         Raises
         ------
         ExportError
             The engine cannot run it. Names the layer, or the field of the manifest.
+        GrammarError
+            The grammar has words that the model lacks.
         """
+        manifest = model.manifest
         return cls(
-            manifest=model.manifest,
+            manifest=manifest,
             network=read_network(model.content),
-            front_end=front_end_tables(model.manifest),
-            detector=detector_tables(model.manifest),
+            front_end=front_end_tables(manifest),
+            detector=detector_tables(manifest),
+            prior=None if grammar is None else EnginePrior.of(manifest, grammar),
         )
 
     @property
@@ -64,26 +112,35 @@ class EngineModel:
     @property
     def memory_bytes(self) -> int:
         """What harken_bytes() of the engine returns."""
-        manifest, detector = self.manifest, self.detector
-        labels, n_mfcc = len(manifest.labels), manifest.front_end.n_mfcc
-        widest, outputs = self.network.widest, up4(self.network.last.outputs)
+        manifest, prior = self.manifest, self.prior
+        labels = len(manifest.labels)
         scratch = max(
             4 * _WINDOW + _up8(4 * manifest.front_end.n_mels),
-            _up8(2 * widest + max(outputs, widest)),
+            _scratch_bytes(self.network),
+            _scratch_bytes(prior.network) if prior else 0,
         )
         return sum(
             (
                 _STATE_BYTES,
                 scratch,
-                *(_up8(3 * up4(layer.units)) for layer in self.network.lstm),
-                _up8(4 * labels * detector.smoothing_steps),
+                _state_bytes(self.network),
+                _up8(4 * labels * self.detector.smoothing_steps),
                 _up8(4 * labels),
                 2 * _WINDOW,
-                _up8(manifest.step.context_frames * n_mfcc),
+                _up8(manifest.step.context_frames * manifest.front_end.n_mfcc),
                 _up8(labels),
                 _up8(labels),
+                prior.memory_bytes if prior else 0,
             )
         )
+
+
+def _state_bytes(network: EngineNetwork) -> int:
+    return sum(_up8(3 * up4(layer.units)) for layer in network.lstm)
+
+
+def _scratch_bytes(network: EngineNetwork) -> int:
+    return _up8(2 * network.widest + max(up4(network.last.outputs), network.widest))
 
 
 def header(model: EngineModel) -> str:
@@ -94,6 +151,13 @@ def header(model: EngineModel) -> str:
         f"#define HARKEN_{upper}_{re.sub(r'[^A-Z0-9]', '_', label.upper())} {index}"
         for index, label in enumerate(manifest.labels)
     )
+    waits = () if model.prior is None else model.prior.tables.pending
+    pending = "".join(
+        f"#define HARKEN_{upper}_PENDING_{(name or 'nothing').upper()} {index}\n"
+        for index, name in enumerate(waits)
+    )
+    if pending:
+        pending = f"\n/* For harken_pending */\n{pending}"
     return f"""\
 /* The model {manifest.name}, as the harken engine has it. Made by `harken export --target c`. */
 #ifndef HARKEN_{upper}_H
@@ -110,7 +174,7 @@ extern "C" {{
 
 /* harken_event.label */
 {labels}
-
+{pending}
 extern const harken_model harken_{name};
 
 /* A recording, and what the engine answered to it; see harken_selftest. */
@@ -137,14 +201,15 @@ def data(model: EngineModel) -> str:
             '#error "harken: the engine and model_data.c are of different versions"\n#endif\n',
             *_network(model.network, "network"),
             _front_end(model.front_end),
-            _array("uint32_t", "exponentials", detector.exponentials, "u"),
-            _array("uint32_t", "threshold", detector.threshold, "u"),
+            array("uint32_t", "exponentials", detector.exponentials, "u"),
+            array("uint32_t", "threshold", detector.threshold, "u"),
             f"static const harken_detector detector = {{exponentials, threshold, "
             f"{detector.negligible}u, {detector.talk_share}u, {detector.talk_penalty}u, {detector.refractory_steps}u, "
             f"{detector.smoothing_steps}, {detector.unknown}}};\n",
+            *_prior(model.prior),
             _lines("static const char *const labels[] = {", names),
             f"""const harken_model harken_{name} = {{
-    {VERSION}, {_string(manifest.name)}, labels, &frontend, &network, &detector, NULL,
+    {VERSION}, {_string(manifest.name)}, labels, &frontend, &network, &detector, {'&prior' if model.prior else 'NULL'},
     {manifest.front_end.sample_rate_hz}u, {manifest.front_end.hop_samples}, \
 {manifest.step.stride_frames}, {manifest.step.context_frames}, {len(manifest.labels)}}};""",
             "",
@@ -169,6 +234,23 @@ def _network(network: EngineNetwork, name: str) -> Iterable[str]:
     )
 
 
+def _prior(prior: EnginePrior | None) -> Iterable[str]:
+    if prior is None:
+        return
+    tables = prior.tables
+    yield from _network(prior.network, "prior_network")
+    yield array("uint32_t", "prior_exponentials", tables.exponentials, "u")
+    yield array("uint8_t", "prior_labels", tables.labels)
+    yield array("uint32_t", "gap_samples", tables.gap_samples, "u")
+    yield array("uint32_t", "gap_share", tables.gap_share, "u")
+    yield (
+        f"/* The grammar {prior.grammar.name}. */\nstatic const harken_prior prior = {{\n"
+        "    &prior_network, prior_exponentials, prior_labels, gap_samples, gap_share, "
+        f"{tables.window_samples}u,\n    {tables.least}u, {tables.most}u, {tables.zero}, "
+        f"{tables.one}, {len(tables.labels)}, {len(tables.gap_share)}, {len(tables.pending)}}};\n"
+    )
+
+
 def _dense(layer: DenseLayer, name: str) -> str:
     rows, columns = up4(layer.outputs), up4(layer.inputs)
     weights = np.zeros((rows, columns), np.int64)
@@ -179,7 +261,7 @@ def _dense(layer: DenseLayer, name: str) -> str:
     return "\n".join(
         (
             _weights(f"{name}_weights", blocks.ravel()),
-            _array("int32_t", f"{name}_bias", bias),
+            array("int32_t", f"{name}_bias", bias),
             f"static const harken_dense {name} = {{{name}_weights.bytes, {name}_bias, "
             f"{_scale(layer.scale)}, {layer.inputs}, {layer.outputs}, {layer.zero_point}, "
             f"{layer.lowest}}};\n",
@@ -197,7 +279,7 @@ def _lstm(layer: LstmLayer, name: str) -> Iterable[str]:
     joined = np.concatenate((blocks(layer.input_weights), blocks(layer.state_weights)), axis=1)
     yield _weights(f"{name}_weights", joined.ravel())
     bias = np.stack((layer.input_bias.T, layer.state_bias.T), axis=1)  # (units, 2, 4)
-    yield _array("int32_t", f"{name}_bias", bias.ravel())
+    yield array("int32_t", f"{name}_bias", bias.ravel())
 
 
 def _lstm_fields(layer: LstmLayer, name: str) -> str:
@@ -218,7 +300,7 @@ def _front_end(tables: FrontEndTables) -> str:
     rest = ", ".join(str(part) for part in bins)
     return "\n".join(
         (
-            _array("uint8_t", "bins", tables.bins),
+            array("uint8_t", "bins", tables.bins),
             "#if HARKEN_FIXED_POINT",
             _fixed_front_end(fixed),
             "static const harken_frontend frontend = {cosine, rise, levels, dct, offset, "
@@ -234,12 +316,12 @@ def _front_end(tables: FrontEndTables) -> str:
 def _fixed_front_end(front_end: FixedFrontEnd) -> str:
     return "\n".join(
         (
-            _array("int16_t", "cosine", front_end.cosine),
-            _array("uint16_t", "rise", front_end.rise),
-            _array("int32_t", "levels", front_end.floor),
-            _array("int16_t", "dct", front_end.dct.ravel()),
-            _array("int32_t", "offset", front_end.offset),
-            _array("int8_t", "row_shift", front_end.row_shift),
+            array("int16_t", "cosine", front_end.cosine),
+            array("uint16_t", "rise", front_end.rise),
+            array("int32_t", "levels", front_end.floor),
+            array("int16_t", "dct", front_end.dct.ravel()),
+            array("int32_t", "offset", front_end.offset),
+            array("int8_t", "row_shift", front_end.row_shift),
         )
     )
 
@@ -270,7 +352,8 @@ def _weights(name: str, values: np.ndarray) -> str:
     )
 
 
-def _array(kind: str, name: str, values: Sequence[int] | np.ndarray, suffix: str = "") -> str:
+def array(kind: str, name: str, values: Sequence[int] | np.ndarray, suffix: str = "") -> str:
+    """Return an array of C, such as ``static const int8_t name[3] = {...};``."""
     body = _wrapped(f"{int(value)}{suffix}" for value in values)
     return f"static const {kind} {name}[{len(values)}] = {{\n{body}}};\n"
 

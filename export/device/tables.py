@@ -12,6 +12,9 @@ from ...edge.detector import TALK_S, UNKNOWN
 from ...edge.errors import ExportError
 from ...edge.frontend import FrontEndConfig, dct_matrix
 from ...edge.manifest import Manifest
+from ...edge.memory.grammar import Grammar
+from ...edge.memory.lstm import LstmPriorFile
+from ...edge.memory.prior import GAP_EDGES_S, N_GAPS
 
 Array = NDArray[np.float64]
 
@@ -20,6 +23,7 @@ WINDOW = 512
 
 _MOST_SMOOTHING = 15
 _MOST_LABELS = 127
+_MOST_LIMIT = 5.0
 _DECIBELS = 10 * math.log10(2)  # of a doubling
 # By which powers in the engine are larger than those of the definition; see harken_frontend.c.
 _FLOAT_BITS = 34
@@ -214,6 +218,64 @@ def detector_tables(manifest: Manifest) -> DetectorTables:
         ),
         smoothing_steps=config.smoothing_steps,
         unknown=labels.index(UNKNOWN) if UNKNOWN in labels else 0,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriorTables:
+    """``harken_prior``."""
+
+    exponentials: tuple[int, ...]
+    labels: tuple[int, ...]
+    gap_samples: tuple[int, ...]
+    gap_share: tuple[int, ...]
+    window_samples: int
+    least: int
+    most: int
+    zero: int
+    one: int
+    pending: tuple[str, ...]
+
+
+def prior_tables(manifest: Manifest, grammar: Grammar, file: LstmPriorFile) -> PriorTables:
+    """Work out what an LSTM prior adds; see `harken.edge.memory.memory.log_ratios`.
+
+    Raises
+    ------
+    ExportError
+        The engine cannot fuse it as the detector is told to. Names the field.
+    """
+    config, rate = manifest.detector, manifest.front_end.sample_rate_hz
+    if config.context_weight != 1:
+        raise ExportError(
+            f"detector.context_weight is {config.context_weight:g}; with a grammar the C engine "
+            "believes it just as far as it goes: the weight must be 1"
+        )
+    if config.context_limit > _MOST_LIMIT:
+        raise ExportError(
+            f"detector.context_limit is {config.context_limit:g}; the C engine has up to "
+            f"{_MOST_LIMIT:g}"
+        )
+    edges = np.minimum((0.0, *GAP_EDGES_S, np.inf), grammar.window_s)
+    share = np.diff(edges) / grammar.window_s
+    inverse = np.divide(1, share, out=np.zeros(N_GAPS), where=share > 0)
+    if inverse.max() * 2**16 * len(file.words) >= 2**29:
+        raise ExportError(f"the grammar's window_s, {grammar.window_s:g}, is too long")
+    quantized = [
+        int(np.clip(np.rint(value / np.float32(file.input_scale)) + file.input_zero_point, -128, 127))
+        for value in (0, 1)
+    ]
+    return PriorTables(
+        exponentials=exponentials(file.output_scale),
+        labels=tuple(manifest.labels.index(word) for word in file.words),
+        gap_samples=tuple(math.ceil(edge * rate) for edge in GAP_EDGES_S),
+        gap_share=tuple(round(float(value) * 2**16) for value in inverse),
+        window_samples=math.ceil(grammar.window_s * rate),
+        least=round(math.exp(-config.context_limit) * 2**24),
+        most=round(math.exp(config.context_limit) * 2**24),
+        zero=quantized[0],
+        one=quantized[1],
+        pending=file.pending,
     )
 
 

@@ -1,0 +1,176 @@
+"""``harken export MODEL --target c``: a model in, a folder that compiles anywhere out."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...edge.errors import ExportError
+from ...edge.files import write_together
+from ...edge.manifest import Model
+from ...edge.memory.grammar import Grammar
+from ..bundle import check_target
+from .golden import (
+    FRONT_ENDS,
+    Answers,
+    Comparison,
+    ask_engine,
+    boot_recording,
+    compare,
+    golden_source,
+    recording,
+)
+from .readme import readme
+from .source import EngineModel, data, header
+from .targets import TARGETS, Measured, measure
+
+ENGINE = Path(__file__).parents[2] / "edge" / "c"
+"""Folder of the engine's sources."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineBundle:
+    """What an export for the C engine wrote."""
+
+    folder: Path
+    model: EngineModel
+    comparison: Comparison
+    measured: tuple[Measured, ...]
+    not_measured: Mapping[str, str]
+    """Targets that could not be measured, and the program that is missing for each."""
+
+
+def export_engine(
+    model: Model,
+    out: str | Path,
+    *,
+    grammar: Grammar | None = None,
+    on_stage: Callable[[str], None] = lambda stage: None,
+) -> EngineBundle:
+    """Write the engine with a model, golden values and projects for the usual build systems.
+
+    The engine is compiled here, listens to the golden recording, and is compared with Python and
+    with TensorFlow Lite Micro. What it needs is measured on the boards whose tools are installed.
+    The same model gives the same bytes, with the same tools.
+
+    Parameters
+    ----------
+    model
+        The model.
+    out
+        The folder to write to; it is made when it is missing. Files of the same names are replaced.
+    grammar
+        Whose prior shall be part of it.
+    on_stage
+        Called with a few words at the start of every stage.
+
+    Raises
+    ------
+    ExportError
+        The engine cannot run the model (names the layer or the field), a comparison failed, or the
+        files cannot be written.
+    DependencyError
+        There is no C compiler.
+    GrammarError
+        The grammar has words that the model lacks.
+    """
+    out = Path(out)
+    check_target(out)
+    on_stage("working out the tables")
+    engine_model = EngineModel.of(model, grammar)
+    sources = engine_sources(engine_model)
+    on_stage("compiling the engine, and letting it listen")
+    pcm, boot = recording(), boot_recording(model)
+    identifier = engine_model.identifier
+    sources["model_golden.c"] = golden_source(identifier, boot, {})
+    main = (ENGINE / "bundle" / "main_stdin.c").read_text()
+    answers = ask_engine({**sources, "main_stdin.c": main}, pcm)
+    sources["model_golden.c"] = golden_source(
+        identifier, boot, {kind: answers[kind].boot for kind in FRONT_ENDS}
+    )
+    on_stage("comparing it with Python and TensorFlow Lite Micro")
+    comparison = compare(model, pcm, answers)
+    files = _files(engine_model, sources)
+    for name, content in _golden_files(pcm.astype("<i2").tobytes(), answers).items():
+        files[f"golden/{name}"] = content
+    measured, missing = _measure(sources, answers, on_stage)
+    files["README.md"] = readme(engine_model, comparison, measured, missing).encode()
+    on_stage("writing")
+    write_together({out / name: content for name, content in files.items()}, error=ExportError)
+    return EngineBundle(
+        folder=out,
+        model=engine_model,
+        comparison=comparison,
+        measured=measured,
+        not_measured=missing,
+    )
+
+
+def engine_sources(model: EngineModel) -> dict[str, str]:
+    """Return the engine and its model, text by file; all but the golden values."""
+    upper = model.identifier.upper()
+    sources = {path.name: path.read_text() for path in sorted(ENGINE.glob("*.[ch]"))}
+    sources["model_data.h"] = header(model)
+    sources["model_data.c"] = data(model)
+    sources["model_name.h"] = (
+        "/* The one model of this folder. */\n#ifndef HARKEN_MODEL\n"
+        f"#define HARKEN_MODEL harken_{model.identifier}\n"
+        f"#define HARKEN_MODEL_GOLDEN harken_{model.identifier}_golden\n"
+        f"#define HARKEN_MODEL_BYTES HARKEN_{upper}_BYTES\n#endif\n"
+    )
+    return sources
+
+
+def _files(model: EngineModel, sources: Mapping[str, str]) -> dict[str, bytes]:
+    manifest = model.manifest
+    fields = {
+        "NAME": manifest.name,
+        "IDENTIFIER": f"harken_{model.identifier}",
+        "UPPER": model.identifier.upper(),
+        "LIBRARY": f"harken-{manifest.name}",
+        "VERSION": importlib.metadata.version("harken"),
+        "WORDS": ", ".join(manifest.words),
+    }
+    files = {f"src/{name}": text.encode() for name, text in sources.items()}
+    folder = ENGINE / "bundle"
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        text = re.sub(r"@([A-Z]+)@", lambda field: fields[field[1]], path.read_text())
+        files[str(path.relative_to(folder))] = text.encode()
+    return files
+
+
+def _golden_files(sound: bytes, answers: Mapping[str, Answers]) -> dict[str, bytes]:
+    files = {"pcm.s16le": sound}
+    for kind, answer in answers.items():
+        files[f"{kind}.features"] = answer.features.tobytes()
+        files[f"{kind}.logits"] = answer.logits.tobytes()
+        files[f"{kind}.json"] = answer.events
+    return files
+
+
+def _measure(
+    sources: Mapping[str, str], answers: Mapping[str, Answers], on_stage: Callable[[str], None]
+) -> tuple[tuple[Measured, ...], dict[str, str]]:
+    measured, missing = [], {}
+    with tempfile.TemporaryDirectory() as name:
+        for file, text in sources.items():
+            (Path(name) / file).write_text(text)
+        for target in TARGETS:
+            if target.missing is not None:
+                missing[target.name] = target.missing
+                continue
+            on_stage(f"measuring on {target.name}")
+            result = measure(target, Path(name))
+            boot = answers[FRONT_ENDS[target.fixed]].boot
+            same = all(getattr(result, part) == boot[part] for part in ("features", "logits", "events"))
+            if not (result.passed and same):
+                raise ExportError(
+                    f"{target.name}: the self-test's answers differ from those of this machine; "
+                    "the cross compiler does not follow the standard"
+                )
+            measured.append(result)
+    return tuple(measured), missing

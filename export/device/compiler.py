@@ -1,0 +1,67 @@
+"""The C compiler of this machine: sources in, a program out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ...edge.errors import DependencyError, ExportError
+
+FLAGS = ("-std=c99", "-O2", "-ffp-contract=off")
+"""What the engine is compiled with where nothing else is said."""
+
+
+def find_compiler() -> str:
+    """Return the command of the C compiler: that of the environment variable CC, or one on the path.
+
+    Raises
+    ------
+    DependencyError
+        There is none.
+    """
+    wanted = os.environ.get("CC")
+    for command in (wanted,) if wanted else ("cc", "gcc", "clang"):
+        found = shutil.which(command or "")
+        if found:
+            return found
+    what = f"CC is {wanted!r}, which is no program" if wanted else "no C compiler was found"
+    raise DependencyError(
+        f"{what}; the golden values are what a compiled engine answers: install one with "
+        "`sudo apt-get install gcc`, or say where it is with CC=/path/to/cc"
+    )
+
+
+def build(
+    sources: Iterable[Path],
+    program: Path,
+    *,
+    include: Sequence[Path] = (),
+    flags: Sequence[str] = FLAGS,
+    compiler: str | None = None,
+) -> None:
+    """Compile and link.
+
+    Raises
+    ------
+    DependencyError
+        There is no compiler.
+    ExportError
+        It refuses the sources.
+    """
+    command = [
+        compiler or find_compiler(),
+        *flags,
+        *(f"-I{folder}" for folder in include),
+        *(str(source) for source in sources),
+        "-o",
+        str(program),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        errors = [line for line in done.stderr.splitlines() if "error" in line]
+        raise ExportError(
+            f"the C compiler {command[0]} fails: {(errors or ['it says nothing'])[0]}"
+        )

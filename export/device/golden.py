@@ -1,0 +1,285 @@
+"""A model's sources in; what the compiled engine answers to a recording, and checks of that, out."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from ...edge.detector import Detector
+from ...edge.engine import Engine, Runtime, TfliteRuntime
+from ...edge.errors import DependencyError, ExportError
+from ...edge.frontend import FrontEnd
+from ...edge.manifest import Model
+from ...edge.spotter import Spotter
+from ..tflm import TflmRuntime
+from .compiler import build, find_compiler
+
+Int8 = NDArray[np.int8]
+Int16 = NDArray[np.int16]
+
+FRONT_ENDS = ("float", "fixed")
+"""Both front ends of the engine; the position is HARKEN_FIXED_POINT."""
+
+# Of the features, against those of Python.
+_MIN_EQUAL = {"float": 0.999, "fixed": 0.97}
+_MIN_WITHIN_ONE = {"float": 0.9999, "fixed": 0.99}
+
+_BOOT_SAMPLES = 16_000  # of the self-test: one second
+_BOOT_REPEATS = 64
+
+
+def recording() -> Int16:
+    """Return the golden recording, (n,) int16 at 16 kHz, a minute and thousands of frames.
+
+    Spoken words as they are, softly, and far too loud; full-scale noise; silence.
+    """
+    words, _ = soundfile.read(str(files("harken.models").joinpath("demo.flac")), dtype="int16")
+    noise = np.random.default_rng(0).integers(-32768, 32768, 3 * 16_000)
+    soft = np.rint(words * 0.02)
+    loud = np.clip(words.astype(np.int64) * 6, -32768, 32767)
+    silence = np.zeros(2 * 16_000)
+    parts = (words, silence, noise, soft, np.where(np.arange(16_000) // 40 % 2, 32767, -32768))
+    return np.concatenate((*parts, loud)).astype(np.int16)
+
+
+def boot_recording(model: Model) -> Int8:
+    """Return what the self-test of a board hears, (n,) int8: a second with a word, if any is known."""
+    words = recording()[: 20 * 16_000]
+    heard = Spotter(model).feed(words)
+    start = max(0, heard[0].end_sample - _BOOT_SAMPLES * 3 // 4) if heard else 0
+    return np.rint(words[start : start + _BOOT_SAMPLES] / 256).clip(-128, 127).astype(np.int8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What the engine answers with one of its front ends."""
+
+    features: Int8
+    """(frames, n_mfcc)."""
+    logits: Int8
+    """(steps, n_labels)."""
+    events: bytes
+    """A line of JSON for each word."""
+    boot: Mapping[str, int]
+    """Of the self-test: checksums and counts."""
+
+
+def golden_source(identifier: str, pcm: Int8, boot: Mapping[str, Mapping[str, int]]) -> str:
+    """Return ``model_golden.c``: the self-test's samples, and its checksums for both front ends."""
+    from .source import array
+
+    names = ("features", "logits", "events", "n_frames", "n_steps", "n_events")
+    values = {
+        kind: ", ".join(f"{boot[kind][name] if kind in boot else 0}u" for name in names)
+        for kind in FRONT_ENDS
+    }
+    return (
+        '/* What harken_selftest hears, and what the engine answers. */\n#include "model_data.h"\n\n'
+        + array("int8_t", "pcm", pcm)
+        + f"""
+const harken_golden harken_{identifier}_golden = {{
+    pcm, {len(pcm)}u, {_BOOT_REPEATS}u,
+#if HARKEN_FIXED_POINT
+    {values["fixed"]}
+#else
+    {values["float"]}
+#endif
+}};
+"""
+    )
+
+
+def ask_engine(sources: Mapping[str, str], pcm: Int16) -> dict[str, Answers]:
+    """Compile the engine with its model, for both front ends, and let it listen.
+
+    Parameters
+    ----------
+    sources
+        Text by the name of the file: all of ``src``, and ``main_stdin.c``.
+    pcm
+        What it hears.
+
+    Raises
+    ------
+    DependencyError
+        There is no C compiler.
+    ExportError
+        It fails, or what it made does.
+    """
+    compiler = find_compiler()
+    answers = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for file, text in sources.items():
+            (folder / file).write_text(text)
+        for fixed, kind in enumerate(FRONT_ENDS):
+            program = folder / kind
+            build(
+                sorted(folder.glob("*.c")),
+                program,
+                include=[folder],
+                flags=("-std=c99", "-O2", "-ffp-contract=off", f"-DHARKEN_FIXED_POINT={fixed}"),
+                compiler=compiler,
+            )
+            sound = pcm.astype("<i2").tobytes()
+            boot = json.loads(_run(program, "--selftest", b"", codes=(0, 1)))
+            answers[kind] = Answers(
+                features=np.frombuffer(_run(program, "--features", sound), np.int8),
+                logits=np.frombuffer(_run(program, "--logits", sound), np.int8),
+                events=_run(program, "--json", sound),
+                boot={key: value for key, value in boot.items() if key != "status"},
+            )
+    return answers
+
+
+def _run(program: Path, option: str, sound: bytes, *, codes: tuple[int, ...] = (0,)) -> bytes:
+    done = subprocess.run([program, option], input=sound, capture_output=True, check=False)
+    if done.returncode not in codes:
+        raise ExportError(
+            f"the compiled engine fails ({program.name} {option}, code {done.returncode}): "
+            f"{done.stderr.decode(errors='replace').strip()}"
+        )
+    return done.stdout
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """How the engine's answers compare with Python's, on the golden recording."""
+
+    frames: int
+    steps: int
+    float_features_equal: float
+    """Share of the features that are Python's; the others are one off."""
+    fixed_features_equal: float
+    fixed_features_within_one: float
+    tflm: str
+    """The wheel that the logits were compared with, or why they were not."""
+    tflm_differences: int | None
+    """Logits that differ from TensorFlow Lite Micro's, of the float front end's features."""
+    litert_same: float
+    """Share of the logits that are LiteRT's."""
+    litert_max_lsb: int
+    events: int
+    """Words that the float front end leads to; Python's detector makes the same of its logits."""
+    python_events: int
+    """Words that Python hears, with its own front end and LiteRT."""
+    python_events_same: int
+    """Those of them that the engine hears too, to the sample."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON types, six digits of each share."""
+        return {
+            key: round(value, 6) if isinstance(value, float) else value
+            for key, value in asdict(self).items()
+        }
+
+
+def compare(model: Model, pcm: Int16, answers: Mapping[str, Answers]) -> Comparison:
+    """Hold the engine against what it must equal.
+
+    Raises
+    ------
+    ExportError
+        The features are others than Python's, or the logits others than TFLM's.
+    """
+    manifest = model.manifest
+    engine = Engine(model)
+    frames = FrontEnd(manifest.front_end).feed(pcm)
+    scaled = np.rint(frames / np.float32(manifest.input.scale)) + manifest.input.zero_point
+    expected = scaled.clip(-128, 127).astype(np.int16)
+    equal, within = {}, {}
+    for kind in FRONT_ENDS:
+        off = np.abs(answers[kind].features.reshape(expected.shape) - expected)
+        equal[kind], within[kind] = float(np.mean(off == 0)), float(np.mean(off <= 1))
+        if equal[kind] < _MIN_EQUAL[kind] or within[kind] < _MIN_WITHIN_ONE[kind]:
+            raise ExportError(
+                f"front-end check: of the {kind} features {equal[kind]:.2%} are Python's and "
+                f"{within[kind]:.2%} within 1 (at least {_MIN_EQUAL[kind]:.1%} and "
+                f"{_MIN_WITHIN_ONE[kind]:.2%} are required)"
+            )
+    inputs = step_inputs(model, answers["float"].features)
+    logits = answers["float"].logits.reshape(len(inputs), -1)
+    litert = _logits(TfliteRuntime(model), inputs)
+    try:
+        tflm = TflmRuntime(model)
+    except DependencyError as problem:
+        name, differences = f"not compared: {problem}", None
+    else:
+        name, differences = tflm.name, int((_logits(tflm, inputs) != logits).sum())
+    if differences:
+        raise ExportError(
+            f"parity check: {differences} of {logits.size} logits differ from those of {name}"
+        )
+    heard = _places(json.loads(line) for line in answers["float"].events.splitlines())
+    _check_events(model, engine.posteriors(logits), heard)
+    python = [(event.word, event.start_sample, event.end_sample) for event in Spotter(model).feed(pcm)]
+    return Comparison(
+        frames=len(expected),
+        steps=len(inputs),
+        float_features_equal=equal["float"],
+        fixed_features_equal=equal["fixed"],
+        fixed_features_within_one=within["fixed"],
+        tflm=name,
+        tflm_differences=differences,
+        litert_same=float(np.mean(litert == logits)),
+        litert_max_lsb=int(np.abs(litert.astype(np.int16) - logits).max()),
+        events=len(heard),
+        python_events=len(python),
+        python_events_same=len(set(python) & set(heard)),
+    )
+
+
+def step_inputs(model: Model, features: Int8) -> Int8:
+    """Stack the engine's features to the network's inputs, (steps, 1, 1, inputs)."""
+    manifest = model.manifest
+    stride, context = manifest.step.stride_frames, manifest.step.context_frames
+    n_mfcc = manifest.front_end.n_mfcc
+    frames = features.reshape(-1, n_mfcc)
+    before = np.full((context - stride, n_mfcc), manifest.input.zero_point, np.int8)
+    padded = np.concatenate((before, frames))
+    steps = len(frames) // stride
+    return np.array(
+        [padded[step * stride : step * stride + context].reshape(1, 1, -1) for step in range(steps)]
+    )
+
+
+def _logits(runtime: Runtime, inputs: Int8) -> Int8:
+    return np.array([runtime.invoke(step) for step in inputs])
+
+
+def _places(events: Iterable[Mapping[str, Any]]) -> list[tuple[str, int, int]]:
+    return [(event["word"], event["start_sample"], event["end_sample"]) for event in events]
+
+
+def _check_events(
+    model: Model, posteriors: NDArray[np.float32], heard: list[tuple[str, int, int]]
+) -> None:
+    """Check that Python's detector makes the same words of the same logits."""
+    manifest = model.manifest
+    detector = Detector(
+        manifest.detector,
+        manifest.labels,
+        manifest.step_samples,
+        sample_rate_hz=manifest.front_end.sample_rate_hz,
+        overhang_samples=manifest.front_end.window_samples - manifest.front_end.hop_samples,
+    )
+    expected = [
+        (detection.word, detection.start_sample, detection.end_sample)
+        for detection in detector.feed(posteriors)
+    ]
+    if heard != expected:
+        odd = sorted(set(heard) ^ set(expected), key=lambda place: place[2])[0]
+        raise ExportError(
+            f"detector check: the engine makes {len(heard)} words of the logits, Python "
+            f"{len(expected)}; only one of them has {odd}"
+        )
