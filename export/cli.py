@@ -1,30 +1,62 @@
-"""``harken export``: a run folder in, a model that the edge can load out."""
+"""``harken export``: a run folder or a model in, what a device can run out."""
 
 from __future__ import annotations
 
+import enum
 import importlib.util
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..edge.errors import DependencyError
+from ..edge.manifest import load_model
+from ..edge.memory.grammar import load_grammar
 from ..train.cli import CacheOption, SplitRuleChoice, SplitRuleOption
 from ..train.display import progress_bar
 
 _PACKAGES = ("ai_edge_litert", "librosa", "tensorflow", "tf_keras")
 
 
+class Target(enum.Enum):
+    """What to export."""
+
+    tflite = "tflite"
+    c = "c"
+    tflm = "tflm"
+
+
 def export_command(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A run folder, as `harken train` makes it.")
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|MODEL",
+            help="For tflite a run folder, as `harken train` makes it; else a .tflite file, its "
+            ".json manifest, or the name of a model that ships.",
+        ),
     ],
     *,
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder to write to; made when missing.")
     ],
+    target: Annotated[
+        Target,
+        typer.Option(
+            help="tflite: an int8 model of a run. c: a model with the C engine, for any "
+            "microcontroller. tflm: a model with what TensorFlow Lite Micro needs beside it."
+        ),
+    ] = Target.tflite,
+    grammar: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GRAMMAR",
+            help="With --target c: what was said before is part of the engine, by the LSTM of this "
+            "grammar; a name or a path.",
+        ),
+    ] = None,
     name: Annotated[
         str | None,
         typer.Option("--name", metavar="NAME", help="Name of the model; else the run folder's."),
@@ -41,16 +73,106 @@ def export_command(
     cache_dir: CacheOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Make an int8 TFLite model of a run, with manifest and card.
+    """Export a run as an int8 TFLite model, or a model for a microcontroller.
 
-    The model is checked first: operators, types, state, float against int8, LiteRT against TFLM.
-    Writes NAME.tflite, NAME.json and NAME.md, or, where a check fails, nothing.
+    What is exported is checked first: operators, types, state, float against int8, LiteRT against
+    TFLM; the C engine against Python and TFLM. Where a check fails, nothing is written.
     """
-    missing = [package for package in _PACKAGES if importlib.util.find_spec(package) is None]
+    if grammar is not None and target is not Target.c:
+        raise typer.BadParameter("it is for --target c", param_hint="--grammar")
+    if target is Target.tflite:
+        _export_run(Path(source), out, name, data, split_rule, cache_dir, as_json)
+        return
+    for option, value in (("--name", name), ("--data", data)):
+        if value is not None:
+            raise typer.BadParameter("it is for --target tflite", param_hint=option)
+    if target is Target.c:
+        _export_engine(source, out, grammar, as_json)
+    else:
+        _export_tflm(source, out, as_json)
+
+
+def _stage(stage: str) -> None:
+    print(f"{stage} …", file=sys.stderr)
+
+
+def _require(packages: Mapping[str, str], extra: str) -> None:
+    missing = [
+        name for name, module in packages.items() if importlib.util.find_spec(module) is None
+    ]
     if missing:
         raise DependencyError(
-            f"export needs {', '.join(missing)}; install that with `pip install 'harken[train]'`"
+            f"export needs {', '.join(missing)}; install that with `pip install {extra}`"
         )
+
+
+def _export_engine(source: str, out: Path, grammar: str | None, as_json: bool) -> None:
+    model = load_model(source)
+    spoken = None if grammar is None else load_grammar(grammar)
+    _require({"ai-edge-litert": "ai_edge_litert"}, "ai-edge-litert")
+    from .device.bundle import export_engine
+
+    bundle = export_engine(model, out, grammar=spoken, on_stage=_stage)
+    if as_json:
+        print(
+            json.dumps(
+                {
+                    "folder": str(bundle.folder),
+                    "memory_bytes": bundle.model.memory_bytes,
+                    "multiplications": bundle.model.network.multiplications,
+                    "checks": bundle.comparison.to_dict(),
+                    "measured": [result.to_dict() for result in bundle.measured],
+                    "not_measured": dict(bundle.not_measured),
+                },
+                indent=2,
+            )
+        )
+        return
+    checks = bundle.comparison
+    print(f"{bundle.folder}: {bundle.model.memory_bytes:,} bytes of memory, all checks passed")
+    differences = checks.tflm_differences
+    print(
+        f"  TFLM: {checks.tflm}"
+        if differences is None
+        else f"  TFLM: {differences} logits differ in {checks.steps:,} steps in a row"
+    )
+    print(
+        f"  Python: {checks.python_events_same} of {checks.python_events} words the same, to the "
+        f"sample; features {checks.float_features_equal:.3%} equal, {checks.fixed_features_equal:.2%} "
+        "in integers"
+    )
+    for result in bundle.measured:
+        print(
+            f"  {result.target}: {result.instructions:,} instructions a frame, {result.flash:,} bytes "
+            f"of flash, {result.stack:,} of stack"
+        )
+    if bundle.not_measured:
+        print(f"  not measured, for want of tools: {', '.join(bundle.not_measured)}")
+    print(f"Next: make -C {bundle.folder} check")
+
+
+def _export_tflm(source: str, out: Path, as_json: bool) -> None:
+    model = load_model(source)
+    _require({"ai-edge-litert": "ai_edge_litert"}, "ai-edge-litert")
+    from .device.tflm import export_tflm
+
+    written = export_tflm(model, out, on_stage=_stage)
+    if as_json:
+        print(json.dumps(written.to_dict(), indent=2))
+        return
+    print(f"{written.folder}: {', '.join(written.operators)}; arena {written.arena_bytes:,} bytes")
+
+
+def _export_run(
+    run: Path,
+    out: Path,
+    name: str | None,
+    data: Path | None,
+    split_rule: SplitRuleChoice,
+    cache_dir: Path | None,
+    as_json: bool,
+) -> None:
+    _require({package: package for package in _PACKAGES}, "'harken[train]'")
     from .bundle import export_run
 
     corpus = None
@@ -66,7 +188,7 @@ def export_command(
         out,
         name=name,
         corpus=corpus,
-        on_stage=lambda stage: print(f"{stage} …", file=sys.stderr),
+        on_stage=_stage,
     )
     manifest = bundle.model.manifest
     if as_json:

@@ -166,7 +166,9 @@ def _measure(
             on_stage(f"measuring on {target.name}")
             result = measure(target, Path(name))
             boot = answers[FRONT_ENDS[target.fixed]].boot
-            same = all(getattr(result, part) == boot[part] for part in ("features", "logits", "events"))
+            same = all(
+                getattr(result, part) == boot[part] for part in ("features", "logits", "events")
+            )
             if not (result.passed and same):
                 raise ExportError(
                     f"{target.name}: the self-test's answers differ from those of this machine; "

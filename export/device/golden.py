@@ -222,7 +222,9 @@ def compare(model: Model, pcm: Int16, answers: Mapping[str, Answers]) -> Compari
         )
     heard = _places(json.loads(line) for line in answers["float"].events.splitlines())
     _check_events(model, engine.posteriors(logits), heard)
-    python = [(event.word, event.start_sample, event.end_sample) for event in Spotter(model).feed(pcm)]
+    python = [
+        (event.word, event.start_sample, event.end_sample) for event in Spotter(model).feed(pcm)
+    ]
     return Comparison(
         frames=len(expected),
         steps=len(inputs),

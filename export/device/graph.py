@@ -194,7 +194,12 @@ def read_network(content: bytes) -> EngineNetwork:
     dense = [isinstance(layer, DenseLayer) for layer in layers]
     first = layers[0] if dense[:1] == [True] else None
     inner = layers[1:-1] if first else layers[:-1]
-    if len(layers) < 2 or not dense[-1] or not inner or any(isinstance(x, DenseLayer) for x in inner):
+    if (
+        len(layers) < 2
+        or not dense[-1]
+        or not inner
+        or any(isinstance(x, DenseLayer) for x in inner)
+    ):
         kinds = ", ".join("dense" if is_dense else "LSTM" for is_dense in dense) or "nothing"
         raise ExportError(
             f"the layers are {kinds}; the C engine runs a dense layer or none, one or more LSTM "
@@ -247,7 +252,9 @@ class _Reader:
         biases = [self._bias(inputs[i], units, name) for i in _BIASES]
         x, h = self._scale(source, name), self._scale(hidden, name)
 
-        def gates(positions: Sequence[int], scale: np.float32, weights: Int8) -> tuple[Rescale, ...]:
+        def gates(
+            positions: Sequence[int], scale: np.float32, weights: Int8
+        ) -> tuple[Rescale, ...]:
             return tuple(
                 Rescale.of(
                     float(scale) * float(self._scale(inputs[position], name)) / _GATE_SCALE,

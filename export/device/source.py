@@ -110,12 +110,17 @@ class EngineModel:
         return f"_{name}" if name[0].isdigit() else name
 
     @property
+    def front_end_scratch_bytes(self) -> int:
+        """What harken_frontend_scratch() of the engine returns."""
+        return 4 * _WINDOW + _up8(4 * self.manifest.front_end.n_mels)
+
+    @property
     def memory_bytes(self) -> int:
         """What harken_bytes() of the engine returns."""
         manifest, prior = self.manifest, self.prior
         labels = len(manifest.labels)
         scratch = max(
-            4 * _WINDOW + _up8(4 * manifest.front_end.n_mels),
+            self.front_end_scratch_bytes,
             _scratch_bytes(self.network),
             _scratch_bytes(prior.network) if prior else 0,
         )
@@ -209,12 +214,21 @@ def data(model: EngineModel) -> str:
             *_prior(model.prior),
             _lines("static const char *const labels[] = {", names),
             f"""const harken_model harken_{name} = {{
-    {VERSION}, {_string(manifest.name)}, labels, &frontend, &network, &detector, {'&prior' if model.prior else 'NULL'},
+    {VERSION}, {_string(manifest.name)}, labels, &frontend, &network, &detector, {"&prior" if model.prior else "NULL"},
     {manifest.front_end.sample_rate_hz}u, {manifest.front_end.hop_samples}, \
 {manifest.step.stride_frames}, {manifest.step.context_frames}, {len(manifest.labels)}}};""",
             "",
         )
     )
+
+
+def front_end_source(model: EngineModel) -> str:
+    """Return ``frontend_data.c``: the front end alone, for whoever runs the network otherwise."""
+    tables = _front_end(model.front_end).replace(
+        "static const harken_frontend frontend",
+        f"const harken_frontend harken_{model.identifier}_frontend",
+    )
+    return f'/* The front end of {model.manifest.name}. */\n#include "frontend_data.h"\n\n{tables}'
 
 
 def _network(network: EngineNetwork, name: str) -> Iterable[str]:

@@ -99,9 +99,7 @@ def mel_edges(config: FrontEndConfig) -> Array:
 
     return np.asarray(
         _mel_to_hz(
-            np.linspace(
-                _hz_to_mel(config.f_min_hz), _hz_to_mel(config.f_max_hz), config.n_mels + 2
-            )
+            np.linspace(_hz_to_mel(config.f_min_hz), _hz_to_mel(config.f_max_hz), config.n_mels + 2)
         )
     )
 
@@ -213,9 +211,7 @@ def detector_tables(manifest: Manifest) -> DetectorTables:
         ),
         talk_share=round((1 - math.exp(-step_s / TALK_S)) * 2**31),
         talk_penalty=round(config.talk_penalty / math.log(2) * 2**24) if UNKNOWN in labels else 0,
-        refractory_steps=config.refractory_steps(
-            manifest.step_samples, front_end.sample_rate_hz
-        ),
+        refractory_steps=config.refractory_steps(manifest.step_samples, front_end.sample_rate_hz),
         smoothing_steps=config.smoothing_steps,
         unknown=labels.index(UNKNOWN) if UNKNOWN in labels else 0,
     )
@@ -262,7 +258,11 @@ def prior_tables(manifest: Manifest, grammar: Grammar, file: LstmPriorFile) -> P
     if inverse.max() * 2**16 * len(file.words) >= 2**29:
         raise ExportError(f"the grammar's window_s, {grammar.window_s:g}, is too long")
     quantized = [
-        int(np.clip(np.rint(value / np.float32(file.input_scale)) + file.input_zero_point, -128, 127))
+        int(
+            np.clip(
+                np.rint(value / np.float32(file.input_scale)) + file.input_zero_point, -128, 127
+            )
+        )
         for value in (0, 1)
     ]
     return PriorTables(

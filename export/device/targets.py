@@ -10,8 +10,9 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from ...edge.errors import ExportError
 
@@ -99,6 +100,10 @@ class Measured:
     """Bytes of .data and .bss: none, but for the memory that harken_init is given."""
     stack: int
     """Bytes, at most, below the caller of harken_feed."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON types."""
+        return asdict(self)
 
 
 def measure(target: Target, sources: Path) -> Measured:
