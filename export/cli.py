@@ -81,7 +81,15 @@ def export_command(
     if grammar is not None and target is not Target.c:
         raise typer.BadParameter("it is for --target c", param_hint="--grammar")
     if target is Target.tflite:
-        _export_run(Path(source), out, name, data, split_rule, cache_dir, as_json)
+        _export_run(
+            Path(source),
+            out,
+            name=name,
+            data=data,
+            split_rule=split_rule,
+            cache_dir=cache_dir,
+            as_json=as_json,
+        )
         return
     for option, value in (("--name", name), ("--data", data)):
         if value is not None:
@@ -138,13 +146,13 @@ def _export_engine(source: str, out: Path, grammar: str | None, as_json: bool) -
     )
     print(
         f"  Python: {checks.python_events_same} of {checks.python_events} words the same, to the "
-        f"sample; features {checks.float_features_equal:.3%} equal, {checks.fixed_features_equal:.2%} "
-        "in integers"
+        f"sample; {checks.float_features_equal:.3%} of the features, in integers "
+        f"{checks.fixed_features_equal:.2%}"
     )
     for result in bundle.measured:
         print(
-            f"  {result.target}: {result.instructions:,} instructions a frame, {result.flash:,} bytes "
-            f"of flash, {result.stack:,} of stack"
+            f"  {result.target}: {result.instructions:,} instructions a frame, "
+            f"{result.flash:,} bytes of flash, {result.stack:,} of stack"
         )
     if bundle.not_measured:
         print(f"  not measured, for want of tools: {', '.join(bundle.not_measured)}")
@@ -166,6 +174,7 @@ def _export_tflm(source: str, out: Path, as_json: bool) -> None:
 def _export_run(
     run: Path,
     out: Path,
+    *,
     name: str | None,
     data: Path | None,
     split_rule: SplitRuleChoice,

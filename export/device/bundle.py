@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,15 +16,16 @@ from .golden import (
     FRONT_ENDS,
     Answers,
     Comparison,
+    Int16,
     ask_engine,
     boot_recording,
     compare,
     golden_source,
     recording,
 )
-from .readme import readme
 from .source import EngineModel, data, header
 from .targets import TARGETS, Measured, measure
+from .templates import engine_fields, fill
 
 ENGINE = Path(__file__).parents[2] / "edge" / "c"
 """Folder of the engine's sources."""
@@ -94,11 +93,12 @@ def export_engine(
     )
     on_stage("comparing it with Python and TensorFlow Lite Micro")
     comparison = compare(model, pcm, answers)
-    files = _files(engine_model, sources)
-    for name, content in _golden_files(pcm.astype("<i2").tobytes(), answers).items():
-        files[f"golden/{name}"] = content
     measured, missing = _measure(sources, answers, on_stage)
-    files["README.md"] = readme(engine_model, comparison, measured, missing).encode()
+    fields = engine_fields(engine_model, comparison, measured, missing)
+    around = fill(ENGINE / "bundle", fields)
+    files = {name: text.encode() for name, text in around.items()}
+    files |= {f"src/{name}": text.encode() for name, text in sources.items()}
+    files |= {f"golden/{name}": part for name, part in _golden_files(pcm, answers).items()}
     on_stage("writing")
     write_together({out / name: content for name, content in files.items()}, error=ExportError)
     return EngineBundle(
@@ -125,26 +125,8 @@ def engine_sources(model: EngineModel) -> dict[str, str]:
     return sources
 
 
-def _files(model: EngineModel, sources: Mapping[str, str]) -> dict[str, bytes]:
-    manifest = model.manifest
-    fields = {
-        "NAME": manifest.name,
-        "IDENTIFIER": f"harken_{model.identifier}",
-        "UPPER": model.identifier.upper(),
-        "LIBRARY": f"harken-{manifest.name}",
-        "VERSION": importlib.metadata.version("harken"),
-        "WORDS": ", ".join(manifest.words),
-    }
-    files = {f"src/{name}": text.encode() for name, text in sources.items()}
-    folder = ENGINE / "bundle"
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        text = re.sub(r"@([A-Z]+)@", lambda field: fields[field[1]], path.read_text())
-        files[str(path.relative_to(folder))] = text.encode()
-    return files
-
-
-def _golden_files(sound: bytes, answers: Mapping[str, Answers]) -> dict[str, bytes]:
-    files = {"pcm.s16le": sound}
+def _golden_files(pcm: Int16, answers: Mapping[str, Answers]) -> dict[str, bytes]:
+    files = {"pcm.s16le": pcm.astype("<i2").tobytes()}
     for kind, answer in answers.items():
         files[f"{kind}.features"] = answer.features.tobytes()
         files[f"{kind}.logits"] = answer.logits.tobytes()

@@ -15,7 +15,7 @@ FLAGS = ("-std=c99", "-O2", "-ffp-contract=off")
 
 
 def find_compiler() -> str:
-    """Return the command of the C compiler: that of the environment variable CC, or one on the path.
+    """Return the command of the C compiler: the environment variable CC, or one on the path.
 
     Raises
     ------

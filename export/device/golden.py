@@ -1,4 +1,4 @@
-"""A model's sources in; what the compiled engine answers to a recording, and checks of that, out."""
+"""Sources in; what the compiled engine answers to a recording, and checks of that, out."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ _MIN_EQUAL = {"float": 0.999, "fixed": 0.97}
 _MIN_WITHIN_ONE = {"float": 0.9999, "fixed": 0.99}
 
 _BOOT_SAMPLES = 16_000  # of the self-test: one second
-_BOOT_REPEATS = 64
+BOOT_REPEATS = 64
+"""How often the self-test hears its second of sound."""
 
 
 def recording() -> Int16:
@@ -53,7 +54,7 @@ def recording() -> Int16:
 
 
 def boot_recording(model: Model) -> Int8:
-    """Return what the self-test of a board hears, (n,) int8: a second with a word, if any is known."""
+    """Return what a board's self-test hears, (n,) int8: a second, with a word if any is known."""
     words = recording()[: 20 * 16_000]
     heard = Spotter(model).feed(words)
     start = max(0, heard[0].end_sample - _BOOT_SAMPLES * 3 // 4) if heard else 0
@@ -84,11 +85,12 @@ def golden_source(identifier: str, pcm: Int8, boot: Mapping[str, Mapping[str, in
         for kind in FRONT_ENDS
     }
     return (
-        '/* What harken_selftest hears, and what the engine answers. */\n#include "model_data.h"\n\n'
+        "/* What harken_selftest hears, and what the engine answers. */\n"
+        '#include "model_data.h"\n\n'
         + array("int8_t", "pcm", pcm)
         + f"""
 const harken_golden harken_{identifier}_golden = {{
-    pcm, {len(pcm)}u, {_BOOT_REPEATS}u,
+    pcm, {len(pcm)}u, {BOOT_REPEATS}u,
 #if HARKEN_FIXED_POINT
     {values["fixed"]}
 #else

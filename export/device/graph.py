@@ -336,7 +336,7 @@ class _Reader:
         if tensor.type != schema.TensorType.INT32:
             raise ExportError(f"layer {name}: its bias is not int32")
         data = self.model.buffers[tensor.buffer].data
-        return np.asarray(data, np.uint8).view("<i4").astype(np.int64)
+        return np.asarray(data, np.uint8).view("<i4").astype(np.int64, copy=False)
 
     def _scale(self, index: int, name: str) -> np.float32:
         quantization = self.graph.tensors[index].quantization
@@ -354,7 +354,8 @@ class _Reader:
 
 
 def _effective(bias: Int64, weights: Int8, zero_point: int) -> Int64:
-    return bias - zero_point * weights.astype(np.int64).sum(axis=1)
+    effective: Int64 = bias - zero_point * weights.astype(np.int64).sum(axis=1)
+    return effective
 
 
 def _largest(weights: Int8, bias: Int64) -> float:

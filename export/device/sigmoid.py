@@ -2,8 +2,8 @@
 
 TensorFlow Lite Micro looks its logistic function up, in 256 values that have no closed form (the
 rounded formula is off by one in places). Its tanh shows them: with inputs of a scale of
-2 / (3 * 4096) each input that is a multiple of 128 falls on a value, and the output, in Q15, is that
-value less a half. So the interpreter's answers are the table. Writes ``harken_sigmoid.h`` and
+2 / (3 * 4096) each input that is a multiple of 128 falls on a value, and the output, in Q15, is
+that value less a half. So the interpreter's answers are the table. Writes ``harken_sigmoid.h`` and
 ``harken_log2.h``, the latter from its formula.
 """
 

@@ -1,4 +1,4 @@
-"""Layers and tables in, ``model_data.c`` and ``model_data.h`` out: the same model, the same bytes."""
+"""Layers and tables in, ``model_data.c`` and ``.h`` out: the same model, the same bytes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...edge.manifest import Manifest, Model
 from ...edge.errors import ExportError
+from ...edge.manifest import Manifest, Model
 from ...edge.memory.grammar import Grammar, shipped_grammars
 from ...edge.memory.memory import shipped_prior
 from .graph import DenseLayer, EngineNetwork, LstmLayer, Rescale, read_network, up4
@@ -197,6 +197,7 @@ def data(model: EngineModel) -> str:
     manifest, name = model.manifest, model.identifier
     names = [_string(label) for label in manifest.labels]
     detector = model.detector
+    prior = "&prior" if model.prior else "NULL"
     return "\n".join(
         (
             f"/* The model {manifest.name}: weights, tables, and what its manifest says. Made by\n"
@@ -209,12 +210,13 @@ def data(model: EngineModel) -> str:
             array("uint32_t", "exponentials", detector.exponentials, "u"),
             array("uint32_t", "threshold", detector.threshold, "u"),
             f"static const harken_detector detector = {{exponentials, threshold, "
-            f"{detector.negligible}u, {detector.talk_share}u, {detector.talk_penalty}u, {detector.refractory_steps}u, "
+            f"{detector.negligible}u, {detector.talk_share}u, {detector.talk_penalty}u, "
+            f"{detector.refractory_steps}u, "
             f"{detector.smoothing_steps}, {detector.unknown}}};\n",
             *_prior(model.prior),
             _lines("static const char *const labels[] = {", names),
             f"""const harken_model harken_{name} = {{
-    {VERSION}, {_string(manifest.name)}, labels, &frontend, &network, &detector, {"&prior" if model.prior else "NULL"},
+    {VERSION}, {_string(manifest.name)}, labels, &frontend, &network, &detector, {prior},
     {manifest.front_end.sample_rate_hz}u, {manifest.front_end.hop_samples}, \
 {manifest.step.stride_frames}, {manifest.step.context_frames}, {len(manifest.labels)}}};""",
             "",
@@ -321,7 +323,8 @@ def _front_end(tables: FrontEndTables) -> str:
             f"row_shift, {rest}}};",
             "#else",
             _float_front_end(real),
-            f"static const harken_frontend frontend = {{cosine, rise, levels, dct, offset, {rest}}};",
+            "static const harken_frontend frontend = {cosine, rise, levels, dct, offset, "
+            f"{rest}}};",
             "#endif\n",
         )
     )

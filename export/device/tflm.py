@@ -1,9 +1,8 @@
-"""``harken export MODEL --target tflm``: what a user of TensorFlow Lite Micro needs, in a folder."""
+"""``harken export MODEL --target tflm``: what TensorFlow Lite Micro needs, in a folder."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from .golden import (
     step_inputs,
 )
 from .source import EngineModel, array, front_end_source
+from .templates import fill, model_fields
 
 Int8 = NDArray[np.int8]
 
@@ -37,11 +37,7 @@ _FRONT_END = (
     "harken_frontend.c",
     "harken_log2.h",
 )
-_OPERATORS = {
-    "FULLY_CONNECTED": "AddFullyConnected",
-    "UNIDIRECTIONAL_SEQUENCE_LSTM": "AddUnidirectionalSequenceLSTM",
-    "RESHAPE": "AddReshape",
-}
+_OPERATORS = ("AddFullyConnected", "AddUnidirectionalSequenceLSTM", "AddReshape")
 _GOLDEN_STEPS = 100
 
 
@@ -107,21 +103,19 @@ def export_tflm(
     first = min(20, len(inputs) - 1)  # not in the silence before the first word
     steps = inputs[first : first + _GOLDEN_STEPS]
     logits, forgetful = _network_answers(model, steps)
-    files = {name: sources[name] for name in _FRONT_END}
-    files["frontend_data.h"] = _frontend_header(identifier)
-    files["frontend_data.c"] = front_end_source(engine_model)
-    files["model_tflite.h"] = _header(engine_model, arena_bytes)
-    files["model_tflite.c"] = _array_source(identifier, model.content)
-    files["model_tflm_golden.c"] = _golden(identifier, steps, logits, forgetful)
-    fields = _fields(engine_model, arena_bytes)
-    for path in sorted((ENGINE / "tflm").iterdir()):
-        files[path.name] = re.sub(r"@([A-Z]+)@", lambda field: fields[field[1]], path.read_text())
-    files["README.md"] = _readme(engine_model, comparison, arena_bytes, len(model.content))
+    fields = _fields(engine_model, comparison, arena_bytes)
+    files = {
+        **{name: sources[name] for name in _FRONT_END},
+        **fill(ENGINE / "tflm", fields),
+        "frontend_data.c": front_end_source(engine_model),
+        "model_tflite.c": _array_source(identifier, model.content),
+        "model_tflm_golden.c": _golden(identifier, steps, logits, forgetful),
+    }
     on_stage("writing")
     write_together({out / name: text.encode() for name, text in files.items()}, error=ExportError)
     return TflmBundle(
         folder=out,
-        operators=tuple(_OPERATORS.values()),
+        operators=_OPERATORS,
         arena_bytes=arena_bytes,
         comparison=comparison,
     )
@@ -138,54 +132,25 @@ def _network_answers(model: Model, steps: Int8) -> tuple[Int8, Int8]:
     return logits, np.array(forgetful)
 
 
-def _fields(model: EngineModel, arena_bytes: int) -> Mapping[str, str]:
+def _fields(model: EngineModel, comparison: Comparison, arena_bytes: int) -> dict[str, str]:
     manifest = model.manifest
-    config = manifest.front_end
+    labels = (f" *   {index:2} {label}" for index, label in enumerate(manifest.labels))
     return {
-        "NAME": manifest.name,
-        "ID": model.identifier,
-        "UPPER": model.identifier.upper(),
-        "ARENA": str(arena_bytes),
-        "OPERATORS": "\n".join(f"  resolver.{name}();" for name in _OPERATORS.values()),
-        "HOP": str(config.hop_samples),
-        "STRIDE": str(manifest.step.stride_frames),
-        "MFCC": str(config.n_mfcc),
+        **model_fields(model, comparison),
+        "LENGTH": f"{manifest.model.bytes:,}",
+        "SHA256": manifest.model.sha256,
+        "LABELS": "\n".join(labels),
+        "ZERO_POINT": str(manifest.output.zero_point),
+        "SCALE": f"{manifest.output.scale:.9g}",
+        "ARENA": f"{arena_bytes:,}",
+        "ARENA_BYTES": str(arena_bytes),
+        "N_INPUTS": str(manifest.input.shape[-1]),
+        "N_LABELS": str(len(manifest.labels)),
+        "SCRATCH": str(model.front_end_scratch_bytes),
+        "OPERATORS": "\n".join(f"  resolver.{name}();" for name in _OPERATORS),
+        "OPERATOR_LIST": "\n".join(f"- `{name}()`" for name in _OPERATORS),
+        "GOLDEN_STEPS": str(_GOLDEN_STEPS),
     }
-
-
-def _header(model: EngineModel, arena_bytes: int) -> str:
-    manifest, name = model.manifest, model.identifier
-    upper = name.upper()
-    labels = "\n".join(f" *   {index:2} {label}" for index, label in enumerate(manifest.labels))
-    return f"""\
-/* The model {manifest.name} for TensorFlow Lite Micro. Made by `harken export --target tflm`; SHA-256:
- * {manifest.model.sha256}
- *
- * Logits stand for:
-{labels}
- * real = (int8 - {manifest.output.zero_point}) * {manifest.output.scale:.9g}; softmax of these is the \
-posterior. */
-#ifndef HARKEN_{upper}_TFLITE_H
-#define HARKEN_{upper}_TFLITE_H
-
-#include "harken_tflm_check.h"
-
-#define HARKEN_{upper}_ARENA_BYTES {arena_bytes} /* as measured, a multiple of 16 */
-#define HARKEN_{upper}_INPUTS {manifest.input.shape[-1]}
-#define HARKEN_{upper}_LABELS {len(manifest.labels)}
-#define HARKEN_{upper}_SCRATCH {model.front_end_scratch_bytes} /* of harken_frame */
-
-#ifdef __cplusplus
-extern "C" {{
-#endif
-extern const unsigned char harken_{name}_tflite[];
-extern const unsigned int harken_{name}_tflite_length;
-extern const harken_tflm_golden harken_{name}_tflm_golden;
-#ifdef __cplusplus
-}}
-#endif
-#endif
-"""
 
 
 def _array_source(name: str, content: bytes) -> str:
@@ -207,31 +172,11 @@ const unsigned int harken_{name}_tflite_length = {len(content)};
 ALIGNED const unsigned char harken_{name}_tflite[{len(content)}] = {values}"""
 
 
-def _frontend_header(name: str) -> str:
-    upper = name.upper()
-    return f"""\
-/* The front end's tables. */
-#ifndef HARKEN_{upper}_FRONTEND_H
-#define HARKEN_{upper}_FRONTEND_H
-
-#include "harken.h"
-
-#ifdef __cplusplus
-extern "C" {{
-#endif
-extern const harken_frontend harken_{name}_frontend;
-#ifdef __cplusplus
-}}
-#endif
-#endif
-"""
-
-
 def _golden(name: str, steps: Int8, logits: Int8, forgetful: Int8) -> str:
     return "\n".join(
         (
-            "/* Steps in a row and what the reference kernels answer: with the state kept, and with a\n"
-            ' * reset before each. */\n#include "model_tflite.h"\n',
+            "/* Steps in a row and what the reference kernels answer: with the state kept, and\n"
+            ' * with a reset before each. */\n#include "model_tflite.h"\n',
             array("int8_t", "inputs", steps.ravel()),
             array("int8_t", "logits", logits.ravel()),
             array("int8_t", "forgetful", forgetful.ravel()),
@@ -239,51 +184,3 @@ def _golden(name: str, steps: Int8, logits: Int8, forgetful: Int8) -> str:
             f"{len(steps)}, {steps.shape[-1]}, {logits.shape[-1]}}};\n",
         )
     )
-
-
-def _readme(model: EngineModel, comparison: Comparison, arena_bytes: int, length: int) -> str:
-    manifest = model.manifest
-    operators = "\n".join(f"- `{name}()`" for name in _OPERATORS.values())
-    return f"""\
-# {manifest.name} for TensorFlow Lite Micro
-
-`model_tflite.c` is the model, {
-        length:,} bytes, aligned to 16. `harken_frontend.c` makes its inputs of
-16-bit samples: MFCC, standardised and quantized, the same as in Python ({
-        comparison.float_features_equal:.3%}
-of the values in float32, {
-        comparison.fixed_features_equal:.2%} in integers, the others one off, over
-{comparison.frames:,} frames). `example.cc` puts the two together.
-
-Compile the `.c` files beside your copy of TensorFlow Lite Micro. The resolver needs
-
-{operators}
-
-and the arena {arena_bytes:,} bytes, as measured with the reference kernels on a 64-bit machine
-({
-        comparison.tflm
-    }). The detector (smoothing, talk, thresholds) is not part of this folder; the C engine
-has it: `harken export {manifest.name} --target c` needs no TensorFlow Lite Micro at all.
-
-## Check the state
-
-The LSTM's state must stay in the interpreter from one `Invoke()` to the next. **Builds with CMSIS-NN
-kernels have reset it at each** (versions of 2025 and 2026): the model then hears every {
-        manifest.step.stride_frames
-        * manifest.front_end.hop_samples
-        * 1000
-        // manifest.front_end.sample_rate_hz
-    } ms anew, names
-words at random, and nothing reports an error. `harken_tflm_check()` runs {
-        _GOLDEN_STEPS
-    } steps in a row and tells:
-
-| it returns | |
-|---|---|
-| `HARKEN_TFLM_OK` | the same logits as the reference kernels |
-| `HARKEN_TFLM_DIFFERENT` | other logits, by `worst` at most: up to 3 is rounding, more is another model |
-| `HARKEN_TFLM_STATE_LOST` | the state is reset at each step: build with the reference LSTM kernel |
-| `HARKEN_TFLM_FAILED` | your `invoke` failed |
-
-Call it once on every new board or build, and reset the interpreter afterwards.
-"""

@@ -43,7 +43,7 @@ int listen() {
   static uint64_t scratch[HARKEN_@UPPER@_SCRATCH / 8];
   int8_t logits[HARKEN_@UPPER@_LABELS];
   std::memset(features, harken_@ID@_frontend.zero_point, sizeof features);
-  constexpr int hop = @HOP@, stride = @STRIDE@, n_mfcc = @MFCC@;
+  constexpr int hop = @HOP@, stride = @STRIDE@, n_mfcc = @N_MFCC@;
   int filled = 0, frames = 0;
   for (;;) {
     int n = microphone_read(pcm + filled, HARKEN_WINDOW - filled);

@@ -1,0 +1,150 @@
+"""Templates and what was made and measured in, the files around the engine's sources out.
+
+In a template ``@NAME@`` stands for the field of that name.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from .golden import BOOT_REPEATS, Comparison
+from .source import EngineModel
+from .targets import Measured
+
+
+def fill(folder: Path, fields: Mapping[str, str]) -> dict[str, str]:
+    """Return the files of a folder of templates, text by path relative to it, fields filled in."""
+    return {
+        str(path.relative_to(folder)): re.sub(
+            r"@([A-Z_]+)@", lambda field: fields[field[1]], path.read_text("utf-8")
+        )
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def model_fields(model: EngineModel, comparison: Comparison) -> dict[str, str]:
+    """Return what any template may say of a model."""
+    manifest = model.manifest
+    config, stride = manifest.front_end, manifest.step.stride_frames
+    first = model.network.first
+    layers = [f"LSTM {layer.units}" for layer in model.network.lstm]
+    if first is not None:
+        layers.insert(0, f"dense {first.outputs}")
+    step_ms = stride * config.hop_samples * 1000 / config.sample_rate_hz
+    return {
+        "NAME": manifest.name,
+        "ID": model.identifier,
+        "UPPER": model.identifier.upper(),
+        "LIBRARY": f"harken-{manifest.name}",
+        "VERSION": importlib.metadata.version("harken"),
+        "WORDS": ", ".join(manifest.words),
+        "RATE": str(config.sample_rate_hz),
+        "HOP": str(config.hop_samples),
+        "STRIDE": str(stride),
+        "N_MFCC": str(config.n_mfcc),
+        "STEP_MS": f"{step_ms:g}",
+        "LAYERS": ", ".join((*layers, f"{len(manifest.labels)} labels")),
+        "MEMORY": f"{model.memory_bytes:,}",
+        "MULTIPLICATIONS": f"{model.network.multiplications:,}",
+        "FRAMES": f"{comparison.frames:,}",
+        "STEPS": f"{comparison.steps:,}",
+        "FLOAT_EQUAL": f"{comparison.float_features_equal:.3%}",
+        "FIXED_EQUAL": f"{comparison.fixed_features_equal:.2%}",
+        "FIXED_WITHIN": f"{comparison.fixed_features_within_one:.3%}",
+        "TFLM_NAME": comparison.tflm,
+        "TFLM": _tflm(comparison),
+        "LITERT_SAME": f"{comparison.litert_same:.2%}",
+        "LITERT_LSB": str(comparison.litert_max_lsb),
+        "EVENTS": str(comparison.events),
+        "PYTHON_EVENTS": str(comparison.python_events),
+        "SAME_EVENTS": str(comparison.python_events_same),
+    }
+
+
+def engine_fields(
+    model: EngineModel,
+    comparison: Comparison,
+    measured: Sequence[Measured],
+    missing: Mapping[str, str],
+) -> dict[str, str]:
+    """Return what the templates of the C engine say.
+
+    Parameters
+    ----------
+    model, comparison
+        What was made, and how it compares.
+    measured
+        What it needs, on the targets where that was measured.
+    missing
+        The other targets, and the program that each lacks.
+    """
+    return {
+        **model_fields(model, comparison),
+        "BOOT_REPEATS": str(BOOT_REPEATS),
+        "PRIOR": _prior(model),
+        "NEEDS": _needs(model, measured, missing),
+    }
+
+
+def _tflm(comparison: Comparison) -> str:
+    if comparison.tflm_differences is None:
+        return comparison.tflm
+    return (
+        f"of {comparison.steps:,} steps, one after another, {comparison.tflm_differences} logits\n"
+        f"  differ ({comparison.tflm})"
+    )
+
+
+def _prior(model: EngineModel) -> str:
+    if model.prior is None:
+        return ""
+    grammar, upper = model.prior.grammar, model.identifier.upper()
+    waits = ",\n".join(
+        f"`HARKEN_{upper}_PENDING_{(name or 'nothing').upper()}`"
+        for name in model.prior.tables.pending
+    )
+    return (
+        "\n## What was said before\n\n"
+        f"The LSTM of the grammar {grammar.name} is part of the model: after a word, those that\n"
+        f"may follow take less evidence for {grammar.window_s:g} seconds. When your program waits for\n"
+        "something, say so after each event: `harken_pending(h, ...)` with one of\n"
+        f"{waits}.\n`harken_forget(h)` forgets the words. Without either call it goes by the words "
+        "alone.\n"
+    )
+
+
+def _needs(model: EngineModel, measured: Sequence[Measured], missing: Mapping[str, str]) -> str:
+    if not measured:
+        return (
+            f"RAM: {model.memory_bytes:,} bytes, and the stack. Instructions, flash and stack were "
+            "not measured\nwhen this folder was made, for want of "
+            f"{', '.join(sorted(set(missing.values())))}.\n"
+        )
+    manifest = model.manifest
+    frame_ms = manifest.front_end.hop_samples * 1000 / manifest.front_end.sample_rate_hz
+    lines = [
+        f"| | front end | instructions a frame of {frame_ms:g} ms | in one with a step | flash "
+        "| RAM | stack |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {result.target} | {'integers' if result.fixed else 'float32'} "
+        f"| {result.instructions:,} | {result.most_instructions:,} | {result.flash:,} "
+        f"| {model.memory_bytes + result.data:,} | {result.stack:,} |"
+        for result in measured
+    ]
+    per_frame = model.network.multiplications / manifest.step.stride_frames
+    lines += [
+        "",
+        "Counted by QEMU, at -O2: instructions, not cycles, which only your chip can tell. The",
+        f"network has {per_frame:,.0f} multiplications a frame. Flash is code, tables and weights in",
+        "bytes, without the self-test. RAM, in bytes, is what harken_init is given; there is no",
+        "other, but for the stack and the buffer of your microphone's driver.",
+    ]
+    if missing:
+        lines += ["", f"Not measured, for want of their tools: {', '.join(missing)}."]
+    return "\n".join(lines) + "\n"
