@@ -17,8 +17,8 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
+from ..edge.engine import TfliteFile
 from ..edge.errors import DependencyError, ModelError
-from ..edge.manifest import Model
 
 Int8 = NDArray[np.int8]
 
@@ -44,7 +44,7 @@ class TflmRuntime:
         TFLM refuses the model, or the arena is too small for it.
     """
 
-    def __init__(self, model: Model, *, arena_bytes: int | None = None) -> None:
+    def __init__(self, model: TfliteFile, *, arena_bytes: int | None = None) -> None:
         tflite_micro = _load()
         self.name = f"tflite-micro {tflite_micro.__version__}"
         """What runs the model, for reports."""

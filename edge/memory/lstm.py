@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..engine import TfliteRuntime
+from ..engine import Runtime, TfliteRuntime
 from ..errors import ModelError
 from .prior import N_GAPS, gap_class
 
@@ -83,7 +83,7 @@ class LstmPrior:
     file
         The network.
     runtime
-        Name of the interpreter; see `harken.edge.Engine`.
+        The interpreter, by its name or as a `Runtime` made elsewhere; see `harken.edge.Engine`.
 
     Raises
     ------
@@ -91,10 +91,12 @@ class LstmPrior:
         The interpreter refuses it, or is missing.
     """
 
-    def __init__(self, file: LstmPriorFile, *, runtime: str | None = None) -> None:
+    def __init__(self, file: LstmPriorFile, *, runtime: str | Runtime | None = None) -> None:
         self.file = file
         self.words = file.words
-        self._network = TfliteRuntime(file, runtime)
+        if runtime is None or isinstance(runtime, str):
+            runtime = TfliteRuntime(file, runtime)
+        self._network = runtime
         self.reset()
 
     def reset(self) -> None:

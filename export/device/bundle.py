@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import importlib.util
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...edge.detector import Context
 from ...edge.errors import ExportError
 from ...edge.files import write_together
 from ...edge.manifest import Model
 from ...edge.memory.grammar import Grammar
 from ..bundle import check_target
+from ..tflm import TflmRuntime
 from .golden import (
     FRONT_ENDS,
     Answers,
     Comparison,
     Int16,
+    WordsAlone,
     ask_engine,
     boot_recording,
     compare,
@@ -92,7 +96,7 @@ def export_engine(
         identifier, boot, {kind: answers[kind].boot for kind in FRONT_ENDS}
     )
     on_stage("comparing it with Python and TensorFlow Lite Micro")
-    comparison = compare(model, pcm, answers)
+    comparison = compare(model, pcm, answers, context=_context(engine_model))
     measured, missing = _measure(sources, answers, on_stage)
     fields = engine_fields(engine_model, comparison, measured, missing)
     around = fill(ENGINE / "bundle", fields)
@@ -108,6 +112,27 @@ def export_engine(
         measured=measured,
         not_measured=missing,
     )
+
+
+def _context(model: EngineModel) -> Callable[[bool], Context] | None:
+    """Return what makes the context that the engine has, in Python."""
+    prior, manifest = model.prior, model.manifest
+    if prior is None:
+        return None
+
+    def made(with_tflm: bool) -> Context:
+        runtime = None
+        if with_tflm and importlib.util.find_spec("tflite_micro"):
+            runtime = TflmRuntime(prior.file)
+        return WordsAlone(
+            prior.grammar,
+            prior.file,
+            manifest.labels,
+            manifest.front_end.sample_rate_hz,
+            runtime=runtime,
+        )
+
+    return made
 
 
 def engine_sources(model: EngineModel) -> dict[str, str]:

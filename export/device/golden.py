@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -15,11 +15,15 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from ...edge.detector import Detector
+from ...edge.detector import Context, Detection, Detector
 from ...edge.engine import Engine, Runtime, TfliteRuntime
 from ...edge.errors import DependencyError, ExportError
 from ...edge.frontend import FrontEnd
 from ...edge.manifest import Model
+from ...edge.memory.grammar import Grammar
+from ...edge.memory.lstm import LstmPrior, LstmPriorFile
+from ...edge.memory.memory import log_ratios
+from ...edge.memory.prior import N_GAPS, gap_class
 from ...edge.spotter import Spotter
 from ..tflm import TflmRuntime
 from .compiler import build, find_compiler
@@ -186,8 +190,88 @@ class Comparison:
         }
 
 
-def compare(model: Model, pcm: Int16, answers: Mapping[str, Answers]) -> Comparison:
+class WordsAlone:
+    """The context that the engine has by itself: an LSTM prior, told of words and of no dialogue.
+
+    Parameters
+    ----------
+    grammar
+        Whose prior it is.
+    file
+        Its LSTM.
+    labels, sample_rate_hz
+        Of the model.
+    runtime
+        What runs the LSTM; see `harken.edge.engine.Engine`.
+    """
+
+    def __init__(
+        self,
+        grammar: Grammar,
+        file: LstmPriorFile,
+        labels: Sequence[str],
+        sample_rate_hz: int,
+        *,
+        runtime: Runtime | None = None,
+    ) -> None:
+        self.pending: Callable[[str], str] = lambda word: ""
+        """What is waited for after a word."""
+        self._window_s = grammar.window_s
+        self._rate_hz = sample_rate_hz
+        self._prior = LstmPrior(file, runtime=runtime)
+        self._n_labels = len(labels)
+        self._columns = [labels.index(word) for word in file.words]
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the words."""
+        self._prior.reset()
+        self._ratios: NDArray[np.float32] | None = None
+        self._last = 0
+
+    def log_odds(self, sample: int) -> NDArray[np.float32] | None:
+        """See `harken.edge.detector.Context`."""
+        gap_s = (sample - self._last) / self._rate_hz
+        if self._ratios is None or gap_s >= self._window_s:
+            return None
+        row: NDArray[np.float32] = self._ratios[gap_class(gap_s)]
+        return row
+
+    def accept(self, detection: Detection) -> None:
+        """See `harken.edge.detector.Context`."""
+        gap_s = (detection.end_sample - self._last) / self._rate_hz
+        if self._ratios is None or gap_s >= self._window_s:
+            self.reset()
+            gap_s = 0.0
+        prior = self._prior
+        if detection.word not in prior.words:
+            return
+        prior.hear(detection.word, gap_s, self.pending(detection.word))
+        self._last = detection.end_sample
+        self._ratios = np.zeros((N_GAPS, self._n_labels), np.float32)
+        self._ratios[:, self._columns] = log_ratios(prior.expect(), prior.when(), self._window_s)
+
+
+def compare(
+    model: Model,
+    pcm: Int16,
+    answers: Mapping[str, Answers],
+    *,
+    context: Callable[[bool], Context] | None = None,
+) -> Comparison:
     """Hold the engine against what it must equal.
+
+    Parameters
+    ----------
+    model
+        The model.
+    pcm
+        What was heard.
+    answers
+        What the engine answered.
+    context
+        Makes what the engine knows of earlier words, if it knows any: True asks for TensorFlow Lite
+        Micro below it.
 
     Raises
     ------
@@ -223,10 +307,9 @@ def compare(model: Model, pcm: Int16, answers: Mapping[str, Answers]) -> Compari
             f"parity check: {differences} of {logits.size} logits differ from those of {name}"
         )
     heard = _places(json.loads(line) for line in answers["float"].events.splitlines())
-    _check_events(model, engine.posteriors(logits), heard)
-    python = [
-        (event.word, event.start_sample, event.end_sample) for event in Spotter(model).feed(pcm)
-    ]
+    _check_events(model, engine.posteriors(logits), heard, context and context(True))
+    spotter = Spotter(model, context=context and context(False))
+    python = [(event.word, event.start_sample, event.end_sample) for event in spotter.feed(pcm)]
     return Comparison(
         frames=len(expected),
         steps=len(inputs),
@@ -266,7 +349,10 @@ def _places(events: Iterable[Mapping[str, Any]]) -> list[tuple[str, int, int]]:
 
 
 def _check_events(
-    model: Model, posteriors: NDArray[np.float32], heard: list[tuple[str, int, int]]
+    model: Model,
+    posteriors: NDArray[np.float32],
+    heard: list[tuple[str, int, int]],
+    context: Context | None,
 ) -> None:
     """Check that Python's detector makes the same words of the same logits."""
     manifest = model.manifest
@@ -276,6 +362,7 @@ def _check_events(
         manifest.step_samples,
         sample_rate_hz=manifest.front_end.sample_rate_hz,
         overhang_samples=manifest.front_end.window_samples - manifest.front_end.hop_samples,
+        context=context,
     )
     expected = [
         (detection.word, detection.start_sample, detection.end_sample)

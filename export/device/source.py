@@ -12,6 +12,7 @@ import numpy as np
 from ...edge.errors import ExportError
 from ...edge.manifest import Manifest, Model
 from ...edge.memory.grammar import Grammar, shipped_grammars
+from ...edge.memory.lstm import LstmPriorFile
 from ...edge.memory.memory import shipped_prior
 from .graph import DenseLayer, EngineNetwork, LstmLayer, Rescale, read_network, up4
 from .tables import (
@@ -40,6 +41,7 @@ class EnginePrior:
     """What is said next, as the engine has it."""
 
     grammar: Grammar
+    file: LstmPriorFile
     network: EngineNetwork
     tables: PriorTables
 
@@ -55,6 +57,7 @@ class EnginePrior:
             )
         return cls(
             grammar=grammar,
+            file=file,
             network=read_network(file.content),
             tables=prior_tables(manifest, grammar, file),
         )

@@ -110,8 +110,8 @@ def _prior(model: EngineModel) -> str:
     return (
         "\n## What was said before\n\n"
         f"The LSTM of the grammar {grammar.name} is part of the model: after a word, those that\n"
-        f"may follow take less evidence for {grammar.window_s:g} seconds. When your program waits for\n"
-        "something, say so after each event: `harken_pending(h, ...)` with one of\n"
+        f"may follow take less evidence for {grammar.window_s:g} seconds. When your program waits\n"
+        "for something, say so after each event: `harken_pending(h, ...)` with one of\n"
         f"{waits}.\n`harken_forget(h)` forgets the words. Without either call it goes by the words "
         "alone.\n"
     )
@@ -141,8 +141,8 @@ def _needs(model: EngineModel, measured: Sequence[Measured], missing: Mapping[st
     lines += [
         "",
         "Counted by QEMU, at -O2: instructions, not cycles, which only your chip can tell. The",
-        f"network has {per_frame:,.0f} multiplications a frame. Flash is code, tables and weights in",
-        "bytes, without the self-test. RAM, in bytes, is what harken_init is given; there is no",
+        f"network has {per_frame:,.0f} multiplications a frame. Flash is code, tables and weights",
+        "in bytes, without the self-test. RAM, in bytes, is what harken_init is given; there is no",
         "other, but for the stack and the buffer of your microphone's driver.",
     ]
     if missing:
