@@ -1,0 +1,203 @@
+"""Measure the C engine: ``python bench/engine.py [--json]``.
+
+For each model and target: instructions a frame, in all and for a multiplication of a weight, flash,
+and RAM with the stack. Beside the models that ship stands the one that harken's aims are stated
+for, an LSTM of 64 units on 40 MFCC at each frame. Its weights are random: it is what a model of that
+shape costs, and hears nothing.
+
+Boards are emulated by QEMU, which counts instructions; this machine's are counted by callgrind, and
+the time of a frame is measured beside them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from harken.edge.manifest import load_model
+from harken.export.device.bundle import engine_sources
+from harken.export.device.compiler import build
+from harken.export.device.golden import ask_engine, boot_recording, golden_source, recording
+from harken.export.device.graph import EngineNetwork, read_network
+from harken.export.device.source import EngineModel
+from harken.export.device.tables import detector_tables, front_end_tables
+from harken.export.device.targets import TARGETS, measure
+
+BUNDLE = Path(__file__).parents[1] / "edge" / "c" / "bundle"
+UNITS, FEATURES = 64, 40
+
+
+def reference() -> EngineModel:
+    """Return the shape that the targets are stated for."""
+    model = load_model("commands")
+    manifest, rng = model.manifest, np.random.default_rng(0)
+    front_end = dataclasses.replace(
+        manifest.front_end,
+        n_mfcc=FEATURES,
+        mean=(*manifest.front_end.mean, *[0.0] * 20),
+        std=(*manifest.front_end.std, *[4.0] * 20),
+    )
+    manifest = dataclasses.replace(
+        manifest,
+        name="reference",
+        front_end=front_end,
+        step=dataclasses.replace(manifest.step, stride_frames=1, context_frames=1),
+        input=dataclasses.replace(manifest.input, shape=(1, 1, FEATURES)),
+        state=dataclasses.replace(manifest.state, lstm_units=(UNITS,)),
+    )
+
+    def weights(*shape: int) -> np.ndarray:
+        return np.clip(np.rint(rng.normal(0, 30, shape)), -127, 127).astype(np.int8)
+
+    shipped = read_network(model.content)
+    lstm = dataclasses.replace(
+        shipped.lstm[0],
+        input_weights=weights(4, UNITS, FEATURES),
+        state_weights=weights(4, UNITS, UNITS),
+        input_bias=rng.integers(-3000, 3000, (4, UNITS)),
+        state_bias=rng.integers(-3000, 3000, (4, UNITS)),
+    )
+    last = dataclasses.replace(shipped.last, weights=weights(len(manifest.labels), UNITS))
+    return EngineModel(
+        manifest=manifest,
+        network=EngineNetwork(first=None, lstm=(lstm,), last=last),
+        front_end=front_end_tables(manifest),
+        detector=detector_tables(manifest),
+    )
+
+
+def write(model: EngineModel, folder: Path) -> None:
+    """Write the sources, with golden values that this machine's engine made."""
+    sources = engine_sources(model)
+    boot = boot_recording(load_model("commands"))
+    sources["model_golden.c"] = golden_source(model.identifier, boot, {})
+    sources["main_stdin.c"] = (BUNDLE / "main_stdin.c").read_text()
+    answers = ask_engine(sources, recording()[:16_000])
+    values = {kind: answer.boot for kind, answer in answers.items()}
+    sources["model_golden.c"] = golden_source(model.identifier, boot, values)
+    main = sources.pop("main_stdin.c")
+    for name, text in sources.items():
+        (folder / name).write_text(text)
+    (folder.parent / "main_stdin.c").write_text(main)
+
+
+def host(folder: Path, *, fixed: bool) -> dict[str, object]:
+    """Count this machine's instructions and the time of a frame."""
+    program = folder.parent / "listen"
+    build(
+        [folder.parent / "main_stdin.c", *sorted(folder.glob("*.c"))],
+        program,
+        include=[folder],
+        flags=("-std=c99", "-O3", "-ffp-contract=off", f"-DHARKEN_FIXED_POINT={int(fixed)}"),
+    )
+    short, long = recording()[:80_000], recording()
+    frames = (len(long) - len(short)) / 320
+    best = []
+    for pcm in (short, np.tile(long, 10)):
+        sound, times = pcm.astype("<i2").tobytes(), []
+        for _ in range(5):
+            start = time.perf_counter()
+            subprocess.run([program], input=sound, capture_output=True, check=True)
+            times.append(time.perf_counter() - start)
+        best.append(min(times))
+    micros = (best[1] - best[0]) / ((10 * len(long) - len(short)) / 320) * 1e6
+    found: dict[str, object] = {
+        "target": "here, -O3",
+        "fixed": fixed,
+        "microseconds": round(micros, 2),
+        "share_of_real_time": round(micros / 20_000, 6),
+    }
+    if shutil.which("valgrind"):
+        counts = [_callgrind(program, pcm) for pcm in (short, long)]
+        found["instructions"] = round((counts[1] - counts[0]) / frames)
+    return found
+
+
+def _callgrind(program: Path, pcm: np.ndarray) -> int:
+    done = subprocess.run(
+        ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", program],
+        input=pcm.astype("<i2").tobytes(),
+        capture_output=True,
+        check=True,
+    )
+    count = re.search(rb"Collected : (\d+)", done.stderr)
+    assert count is not None
+    return int(count[1])
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--json", action="store_true", help="print JSON")
+    as_json = arguments.parse_args().json
+    models = [reference(), *(EngineModel.of(load_model(n)) for n in ("commands", "commands-tiny"))]
+    report = []
+    for model in models:
+        per_frame = model.network.multiplications / model.manifest.step.stride_frames
+        rows: list[dict[str, object]] = []
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name) / "src"
+            folder.mkdir()
+            write(model, folder)
+            for target in TARGETS:
+                if target.missing is not None:
+                    print(f"{target.name} left out: no {target.missing}", file=sys.stderr)
+                    continue
+                measured = measure(target, folder)
+                if not measured.passed:
+                    sys.exit(f"{target.name}: the self-test of {model.manifest.name} fails")
+                rows.append(
+                    {
+                        **measured.to_dict(),
+                        "ram": model.memory_bytes + measured.data + measured.stack,
+                        "per_multiplication": round(measured.instructions / per_frame, 2),
+                    }
+                )
+            rows += [host(folder, fixed=fixed) for fixed in (False, True)]
+        report.append(
+            {
+                "model": model.manifest.name,
+                "multiplications_a_frame": per_frame,
+                "memory_bytes": model.memory_bytes,
+                "targets": rows,
+            }
+        )
+    if as_json:
+        print(json.dumps(report, indent=2))
+        return
+    console = Console()
+    for entry in report:
+        table = Table(
+            title=f"{entry['model']}: {entry['multiplications_a_frame']:,.0f} multiplications a "
+            f"frame of 20 ms, {entry['memory_bytes']:,} bytes for harken_init"
+        )
+        table.add_column("target", no_wrap=True)
+        table.add_column("front end")
+        for heading in ("instructions", "per MAC", "flash", "RAM", "µs"):
+            table.add_column(heading, justify="right")
+        for row in entry["targets"]:
+            table.add_row(
+                str(row["target"]),
+                "integers" if row["fixed"] else "float32",
+                *(
+                    f"{row[key]:,}" if key in row else ""
+                    for key in ("instructions", "per_multiplication", "flash", "ram")
+                ),
+                str(row.get("microseconds", "")),
+            )
+        console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""The C engine with a model, compiled for this machine and called through ctypes."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harken.edge.manifest import Model
+from harken.edge.memory.grammar import Grammar
+from harken.export.device.bundle import engine_sources
+from harken.export.device.golden import golden_source
+from harken.export.device.source import EngineModel
+
+NULL, ALIGNMENT, SIZE, VERSION, LENGTH, MISMATCH, RANGE = range(-1, -8, -1)
+
+needs_compiler = pytest.mark.skipif(
+    not any(shutil.which(name) for name in ("cc", "gcc", "clang")), reason="there is no C compiler"
+)
+
+
+class Event(ctypes.Structure):
+    _fields_ = (
+        ("start_sample", ctypes.c_uint64),
+        ("end_sample", ctypes.c_uint64),
+        ("confidence", ctypes.c_uint32),
+        ("acoustic", ctypes.c_uint32),
+        ("label", ctypes.c_uint16),
+    )
+
+    def key(self) -> tuple[int, ...]:
+        return tuple(getattr(self, name) for name, _ in self._fields_)
+
+
+class CModel(ctypes.Structure):
+    _fields_ = (
+        ("version", ctypes.c_uint32),
+        ("name", ctypes.c_char_p),
+        ("labels", ctypes.POINTER(ctypes.c_char_p)),
+        ("frontend", ctypes.c_void_p),
+        ("network", ctypes.c_void_p),
+        ("detector", ctypes.c_void_p),
+        ("prior", ctypes.c_void_p),
+        ("sample_rate_hz", ctypes.c_uint32),
+        ("hop_samples", ctypes.c_uint16),
+        ("stride_frames", ctypes.c_uint8),
+        ("context_frames", ctypes.c_uint8),
+        ("n_labels", ctypes.c_uint8),
+    )
+
+
+@dataclass
+class CEngine:
+    """A library of the engine with one model."""
+
+    library: ctypes.CDLL
+    of: EngineModel
+
+    def __post_init__(self) -> None:
+        library = self.library
+        library.harken_bytes.restype = ctypes.c_size_t
+        library.harken_steps.restype = ctypes.c_uint64
+        for name in ("harken_features", "harken_logits", "harken_network_step"):
+            getattr(library, name).restype = ctypes.POINTER(ctypes.c_int8)
+        library.harken_posteriors.restype = ctypes.POINTER(ctypes.c_uint32)
+        for name in ("harken_sigmoid", "harken_tanh"):
+            getattr(library, name).restype = ctypes.c_int16
+        self.model = CModel.in_dll(library, f"harken_{self.of.identifier}")
+
+    @property
+    def bytes(self) -> int:
+        return int(self.library.harken_bytes(ctypes.byref(self.model)))
+
+    def listener(self) -> Listener:
+        return Listener(self)
+
+    def network(self) -> CNetwork:
+        return CNetwork(self)
+
+
+class Listener:
+    """Somebody who listens, in memory of their own."""
+
+    def __init__(self, engine: CEngine) -> None:
+        self.engine, self.library = engine, engine.library
+        self.memory = (ctypes.c_uint64 * (engine.bytes // 8))()
+        self.handle = ctypes.c_void_p()
+        status = self.library.harken_init(
+            ctypes.byref(self.handle), self.memory, engine.bytes, ctypes.byref(engine.model)
+        )
+        assert status == 0
+
+    def feed(self, pcm: np.ndarray, room: int = 8) -> list[Event]:
+        events = (Event * max(room, 1))()
+        pcm = np.ascontiguousarray(pcm, np.int16)
+        count = self.library.harken_feed(
+            self.handle, pcm.ctypes.data_as(ctypes.c_void_p), ctypes.c_size_t(len(pcm)), events,
+            ctypes.c_size_t(room),
+        )  # fmt: skip
+        assert 0 <= count <= room, count
+        return list(events[:count])
+
+    def frames(self, pcm: np.ndarray) -> Iterator[list[Event]]:
+        """Feed so that each call completes a frame."""
+        hop = self.engine.model.hop_samples
+        at = 0
+        for end in range(512, len(pcm) + 1, hop):
+            yield self.feed(pcm[at:end], room=1)
+            at = end
+
+    def features(self) -> np.ndarray:
+        size = self.engine.of.manifest.front_end.n_mfcc
+        return np.ctypeslib.as_array(self.library.harken_features(self.handle), (size,)).copy()
+
+    def logits(self) -> np.ndarray:
+        size = self.engine.model.n_labels
+        return np.ctypeslib.as_array(self.library.harken_logits(self.handle), (size,)).copy()
+
+    def posteriors(self) -> np.ndarray:
+        size = self.engine.model.n_labels
+        return np.ctypeslib.as_array(self.library.harken_posteriors(self.handle), (size,)).copy()
+
+    def steps(self) -> int:
+        return int(self.library.harken_steps(self.handle))
+
+
+class CNetwork:
+    """The network alone, as a `harken.edge.engine.Runtime`, its cells to be looked at."""
+
+    def __init__(self, engine: CEngine) -> None:
+        self.library = engine.library
+        self.pointer = ctypes.c_void_p(engine.model.network)
+        self.labels = engine.model.n_labels
+        self.units = engine.of.network.lstm[0].units
+        self.state = (ctypes.c_uint64 * 4096)()
+        self.scratch = (ctypes.c_uint64 * 4096)()
+        self.reset()
+
+    def reset(self) -> None:
+        self.library.harken_network_reset(self.pointer, self.state)
+
+    def invoke(self, features: np.ndarray) -> np.ndarray:
+        features = np.ascontiguousarray(features, np.int8)
+        logits = self.library.harken_network_step(
+            self.pointer, self.state, self.scratch, features.ctypes.data_as(ctypes.c_void_p)
+        )
+        return np.ctypeslib.as_array(logits, (self.labels,)).copy()
+
+    def cells(self) -> np.ndarray:
+        """Return those of the first LSTM layer, (units,) int16."""
+        return np.frombuffer(self.state, np.int16, self.units).copy()
+
+
+def write_sources(model: EngineModel, folder: Path) -> None:
+    for name, text in engine_sources(model).items():
+        (folder / name).write_text(text)
+    golden = golden_source(model.identifier, np.zeros(1, np.int8), {})
+    (folder / "model_golden.c").write_text(golden)
+
+
+def compile_engine(
+    model: Model | EngineModel,
+    folder: Path,
+    *,
+    fixed: bool = False,
+    grammar: Grammar | None = None,
+    flags: tuple[str, ...] = (),
+) -> CEngine:
+    """Build the engine with a model as a library in a folder, and load it."""
+    engine_model = model if isinstance(model, EngineModel) else EngineModel.of(model, grammar)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_sources(engine_model, folder)
+    compiler = next(path for name in ("cc", "gcc", "clang") if (path := shutil.which(name)))
+    library = folder / "engine.so"
+    subprocess.run(
+        [
+            compiler, "-std=c99", "-O2", "-fPIC", "-shared", *flags,
+            "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror", "-Wno-unknown-pragmas",
+            f"-DHARKEN_FIXED_POINT={int(fixed)}",
+            f"-I{folder}", *map(str, sorted(folder.glob("*.c"))), "-o", str(library),
+        ],
+        check=True,
+    )  # fmt: skip
+    return CEngine(ctypes.CDLL(str(library)), engine_model)

@@ -1,0 +1,698 @@
+"""The C engine, compiled for this machine: equal to TensorFlow Lite Micro and to Python."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import shutil
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import flatbuffers
+import numpy as np
+import pytest
+import soundfile
+from ai_edge_litert import schema_py_generated as schema
+from c_engine import (
+    ALIGNMENT,
+    LENGTH,
+    NULL,
+    RANGE,
+    SIZE,
+    VERSION,
+    CEngine,
+    Event,
+    compile_engine,
+    needs_compiler,
+    write_sources,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harken.edge import Detector, Engine, Spotter, load_model
+from harken.edge.frontend import FrontEnd
+from harken.edge.manifest import Model
+from harken.edge.memory.grammar import load_grammar
+from harken.edge.memory.memory import shipped_prior
+from harken.export.device import golden
+from harken.export.device.golden import WordsAlone, recording
+from harken.export.device.graph import read_network
+from harken.export.device.sigmoid import ENGINE, derive_table, log2_header, probe, sigmoid_header
+from harken.export.device.source import EngineModel
+
+pytestmark = needs_compiler
+
+SHIPPED = ("commands", "commands-tiny")
+LOGISTIC, TANH = schema.BuiltinOperator.LOGISTIC, schema.BuiltinOperator.TANH
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, bool], CEngine]:
+    folder = tmp_path_factory.mktemp("engines")
+    return {
+        (name, fixed): compile_engine(load_model(name), folder / f"{name}-{fixed}", fixed=fixed)
+        for name in SHIPPED
+        for fixed in (False, True)
+    }
+
+
+@pytest.fixture(scope="module")
+def engine(engines: dict[tuple[str, bool], CEngine]) -> CEngine:
+    return engines["commands-tiny", False]
+
+
+@pytest.fixture(scope="module")
+def words() -> np.ndarray:
+    """The golden recording: words as they are, soft, too loud; noise and silence."""
+    return recording()
+
+
+class TestFunctions:
+    """The table of the logistic function, and what is made of it."""
+
+    def test_the_table_is_what_the_interpreter_has(self) -> None:
+        pytest.importorskip("tflite_micro")
+        assert (ENGINE / "harken_sigmoid.h").read_text() == sigmoid_header(derive_table())
+
+    def test_the_table_is_not_the_rounded_formula(self) -> None:
+        values = (ENGINE / "harken_sigmoid.h").read_text().split("{")[1].split("}")[0]
+        table = [int(value) for value in values.replace("\n", " ").split(",") if value.strip()]
+        formula = np.rint(65536 / (1 + np.exp(-np.arange(256) / 24)))
+        assert len(table) == 256
+        assert 0 < (np.array(table) != formula).sum() < 256
+
+    def test_the_logarithms_are_those_of_the_formula(self) -> None:
+        assert (ENGINE / "harken_log2.h").read_text() == log2_header()
+
+    def test_sigmoid_equals_the_interpreters_for_every_input(self, engine: CEngine) -> None:
+        pytest.importorskip("tflite_micro")
+        expected = probe(LOGISTIC, 2.0**-12)
+        ours = [engine.library.harken_sigmoid(x) for x in range(-32768, 32768)]
+        assert ours == expected.tolist()
+
+    @pytest.mark.parametrize("shift", [0, 1])
+    def test_tanh_equals_the_interpreters_for_every_input(
+        self, engine: CEngine, shift: int
+    ) -> None:
+        pytest.importorskip("tflite_micro")
+        expected = probe(TANH, 2.0 ** (shift - 12))
+        ours = [engine.library.harken_tanh(x, shift) for x in range(-32768, 32768)]
+        assert ours == expected.tolist()
+
+
+def changed(model: Model, *, clip: bool = True, show_state: bool = False) -> SimpleNamespace:
+    """Return a model's file with its cells not clipped, or with the LSTM's state as its output."""
+    graph = schema.ModelT.InitFromPackedBuf(model.content, 0)
+    (subgraph,) = graph.subgraphs
+    kind = schema.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_LSTM
+    (lstm,) = [
+        operator
+        for operator in subgraph.operators
+        if graph.operatorCodes[operator.opcodeIndex].builtinCode == kind
+    ]
+    if not clip:
+        lstm.builtinOptions.cellClip = 0.0
+    if show_state:
+        subgraph.outputs = np.array([lstm.outputs[0]], np.int32)
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(graph.Pack(builder), b"TFL3")
+    return SimpleNamespace(content=bytes(builder.Output()), path=model.path)
+
+
+def driving_steps(inputs: int, count: int) -> np.ndarray:
+    """Return (count, 1, 1, inputs) int8: noise of all levels, and extremes that are held."""
+    rng = np.random.default_rng(1)
+    steps = rng.normal(0, 1, (count, 1, 1, inputs)) * (
+        40 * (1 + np.arange(count) // 200 % 4)[:, None, None, None]
+    )
+    for start in range(2400, count, 4000):
+        for at in range(start, min(start + 1600, count), 100):
+            steps[at : at + 100] = np.where(rng.random((1, 1, inputs)) < 0.5, -128, 127)
+    return steps.clip(-128, 127).astype(np.int8)
+
+
+class TestNetwork:
+    """int8 arithmetic, against the reference kernels of TensorFlow Lite Micro."""
+
+    STEPS = 20_000
+
+    @pytest.mark.parametrize("clip", [True, False], ids=["clipped", "to the rails of int16"])
+    @pytest.mark.parametrize("name", SHIPPED)
+    def test_no_byte_of_state_and_logits_differs(
+        self, name: str, clip: bool, tmp_path: Path
+    ) -> None:
+        pytest.importorskip("tflite_micro")
+        from harken.export.tflm import TflmRuntime
+
+        model = load_model(name)
+        file = changed(model, clip=clip)
+        engine_model = dataclasses.replace(
+            EngineModel.of(model), network=read_network(file.content)
+        )
+        network = compile_engine(engine_model, tmp_path).network()
+        tflm = TflmRuntime(file)
+        state = TflmRuntime(changed(model, clip=clip, show_state=True))
+        units = engine_model.network.lstm[0].units
+        top = engine_model.network.lstm[0].cell_clip or 32767
+        assert (top == 32767) is not clip
+
+        on_rails = 0
+        for step in driving_steps(model.manifest.input.shape[-1], self.STEPS):
+            logits = network.invoke(step)
+            assert logits.tobytes() == tflm.invoke(step).tobytes()
+            h = np.frombuffer(network.state, np.int8, units, 2 * units)
+            assert h.tobytes() == np.asarray(state.invoke(step)).tobytes()
+            cells = network.cells()
+            on_rails += bool(cells.max() >= top and cells.min() <= -top)
+        assert on_rails >= 3000
+
+    def test_a_reset_leads_back_to_the_beginning(self, engine: CEngine) -> None:
+        steps = driving_steps(engine.of.manifest.input.shape[-1], 50)
+        network = engine.network()
+        first = [network.invoke(step).tobytes() for step in steps]
+        network.reset()
+        assert [network.invoke(step).tobytes() for step in steps] == first
+        assert network.invoke(steps[0]).tobytes() != first[0]
+
+    def test_against_litert_logits_differ_by_three_at_most(self, engine: CEngine) -> None:
+        runtime = Engine(load_model("commands-tiny")).runtime
+        network = engine.network()
+        steps = driving_steps(engine.of.manifest.input.shape[-1], 2000)
+        far = [
+            np.abs(network.invoke(step).astype(int) - runtime.invoke(step)).max() for step in steps
+        ]
+        assert max(far) <= 3
+
+
+class TestFrontEnd:
+    """Features, against Python's."""
+
+    @staticmethod
+    def both(engine: CEngine, pcm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        manifest = engine.of.manifest
+        listener = engine.listener()
+        ours = np.array([listener.features() for _ in listener.frames(pcm)])
+        frames = FrontEnd(manifest.front_end).feed(pcm)
+        scaled = np.rint(frames / np.float32(manifest.input.scale)) + manifest.input.zero_point
+        return ours.astype(int), scaled.clip(-128, 127).astype(int)
+
+    @pytest.mark.parametrize("gain", [1.0, 0.02, 4.0])
+    def test_float_features_are_pythons(
+        self, engines: dict[tuple[str, bool], CEngine], words: np.ndarray, gain: float
+    ) -> None:
+        pcm = (words[: 18 * 16_000] * gain).clip(-32768, 32767).astype(np.int16)
+        ours, pythons = self.both(engines["commands", False], pcm)
+        assert (ours == pythons).mean() >= 0.9995
+        assert np.abs(ours - pythons).max() <= 1
+
+    @pytest.mark.parametrize("gain", [1.0, 0.02, 4.0])
+    def test_fixed_features_are_within_one_of_pythons(
+        self, engines: dict[tuple[str, bool], CEngine], words: np.ndarray, gain: float
+    ) -> None:
+        pcm = (words[: 18 * 16_000] * gain).clip(-32768, 32767).astype(np.int16)
+        ours, pythons = self.both(engines["commands", True], pcm)
+        assert (np.abs(ours - pythons) <= 1).mean() >= 0.999
+        assert (ours == pythons).mean() >= 0.98
+
+    @pytest.mark.parametrize("fixed", [False, True])
+    @pytest.mark.parametrize(
+        "pcm",
+        [
+            np.zeros(3200, np.int16),
+            np.full(3200, -32768, np.int16),
+            np.full(3200, 32767, np.int16),
+            np.where(np.arange(3200) % 2, 32767, -32768).astype(np.int16),
+            (np.arange(3200) == 700).astype(np.int16),
+        ],
+        ids=["zeros", "lowest", "highest", "fastest", "one bit"],
+    )
+    def test_extremes(
+        self, engines: dict[tuple[str, bool], CEngine], fixed: bool, pcm: np.ndarray
+    ) -> None:
+        ours, pythons = self.both(engines["commands", fixed], pcm)
+        near = np.abs(ours - pythons)
+        if np.abs(pcm.astype(int)).min() > 0:
+            # All bands but one are empty; what leaks into them is rounding, 90 dB or more below.
+            # But nothing overflows: the level is right.
+            assert near[:, 0].max() <= 20
+        else:
+            assert near.max() <= 1
+
+    @pytest.mark.parametrize("n_mels", [20, 33])
+    def test_other_numbers_of_bands(self, tmp_path: Path, words: np.ndarray, n_mels: int) -> None:
+        model = load_model("commands-tiny")
+        front_end = dataclasses.replace(model.manifest.front_end, n_mels=n_mels)
+        manifest = dataclasses.replace(model.manifest, front_end=front_end)
+        for fixed in (False, True):
+            engine_model = EngineModel.of(dataclasses.replace(model, manifest=manifest))
+            engine = compile_engine(engine_model, tmp_path / str(fixed), fixed=fixed)
+            assert engine.bytes == engine_model.memory_bytes
+            ours, pythons = self.both(engine, words[: 5 * 16_000])
+            assert (np.abs(ours - pythons) <= 1).mean() >= 0.999
+
+
+class TestWholePath:
+    """Samples in, words out, against Python's."""
+
+    @staticmethod
+    def python(model: Model, pcm: np.ndarray) -> list[tuple[str, int, int]]:
+        pytest.importorskip("tflite_micro")
+        from harken.export.tflm import TflmRuntime
+
+        spotter = Spotter(model, runtime=TflmRuntime(model))
+        return [(e.word, e.start_sample, e.end_sample) for e in spotter.feed(pcm)]
+
+    @staticmethod
+    def ours(engine: CEngine, pcm: np.ndarray) -> list[tuple[str, int, int]]:
+        labels = engine.of.manifest.labels
+        return [
+            (labels[event.label], event.start_sample, event.end_sample)
+            for event in engine.listener().feed(pcm, room=4096)
+        ]
+
+    @pytest.mark.parametrize("name", SHIPPED)
+    def test_the_words_are_pythons(
+        self, engines: dict[tuple[str, bool], CEngine], words: np.ndarray, name: str
+    ) -> None:
+        heard = self.ours(engines[name, False], words)
+        assert len(heard) > 30
+        assert heard == self.python(load_model(name), words)
+
+    @pytest.mark.slow
+    @pytest.mark.data
+    @pytest.mark.parametrize("name", SHIPPED)
+    def test_ten_minutes_of_speech(
+        self, engines: dict[tuple[str, bool], CEngine], harken_data: Path, name: str
+    ) -> None:
+        pytest.importorskip("tflite_micro")
+        from harken.export.tflm import TflmRuntime
+
+        sound = ten_minutes(harken_data)
+        model = load_model(name)
+        labels = model.manifest.labels
+        listener = engines[name, False].listener()
+        heard, features = [], []
+        for events in listener.frames(sound):
+            features.append(listener.features())
+            heard += [(labels[e.label], e.start_sample, e.end_sample) for e in events]
+        assert len(heard) > 400
+
+        # Of the engine's own features Python's network and detector make the very same.
+        tflm = TflmRuntime(model)
+        steps = golden.step_inputs(model, np.array(features))
+        logits = np.array([tflm.invoke(step) for step in steps])
+        detector = Detector(
+            model.manifest.detector, labels, model.manifest.step_samples, overhang_samples=192
+        )
+        detections = detector.feed(Engine(model).posteriors(logits))
+        assert heard == [(d.word, d.start_sample, d.end_sample) for d in detections]
+
+        # Of its own, in double precision, one in 50,000 is rounded to the other side: the same
+        # words, a few of them some steps earlier or later.
+        tflm.reset()
+        python = self.python(model, sound)
+        assert [word for word, _, _ in heard] == [word for word, _, _ in python]
+        same = np.mean([ours == pythons for ours, pythons in zip(heard, python, strict=True)])
+        assert same >= 0.95
+        away = np.array([(a[1] - b[1], a[2] - b[2]) for a, b in zip(heard, python, strict=True)])
+        assert np.abs(away).max() <= 5 * model.manifest.step_samples
+
+    @pytest.mark.slow
+    @pytest.mark.data
+    @pytest.mark.parametrize("name", SHIPPED)
+    def test_in_integers_clips_are_decided_as_well(
+        self, engines: dict[tuple[str, bool], CEngine], harken_data: Path, name: str
+    ) -> None:
+        from harken.edge.clip import classify_clip, clip_tail
+        from harken.train.data import load_corpus
+        from harken.train.evaluate import select_clips
+
+        model = load_model(name)
+        posteriors = Engine(model).posteriors
+        clips = select_clips(
+            load_corpus(harken_data, keep_silent=True),
+            model.manifest.words,
+            split="validation",
+            balance=False,
+            seed=0,
+        )
+        right = []
+        for fixed in (False, True):
+            listener = engines[name, fixed].listener()
+            right.append(0)
+            for clip in clips:
+                listener.library.harken_reset(listener.handle)
+                logits, steps = [], 0
+                tail = clip_tail(clip.samples, 16_000)
+                for _ in listener.frames(np.concatenate((clip.samples, tail))):
+                    if listener.steps() != steps:
+                        steps = listener.steps()
+                        logits.append(listener.logits())
+                rows = posteriors(np.array(logits, np.int8).reshape(-1, len(model.manifest.labels)))
+                decision = classify_clip(rows, model.manifest.detector.smoothing_steps)
+                right[-1] += decision == clip.label
+        assert len(clips) > 4000
+        assert abs(right[1] - right[0]) <= 0.002 * len(clips)
+
+    def test_posteriors_are_those_of_the_logits(self, engine: CEngine, words: np.ndarray) -> None:
+        listener = engine.listener()
+        python = Engine(load_model("commands-tiny"))
+        steps = 0
+        assert not listener.posteriors().any()
+        for _ in listener.frames(words[: 5 * 16_000]):
+            if listener.steps() == steps:
+                continue
+            steps = listener.steps()
+            expected = python.posteriors(listener.logits()[np.newaxis])[0]
+            assert listener.posteriors() / 2**28 == pytest.approx(expected, abs=1e-6)
+        assert steps > 100
+
+    def test_the_evidence_is_pythons(self, engine: CEngine, words: np.ndarray) -> None:
+        manifest = engine.of.manifest
+        listener = engine.listener()
+        logits, events, steps = [], [], 0
+        for found in listener.frames(words):
+            events += found
+            if listener.steps() != steps:
+                steps = listener.steps()
+                logits.append(listener.logits())
+        posteriors = Engine(load_model("commands-tiny")).posteriors(np.array(logits))
+        detections = Detector(
+            manifest.detector, manifest.labels, manifest.step_samples, overhang_samples=192
+        ).feed(posteriors)
+        assert len(events) == len(detections) > 30
+        for event, detection in zip(events, detections, strict=True):
+            assert event.confidence / 2**24 == pytest.approx(detection.confidence, abs=2e-5)
+            assert event.acoustic == event.confidence
+            assert event.end_sample == detection.end_sample
+
+    @settings(max_examples=30, deadline=None)
+    @given(chunks=st.lists(st.integers(0, 3000), min_size=1, max_size=40))
+    def test_chunks_make_no_difference(
+        self, engine: CEngine, words: np.ndarray, chunks: list[int]
+    ) -> None:
+        pcm = words[16_000 : 16_000 + sum(chunks)]
+        whole, parts = engine.listener(), engine.listener()
+        expected = [event.key() for event in whole.feed(pcm, room=64)]
+        found, at = [], 0
+        for count in chunks:
+            found += [event.key() for event in parts.feed(pcm[at : at + count])]
+            at += count
+        assert found == expected
+        assert parts.posteriors().tobytes() == whole.posteriors().tobytes()
+
+    def test_two_models_at_once(
+        self, engines: dict[tuple[str, bool], CEngine], words: np.ndarray
+    ) -> None:
+        pcm = words[: 10 * 16_000]
+        alone = {name: self.ours(engines[name, False], pcm) for name in SHIPPED}
+        listeners = {name: engines[name, False].listener() for name in SHIPPED}
+        together: dict[str, list[tuple[str, int, int]]] = {name: [] for name in SHIPPED}
+        for at in range(0, len(pcm), 777):
+            for name, listener in listeners.items():
+                labels = engines[name, False].of.manifest.labels
+                together[name] += [
+                    (labels[event.label], event.start_sample, event.end_sample)
+                    for event in listener.feed(pcm[at : at + 777])
+                ]
+        assert together == alone
+
+
+def ten_minutes(root: Path) -> np.ndarray:
+    """Return words and spoken orders, one after the other."""
+    pcm: list[np.ndarray] = []
+    for folder in ("speech_commands/left", "speech_commands/five", "negatives/english_commands"):
+        for path in sorted((root / folder).rglob("*")):
+            if path.suffix not in (".wav", ".flac", ".ogg", ".opus"):
+                continue
+            samples, rate = soundfile.read(path, dtype="int16")
+            if rate == 16_000 and samples.ndim == 1:
+                pcm.append(samples)
+            if sum(map(len, pcm)) >= 600 * 16_000:
+                return np.concatenate(pcm)
+    raise AssertionError(f"{root} holds less than ten minutes")
+
+
+class TestContext:
+    """What was said before, against Python's."""
+
+    @pytest.mark.parametrize("name", ["robot", "media"])
+    def test_the_words_are_those_of_python(
+        self, name: str, words: np.ndarray, tmp_path: Path
+    ) -> None:
+        pytest.importorskip("tflite_micro")
+        from harken.export.tflm import TflmRuntime
+
+        grammar, model = load_grammar(name), load_model("commands")
+        engine = compile_engine(model, tmp_path, grammar=grammar)
+        file = shipped_prior(grammar)
+        assert file is not None
+        waits = {
+            word: file.pending[index % len(file.pending)] for index, word in enumerate(file.words)
+        }
+        context = WordsAlone(
+            grammar, file, model.manifest.labels, 16_000, runtime=TflmRuntime(file)
+        )
+        context.pending = lambda word: waits[word]
+        listener = engine.listener()
+        found, logits, steps = [], [], 0
+        for events in listener.frames(words):
+            for event in events:
+                word = model.manifest.labels[event.label]
+                found.append((word, event))
+                if word in waits:
+                    status = listener.library.harken_pending(
+                        listener.handle, file.pending.index(waits[word])
+                    )
+                    assert status == 0
+            if listener.steps() != steps:
+                steps = listener.steps()
+                logits.append(listener.logits())
+        detector = Detector(
+            model.manifest.detector,
+            model.manifest.labels,
+            model.manifest.step_samples,
+            overhang_samples=192,
+            context=context,
+        )
+        expected = detector.feed(Engine(model).posteriors(np.array(logits)))
+        assert [(word, event.end_sample) for word, event in found] == [
+            (detection.word, detection.end_sample) for detection in expected
+        ]
+        moved = 0
+        for (_, event), detection in zip(found, expected, strict=True):
+            assert event.confidence / 2**24 == pytest.approx(detection.confidence, abs=1e-4)
+            assert event.acoustic / 2**24 == pytest.approx(detection.acoustic, abs=1e-4)
+            moved += event.confidence != event.acoustic
+        assert moved > 10
+
+    def test_forgetting_and_bad_states(self, engine: CEngine, tmp_path: Path) -> None:
+        with_prior = compile_engine(
+            load_model("commands"), tmp_path, grammar=load_grammar("robot")
+        ).listener()
+        call = with_prior.library
+        assert call.harken_pending(with_prior.handle, 0) == 0
+        assert call.harken_pending(with_prior.handle, 4) == RANGE
+        assert call.harken_forget(with_prior.handle) == 0
+        assert call.harken_pending(None, 0) == call.harken_forget(None) == NULL
+        without = engine.listener()
+        assert without.library.harken_pending(without.handle, 0) == RANGE
+        assert without.library.harken_forget(without.handle) == RANGE
+
+
+class TestBadInput:
+    """Everything that a caller can do wrong has a number."""
+
+    @pytest.mark.parametrize("name", SHIPPED)
+    def test_the_memory_is_as_large_as_the_constant_says(
+        self, engines: dict[tuple[str, bool], CEngine], name: str
+    ) -> None:
+        for fixed in (False, True):
+            assert engines[name, fixed].bytes == engines[name, fixed].of.memory_bytes
+
+    def test_memory(self, engine: CEngine) -> None:
+        init, model = engine.library.harken_init, ctypes.byref(engine.model)
+        memory = (ctypes.c_uint64 * (engine.bytes // 8 + 1))()
+        handle = ctypes.c_void_p(1)
+        out = ctypes.byref(handle)
+        assert init(out, memory, engine.bytes - 1, model) == SIZE
+        assert handle.value is None
+        odd = ctypes.byref(memory, 4)
+        assert init(out, odd, engine.bytes, model) == ALIGNMENT
+        assert init(out, None, engine.bytes, model) == NULL
+        assert init(out, memory, engine.bytes, None) == NULL
+        assert init(None, memory, engine.bytes, model) == NULL
+        assert init(out, memory, 0, model) == SIZE
+        assert init(out, memory, engine.bytes, model) == 0
+        assert engine.library.harken_bytes(None) == 0
+
+    def test_not_a_byte_beyond_the_memory_is_written(
+        self, engine: CEngine, words: np.ndarray
+    ) -> None:
+        listener = engine.listener()
+        room = (ctypes.c_uint8 * (engine.bytes + 64))(*[0xA5] * (engine.bytes + 64))
+        start = -ctypes.addressof(room) % 8
+        handle = ctypes.c_void_p()
+        status = engine.library.harken_init(
+            ctypes.byref(handle), ctypes.byref(room, start), engine.bytes,
+            ctypes.byref(engine.model),
+        )  # fmt: skip
+        assert status == 0
+        listener.handle = handle
+        listener.feed(words[: 5 * 16_000], room=64)
+        assert bytes(room)[start + engine.bytes :] == b"\xa5" * (64 - start)
+
+    def test_another_version(self, engine: CEngine) -> None:
+        memory = (ctypes.c_uint64 * (engine.bytes // 8))()
+        handle = ctypes.c_void_p()
+        other = type(engine.model).from_buffer_copy(engine.model)
+        other.version = 99
+        status = engine.library.harken_init(
+            ctypes.byref(handle), memory, engine.bytes, ctypes.byref(other)
+        )
+        assert status == VERSION
+
+    def test_samples(self, engine: CEngine) -> None:
+        listener = engine.listener()
+        feed, pcm = engine.library.harken_feed, (ctypes.c_int16 * 4)()
+        size = ctypes.c_size_t
+        assert feed(None, pcm, size(4), None, size(0)) == NULL
+        assert feed(listener.handle, None, size(4), None, size(0)) == NULL
+        assert feed(listener.handle, None, size(0), None, size(0)) == 0
+        assert feed(listener.handle, pcm, size(4), None, size(1)) == NULL
+        assert feed(listener.handle, pcm, size(0x1000001), None, size(0)) == LENGTH
+        assert feed(listener.handle, pcm, size(2**64 - 1), None, size(0)) == LENGTH
+        assert listener.steps() == 0
+
+    def test_other_null_pointers(self, engine: CEngine) -> None:
+        library = engine.library
+        assert library.harken_reset(None) == NULL
+        assert library.harken_steps(None) == 0
+        for name in ("harken_features", "harken_logits", "harken_posteriors"):
+            assert not getattr(library, name)(None)
+        assert library.harken_selftest(None, 0, None, None, None) == NULL
+
+    def test_more_words_than_there_is_room_for(self, engine: CEngine, words: np.ndarray) -> None:
+        every = engine.listener().feed(words, room=4096)
+        listener = engine.listener()
+        events = (Event * 3)()
+        pcm = np.ascontiguousarray(words)
+        count = engine.library.harken_feed(
+            listener.handle, pcm.ctypes.data_as(ctypes.c_void_p), ctypes.c_size_t(len(pcm)),
+            events, ctypes.c_size_t(2),
+        )  # fmt: skip
+        assert count == len(every) > 2
+        assert [event.key() for event in events[:2]] == [event.key() for event in every[:2]]
+        assert events[2].end_sample == 0
+
+
+COMPILERS = [
+    (compiler, *flags)
+    for compiler in ("gcc", "clang")
+    for flags in (
+        ("-O0",), ("-O1",), ("-O2",), ("-O3",), ("-Os",), ("-O3", "-march=x86-64-v3"),
+
+        ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
+        ("-O2", "-m32", "-msse2", "-mfpmath=sse"),
+    )
+]  # fmt: skip
+
+
+@pytest.mark.slow
+class TestCompilers:
+    """The same bytes, whatever the compiler, its options and the width of a pointer."""
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """The engine with a golden recording of a minute, and its answers on this machine."""
+        folder = tmp_path_factory.mktemp("compilers")
+        write_sources(EngineModel.of(load_model("commands-tiny")), folder)
+        main = (ENGINE / "bundle" / "main_stdin.c").read_text()
+        (folder / "main_stdin.c").write_text(main)
+        (folder / "pcm").write_bytes(recording().astype("<i2").tobytes())
+        return folder
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def expected(folder: Path) -> dict[bool, list[bytes]]:
+        sources = {path.name: path.read_text() for path in folder.glob("*.[ch]")}
+        answers = golden.ask_engine(sources, recording())
+        return {
+            kind == "fixed": [
+                answer.features.tobytes(), answer.logits.tobytes(), answer.events
+            ]
+            for kind, answer in answers.items()
+        }  # fmt: skip
+
+    @pytest.mark.parametrize("fixed", [False, True], ids=["float", "fixed"])
+    @pytest.mark.parametrize("flags", COMPILERS, ids=" ".join)
+    def test_host(
+        self,
+        folder: Path,
+        expected: dict[bool, list[bytes]],
+        tmp_path: Path,
+        flags: tuple[str, ...],
+        fixed: bool,
+    ) -> None:
+        self.check([], folder, expected[fixed], tmp_path, flags, fixed)
+
+    @pytest.mark.parametrize("fixed", [False, True], ids=["float", "fixed"])
+    def test_aarch64(
+        self, folder: Path, expected: dict[bool, list[bytes]], tmp_path: Path, fixed: bool
+    ) -> None:
+        flags = ("aarch64-linux-gnu-gcc", "-O2", "-static")
+        self.check(["qemu-aarch64"], folder, expected[fixed], tmp_path, flags, fixed)
+
+    @staticmethod
+    def check(  # noqa: PLR0917
+        emulator: list[str],
+        folder: Path,
+        expected: list[bytes],
+        tmp_path: Path,
+        flags: tuple[str, ...],
+        fixed: bool,
+    ) -> None:
+        for program in (flags[0], *emulator):
+            if shutil.which(program) is None:
+                pytest.skip(f"{program} is not installed")
+        if not TestCompilers.links(flags, tmp_path):
+            pytest.skip(f"{' '.join(flags)} does not link here")
+        listen = tmp_path / "listen"
+        subprocess.run(
+            [
+                *flags, "-std=c99", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas",
+                f"-DHARKEN_FIXED_POINT={int(fixed)}", f"-I{folder}",
+                *map(str, sorted(folder.glob("*.c"))), "-o", str(listen),
+            ],
+            check=True,
+        )  # fmt: skip
+        sound = (folder / "pcm").read_bytes()
+        for option, answer in zip(("--features", "--logits", "--json"), expected, strict=True):
+            done = subprocess.run(
+                [*emulator, str(listen), option], input=sound, capture_output=True, check=True
+            )
+            assert done.stdout == answer
+
+    @staticmethod
+    def links(flags: tuple[str, ...], tmp_path: Path) -> bool:
+        program = tmp_path / "empty.c"
+        program.write_text("#include <string.h>\nint main(void) { return 0; }\n")
+        command = [*flags, str(program), "-o", str(tmp_path / "empty")]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    @pytest.mark.parametrize("flags", [("-ffast-math",), ("-mno-sse", "-mfpmath=387", "-m32")])
+    def test_other_arithmetic_is_refused(
+        self, folder: Path, tmp_path: Path, flags: tuple[str, ...]
+    ) -> None:
+        source = str(folder / "harken_frontend.c")
+        done = subprocess.run(
+            [
+                "gcc", *flags, "-std=c99", "-DHARKEN_FIXED_POINT=0", f"-I{folder}", "-c", source,
+                "-o", str(tmp_path / "object.o"),
+            ],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode
+        assert "harken: " in done.stderr or "stubs" in done.stderr

@@ -1,0 +1,618 @@
+"""`harken export --target c` and `--target tflm`: what is written, and what is refused."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import flatbuffers
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from c_engine import compile_engine, needs_compiler
+from command import harken
+
+from harken.edge import ExportError, load_model
+from harken.edge.errors import DependencyError
+from harken.edge.manifest import Model
+from harken.edge.memory.grammar import load_grammar
+from harken.export.device import bundle as device_bundle
+from harken.export.device.bundle import export_engine
+from harken.export.device.compiler import build, find_compiler
+from harken.export.device.golden import FRONT_ENDS, Answers, ask_engine, compare, recording
+from harken.export.device.graph import Rescale, read_network
+from harken.export.device.source import EngineModel, data
+from harken.export.device.targets import TARGETS, Target, measure
+from harken.export.device.tflm import export_tflm
+
+pytestmark = needs_compiler
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The smaller model for the engine, not measured on any board."""
+    folder = tmp_path_factory.mktemp("export") / "engine"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(device_bundle, "TARGETS", ())
+        export_engine(load_model("commands-tiny"), folder)
+    return folder
+
+
+@pytest.fixture
+def no_boards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_bundle, "TARGETS", ())
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+class TestBundle:
+    """The folder for the C engine."""
+
+    def test_the_same_model_gives_the_same_bytes(
+        self, exported: Path, tmp_path: Path, no_boards: None
+    ) -> None:
+        export_engine(load_model("commands-tiny"), tmp_path)
+        assert digests(tmp_path) == digests(exported)
+        assert len(digests(tmp_path)) > 25
+
+    def test_no_field_of_a_template_is_left(self, exported: Path) -> None:
+        for path in exported.rglob("*"):
+            if path.is_file() and path.parent.name != "golden":
+                assert not re.search(r"@[A-Z_]+@", path.read_text()), path
+
+    def test_make_check(self, exported: Path, tmp_path: Path) -> None:
+        folder = tmp_path / "engine"
+        shutil.copytree(exported, folder)
+        done = subprocess.run(
+            ["make", "-C", str(folder), "check", "CFLAGS=-O2 -Wall -Wextra -Werror"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert "All the same, to the last byte." in done.stdout
+
+    def test_make_check_finds_a_changed_weight(self, exported: Path, tmp_path: Path) -> None:
+        folder = tmp_path / "engine"
+        shutil.copytree(exported, folder)
+        data = (folder / "src" / "model_data.c").read_text()
+        start = data.index("network_lstm_0_weights = {{") + 30
+        digit = re.compile(r"\b[1-8]\b").search(data, start)
+        assert digit is not None
+        changed = data[: digit.start()] + str(int(digit[0]) + 1) + data[digit.end() :]
+        (folder / "src" / "model_data.c").write_text(changed)
+        done = subprocess.run(
+            ["make", "-C", str(folder), "check"], capture_output=True, check=False
+        )
+        assert done.returncode != 0
+        assert b'"status": -6' in done.stdout
+
+    def test_the_desk_check_hears_what_python_hears(self, exported: Path, tmp_path: Path) -> None:
+        listen = tmp_path / "listen"
+        build([exported / "main_stdin.c", *sorted((exported / "src").glob("*.c"))], listen,
+              include=[exported / "src"])  # fmt: skip
+        sound = recording()[: 18 * 16_000].astype("<i2").tobytes()
+        done = subprocess.run([listen, "--json"], input=sound, capture_output=True, check=True)
+        words = [json.loads(line)["word"] for line in done.stdout.splitlines()]
+        outcome = harken("listen", "commands-tiny", "--stdin", "--json", stdin=sound)
+        assert words == [json.loads(line)["word"] for line in outcome.out.splitlines()]
+        assert len(words) == 14
+        plain = subprocess.run([listen], input=sound, capture_output=True, check=True, text=False)
+        assert plain.stdout.splitlines()[0].startswith(b"left ")
+        wrong = subprocess.run([listen, "--what"], capture_output=True, check=False)
+        assert wrong.returncode == 2
+        assert b"usage:" in wrong.stderr
+
+    @pytest.mark.skipif(shutil.which("cmake") is None, reason="cmake is not installed")
+    def test_cmake(self, exported: Path, tmp_path: Path) -> None:
+        subprocess.run(["cmake", "-S", exported, "-B", tmp_path], check=True, capture_output=True)
+        subprocess.run(["cmake", "--build", tmp_path], check=True, capture_output=True)
+        done = subprocess.run([tmp_path / "listen", "--selftest"], capture_output=True, check=True)
+        assert json.loads(done.stdout)["status"] == 0
+
+    @pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
+    def test_headers_and_the_arduino_sketch_are_cpp(self, exported: Path, tmp_path: Path) -> None:
+        (tmp_path / "Arduino.h").write_text(
+            "struct S { void begin(long) {} void println(const char *) {} };\nstatic S Serial;\n"
+        )
+        sketch = exported / "examples" / "listen" / "listen.ino"
+        subprocess.run(
+            ["g++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-x", "c++",
+             "-include", "Arduino.h", f"-I{tmp_path}", f"-I{exported / 'src'}", sketch],
+            check=True,
+        )  # fmt: skip
+
+    def test_the_example_runs(self, exported: Path, tmp_path: Path) -> None:
+        (tmp_path / "board.c").write_text("""
+            #include <stdint.h>
+            #include <stdio.h>
+            int listen(void);
+            int microphone_read(int16_t *pcm, int n);
+            void heard(const char *word, int percent);
+            void failed(const char *what, int code);
+            int microphone_read(int16_t *pcm, int n) {
+                int got = (int)fread(pcm, 2, (size_t)n, stdin);
+                return got ? got : -1;
+            }
+            void heard(const char *word, int percent) { printf("%s %d\\n", word, percent); }
+            void failed(const char *what, int code) { printf("%s %d\\n", what, code); }
+            int main(void) { return listen(); }
+        """)
+        program = tmp_path / "board"
+        sources = [*(exported / "src").glob("*.c"), exported / "examples" / "microphone.c"]
+        build([*sources, tmp_path / "board.c"], program, include=[exported / "src"])
+        sound = recording()[: 4 * 16_000].astype("<i2").tobytes()
+        done = subprocess.run([program], input=sound, capture_output=True, check=True, text=False)
+        assert [line.split()[0] for line in done.stdout.splitlines()] == [
+            b"left",
+            b"three",
+            b"five",
+        ]
+
+    def test_metadata(self, exported: Path) -> None:
+        platformio = json.loads((exported / "library.json").read_text())
+        assert platformio["name"] == "harken-commands-tiny"
+        arduino = dict(
+            line.split("=", 1)
+            for line in (exported / "library.properties").read_text().splitlines()
+        )
+        required = ("name", "version", "author", "maintainer", "sentence", "paragraph", "category",
+                    "url", "architectures")  # fmt: skip
+        assert all(arduino[field] for field in required)
+        for name in ("idf_component.yml", "zephyr/module.yml"):
+            lines = (exported / name).read_text().splitlines()
+            assert all(re.match(r"\s*[\w]+:", line) for line in lines), name
+
+    def test_the_readme_says_what_was_not_measured(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        nothing = dataclasses.replace(TARGETS[0], prefix="no-such-compiler-")
+        monkeypatch.setattr(device_bundle, "TARGETS", (nothing,))
+        written = export_engine(load_model("commands-tiny"), tmp_path)
+        assert written.not_measured == {"Cortex-M0+": "no-such-compiler-gcc"}
+        assert "were\nnot measured" in (tmp_path / "README.md").read_text().replace(" not", "\nnot")
+        assert "no-such-compiler-gcc" in (tmp_path / "README.md").read_text()
+
+
+@pytest.mark.slow
+class TestBoards:
+    """The self-test on emulated processors."""
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def answers(exported: Path) -> dict[str, Answers]:
+        sources = {path.name: path.read_text() for path in (exported / "src").iterdir()}
+        sources["main_stdin.c"] = (exported / "main_stdin.c").read_text()
+        return ask_engine(sources, recording()[:16_000])
+
+    @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+    def test_all_answers_are_those_of_this_machine(
+        self, exported: Path, answers: dict[str, Answers], target: Target
+    ) -> None:
+        if target.missing is not None:
+            pytest.skip(f"{target.missing} is not installed")
+        measured = measure(target, exported / "src")
+        boot = answers[FRONT_ENDS[target.fixed]].boot
+        assert measured.passed
+        assert boot["n_frames"] > 3000
+        assert boot["n_events"] > 0
+        for part in ("features", "logits", "events"):
+            assert getattr(measured, part) == boot[part]
+        assert measured.data == 0
+        assert 300 < measured.stack < 1024
+        assert measured.flash <= 46 * 1024
+        # Twice what was measured would not be the same engine.
+        limit = 300_000 if target.fixed else 150_000
+        assert 10_000 < measured.instructions < limit
+        again = measure(target, exported / "src")
+        assert abs(again.instructions - measured.instructions) <= 40
+
+    def test_a_program_that_fails_to_link(self, exported: Path, tmp_path: Path) -> None:
+        if TARGETS[0].missing is not None:
+            pytest.skip(f"{TARGETS[0].missing} is not installed")
+        shutil.copytree(exported / "src", tmp_path / "src")
+        (tmp_path / "src" / "harken_selftest.c").write_text('#error "no self-test"\n')
+        with pytest.raises(ExportError, match=r"arm-none-eabi-gcc fails: .*no self-test"):
+            measure(TARGETS[0], tmp_path / "src")
+
+
+class TestRefused:
+    """Models that the engine cannot run."""
+
+    @staticmethod
+    def edited(edit: Callable[[Any], object]) -> bytes:
+        model = schema.ModelT.InitFromPackedBuf(load_model("commands-tiny").content, 0)
+        edit(model)
+        builder = flatbuffers.Builder(1024)
+        builder.Finish(model.Pack(builder), b"TFL3")
+        return bytes(builder.Output())
+
+    @staticmethod
+    def operator(model: Any, code: int) -> Any:
+        return next(
+            operator
+            for operator in model.subgraphs[0].operators
+            if model.operatorCodes[operator.opcodeIndex].builtinCode == code
+        )
+
+    def lstm(self, model: Any) -> Any:
+        return self.operator(model, schema.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_LSTM)
+
+    def dense(self, model: Any) -> Any:
+        return self.operator(model, schema.BuiltinOperator.FULLY_CONNECTED)
+
+    def refused(self, edit: Callable[[Any], object], match: str) -> None:
+        with pytest.raises(ExportError, match=match):
+            read_network(self.edited(edit))
+
+    def test_an_operator(self) -> None:
+        def edit(model: Any) -> None:
+            code = model.operatorCodes[self.dense(model).opcodeIndex]
+            code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CONV_2D
+
+        self.refused(edit, r"layer 0 \(.+\) is a CONV_2D; the C engine runs FULLY_CONNECTED")
+
+    def test_several_scales(self) -> None:
+        def edit(model: Any) -> None:
+            tensor = model.subgraphs[0].tensors[self.dense(model).inputs[1]]
+            tensor.quantization.scale = np.ones(40, np.float32)
+            tensor.quantization.zeroPoint = np.zeros(40, np.int64)
+
+        self.refused(edit, r"layer 0 \(.+\): a tensor has 40 scales")
+
+    def test_weights_with_a_zero_point(self) -> None:
+        def edit(model: Any) -> None:
+            tensor = model.subgraphs[0].tensors[self.dense(model).inputs[1]]
+            tensor.quantization.zeroPoint = np.array([3], np.int64)
+
+        self.refused(edit, r"layer 0 .*zero point other than 0")
+
+    def test_float_weights(self) -> None:
+        def edit(model: Any) -> None:
+            model.subgraphs[0].tensors[self.dense(model).inputs[1]].type = 0
+
+        self.refused(edit, r"layer 0 .*no matrix of int8")
+
+    def test_weights_that_are_not_constant(self) -> None:
+        def edit(model: Any) -> None:
+            tensor = model.subgraphs[0].tensors[self.dense(model).inputs[1]]
+            model.buffers[tensor.buffer].data = None
+
+        self.refused(edit, r"layer 0 .*not constant")
+
+    def test_a_bias_of_another_type(self) -> None:
+        def edit(model: Any) -> None:
+            model.subgraphs[0].tensors[self.dense(model).inputs[2]].type = schema.TensorType.INT16
+
+        self.refused(edit, r"layer 0 .*bias is not int32")
+
+    def test_another_activation(self) -> None:
+        def edit(model: Any) -> None:
+            relu6 = schema.ActivationFunctionType.RELU6
+            self.dense(model).builtinOptions.fusedActivationFunction = relu6
+
+        self.refused(edit, r"layer 0 .*activation is neither none nor RELU")
+
+    def test_another_activation_of_the_lstm(self) -> None:
+        def edit(model: Any) -> None:
+            self.lstm(model).builtinOptions.fusedActivationFunction = 0
+
+        self.refused(edit, r"layer 1 .*activation is not TANH")
+
+    def test_peepholes(self) -> None:
+        def edit(model: Any) -> None:
+            lstm = self.lstm(model)
+            lstm.inputs = lstm.inputs.copy()
+            lstm.inputs[9] = lstm.inputs[12]
+
+        self.refused(edit, r"layer 1 .*has peepholes")
+
+    def test_a_gate_that_is_missing(self) -> None:
+        def edit(model: Any) -> None:
+            lstm = self.lstm(model)
+            lstm.inputs = lstm.inputs.copy()
+            lstm.inputs[1] = -1
+
+        self.refused(edit, r"layer 1 .*lacks a gate")
+
+    @pytest.mark.parametrize("scale", [0.0007, 2.0])
+    def test_cells_of_another_scale(self, scale: float) -> None:
+        def edit(model: Any) -> None:
+            tensor = model.subgraphs[0].tensors[self.lstm(model).inputs[19]]
+            tensor.quantization.scale = np.array([scale], np.float32)
+
+        self.refused(edit, r"layer 1 .*cells have the scale")
+
+    def test_other_layers(self) -> None:
+        def edit(model: Any) -> None:
+            del model.subgraphs[0].operators[-2:]
+
+        self.refused(edit, r"the layers are dense, LSTM; the C engine runs a dense layer or none")
+
+    def test_too_large(self) -> None:
+        def edit(model: Any) -> None:
+            tensor = model.subgraphs[0].tensors[self.dense(model).inputs[1]]
+            tensor.shape = np.array([2, 1200], np.int32)
+
+        self.refused(edit, r"layer 0 .* is too large: 2 x 1200 weights")
+
+    def test_sums_that_do_not_fit(self) -> None:
+        with pytest.raises(ExportError, match=r"layer 7: sums up to 1000000 times 5000 do not fit"):
+            Rescale.of(5000.0, layer="7", largest=1e6)
+
+    @pytest.mark.parametrize(
+        ("section", "changes", "match"),
+        [
+            ("front_end", {"window_samples": 400}, r"front_end.window_samples is 400"),
+            ("front_end", {"n_mels": 140}, r"front_end.n_mels is 140"),
+            ("front_end", {"std": (1e-6,) * 20}, r"front_end.std is so small"),
+            ("detector", {"smoothing_steps": 16}, r"detector.smoothing_steps is 16"),
+        ],
+    )
+    def test_a_manifest(self, section: str, changes: dict[str, Any], match: str) -> None:
+        model = load_model("commands-tiny")
+        changed = dataclasses.replace(getattr(model.manifest, section), **changes)
+        manifest = dataclasses.replace(model.manifest, **{section: changed})
+        with pytest.raises(ExportError, match=match):
+            data(EngineModel.of(dataclasses.replace(model, manifest=manifest)))
+
+    @pytest.mark.parametrize(
+        ("changes", "match"),
+        [
+            ({"context_weight": 0.5}, r"detector.context_weight is 0.5"),
+            ({"context_limit": 6.0}, r"detector.context_limit is 6"),
+        ],
+    )
+    def test_a_context(self, changes: dict[str, float], match: str) -> None:
+        model = load_model("commands")
+        detector = dataclasses.replace(model.manifest.detector, **changes)
+        manifest = dataclasses.replace(model.manifest, detector=detector)
+        with pytest.raises(ExportError, match=match):
+            EngineModel.of(dataclasses.replace(model, manifest=manifest), load_grammar("robot"))
+
+    def test_a_grammar_without_an_lstm(self, tmp_path: Path) -> None:
+        text = Path(load_grammar.__code__.co_filename).parents[1] / "grammars" / "robot.toml"
+        own = tmp_path / "own.toml"
+        own.write_text(text.read_text().replace('name = "robot"', 'name = "own"'))
+        outcome = harken(
+            "export", "commands", "--target", "c", "--grammar", own, "--out", tmp_path / "out"
+        )
+        assert outcome.exit_code == 7
+        assert "has no LSTM prior" in outcome.error
+        assert not (tmp_path / "out").exists()
+
+
+class TestChecks:
+    """What an export holds the compiled engine against."""
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def answers(exported: Path) -> dict[str, Answers]:
+        sources = {path.name: path.read_text() for path in (exported / "src").iterdir()}
+        sources["main_stdin.c"] = (exported / "main_stdin.c").read_text()
+        return ask_engine(sources, recording())
+
+    def model(self) -> Model:
+        return load_model("commands-tiny")
+
+    def test_they_pass(self, answers: dict[str, Answers]) -> None:
+        comparison = compare(self.model(), recording(), answers)
+        assert comparison.frames > 3000
+        assert comparison.litert_max_lsb <= 3
+        assert comparison.events == comparison.python_events > 30
+
+    def test_other_features(self, answers: dict[str, Answers]) -> None:
+        wrong = dataclasses.replace(
+            answers["fixed"], features=answers["fixed"].features + np.int8(1)
+        )
+        with pytest.raises(ExportError, match="front-end check: of the fixed features"):
+            compare(self.model(), recording(), {**answers, "fixed": wrong})
+
+    def test_another_logit(self, answers: dict[str, Answers]) -> None:
+        pytest.importorskip("tflite_micro")
+        logits = answers["float"].logits.copy()
+        logits[5000] += 1
+        wrong = dataclasses.replace(answers["float"], logits=logits)
+        with pytest.raises(ExportError, match=r"parity check: 1 of .* logits differ"):
+            compare(self.model(), recording(), {**answers, "float": wrong})
+
+    def test_a_word_less(self, answers: dict[str, Answers]) -> None:
+        events = answers["float"].events
+        wrong = dataclasses.replace(answers["float"], events=events[events.index(b"\n") + 1 :])
+        with pytest.raises(ExportError, match=r"detector check: .*only one of them has \('left'"):
+            compare(self.model(), recording(), {**answers, "float": wrong})
+
+    def test_without_a_compiler(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setenv("CC", "no-such-compiler")
+        with pytest.raises(DependencyError, match="CC is 'no-such-compiler', which is no program"):
+            find_compiler()
+        outcome = harken("export", "commands", "--target", "c", "--out", tmp_path / "out")
+        assert outcome.exit_code == 6
+        assert not (tmp_path / "out").exists()
+        monkeypatch.setenv("CC", "")
+        monkeypatch.setenv("PATH", "")
+        with pytest.raises(DependencyError, match="no C compiler was found"):
+            find_compiler()
+
+    def test_a_compiler_that_fails(self, tmp_path: Path) -> None:
+        (tmp_path / "wrong.c").write_text("int main(void) { return nothing; }\n")
+        with pytest.raises(ExportError, match=r"the C compiler .* fails: .*nothing"):
+            build([tmp_path / "wrong.c"], tmp_path / "wrong")
+
+
+class TestTflm:
+    """The folder for TensorFlow Lite Micro, and its check of the state."""
+
+    INVOKE = ctypes.CFUNCTYPE(
+        ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(ctypes.c_int8), ctypes.POINTER(ctypes.c_int8)
+    )
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+        pytest.importorskip("tflite_micro")
+        folder = tmp_path_factory.mktemp("tflm")
+        export_tflm(load_model("commands-tiny"), folder)
+        return folder
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def library(folder: Path) -> ctypes.CDLL:
+        made = folder / "check.so"
+        build(
+            sorted(folder.glob("*.c")), made, include=[folder],
+            flags=("-std=c99", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-O1",
+                   "-fPIC", "-shared"),
+        )  # fmt: skip
+        return ctypes.CDLL(str(made))
+
+    def check(
+        self, library: ctypes.CDLL, answer: Callable[[np.ndarray], np.ndarray | None]
+    ) -> tuple[int, int]:
+        manifest = load_model("commands-tiny").manifest
+        inputs, labels = manifest.input.shape[-1], len(manifest.labels)
+
+        def invoke(context: object, features: Any, logits: Any) -> int:
+            answered = answer(np.ctypeslib.as_array(features, (inputs,)).reshape(1, 1, -1))
+            if answered is None:
+                return 1
+            np.ctypeslib.as_array(logits, (labels,))[:] = answered
+            return 0
+
+        golden = ctypes.c_char.in_dll(library, "harken_commands_tiny_tflm_golden")
+        worst = ctypes.c_int(-1)
+        status = library.harken_tflm_check(
+            ctypes.byref(golden), self.INVOKE(invoke), None, ctypes.byref(worst)
+        )
+        return status, worst.value
+
+    def test_the_array_is_the_model(self, library: ctypes.CDLL) -> None:
+        content = load_model("commands-tiny").content
+        array = (ctypes.c_ubyte * len(content)).in_dll(library, "harken_commands_tiny_tflite")
+        assert bytes(array) == content
+        assert ctypes.addressof(array) % 16 == 0
+        length = ctypes.c_uint.in_dll(library, "harken_commands_tiny_tflite_length")
+        assert length.value == len(content)
+
+    def test_the_reference_kernels_pass(self, library: ctypes.CDLL) -> None:
+        from harken.export.tflm import TflmRuntime
+
+        assert self.check(library, TflmRuntime(load_model("commands-tiny")).invoke) == (0, 0)
+
+    def test_kernels_that_lose_the_state_are_found(self, library: ctypes.CDLL) -> None:
+        from harken.export.tflm import TflmRuntime
+
+        tflm = TflmRuntime(load_model("commands-tiny"))
+
+        def forgetful(features: np.ndarray) -> np.ndarray:
+            tflm.reset()
+            return tflm.invoke(features)
+
+        status, worst = self.check(library, forgetful)
+        assert status == -2
+        assert worst > 3
+
+    def test_forgetful_kernels_that_round_otherwise_are_found_too(
+        self, library: ctypes.CDLL
+    ) -> None:
+        from harken.edge.engine import TfliteRuntime
+
+        litert = TfliteRuntime(load_model("commands-tiny"))
+
+        def forgetful(features: np.ndarray) -> np.ndarray:
+            litert.reset()
+            return litert.invoke(features)
+
+        assert self.check(library, forgetful)[0] == -2
+
+    def test_other_rounding_is_told_apart(self, library: ctypes.CDLL) -> None:
+        from harken.edge.engine import TfliteRuntime
+
+        status, worst = self.check(library, TfliteRuntime(load_model("commands-tiny")).invoke)
+        assert status == -3
+        assert 1 <= worst <= 3
+
+    def test_a_failure_is_passed_on(self, library: ctypes.CDLL) -> None:
+        assert self.check(library, lambda features: None)[0] == -1
+
+    def test_the_same_model_gives_the_same_bytes(self, folder: Path, tmp_path: Path) -> None:
+        export_tflm(load_model("commands-tiny"), tmp_path)
+        expected = {name: value for name, value in digests(folder).items() if name != "check.so"}
+        assert digests(tmp_path) == expected
+
+    @pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
+    def test_headers_are_cpp(self, folder: Path, tmp_path: Path) -> None:
+        source = tmp_path / "all.cc"
+        source.write_text("".join(f'#include "{path.name}"\n' for path in folder.glob("*.h")
+                                  if path.name != "harken_log2.h"))  # fmt: skip
+        subprocess.run(
+            ["g++", "-std=c++17", "-Wall", "-Werror", "-fsyntax-only", f"-I{folder}", source],
+            check=True,
+        )
+
+
+class TestCommand:
+    """`harken export` with its targets."""
+
+    def test_c(self, tmp_path: Path, no_boards: None) -> None:
+        outcome = harken("export", "commands-tiny", "--target", "c", "--out", tmp_path, "--json")
+        assert outcome.exit_code == 0
+        said = json.loads(outcome.out)
+        assert said["memory_bytes"] == 3960
+        assert said["checks"]["tflm_differences"] in (0, None)
+        assert (tmp_path / "src" / "model_data.c").exists()
+        outcome = harken("export", "commands-tiny", "--target", "c", "--out", tmp_path)
+        assert "3,960 bytes of memory, all checks passed" in outcome.out
+        assert "Next: make -C" in outcome.out
+
+    def test_tflm(self, tmp_path: Path) -> None:
+        pytest.importorskip("tflite_micro")
+        outcome = harken("export", "commands-tiny", "--target", "tflm", "--out", tmp_path, "--json")
+        assert json.loads(outcome.out)["arena_bytes"] == 4320
+        assert "AddUnidirectionalSequenceLSTM" in (tmp_path / "example.cc").read_text()
+        outcome = harken("export", "commands-tiny", "--target", "tflm", "--out", tmp_path)
+        assert "arena 4,320 bytes" in outcome.out
+
+    @pytest.mark.parametrize(
+        ("arguments", "code"),
+        [
+            (("commands", "--target", "c", "--name", "x"), 2),
+            (("commands", "--target", "tflm", "--data", "x"), 2),
+            (("commands", "--target", "tflm", "--grammar", "robot"), 2),
+            (("commands", "--target", "wasm"), 2),
+            (("no-such-model", "--target", "c"), 3),
+            (("commands", "--target", "c", "--grammar", "no-such"), 9),
+        ],
+        ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value),
+    )
+    def test_what_does_not_fit(self, tmp_path: Path, arguments: tuple[str, ...], code: int) -> None:
+        outcome = harken("export", *arguments, "--out", tmp_path / "out")
+        assert outcome.exit_code == code
+        assert "Traceback" not in outcome.err
+        assert not (tmp_path / "out").exists()
+
+    def test_a_file_in_the_way(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        outcome = harken("export", "commands", "--target", "c", "--out", tmp_path / "file")
+        assert outcome.exit_code == 7
+        assert "is no folder" in outcome.error
+
+
+def test_any_name_of_a_model_becomes_c(tmp_path: Path) -> None:
+    model = load_model("commands-tiny")
+    manifest = dataclasses.replace(model.manifest, name="7-words.v2")
+    engine = compile_engine(dataclasses.replace(model, manifest=manifest), tmp_path)
+    assert engine.model.name == b"7-words.v2"
+    assert engine.of.identifier == "_7_words_v2"
