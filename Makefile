@@ -36,8 +36,9 @@ lint: $(FULL)  ## Check style and types
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 
-bench: $(if $(HARKEN_DATA),$(FULL),$(LIGHT))  ## Measure the shipped model; with HARKEN_DATA, training too
+bench: $(if $(HARKEN_DATA),$(FULL),$(LIGHT))  ## Measure the shipped models, and the C engine; with HARKEN_DATA, training too
 	@$(VENV)/bin/harken bench
+	@$(if $(shell command -v cc gcc clang),$(VENV)/bin/python bench/engine.py,echo "No C compiler: the C engine is left out.")
 	@$(if $(HARKEN_DATA),$(VENV)/bin/python bench/epoch.py "$(HARKEN_DATA)" --config $(RECIPE))
 
 clean:  ## Remove the environment, caches and whatever was built

@@ -2,8 +2,8 @@
 
 For each model and target: instructions a frame, in all and for a multiplication of a weight, flash,
 and RAM with the stack. Beside the models that ship stands the one that harken's aims are stated
-for, an LSTM of 64 units on 40 MFCC at each frame. Its weights are random: it is what a model of that
-shape costs, and hears nothing.
+for, an LSTM of 64 units on 40 MFCC at each frame. Its weights are random: it is what a model of
+that shape costs, and hears nothing.
 
 Boards are emulated by QEMU, which counts instructions; this machine's are counted by callgrind, and
 the time of a frame is measured beside them.
