@@ -169,26 +169,20 @@ int main(void) {
     int status = harken_selftest(memory, sizeof memory, &HARKEN_MODEL, &HARKEN_MODEL_GOLDEN, &got);
     clock_start();
     measure(&mean, &most, &stack);
-    print("{");
-    print_number("status", (uint32_t)-status);
-    print(", ");
-    print_number("features", got.features);
-    print(", ");
-    print_number("logits", got.logits);
-    print(", ");
-    print_number("events", got.events);
-    print(", ");
-    print_number("n_frames", got.n_frames);
-    print(", ");
-    print_number("n_steps", got.n_steps);
-    print(", ");
-    print_number("n_events", got.n_events);
-    print(", ");
-    print_number("instructions", mean);
-    print(", ");
-    print_number("most_instructions", most);
-    print(", ");
-    print_number("stack", stack);
+    const struct {
+        const char *name;
+        uint32_t value;
+    } said[] = {
+        {"status", (uint32_t)-status}, {"features", got.features},
+        {"logits", got.logits},        {"events", got.events},
+        {"n_frames", got.n_frames},    {"n_steps", got.n_steps},
+        {"n_events", got.n_events},    {"instructions", mean},
+        {"most_instructions", most},   {"stack", stack},
+    };
+    for (uint32_t i = 0; i < sizeof said / sizeof said[0]; i++) {
+        print(i ? ", " : "{");
+        print_number(said[i].name, said[i].value);
+    }
     print("}\n");
     return status == HARKEN_OK ? 0 : 1;
 }
