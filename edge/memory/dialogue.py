@@ -174,6 +174,20 @@ class Turn:
     """The outcome in words."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Recall:
+    """Something that is remembered, and fades."""
+
+    name: str
+    """The slot; for the last command its intent."""
+    text: str
+    """The word that fills the slot, or the command in words."""
+    age_s: float
+    """So long ago it was said, or last used."""
+    span_s: float
+    """At this age it is forgotten."""
+
+
 class Dialogue:
     """Makes commands of words; see this module.
 
@@ -267,12 +281,9 @@ class Dialogue:
     @property
     def due_s(self) -> float | None:
         """When the next `tick` matters; None if never."""
-        state = self.state
-        if state.opened_s is None or state.last_word_s is None:
+        state, due_s = self.state, self._closes_s
+        if due_s is None or state.last_word_s is None:
             return None
-        due_s = min(
-            state.last_word_s + self.grammar.window_s, state.opened_s + self.grammar.max_window_s
-        )
         pending = state.pending
         if pending is not None and pending.waits == "slot":
             settled_s = state.last_word_s + self.grammar.settle_s
@@ -295,13 +306,43 @@ class Dialogue:
 
     def window_open(self, at_s: float) -> bool:
         """Whether a follow-up is expected."""
-        state = self.state
-        if state.opened_s is None or state.last_word_s is None:
-            return False
-        return (
-            at_s < state.last_word_s + self.grammar.window_s
-            and at_s < state.opened_s + self.grammar.max_window_s
-        )
+        closes_s = self._closes_s
+        return closes_s is not None and at_s < closes_s
+
+    def follow_up_s(self, at_s: float) -> float:
+        """Return how much longer a follow-up is expected, in seconds; 0 if none is."""
+        closes_s = self._closes_s
+        return 0.0 if closes_s is None else max(0.0, closes_s - at_s)
+
+    def recalls(self, at_s: float) -> tuple[Recall, ...]:
+        """Return the slots that may be left out now, in the order of the grammar.
+
+        A slot that several commands remember is there for as long as the last of them does.
+        """
+        found = []
+        for slot in self.grammar.slots:
+            span_s = max(spec.remember.get(slot, 0.0) for spec in self.grammar.commands)
+            heard = self.state.memory.get(slot)
+            if heard is not None and 0 <= at_s - heard.at_s < span_s:
+                age_s = at_s - heard.at_s
+                found.append(Recall(name=slot, text=heard.word, age_s=age_s, span_s=span_s))
+        return tuple(found)
+
+    def repeatable(self, at_s: float) -> Recall | None:
+        """Return the command that would be repeated now, if there is a word for that."""
+        last, span_s = self.state.last, self.grammar.repeat_s
+        if last is None or self.grammar.controls.carry_out is None:
+            return None
+        age_s = at_s - last.at_s
+        if not 0 <= age_s < span_s:
+            return None
+        text = self._in_words(last.intent, last.parts)
+        return Recall(name=last.intent, text=text, age_s=age_s, span_s=span_s)
+
+    def pending_text(self) -> str:
+        """Return what is pending in words, as far as it was said; nothing where nothing is."""
+        pending = self.state.pending
+        return "" if pending is None else self._in_words(pending.intent, pending.parts)
 
     def mute(self, at_s: float) -> None:
         """Ignore every word from now on."""
@@ -431,11 +472,7 @@ class Dialogue:
         spec = self._specs[intent]
         confidence = math.prod(heard.confidence for heard in parts.values())
         parts = {name: heard for name, heard in parts.items() if name}
-        slots = {
-            part.slot: parts[part.name].word
-            for part in spec.pattern
-            if part.slot is not None and part.name in parts
-        }
+        slots = _slots(spec, parts)
         if not sure and spec.needs_confirmation(slots):
             pending = Pending(intent=intent, parts=parts, waits="confirm", since_s=at_s)
             self._change(pending=pending)
@@ -548,6 +585,20 @@ class Dialogue:
         spec = self._specs[pending.intent]
         return next(part.name for part in spec.pattern if part.name not in pending.parts)
 
+    def _in_words(self, intent: str, parts: Mapping[str, Heard]) -> str:
+        spec = self._specs[intent]
+        return spec.text(_slots(spec, parts))
+
+    @property
+    def _closes_s(self) -> float | None:
+        """When the window closes, or has closed, if nobody says more; None while it is closed."""
+        state = self.state
+        if state.opened_s is None or state.last_word_s is None:
+            return None
+        return min(
+            state.last_word_s + self.grammar.window_s, state.opened_s + self.grammar.max_window_s
+        )
+
     def _enter(self, word: str, at_s: float) -> bool:
         """Count a word into the window, which it may open; return whether it is heard."""
         state, wake = self.state, self.grammar.controls.wake
@@ -593,6 +644,15 @@ class Dialogue:
         if last is not None and last.intent not in known:
             last = None
         return dataclasses.replace(state, pending=pending, last=last)
+
+
+def _slots(spec: CommandSpec, parts: Mapping[str, Heard]) -> dict[str, str]:
+    """Return the slots that are filled, each with its word."""
+    return {
+        part.slot: parts[part.name].word
+        for part in spec.pattern
+        if part.slot is not None and part.name in parts
+    }
 
 
 def _compact(state: State) -> dict[str, Any]:

@@ -199,6 +199,11 @@ class Memory:
         """Whether words are ignored."""
         return self.dialogue.muted(self._now_s)
 
+    @property
+    def now_s(self) -> float:
+        """Time of the clock at what was heard last, in seconds."""
+        return self._now_s
+
     def adjust_clock(self, jump_s: float) -> None:
         """Take in that the clock jumped: time passed without any sound, as when a computer sleeps.
 
