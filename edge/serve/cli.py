@@ -1,0 +1,135 @@
+"""``harken serve``: models in, a service in the house that hears with them."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..display import notes
+from ..errors import DependencyError
+from ..lines import warn
+from ..manifest import load_model
+from ..options import ThresholdOption
+from .limits import Limits
+from .offer import offers
+
+if TYPE_CHECKING:
+    from .wyoming import WyomingService
+
+serve_app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Hear for other programs in the house.",
+)
+
+
+@serve_app.callback()
+def _serve() -> None:
+    """Keep `wyoming` a command of its own, whatever others there are."""
+
+
+@serve_app.command("wyoming")
+def wyoming_command(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL]...",
+            help="Each a .tflite file, its .json manifest, or the name of a model that ships. "
+            "Default: commands. A word that several have is heard by the first.",
+        ),
+    ] = None,
+    *,
+    uri: Annotated[
+        str,
+        typer.Option(
+            metavar="URI",
+            help="Where to listen: tcp://HOST:PORT, or unix:///PATH. The default is reached from "
+            "this machine only; tcp://0.0.0.0:10400 from everywhere, by everybody.",
+        ),
+    ] = "tcp://127.0.0.1:10400",
+    word: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WORD", help="Offer this word only; may be repeated. Default: all."),
+    ] = None,
+    threshold: ThresholdOption = None,
+    refractory: Annotated[
+        int | None,
+        typer.Option(
+            metavar="MS", min=0, help="Rest after a word. Default: what the manifest says."
+        ),
+    ] = None,
+    language: Annotated[
+        str, typer.Option(metavar="CODE", help="Language of the words, as clients are told.")
+    ] = "en",
+    max_clients: Annotated[
+        int, typer.Option(metavar="N", min=1, max=1000, help="Clients at a time.")
+    ] = Limits.clients,
+    idle_timeout: Annotated[
+        float,
+        typer.Option(metavar="S", min=1.0, help="A client that is silent for so long is closed."),
+    ] = Limits.idle_s,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Say who comes and goes, and what is heard.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the address and the words as JSON, once it runs.")
+    ] = False,
+) -> None:
+    """Hear wake words for Home Assistant and other clients of the Wyoming protocol.
+
+    There is no password and no encryption: serve in a network that you trust. Ctrl-C ends it.
+    """
+    offered = offers(
+        [load_model(model) for model in models or ["commands"]],
+        words=word or [],
+        thresholds=threshold or [],
+        refractory_ms=refractory,
+    )
+    try:
+        from .wyoming import WyomingService
+    except ModuleNotFoundError as missing:
+        if missing.name is None or missing.name.partition(".")[0] != "wyoming":
+            raise
+        raise DependencyError(
+            "this needs the package wyoming; install it with `pip install 'harken[wyoming]'`"
+        ) from None
+    service = WyomingService(
+        offered,
+        uri,
+        limits=Limits(clients=max_clients, idle_s=idle_timeout),
+        language=language,
+        warn=warn,
+        tell=_tell if verbose else _silent,
+    )
+    import asyncio
+
+    asyncio.run(_run(service, as_json=as_json))
+
+
+async def _run(service: WyomingService, *, as_json: bool) -> None:
+    """Serve until the user or the system ends it."""
+    import asyncio
+
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ended.set)
+    await service.start()
+    if as_json:
+        print(json.dumps({"uri": service.uri, "words": service.words}), flush=True)
+    else:
+        words = service.words
+        _tell(f"Serving the {len(words)} words {' '.join(words)} at {service.uri}; Ctrl-C ends it.")
+    await ended.wait()
+    await service.stop()
+
+
+def _tell(line: str) -> None:
+    notes().print(line, soft_wrap=True)
+
+
+def _silent(line: str) -> None:
+    """Say nothing."""
