@@ -272,7 +272,7 @@ class _Client(AsyncEventHandler):
     async def _hang_up(self) -> None:
         self.writer.close()
         try:
-            async with asyncio.timeout(_FAREWELL_S):
+            async with asyncio.timeout(min(_FAREWELL_S, self._service.limits.message_s)):
                 await self.writer.wait_closed()
         except OSError:  # gone already, or takes nothing (TimeoutError)
             self.writer.transport.abort()
