@@ -10,10 +10,22 @@ import typer
 
 from ..display import notes
 from ..errors import DependencyError
+from ..files import packaged
 from ..lines import warn
 from ..manifest import load_model
-from ..options import ThresholdOption
+from ..options import JsonOption, ThresholdOption
+from .broker import parse_broker
 from .limits import Limits
+from .mqtt import (
+    HOME_ASSISTANT,
+    MqttCaOption,
+    MqttCertOption,
+    MqttDiscoveryOption,
+    MqttInsecureOption,
+    MqttKeyOption,
+    MqttPasswordFileOption,
+    forget,
+)
 from .offer import offers
 
 if TYPE_CHECKING:
@@ -24,11 +36,6 @@ serve_app = typer.Typer(
     rich_markup_mode=None,
     help="Hear for other programs in the house.",
 )
-
-
-@serve_app.callback()
-def _serve() -> None:
-    """Keep `wyoming` a command of its own, whatever others there are."""
 
 
 @serve_app.command("wyoming")
@@ -107,6 +114,53 @@ def wyoming_command(
     import asyncio
 
     asyncio.run(_run(service, as_json=as_json))
+
+
+@serve_app.command("mqtt-forget")
+def mqtt_forget_command(
+    url: Annotated[
+        str,
+        typer.Argument(metavar="URL", help="As for `harken listen --mqtt`, with the same prefix."),
+    ],
+    *,
+    password_file: MqttPasswordFileOption = None,
+    ca: MqttCaOption = None,
+    cert: MqttCertOption = None,
+    key: MqttKeyOption = None,
+    insecure: MqttInsecureOption = False,
+    discovery: MqttDiscoveryOption = HOME_ASSISTANT,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove what `harken listen --mqtt` left at a broker, and so from Home Assistant."""
+    broker = parse_broker(
+        url,
+        password_file=password_file,
+        ca_file=ca,
+        cert_file=cert,
+        key_file=key,
+        insecure=insecure,
+    )
+    topics = forget(broker, discovery=discovery or HOME_ASSISTANT)
+    if as_json:
+        print(json.dumps({"broker": str(broker), "removed": topics}))
+    else:
+        _tell(f"Removed from {broker}: {', '.join(topics)}")
+
+
+@serve_app.command("unit")
+def unit_command(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="harken (listens, and publishes) or harken-wyoming."),
+    ],
+) -> None:
+    """Print a unit for systemd, as a file for /etc/systemd/system."""
+    units = packaged("harken.edge.serve", "systemd", suffix=".service")
+    if name.removesuffix(".service") not in units:
+        raise typer.BadParameter(
+            f"there is no unit {name!r}; there are {', '.join(units)}", param_hint="NAME"
+        )
+    print(units[name.removesuffix(".service")].read_text(encoding="utf-8"), end="")
 
 
 async def _run(service: WyomingService, *, as_json: bool) -> None:
