@@ -9,7 +9,7 @@ import numpy as np
 from rich.cells import cell_len
 
 from ..detector import UNKNOWN
-from .row import BOLD, DIM, GOOD, GOOD_BOLD, Row, shortened
+from .row import DIM, GOOD, GOOD_BOLD, Row, shortened
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -112,7 +112,7 @@ class EvidenceBars:
         over = threshold is not None and share >= threshold
         lit = self._lit_s[name] > 0
         begin = row.cells
-        row.add(shortened(name, name_cells), GOOD_BOLD if lit else BOLD if is_word else DIM)
+        row.add(shortened(name, name_cells), GOOD_BOLD if lit else None if is_word else DIM)
         row.to(begin + name_cells + 1).bar(
             bar_cells,
             share,

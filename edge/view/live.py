@@ -227,16 +227,24 @@ class LiveView:
     def _status(self, width: int) -> Row:
         """Return how much was heard, how much was lost, and how busy that keeps this computer."""
         heard_s = self._samples / self._rate_hz
-        row = Row().add(f"{_clock(heard_s)} heard", DIM)
         losses = self._losses()
-        row.add(" · ", DIM).add(losses or "nothing lost", CAUTION if losses else DIM)
+        parts = [
+            (f"{_clock(heard_s)} heard", DIM),
+            (losses or "nothing lost", CAUTION if losses else DIM),
+        ]
         if self._thread_s_before is not None and heard_s:
-            busy = (time.thread_time() - self._thread_s_before) / heard_s
-            row.add(f" · real-time factor {busy:.3f}", DIM)
+            busy_s = time.thread_time() - self._thread_s_before
+            parts.append((f"real-time factor {busy_s / heard_s:.3f}", DIM))
         counts = [_count(self._words, "word")]
         if self._memory is not None:
             counts.append(_count(self._commands, "command"))
-        return row.add(f" · {', '.join(counts)}", DIM)
+        parts.append((", ".join(counts), DIM))
+        row = Row()
+        for text, style in parts:
+            if row.cells + len(text) + 3 > width:
+                break  # half a figure would be a wrong one
+            row.add(" · " if row.cells else "", DIM).add(text, style)
+        return row
 
     def _losses(self) -> str:
         overflow = self._source.overflow

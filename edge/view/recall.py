@@ -59,7 +59,7 @@ def memory_rows(memory: Memory, width: int, label_cells: int, most_rows: int) ->
         if any(spec.remember.get(slot) for spec in grammar.commands):
             add_recall(slot, recalls.get(slot))
     if grammar.controls.carry_out is not None:
-        hint = f"; “{grammar.controls.carry_out}” repeats it"
+        hint = f"; “{grammar.controls.carry_out}”: again"
         add_recall("last", dialogue.repeatable(now_s), hint)
     return rows[:most_rows]
 

@@ -90,7 +90,7 @@ class Row:
         passed = share >= mark
         halves = max(halves, 2 * at + 2) if passed else min(halves, 2 * at)
         self._run(0, at, halves, style, held)
-        self.add(_MARK_PASSED if passed else _MARK, style if passed else None)
+        self.add(_MARK_PASSED if passed else _MARK, style if passed else DIM)
         return self._run(at + 1, cells, halves, style, held, of=cells)
 
     def _run(
@@ -129,6 +129,8 @@ class Row:
 def shortened(text: str, cells: int) -> str:
     """Return a text on one line, cut to a width if it is wider; then it ends in an ellipsis."""
     text = " ".join(text.split())
+    if not text.isprintable():  # a device may be called anything
+        text = "".join(character for character in text if character.isprintable())
     if cell_len(text) <= cells:
         return text
     return set_cell_size(text, cells - 1).rstrip() + "…" if cells > 0 else ""
