@@ -238,6 +238,24 @@ class TestAway:
         assert words == ["low", "high", "low", "high", "low"]
         assert house.publisher.dropped == 0
 
+    def test_what_a_broker_took_but_did_not_acknowledge_is_sent_again(
+        self, tmp_path: Path, tones_model: Model
+    ) -> None:
+        lines = ("autosave_on_changes true", "autosave_interval 1")  # keeps all when it is killed
+        broker = Mosquitto(tmp_path, *lines)
+        with broker, Subscriber(broker) as subscriber, House(broker.url, tones_model) as house:
+            house.say("low")
+            subscriber.await_of("harken/word")
+            assert broker.process is not None
+            broker.process.send_signal(signal.SIGSTOP)
+            house.say("high", "low")
+            time.sleep(0.3)  # the first of them is on its way
+            broker.process.kill()
+            broker.process.wait()
+            broker.start()
+            messages = subscriber.await_of("harken/word", 3)
+        assert [json.loads(m.payload)["word"] for m in messages] == ["low", "high", "low"]
+
     def test_what_is_too_old_is_dropped_and_counted(
         self, tmp_path: Path, tones_model: Model
     ) -> None:
