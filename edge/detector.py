@@ -107,7 +107,7 @@ class Detection:
     end_sample: int
     """Samples heard when the decision was made."""
     step: int
-    """Network step, counted from 0 at the last reset, that decided it."""
+    """Network step, counted from 0 at the last reset or gap, that decided it."""
     acoustic: float
     """The same evidence without what the context adds to it, in 0..1."""
 
@@ -186,7 +186,10 @@ class Detector:
         if self._context is not None:
             self._context.reset()
 
-    def _clear(self) -> None:
+    def _clear(self, at_sample: int = 0) -> None:
+        self.evidence = np.zeros((0, len(self.labels)), np.float32)
+        """(m, n_labels) float32: what was compared with the thresholds in the last `feed`."""
+        self._origin = at_sample  # position of the sample with which step 0 begins
         self._history = np.zeros((self.config.smoothing_steps - 1, len(self.labels)), np.float32)
         self._talk.reset()
         self._step = 0
@@ -195,6 +198,22 @@ class Detector:
         # A label that the context made fire before its time: its own evidence may be low, and rise.
         self._early: list[int] = []
         self._onset = np.zeros(len(self.labels), np.int64)  # step at which the evidence began
+
+    def resume(self, at_sample: int) -> None:
+        """Go on after sound that was lost: no evidence reaches across the gap.
+
+        What is remembered stays: talk, the context, and the refractory time, as if the gap had
+        taken no time.
+
+        Parameters
+        ----------
+        at_sample
+            Position of the next sample, counted like those of detections.
+        """
+        talk, resting = self._talk.level, self._ready_at - self._step
+        self._clear(at_sample)
+        self._talk.level = talk
+        self._ready_at = resting
 
     def feed(self, posteriors: Float32) -> list[Detection]:
         """Take in posteriors, give out the words that they complete.
@@ -213,7 +232,8 @@ class Detector:
             joined = np.concatenate((self._history, posteriors))
             self._history = joined[len(posteriors) :].copy()
         detections = []
-        for acoustic in self._talk.discount(smoothed, posteriors):
+        self.evidence = self._talk.discount(smoothed, posteriors)
+        for index, acoustic in enumerate(self.evidence):
             row = self._in_context(acoustic)
             fallen = np.maximum(row, acoustic) < REARM * self._thresholds
             if self._step < self._ready_at:
@@ -229,6 +249,7 @@ class Detector:
                 detections.append(self._fire(best, float(row[best]), float(acoustic[best])))
                 if self._context is not None:
                     self._context.accept(detections[-1])
+            self.evidence[index] = row
             self._step += 1
         return detections
 
@@ -249,7 +270,7 @@ class Detector:
 
     @property
     def _heard_samples(self) -> int:
-        return (self._step + 1) * self._step_samples + self._overhang_samples
+        return self._origin + (self._step + 1) * self._step_samples + self._overhang_samples
 
     def _fire(self, label: int, confidence: float, acoustic: float) -> Detection:
         self._armed[label] = False
@@ -259,7 +280,7 @@ class Detector:
             word=self.labels[label],
             confidence=confidence,
             acoustic=acoustic,
-            start_sample=int(self._onset[label]) * self._step_samples,
+            start_sample=self._origin + int(self._onset[label]) * self._step_samples,
             end_sample=self._heard_samples,
             step=self._step,
         )

@@ -1,16 +1,18 @@
-"""The listening loop: a source and a spotter in, words and commands to callbacks, a summary out."""
+"""The listening loop: a source and a spotter in, what was heard to observers, a summary out."""
 
 from __future__ import annotations
 
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
 
     from .memory.dialogue import Command, Turn
     from .memory.memory import Memory
@@ -28,6 +30,48 @@ _MUTED_AFTER_S = 3.0
 # When the clock on the wall runs so far from the one that only counts, it was set, or the computer
 # slept.
 _JUMP_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What one block brought.
+
+    Attributes
+    ----------
+    samples : numpy.ndarray
+        Shape ``(n,)``, int16: the block, mono, at the model's rate.
+    start_sample : int
+        Position of its first sample since listening began; sound that was lost counts.
+    lost_samples : int
+        Sound that was lost right before it.
+    evidence : numpy.ndarray
+        Shape ``(m, n_labels)``, float32: what was compared with the thresholds in the steps that
+        the block completed; m may be 0.
+    events : tuple of Event
+        Words.
+    turns : tuple of Turn
+        What the memory made of them, or of nothing more being said.
+    """
+
+    samples: NDArray[np.int16]
+    start_sample: int
+    lost_samples: int
+    evidence: NDArray[np.float32]
+    events: tuple[Event, ...]
+    turns: tuple[Turn, ...]
+
+
+class Observer(Protocol):
+    """Follows along, in the thread that listens: returns quickly and does not raise."""
+
+    def heard(self, heard: Heard) -> None:
+        """Take in what a block brought, whether or not there is a word in it."""
+
+    def notice(self, line: str) -> None:
+        """Take in a line for the person who listens: sound was lost, or there is none."""
+
+    def close(self) -> None:
+        """Finish: nothing more will come. What was heard before must not be lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,15 +139,11 @@ class Listener:
         Hears the words.
     source : Source
         Where the sound comes from, at the spotter's rate.
-    on_event : callable
-        Gets each `Event` as it is heard.
-    on_warning : callable
-        Gets a line for the person who listens, when sound was lost or there is none.
+    observers : sequence of Observer
+        Who follows along.
     memory : Memory, optional
         The spotter's context, which makes commands of the words. While it is muted, no words are
         passed on.
-    on_turn : callable, optional
-        Gets each `Turn`: what the memory made of a word, or of nothing more being said.
 
     Examples
     --------
@@ -121,17 +161,14 @@ class Listener:
         spotter: Spotter,
         source: Source,
         *,
-        on_event: Callable[[Event], object] = lambda event: None,
-        on_warning: Callable[[str], object] = lambda line: None,
+        observers: Sequence[Observer] = (),
         memory: Memory | None = None,
-        on_turn: Callable[[Turn], object] = lambda turn: None,
     ) -> None:
         self._spotter = spotter
         self._source = source
-        self._on_event = on_event
-        self._on_warning = on_warning
+        self._observers = tuple(observers)
         self._memory = memory
-        self._on_turn = on_turn
+        source.on_notice = self._notice
         self._handlers: dict[str | None, list[Handler]] = {}
         self._clock_offset_s = _clock_offset_s()
         self._sample_rate_hz = spotter.model.manifest.front_end.sample_rate_hz
@@ -185,36 +222,51 @@ class Listener:
             peak=self._peak / 32768,
         )
 
+    def _notice(self, line: str) -> None:
+        for observer in self._observers:
+            observer.notice(line)
+
     def _hear(self, block: Block) -> None:
-        self._adjust_clock()
         muted = self._memory is not None and self._memory.muted
-        for event in self._spotter.feed(block.samples, arrived_at=block.arrived_at):
-            if not muted:
-                self._events += 1
-                self._on_event(event)
-        self._take_turns()
+        if self._clock_jumped() or block.lost_samples:
+            self._spotter.skip(block.lost_samples)
+        start_sample = self._spotter.samples_heard
+        events = self._spotter.feed(block.samples, arrived_at=block.arrived_at)
+        if muted:
+            events = []
+        self._events += len(events)
         self._samples += len(block.samples)
         self._peak = max(self._peak, int(np.abs(block.samples.astype(np.int32)).max()))
+        turns = [] if self._memory is None else self._memory.take_turns()
+        heard = Heard(
+            samples=block.samples,
+            start_sample=start_sample,
+            lost_samples=block.lost_samples,
+            evidence=self._spotter.evidence,
+            events=tuple(events),
+            turns=tuple(turns),
+        )
+        for observer in self._observers:
+            observer.heard(heard)
+        self._handle(turns)
 
-    def _take_turns(self) -> None:
-        if self._memory is None:
-            return
-        for turn in self._memory.take_turns():
-            self._on_turn(turn)
+    def _handle(self, turns: list[Turn]) -> None:
+        for turn in turns:
             for command in turn.commands:
                 for intent in (command.intent, None):
                     for handler in self._handlers.get(intent, []):
                         handler(command)
 
-    def _adjust_clock(self) -> None:
-        """Tell the memory of time that passed, or did not, without any sound."""
-        if self._memory is None:
-            return
+    def _clock_jumped(self) -> bool:
+        """Notice time that passed, or did not, without any sound; tell the memory of it."""
         offset_s = _clock_offset_s()
         jump_s = offset_s - self._clock_offset_s
-        if abs(jump_s) >= _JUMP_S:
-            self._clock_offset_s = offset_s
+        if abs(jump_s) < _JUMP_S:
+            return False
+        self._clock_offset_s = offset_s
+        if self._memory is not None:
             self._memory.adjust_clock(jump_s)
+        return True
 
     def _report_overflow(self) -> None:
         overflow = self._source.overflow
@@ -223,8 +275,9 @@ class Listener:
             overflow.total > self._overflows_reported
             and now >= self._overflow_reported_at + _REPORT_EVERY_S
         ):
-            self._on_warning(
-                f"at {self._samples / self._sample_rate_hz:.2f} s {describe(overflow)}"
+            self._notice(
+                f"at {self._spotter.samples_heard / self._sample_rate_hz:.2f} s "
+                f"{describe(overflow)}"
             )
             self._overflows_reported = overflow.total
             self._overflow_reported_at = now
@@ -233,7 +286,7 @@ class Listener:
         if self._peak or self._muted_reported:
             return
         if self._samples >= _MUTED_AFTER_S * self._sample_rate_hz:
-            self._on_warning(
+            self._notice(
                 f"nothing but zeros for {_MUTED_AFTER_S:g} s: is the microphone muted, "
                 "or may this program not use it?"
             )

@@ -1,8 +1,8 @@
-"""Where sound comes from: a file or raw PCM in, int16 mono blocks at the model's rate out.
+"""Where sound comes from: a sound file in, int16 mono blocks at the model's rate out.
 
 Every source yields `Block` after `Block`, each about `BLOCK_MS` long, and counts what it lost on
-the way in `Source.overflow`. The microphone is a source too, and has a module of its own:
-`harken.edge.microphone`.
+the way in `Source.overflow`. The other sources have modules of their own: `harken.edge.microphone`,
+`harken.edge.pcm` for raw samples, `harken.edge.remote`.
 
 Whatever arrives in real time (the microphone, a recording played by `RealTime`) passes through a
 `BlockQueue`: the side that produces sound never waits, and a listener that is too slow loses
@@ -11,21 +11,22 @@ blocks that are counted, never silently.
 
 from __future__ import annotations
 
-import sys
+import dataclasses
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from .errors import AudioError
+from .resample import MonoResampler
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -46,8 +47,6 @@ _FILE_RATES_HZ = range(1_000, 1_000_001)
 # Bounds the memory for a read of a file with very many channels.
 _VALUES_PER_READ = 1 << 20
 
-_CONTAINERS = {b"RIFF": "WAV", b"fLaC": "FLAC", b"OggS": "Ogg"}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
@@ -60,10 +59,13 @@ class Block:
     arrived_at : float
         `time.monotonic` of the moment when the last sample could first be used. A word's latency
         counts from here, so that time spent waiting in a queue is part of it.
+    lost_samples : int
+        Sound that was lost right before the first sample, at the same rate.
     """
 
     samples: NDArray[np.int16]
     arrived_at: float
+    lost_samples: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -99,11 +101,15 @@ class Source(ABC):
         For the person who listens: what is heard, from where and at which rate.
     overflow : Overflow
         What was lost so far; grows while the source runs.
+    on_notice : callable
+        Gets a line for the person who listens, when the source is interrupted and when it goes on;
+        called by the thread that iterates.
     """
 
     def __init__(self, description: str) -> None:
         self.description = description
         self.overflow = Overflow()
+        self.on_notice: Callable[[str], object] = lambda line: None
 
     @abstractmethod
     def __iter__(self) -> Iterator[Block]:
@@ -134,6 +140,8 @@ class Source(ABC):
 class BlockQueue:
     """A bounded queue between the thread that produces sound and the one that listens.
 
+    When it is full it drops whole blocks, and the next one that fits says how much that was.
+
     Parameters
     ----------
     overflow : Overflow
@@ -141,7 +149,7 @@ class BlockQueue:
     sample_rate_hz : int
         Rate of the samples that are put in.
     capacity : int
-        Blocks that it holds; `QUEUE_S` of sound if not given.
+        Samples that it holds; `QUEUE_S` of sound if not given.
     """
 
     def __init__(
@@ -149,8 +157,10 @@ class BlockQueue:
     ) -> None:
         self._overflow = overflow
         self._sample_rate_hz = sample_rate_hz
-        self._capacity = round(QUEUE_S * 1000 / BLOCK_MS) if capacity is None else capacity
+        self._capacity = round(QUEUE_S * sample_rate_hz) if capacity is None else capacity
+        self._held = 0  # samples in it
         self._blocks: deque[Block] = deque()
+        self._lost_samples = 0  # dropped since the last block that fitted
         self._changed = threading.Condition()
         self._closed = False
         self._error: Exception | None = None
@@ -158,11 +168,17 @@ class BlockQueue:
     def put(self, block: Block) -> None:
         """Add a block, or drop and count it when the queue is full; never wait."""
         with self._changed:
-            if len(self._blocks) >= self._capacity:
+            if self._held + len(block.samples) > self._capacity:
                 self._overflow.queue += 1
                 self._overflow.queue_s += len(block.samples) / self._sample_rate_hz
+                self._lost_samples += block.lost_samples + len(block.samples)
             else:
+                if self._lost_samples:
+                    lost_samples = self._lost_samples + block.lost_samples
+                    block = dataclasses.replace(block, lost_samples=lost_samples)
+                    self._lost_samples = 0
                 self._blocks.append(block)
+                self._held += len(block.samples)
                 self._changed.notify()
 
     def close(self, error: Exception | None = None) -> None:
@@ -195,50 +211,10 @@ class BlockQueue:
                 if not self._blocks:
                     break
                 block = self._blocks.popleft()
+                self._held -= len(block.samples)
             yield block
         if self._error is not None:
             raise self._error
-
-
-class MonoResampler:
-    """Mono float32 sound at one rate in, int16 at another out, chunk by chunk (soxr, high quality).
-
-    Where the rates are equal, sound that was int16 to begin with comes back bit for bit.
-
-    Parameters
-    ----------
-    from_hz, to_hz : int
-        The two rates.
-    """
-
-    def __init__(self, from_hz: int, to_hz: int) -> None:
-        self._stream = None
-        if from_hz != to_hz:
-            import soxr
-
-            self._stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32")
-
-    def feed(self, samples: NDArray[np.float32], *, last: bool = False) -> NDArray[np.int16]:
-        """Return the samples that are ready; at the last chunk, all that are left.
-
-        Parameters
-        ----------
-        samples : numpy.ndarray
-            Shape ``(n,)``, float32, full scale is ±1; what lies beyond is clipped.
-        last : bool
-            Whether the sound ends here.
-
-        Returns
-        -------
-        numpy.ndarray
-            Shape ``(m,)``, int16; ``m`` may be 0.
-        """
-        samples = np.clip(samples, -1, 1)
-        if self._stream is not None:
-            samples = self._stream.resample_chunk(samples, last=last)
-        scaled = np.rint(samples * np.float32(32768))
-        pcm: NDArray[np.int16] = np.clip(scaled, -32768, 32767).astype(np.int16)
-        return pcm
 
 
 class AudioFile(Source):
@@ -341,86 +317,6 @@ class AudioFile(Source):
         self._file.close()
 
 
-class PcmStream(Source):
-    """Raw samples from a pipe: signed 16-bit little endian, mono, at the model's rate, no header.
-
-    Blocks are as long as what can be read without waiting, so a live pipe (``arecord … | harken``)
-    is heard without delay.
-
-    Parameters
-    ----------
-    stream : BinaryIO
-        To read from; must have ``read1``, as `sys.stdin.buffer` has.
-    sample_rate_hz : int
-        Rate of the samples.
-    name : str
-        What to call the stream.
-    """
-
-    def __init__(
-        self,
-        stream: BinaryIO,
-        *,
-        sample_rate_hz: int = SAMPLE_RATE_HZ,
-        name: str = "standard input",
-    ) -> None:
-        super().__init__(f"{name} (16-bit PCM, {kilohertz(sample_rate_hz)}, mono)")
-        self._stream = stream
-        self._name = name
-        self._sample_rate_hz = sample_rate_hz
-
-    def __iter__(self) -> Iterator[Block]:
-        """Yield the samples as they come; see `Source`."""
-        block_bytes = 2 * (self._sample_rate_hz * BLOCK_MS // 1000)
-        count = 0
-        half = b""
-        while data := self._stream.read1(block_bytes):  # type: ignore[attr-defined]
-            if count == 0:
-                self._refuse_container(data)
-            count += len(data)
-            data = half + data
-            whole = len(data) // 2 * 2
-            half = data[whole:]
-            if whole:
-                samples = np.frombuffer(data[:whole], dtype="<i2").astype(np.int16)
-                yield Block(samples=samples, arrived_at=time.monotonic())
-        if half:
-            raise AudioError(
-                f"{self._name} ended in the middle of a sample, after {count} bytes; "
-                "16-bit samples are 2 bytes each: is it really 16-bit PCM, and was it cut off?"
-            )
-        if count == 0:
-            raise AudioError(f"{self._name} ended before the first sample; did its writer fail?")
-
-    def close(self) -> None:
-        """Leave the stream open: it belongs to who passed it."""
-
-    def _refuse_container(self, head: bytes) -> None:
-        """Raise for a sound file; its header would be heard as noise, its sound perhaps too."""
-        kind = _CONTAINERS.get(head[:4])
-        if kind is not None:
-            raise AudioError(
-                f"{self._name} holds a {kind} file, not raw samples; use: harken listen --wav FILE"
-            )
-
-
-def standard_input(*, sample_rate_hz: int = SAMPLE_RATE_HZ) -> PcmStream:
-    """Return what is piped into this process, as raw PCM.
-
-    Raises
-    ------
-    AudioError
-        Standard input is closed, or a terminal.
-    """
-    if sys.stdin is None or sys.stdin.isatty():
-        what = "closed" if sys.stdin is None else "a terminal"
-        raise AudioError(
-            f"standard input is {what}; pipe samples into it, for example: "
-            f"arecord -t raw -f S16_LE -c 1 -r {sample_rate_hz} | harken listen --stdin"
-        )
-    return PcmStream(sys.stdin.buffer, sample_rate_hz=sample_rate_hz)
-
-
 class RealTime(Source):
     """Another source played at the speed of real time, as a microphone would hear it.
 
@@ -457,7 +353,7 @@ class RealTime(Source):
                 due = started + played / self._sample_rate_hz
                 if self._stopped.wait(max(0.0, due - time.monotonic())):
                     break
-                self._queue.put(Block(samples=block.samples, arrived_at=time.monotonic()))
+                self._queue.put(dataclasses.replace(block, arrived_at=time.monotonic()))
             self._queue.close()
         except Exception as error:  # belongs to the thread that listens
             self._queue.close(error)

@@ -100,7 +100,7 @@ class Spotter:
             context=context,
         )
         self.samples_heard = 0
-        """Samples fed since the last reset."""
+        """Samples since the last reset, those that were lost counted."""
         self.posteriors = np.zeros(len(manifest.labels), np.float32)
         """(n_labels,) float32, what the network said last, not smoothed; zeros before it did."""
 
@@ -111,6 +111,22 @@ class Spotter:
         self._detector.reset()
         self.samples_heard = 0
         self.posteriors = np.zeros_like(self.posteriors)
+
+    def skip(self, samples: int) -> None:
+        """Go on after sound that was lost: what comes next does not follow what came before.
+
+        The network begins afresh, so that no word is made of two halves of others. Positions of
+        events count what was lost; talk, the context and the refractory time are not forgotten.
+
+        Parameters
+        ----------
+        samples
+            How much was lost, at the model's rate; at least 0.
+        """
+        self.samples_heard += samples
+        self._front_end.reset()
+        self._engine.reset()
+        self._detector.resume(self.samples_heard)
 
     def feed(self, samples: npt.NDArray[Any], *, arrived_at: float | None = None) -> list[Event]:
         """Take in samples, give out the words that they complete.
@@ -136,13 +152,20 @@ class Spotter:
             arrived_at = time.monotonic()
         frames = self._front_end.feed(samples)
         self.samples_heard += len(samples)
-        if not len(frames):
-            return []
         posteriors = self._engine.feed(frames)
-        if not len(posteriors):
-            return []
-        self.posteriors = posteriors[-1]
+        if len(posteriors):
+            self.posteriors = posteriors[-1]
         return [self._event(detection, arrived_at) for detection in self._detector.feed(posteriors)]
+
+    @property
+    def detector(self) -> DetectorConfig:
+        """Thresholds, smoothing and refractory time in force."""
+        return self._detector.config
+
+    @property
+    def evidence(self) -> npt.NDArray[np.float32]:
+        """(m, n_labels) float32, what was compared with the thresholds in the last `feed`."""
+        return self._detector.evidence
 
     def classify(self, clip: npt.NDArray[Any]) -> str:
         """Give a clip one label, by the rule of `harken.edge.clip`.

@@ -14,7 +14,8 @@ import pytest
 
 
 class PortAudioError(Exception):
-    pass
+    def __str__(self):
+        return self.args[0] + (f" [PaErrorCode {self.args[1]}]" if len(self.args) > 1 else "")
 
 
 @dataclass(kw_only=True)
@@ -25,6 +26,8 @@ class Device:
     hostapi: int = 0
     accepts: tuple[tuple[int, int], ...] = ((16000, 1),)
     """Rates with channels that it can be opened with."""
+    busy: bool = False
+    """Whether another program has it."""
 
 
 @dataclass
@@ -78,11 +81,20 @@ class FakeSounddevice:
     script: object = None
     """Called with the stream when it starts: what the sound card does."""
     streams: list[Stream] = field(default_factory=list)
+    on_initialize: object = None
+    """Called when PortAudio starts anew: what has been plugged in or out meanwhile."""
     PortAudioError = PortAudioError
 
     @property
     def default(self):
         return types.SimpleNamespace(device=[self.default_index if self.devices else -1, -1])
+
+    def _terminate(self):
+        assert all(stream.closed for stream in self.streams)
+
+    def _initialize(self):
+        if self.on_initialize is not None:
+            self.on_initialize()
 
     def query_hostapis(self):
         return ({"name": "ALSA"},)
@@ -106,11 +118,11 @@ class FakeSounddevice:
         return {"index": index, **vars(self.devices[index])}
 
     def InputStream(self, **options):  # noqa: N802 (the name is sounddevice's)
-        accepted = self.devices[options["device"]].accepts
-        if (options["samplerate"], options["channels"]) not in accepted:
-            raise PortAudioError(
-                "Error opening InputStream: Invalid sample rate [PaErrorCode -9997]"
-            )
+        device = self.devices[options["device"]]
+        if device.busy:
+            raise PortAudioError("Error opening InputStream: Device unavailable", -9985)
+        if (options["samplerate"], options["channels"]) not in device.accepts:
+            raise PortAudioError("Error opening InputStream: Invalid sample rate", -9997)
         self.streams.append(Stream(script=self.script, **options))
         return self.streams[-1]
 

@@ -17,7 +17,7 @@ from command import harken, start_harken
 from conftest import DATA
 from fake_sounddevice import Device, FakeSounddevice, remove_portaudio
 
-from harken.edge import Spotter, benchmark, cli
+from harken.edge import Spotter, benchmark, listen_cli
 
 MODEL = DATA / "tones.tflite"
 WORDS = ["low", "high", "low"]
@@ -98,21 +98,90 @@ def test_realtime_takes_as_long_as_the_sound(tmp_path):
     assert words(heard.out) == ["low"]
 
 
-def test_the_microphone_is_heard_until_it_is_lost(monkeypatch, spoken):
+def ctrl_c(*_):
+    raise KeyboardInterrupt
+
+
+def test_the_microphone_is_waited_for_when_it_is_lost(monkeypatch, spoken):
     unplug = play_blocks(spoken, then=lambda stream: stream.finish())
-    FakeSounddevice([Device()], script=unplug).install(monkeypatch)
+    FakeSounddevice([Device()], script=unplug, on_initialize=ctrl_c).install(monkeypatch)
     monkeypatch.setattr("harken.edge.sources.QUEUE_S", 60)  # the card plays faster than real time
+    monkeypatch.setattr("harken.edge.microphone.RETRY_S", 0.01)
     heard = harken("listen", MODEL, "--json")
     assert words(heard.out) == WORDS
     assert "3 words heard" in heard.err
+    assert "has stopped: was it unplugged" in heard.err
+    assert "Waiting for it" in heard.err
+    assert heard.exit_code == 0
+
+
+def test_a_microphone_that_is_not_there_yet_can_be_waited_for(monkeypatch, spoken):
+    once = play_blocks(spoken, then=lambda stream: stream.finish())
+    sound = FakeSounddevice([], script=once).install(monkeypatch)
+    sound.on_initialize = lambda: ctrl_c() if sound.devices else sound.devices.append(Device())
+    monkeypatch.setattr("harken.edge.sources.QUEUE_S", 60)
+    monkeypatch.setattr("harken.edge.microphone.RETRY_S", 0.01)
+    assert harken("listen", MODEL, "--json").exit_code == 4
+    heard = harken("listen", MODEL, "--json", "--wait")
+    assert "no microphone that PortAudio can see" in heard.err
+    assert 'listening to microphone "USB mic"' in heard.err
+    assert words(heard.out) == WORDS
+    assert heard.exit_code == 0
+
+
+def test_quiet_says_nothing_but_words(recording):
+    heard = harken("listen", MODEL, "--wav", recording, "--json", "--quiet")
+    assert words(heard.out) == WORDS
+    assert heard.err == ""
+
+
+def test_raw_samples_of_another_form_are_heard(recording, spoken):
+    import soxr
+
+    stereo = np.stack([np.zeros(3 * len(spoken)), soxr.resample(spoken, 1, 3)], axis=1)
+    raw = stereo.astype("<i2").tobytes()
+    options = ("--stdin", "--rate", 3 * tones.RATE, "--channels", 2, "--channel", 2)
+    heard = harken("listen", MODEL, *options, "--json", stdin=raw)
+    assert words(heard.out) == WORDS
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--rate", "8000"), "goes with raw samples"),
+        (("--wav", "a.wav", "--channels", "2"), "goes with raw samples"),
+        (("--demo", "--channel", "1"), "goes with a microphone"),
+        (("--stdin", "--wait"), "goes with a microphone"),
+        (("--stdin", "--tcp", "4000"), "exclude each other"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(options, says):
+    heard = harken("listen", MODEL, *options)
+    assert heard.exit_code == 2
+    assert says in " ".join(heard.err.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--stdin", "--rate", "1"), "a rate of 1 samples"),
+        (("--stdin", "--channels", "99"), "99 channels are not possible"),
+        (("--stdin", "--channels", "2", "--channel", "3"), "no channel 3 of 2"),
+        (("--tcp", "nonsense"), "'nonsense' is no address"),
+        (("--udp", "127.0.0.1:99999"), "'127.0.0.1:99999' is no address"),
+        (("--tcp", "192.0.2.1:4000"), "cannot listen on tcp://192.0.2.1:4000"),
+    ],
+)
+def test_raw_samples_that_cannot_be_are_an_error_of_sound(options, says):
+    heard = harken("listen", MODEL, *options, stdin=b"\0\0")
     assert heard.exit_code == 4
-    assert "has stopped: was it unplugged" in heard.error
+    assert says in heard.error
 
 
 def test_a_device_is_chosen_by_number_or_name(monkeypatch):
-    sound = FakeSounddevice(
-        [Device(name="Webcam"), Device(name="USB mic")], script=lambda stream: stream.finish()
-    ).install(monkeypatch)
+    sound = FakeSounddevice([Device(name="Webcam"), Device(name="USB mic")], script=ctrl_c).install(
+        monkeypatch
+    )
     for choice, index in [("1", 1), ("Webcam", 0)]:
         harken("listen", MODEL, "--device", choice)
         assert sound.streams[-1].device == index
@@ -188,7 +257,7 @@ def test_lost_sound_is_reported_while_listening_and_in_the_summary(monkeypatch):
         play_blocks(np.ones(320 * 149, np.int16))(stream)  # 150 blocks for a queue of 100
         stream.finish()
 
-    FakeSounddevice([Device()], script=play).install(monkeypatch)
+    FakeSounddevice([Device()], script=play, on_initialize=ctrl_c).install(monkeypatch)
     heard = harken("listen", MODEL)
     lost = (
         "overflow: 1 × lost by the sound system, 1.00 s dropped because this computer was too slow"
@@ -203,8 +272,9 @@ def test_an_overflow_that_goes_on_is_reported_again_but_not_with_every_block(mon
             stream.deliver(np.ones(320), overflow=True)
         stream.finish()
 
-    FakeSounddevice([Device()], script=play).install(monkeypatch)
-    assert harken("listen", MODEL).err.count("harken: warning:") == 1
+    FakeSounddevice([Device()], script=play, on_initialize=ctrl_c).install(monkeypatch)
+    lines = harken("listen", MODEL).err.splitlines()
+    assert sum("harken: warning:" in line and "overflow" in line for line in lines) == 1
 
 
 def test_a_muted_microphone_is_noticed(tmp_path):
@@ -235,7 +305,7 @@ def test_realtime_is_for_files():
 @pytest.fixture
 def short_demo(tmp_path, monkeypatch):
     soundfile.write(tmp_path / "demo.flac", tones.stream("high", pause_s=0.3), tones.RATE)
-    monkeypatch.setattr(cli, "DEMO", tmp_path / "demo.flac")
+    monkeypatch.setattr(listen_cli, "DEMO", tmp_path / "demo.flac")
 
 
 @pytest.mark.usefixtures("short_demo")
@@ -262,7 +332,7 @@ def test_the_demo_plays_a_recording_where_there_is_no_microphone(monkeypatch):
 def test_the_demo_listens_to_the_microphone_where_there_is_one(monkeypatch):
     stream = tones.stream("low", pause_s=0.3)
     unplug = play_blocks(stream, then=lambda stream: stream.finish())
-    FakeSounddevice([Device()], script=unplug).install(monkeypatch)
+    FakeSounddevice([Device()], script=unplug, on_initialize=ctrl_c).install(monkeypatch)
     heard = harken("listen", MODEL, "--demo", "--json")
     assert words(heard.out) == ["low"]
     assert 'Listening to microphone "USB mic"' in heard.err

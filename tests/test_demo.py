@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from harken.edge import Spotter
-from harken.edge.cli import DEMO
+from harken.edge.listen_cli import DEMO
 from harken.edge.manifest import shipped_models
 from harken.train.splits import which_set
 

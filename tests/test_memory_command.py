@@ -12,10 +12,11 @@ import soundfile
 import tones
 from command import harken
 from conftest import DATA
+from observing import Notes
 
 from harken.edge import Spotter, load_model
 from harken.edge.errors import GrammarError
-from harken.edge.listen import Listener
+from harken.edge.listen import Heard, Listener
 from harken.edge.memory.action import Action, ActionError
 from harken.edge.memory.dialogue import Command, Dialogue
 from harken.edge.memory.grammar import load_grammar, parse_grammar
@@ -233,22 +234,25 @@ def test_a_function_for_no_command_is_a_mistake(recording):
 
 
 def test_a_device_that_speaks_does_not_hear_itself(recording):
-    words: list[str] = []
     model = load_model(MODEL)
     memory = Memory.of(parse_grammar(tones.BEEPS), model, now_s=0.0)
 
-    def speak(turn: object) -> None:
-        memory.mute()
+    class Speaker(Notes):
+        def heard(self, heard: Heard) -> None:
+            super().heard(heard)
+            if heard.turns:
+                memory.mute()
+
+    notes = Speaker()
 
     listening = Listener(
         Spotter(model, context=memory),
         AudioFile(recording, sample_rate_hz=tones.RATE),
-        on_event=lambda event: words.append(event.word),
+        observers=[notes],
         memory=memory,
-        on_turn=speak,
     )
     listening.run()
-    assert words == ["low"]
+    assert notes.words == ["low"]
 
 
 def test_a_clock_that_jumps_is_noticed(recording, monkeypatch):
@@ -263,7 +267,7 @@ def test_a_clock_that_jumps_is_noticed(recording, monkeypatch):
 
 
 def test_the_demo_is_understood():
-    from harken.edge.cli import DEMO
+    from harken.edge.listen_cli import DEMO
 
     lines = harken("listen", "--wav", DEMO, "--grammar", "robot", "--json").out.splitlines()
     understood = [json.loads(line) for line in lines if '"command"' in line]

@@ -11,16 +11,9 @@ import pytest
 import soundfile
 
 from harken.edge.errors import AudioError
-from harken.edge.sources import (
-    AudioFile,
-    Block,
-    BlockQueue,
-    MonoResampler,
-    Overflow,
-    PcmStream,
-    RealTime,
-    Source,
-)
+from harken.edge.pcm import PcmStream
+from harken.edge.resample import MonoResampler
+from harken.edge.sources import AudioFile, Block, BlockQueue, Overflow, RealTime, Source
 
 RATE = 16_000
 
@@ -164,7 +157,7 @@ def block(*samples):
 
 def test_the_queue_drops_and_counts_what_it_cannot_hold():
     overflow = Overflow()
-    queue = BlockQueue(overflow, sample_rate_hz=10, capacity=2)
+    queue = BlockQueue(overflow, sample_rate_hz=10, capacity=4)
     for number in range(5):
         queue.put(block(number, number))
     queue.close()
@@ -179,6 +172,18 @@ def test_the_queue_holds_two_seconds():
     for _ in range(101):
         queue.put(Block(samples=np.zeros(320, np.int16), arrived_at=0.0))
     assert overflow.queue == 1
+
+
+def test_what_found_the_queue_full_is_told_with_the_next_block():
+    queue = BlockQueue(Overflow(), sample_rate_hz=RATE, capacity=2)
+    for number in (0, 1, 2):
+        queue.put(block(number, number))
+    blocks = queue.blocks()
+    assert next(blocks).lost_samples == 0
+    queue.put(block(3, 3))
+    assert next(blocks).lost_samples == 4
+    queue.put(block(4, 4))
+    assert next(blocks).lost_samples == 0
 
 
 def test_the_queue_gives_what_it_has_before_the_error():
@@ -236,7 +241,8 @@ def test_real_time_takes_as_long_as_the_sound():
     assert arrivals[1] >= 0.199
 
 
-def test_real_time_overflows_when_the_listener_is_too_slow():
+def test_real_time_overflows_when_the_listener_is_too_slow(monkeypatch):
+    monkeypatch.setattr("harken.edge.sources.QUEUE_S", 0.02)
     blocks = [silence(0.0001) for _ in range(300)]
     with RealTime(Fixed(*blocks)) as source:
         iterator = iter(source)

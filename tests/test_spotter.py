@@ -137,6 +137,44 @@ def test_a_reset_starts_over(spotter):
     assert hear(spotter, samples) == first
 
 
+def test_lost_sound_counts_but_joins_nothing(spotter):
+    samples = tones.stream("low", "high")
+    start = tones.starts(2)[1]
+    expected = hear(spotter, samples)
+    spotter.reset()
+    heard = spotter.feed(samples[: start - 4800])
+    spotter.skip(3 * tones.RATE)
+    assert spotter.samples_heard == start - 4800 + 3 * tones.RATE
+    heard += spotter.feed(samples[start - 4800 :])
+    assert [event.word for event in heard] == ["low", "high"]
+    assert heard[0].end_sample == expected[0].end_sample
+    assert abs(heard[1].end_sample - expected[1].end_sample - 3 * tones.RATE) <= 1280
+
+
+def test_two_halves_of_a_word_with_a_gap_between_are_no_word(spotter):
+    half = tones.to_int16(tones.sine(400.0, 0.09))
+    before = np.concatenate([tones.to_int16(tones.quiet(1.0)), half])
+    after = np.concatenate([half, tones.to_int16(tones.quiet(1.0))])
+    assert [event.word for event in spotter.feed(before) + spotter.feed(after)] == ["low"]
+    spotter.reset()
+    heard = spotter.feed(before)
+    spotter.skip(1)
+    assert heard + spotter.feed(after) == []
+
+
+def test_the_evidence_of_each_step_can_be_watched(spotter):
+    samples = tones.stream("low")
+    evidence = []
+    for piece in np.array_split(samples, 50):
+        events = spotter.feed(piece)
+        evidence.append(spotter.evidence)
+        for event in events:
+            assert event.confidence == pytest.approx(evidence[-1].max())
+    steps = np.concatenate(evidence)
+    assert steps.shape == ((len(samples) - 512 + 320) // 640, 4)
+    assert ((steps >= 0) & (steps <= 1)).all()
+
+
 def test_the_last_posteriors_can_be_watched(spotter):
     assert spotter.posteriors.shape == (4,)
     samples = tones.stream("low")

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from ...edge.errors import AudioError, DataError
 from ...edge.frontend import FrontEndConfig
-from ...edge.sources import AudioFile, MonoResampler
+from ...edge.resample import MonoResampler
+from ...edge.sources import AudioFile
 from ..decode import AUDIO_SUFFIXES, SAMPLE_RATE_HZ, UNREADABLE_SUFFIXES
 from .truth import TRUTH_FILE, Scene, SceneSet, SceneTruth, read_labels, read_truth
 

@@ -1,0 +1,338 @@
+"""``harken listen``: a microphone, a file or raw samples in, words and commands out."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .detector import DetectorConfig
+from .display import notes
+from .errors import AudioError, ModelError
+from .lines import JsonLines, PlainLines, warn
+from .listen import Listener, Observer
+from .manifest import Model, load_model
+from .memory.action import Action
+from .memory.grammar import load_grammar
+from .memory.memory import Memory
+from .memory.store import Store, default_path
+from .microphone import Microphone
+from .options import (
+    ChannelOption,
+    DeviceOption,
+    ModelArgument,
+    RuntimeOption,
+    ThresholdOption,
+    device_of,
+    with_thresholds,
+)
+from .pcm import PcmFormat, standard_input
+from .remote import TcpPcm, UdpPcm, address
+from .sources import AudioFile, RealTime, Source
+from .spotter import Spotter
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+DEMO = Path(str(files("harken.models"))) / "demo.flac"
+"""The recording that ``harken listen --demo`` plays where there is no microphone."""
+
+_DEMO_GRAMMAR = "robot"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _SourceOptions:
+    """Where the sound comes from, as it was typed in."""
+
+    wav: Path | None
+    realtime: bool
+    stdin: bool
+    tcp: str | None
+    udp: str | None
+    demo: bool
+    device: str | None
+    wait: bool
+    rate_hz: int | None
+    channels: int | None
+    channel: int | None
+
+    def __post_init__(self) -> None:
+        chosen = self.chosen
+        if len(chosen) > 1:
+            raise typer.BadParameter(
+                f"{' and '.join(chosen)} exclude each other; choose one source"
+            )
+        if self.realtime and self.wav is None:
+            raise typer.BadParameter(
+                "--realtime goes with --wav; the other sources are live anyway"
+            )
+        raw = self.stdin or self.tcp or self.udp
+        for option, value in (("--rate", self.rate_hz), ("--channels", self.channels)):
+            if value is not None and not raw:
+                raise typer.BadParameter(
+                    "it goes with raw samples (--stdin, --tcp, --udp); other sources know theirs",
+                    param_hint=option,
+                )
+        if self.channel is not None and (self.wav is not None or self.demo):
+            raise typer.BadParameter(
+                "it goes with a microphone or with raw samples", param_hint="--channel"
+            )
+        if self.wait and not self.live:
+            raise typer.BadParameter("it goes with a microphone", param_hint="--wait")
+
+    @property
+    def chosen(self) -> list[str]:
+        """The options that were given of those that exclude each other."""
+        given = {
+            "--wav": self.wav,
+            "--stdin": self.stdin,
+            "--tcp": self.tcp,
+            "--udp": self.udp,
+            "--demo": self.demo,
+            "--device": self.device,
+        }
+        return [name for name, value in given.items() if value]
+
+    @property
+    def live(self) -> bool:
+        """Whether it is the microphone, and nothing but that."""
+        return self.chosen in ([], ["--device"])
+
+    def open(self, rate_hz: int) -> Source:
+        """Open the source, for a model of that rate."""
+        if self.wav is not None:
+            file = AudioFile(self.wav, sample_rate_hz=rate_hz)
+            return RealTime(file, sample_rate_hz=rate_hz) if self.realtime else file
+        if self.stdin:
+            return standard_input(sample_rate_hz=rate_hz, form=self._form(rate_hz))
+        if self.tcp is not None:
+            return TcpPcm(address(self.tcp), sample_rate_hz=rate_hz, form=self._form(rate_hz))
+        if self.udp is not None:
+            return UdpPcm(address(self.udp), sample_rate_hz=rate_hz, form=self._form(rate_hz))
+        if self.demo:
+            return _demo_source(rate_hz)
+        return Microphone(
+            device_of(self.device),
+            channel=self.channel,
+            sample_rate_hz=rate_hz,
+            recover=True,
+            wait=self.wait,
+        )
+
+    def _form(self, rate_hz: int) -> PcmFormat:
+        return PcmFormat(
+            rate_hz=rate_hz if self.rate_hz is None else self.rate_hz,
+            channels=self.channels or self.channel or 1,
+            channel=self.channel,
+        )
+
+
+def listen_command(
+    model: ModelArgument = "commands",
+    *,
+    wav: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Hear a sound file: wav, flac, ogg, opus."),
+    ] = None,
+    realtime: Annotated[
+        bool, typer.Option("--realtime", help="Play that file as fast as it was spoken.")
+    ] = False,
+    stdin: Annotated[
+        bool,
+        typer.Option(
+            "--stdin",
+            help="Hear standard input: raw 16-bit samples, if nothing else is said mono, at the "
+            "model's rate.",
+        ),
+    ] = False,
+    tcp: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[HOST:]PORT",
+            help="Hear raw samples of who connects; without a host, from this machine only.",
+        ),
+    ] = None,
+    udp: Annotated[
+        str | None, typer.Option(metavar="[HOST:]PORT", help="Hear raw samples in datagrams.")
+    ] = None,
+    rate: Annotated[
+        int | None, typer.Option(metavar="HZ", help="Rate of raw samples. Default: the model's.")
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(metavar="N", help="Channels of raw samples. Default: 1.")
+    ] = None,
+    demo: Annotated[
+        bool,
+        typer.Option(
+            "--demo", help="Hear the microphone if there is one, else a recording that ships."
+        ),
+    ] = False,
+    device: DeviceOption = None,
+    channel: ChannelOption = None,
+    wait: Annotated[
+        bool,
+        typer.Option("--wait", help="Wait for the microphone if it is not there at the beginning."),
+    ] = False,
+    threshold: ThresholdOption = None,
+    grammar: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GRAMMAR",
+            help="Make commands of the words, and remember: a grammar's name (robot, media), or "
+            "its file.",
+        ),
+    ] = None,
+    memory: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where to remember from one time to the next. Default: in the user's folder of "
+            "states for the microphone, nowhere for other sources.",
+        ),
+    ] = None,
+    no_memory: Annotated[
+        bool, typer.Option("--no-memory", help="Keep nothing from one time to the next.")
+    ] = False,
+    context_weight: Annotated[
+        float | None,
+        typer.Option(
+            metavar="W",
+            help="How far what was said before changes what is heard; 0: not at all. "
+            "Default: what the manifest says.",
+        ),
+    ] = None,
+    execute: Annotated[
+        str | None,
+        typer.Option(
+            "--exec",
+            metavar="COMMAND",
+            help="Run this for each command, without a shell: 'drive {direction} {number}'.",
+        ),
+    ] = None,
+    runtime: RuntimeOption = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Print lines on a terminal, too, and draw nothing.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print words and commands, and errors; no notes.")
+    ] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print one JSON object a line for each word and command."),
+    ] = False,
+) -> None:
+    """Listen for words: live, in a file, on standard input, or from the network.
+
+    Words and commands go to standard output, everything else to standard error. Ctrl-C ends it.
+    """
+    where = _SourceOptions(
+        wav=wav,
+        realtime=realtime,
+        stdin=stdin,
+        tcp=tcp,
+        udp=udp,
+        demo=demo,
+        device=device,
+        wait=wait,
+        rate_hz=rate,
+        channels=channels,
+        channel=channel,
+    )
+    if grammar is None and not demo:
+        needy = {"--memory": memory, "--exec": execute, "--context-weight": context_weight}
+        for option, value in needy.items():
+            if value is not None:
+                raise typer.BadParameter("it needs --grammar", param_hint=option)
+
+    loaded = load_model(model)
+    if (
+        demo
+        and grammar is None
+        and {*load_grammar(_DEMO_GRAMMAR).words} <= {*loaded.manifest.words}
+    ):
+        grammar = _DEMO_GRAMMAR
+    detector = with_thresholds(loaded.manifest.detector, threshold or [])
+    if context_weight is not None:
+        try:
+            detector = dataclasses.replace(detector, context_weight=context_weight)
+        except ModelError as problem:
+            raise typer.BadParameter(str(problem), param_hint="--context-weight") from None
+    remembers = None
+    if grammar is not None:
+        kept = not no_memory and (where.live or memory is not None)
+        remembers = _memory(grammar, loaded, detector, file=memory, kept=kept)
+    action = Action(execute, remembers.grammar, on_warning=warn) if execute and remembers else None
+    spotter = Spotter(loaded, runtime=runtime, detector=detector, context=remembers)
+    with where.open(loaded.manifest.front_end.sample_rate_hz) as source:
+        observers: list[Observer] = []
+        if as_json:
+            observers.append(JsonLines(quiet=quiet))
+        else:
+            observers.append(PlainLines(quiet=quiet))
+        _listen(source, spotter, remembers, action, observers, quiet=quiet)
+
+
+def _memory(
+    grammar: str, model: Model, detector: DetectorConfig, *, file: Path | None, kept: bool
+) -> Memory:
+    """Return the memory of a grammar, kept in a file if it is to be."""
+    loaded = load_grammar(grammar)
+    store = Store(file or default_path(loaded.name), on_warning=warn) if kept else None
+    return Memory.of(loaded, model, thresholds=detector.thresholds, store=store)
+
+
+def _listen(
+    source: Source,
+    spotter: Spotter,
+    memory: Memory | None,
+    action: Action | None,
+    observers: list[Observer],
+    *,
+    quiet: bool,
+) -> None:
+    """Pass on what is heard until the source or the user ends it, and then the summary."""
+    say = notes().print
+    if not quiet:
+        words = spotter.model.manifest.words
+        say(f"Listening to {source.description}; Ctrl-C ends it.", soft_wrap=True)
+        say(f"The {len(words)} words: {' '.join(words)}.")
+        if memory is not None:
+            say(f"Commands: {memory.grammar.description or memory.grammar.name}", soft_wrap=True)
+    listener = Listener(spotter, source, observers=observers, memory=memory)
+    if action is not None:
+        listener.on()(action.run)
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        listener.run()
+    except KeyboardInterrupt:
+        if not quiet:
+            say()  # the terminal shows ^C on this line
+    finally:
+        for observer in observers:
+            observer.close()
+        if memory is not None:
+            memory.close()
+        if action is not None:
+            action.close()
+        if not quiet:
+            say(str(listener.summary()))
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """End as with Ctrl-C when the system asks for it: what is remembered is saved."""
+    raise KeyboardInterrupt
+
+
+def _demo_source(rate_hz: int) -> Source:
+    """Return the microphone, or where there is none, the shipped recording as if spoken live."""
+    try:
+        return Microphone(sample_rate_hz=rate_hz, recover=True)
+    except AudioError as error:
+        say = notes().print
+        say(f"No microphone: {error}.", soft_wrap=True)
+        say("Instead, a recording of real voices is played at the speed of real time.")
+        return RealTime(AudioFile(DEMO, sample_rate_hz=rate_hz), sample_rate_hz=rate_hz)

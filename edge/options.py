@@ -1,0 +1,74 @@
+"""Options that several commands share: what is typed in, what the rest of the program takes out."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+import typer
+
+from .detector import DetectorConfig
+from .engine import RUNTIMES
+from .errors import ModelError
+
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A .tflite file, its .json manifest, or the name of a model that ships.",
+    ),
+]
+RuntimeOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help=f"Interpreter: {', '.join(RUNTIMES)}; the first there is."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(metavar="DEVICE", help="Microphone: its number or a part of its name."),
+]
+ChannelOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="Which channel to hear, counted from 1. Default: the mean of all.", min=1
+    ),
+]
+ThresholdOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="[WORD=]P",
+        help="Posterior from which a word, or every word, counts; may be repeated.",
+    ),
+]
+
+
+def device_of(text: str | None) -> int | str | None:
+    """Return a device as `Microphone` takes it: a number, or a part of the name."""
+    return int(text) if text and text.isdecimal() else text
+
+
+def with_thresholds(config: DetectorConfig, settings: list[str]) -> DetectorConfig:
+    """Return the detector's configuration as the settings, each ``P`` or ``WORD=P``, change it.
+
+    Raises
+    ------
+    typer.BadParameter
+        There is no such word, or it is no threshold.
+    """
+    for setting in settings:
+        word, equals, text = setting.rpartition("=")
+        if equals and word not in config.thresholds:
+            words = ", ".join(config.thresholds)
+            raise typer.BadParameter(
+                f"{setting!r}: the model has no word {word!r}; it has {words}",
+                param_hint="--threshold",
+            )
+        try:
+            changed = dict.fromkeys([word] if equals else config.thresholds, float(text))
+            config = dataclasses.replace(config, thresholds={**config.thresholds, **changed})
+        except (ValueError, ModelError):
+            raise typer.BadParameter(
+                f"{setting!r}: a threshold is above 0 and at most 1, as in 0.8 or left=0.8",
+                param_hint="--threshold",
+            ) from None
+    return config

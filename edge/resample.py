@@ -1,0 +1,82 @@
+"""Sound of any rate and number of channels in, mono int16 at the model's rate out, as a stream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+
+class MonoResampler:
+    """Mono float32 sound at one rate in, int16 at another out, chunk by chunk (soxr, high quality).
+
+    Where the rates are equal, sound that was int16 to begin with comes back bit for bit.
+
+    Parameters
+    ----------
+    from_hz, to_hz : int
+        The two rates.
+    """
+
+    def __init__(self, from_hz: int, to_hz: int) -> None:
+        self._stream = None
+        if from_hz != to_hz:
+            import soxr
+
+            self._stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32")
+
+    def reset(self) -> None:
+        """Forget what was fed: what comes next does not follow it."""
+        if self._stream is not None:
+            self._stream.clear()
+
+    def feed(self, samples: NDArray[np.float32], *, last: bool = False) -> NDArray[np.int16]:
+        """Return the samples that are ready; at the last chunk, all that are left.
+
+        Parameters
+        ----------
+        samples : numpy.ndarray
+            Shape ``(n,)``, float32, full scale is ±1; what lies beyond is clipped.
+        last : bool
+            Whether the sound ends here.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape ``(m,)``, int16; ``m`` may be 0.
+        """
+        samples = np.clip(samples, -1, 1)
+        if self._stream is not None:
+            samples = self._stream.resample_chunk(samples, last=last)
+        scaled = np.rint(samples * np.float32(32768))
+        pcm: NDArray[np.int16] = np.clip(scaled, -32768, 32767).astype(np.int16)
+        return pcm
+
+
+def mono(sound: NDArray[Any], channel: int | None = None) -> NDArray[np.float32]:
+    """Make one channel of several.
+
+    Parameters
+    ----------
+    sound : numpy.ndarray
+        Shape ``(n,)`` or ``(n, channels)``, int16, or float32 with full scale at ±1.
+    channel : int, optional
+        Which to take, counted from 1; their mean if not given.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape ``(n,)``, float32, full scale at ±1.
+    """
+    scale = np.float32(1 / 32768 if sound.dtype == np.int16 else 1)
+    if sound.ndim == 2:
+        if channel is None and sound.shape[1] > 1:
+            sound = sound.mean(axis=1, dtype=np.float32)
+        else:
+            sound = sound[:, 0 if channel is None else channel - 1]
+    return sound * scale
