@@ -264,3 +264,51 @@ def test_no_talk_keeps_the_window_open_for_ever(gaps):
 def test_a_grammar_of_one_word_works():
     grammar = parse_grammar('[commands.lamp]\nsay = "lamp"\n')
     assert say(Dialogue(grammar), "lamp lamp stop") == ["lamp", "lamp", "ignored"]
+
+
+# What fades, to look at
+
+
+def test_the_follow_up_window_is_as_long_as_it_is_open():
+    dialogue = Dialogue(ROBOT)
+    assert dialogue.follow_up_s(0.0) == 0.0
+    dialogue.hear("left", 10.0)
+    for at_s in (10.0, 12.5, 17.9, 18.0, 30.0):
+        assert dialogue.follow_up_s(at_s) == pytest.approx(max(0.0, 18.0 - at_s))
+        assert dialogue.window_open(at_s) == (dialogue.follow_up_s(at_s) > 0)
+
+
+def test_a_slot_can_be_recalled_exactly_for_as_long_as_it_may_be_left_out():
+    for age_s, remembered in [(29.9, True), (30.0, False)]:
+        dialogue = Dialogue(ROBOT)
+        say(dialogue, "left three", 0.0, gap_s=1.0)
+        (recall,) = dialogue.recalls(2.0)
+        assert (recall.name, recall.text, recall.span_s) == ("direction", "left", 30.0)
+        assert recall.age_s == pytest.approx(1.0)
+        assert bool(dialogue.recalls(1.0 + age_s)) == remembered
+        assert (say(dialogue, "five", 1.0 + age_s) == ["move left by five"]) == remembered
+
+
+def test_a_command_is_repeatable_exactly_for_as_long_as_it_is_repeated():
+    for age_s, repeated in [(59.9, True), (60.0, False)]:
+        dialogue = Dialogue(ROBOT)
+        assert dialogue.repeatable(0.0) is None
+        say(dialogue, "left three", 0.0, gap_s=1.0)
+        recall = dialogue.repeatable(1.0 + age_s)
+        assert (recall is not None and recall.text == "move left by three") == repeated
+        assert (say(dialogue, "go", 1.0 + age_s) == ["move left by three"]) == repeated
+
+
+def test_nothing_is_repeatable_without_a_word_for_it():
+    dialogue = Dialogue(MEDIA)
+    assert say(dialogue, "one") == ["channel one"]
+    assert dialogue.repeatable(1.0) is None
+
+
+def test_what_is_pending_is_told_as_far_as_it_was_said():
+    dialogue = Dialogue(ROBOT)
+    assert dialogue.pending_text() == ""
+    say(dialogue, "backward")
+    assert dialogue.pending_text() == "move backward by"
+    say(dialogue, "two", 1.0)
+    assert dialogue.pending_text() == "move backward by two"

@@ -41,6 +41,8 @@ _LINES_S = 0.05  # the same where words have come that are to be printed
 
 _NOTICE_S = 5.0  # so much sound has to come after a notice until it is taken from the picture
 
+_LEAST_MISSING_S = 0.005  # less is rounding, and would be 0.00
+
 _LINES_LEFT = 8  # of the terminal, for words and commands
 _LEAST_LINES = 6  # for the picture; on a small terminal it leaves fewer of the others in sight
 _LEAST_BAR_ROWS = 2
@@ -99,7 +101,6 @@ class LiveView:
         )
         self._samples = 0
         self._lost_samples = 0
-        self._gaps = 0
         self._words = 0
         self._commands = 0
         self._notice = ""
@@ -127,7 +128,6 @@ class LiveView:
             self._thread_s_before = time.thread_time()
         self._samples += len(heard.samples)
         self._lost_samples += heard.lost_samples
-        self._gaps += heard.lost_samples > 0
         self._words += len(heard.events)
         self._commands += sum(len(turn.commands) for turn in heard.turns)
         self._level.feed(heard.samples)
@@ -253,9 +253,10 @@ class LiveView:
             parts.append(_count(overflow.device, "xrun"))
         if overflow.queue:
             parts.append(f"{overflow.queue_s:.2f} s too slow")
-        if self._gaps:
-            lost_s = self._lost_samples / self._rate_hz
-            parts.append(f"{_count(self._gaps, 'gap')} of {lost_s:.2f} s")
+        # What the queue dropped is among what was lost, too; the rest never came.
+        missing_s = self._lost_samples / self._rate_hz - overflow.queue_s
+        if missing_s > _LEAST_MISSING_S:
+            parts.append(f"{missing_s:.2f} s missing")
         return ", ".join(parts)
 
 
