@@ -20,7 +20,11 @@ _ADVICE = {
 
 
 def write_atomic(
-    path: str | Path, content: bytes | str, *, error: type[HarkenError] = HarkenError
+    path: str | Path,
+    content: bytes | str,
+    *,
+    private: bool = False,
+    error: type[HarkenError] = HarkenError,
 ) -> None:
     """Write a file so that a reader sees the old content or the new, never a part.
 
@@ -34,6 +38,8 @@ def write_atomic(
         Where the file shall stand; its folder must exist.
     content
         Bytes, or text that is written as UTF-8 with its line ends as they are.
+    private
+        Whether nobody but its owner may read it.
     error
         The kind of `HarkenError` to raise when the system refuses.
 
@@ -46,9 +52,10 @@ def write_atomic(
     data = content.encode("utf-8") if isinstance(content, str) else content
     # Not tempfile: its files are readable by their owner only, and would stay so.
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
         try:
-            with temporary.open("xb") as file:
+            with os.fdopen(os.open(temporary, flags, 0o600 if private else 0o666), "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

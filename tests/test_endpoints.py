@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("librosa", reason="training needs harken[train]")
 
-from harken.train.endpoints import HOP, find_word
+from harken.edge.endpoints import HOP, find_word
 
 CLOSE = 5 * HOP  # 50 ms: frames of 10 ms, smoothed over three, and the margin on either side
 

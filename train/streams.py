@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..edge.endpoints import find_word
 from ..edge.frontend import FrontEndConfig
 from . import augment
 from .config import StreamConfig
 from .data import SILENCE_FOLDER, Corpus, Recording
 from .decode import SAMPLE_RATE_HZ
-from .endpoints import find_word
 from .features import log_mel, mfcc_from_log_mel, standardise
 from .splits import Split
 

@@ -12,7 +12,7 @@ are heard under every condition, so that conditions differ in nothing else:
 * clean, with a gain of -20, -10, +10 and +20 dB, clipped at full scale as by a microphone;
 * clean, in each room of the part.
 
-The level of a word is that of its active part, as `harken.train.endpoints.find_word` sees it; of
+The level of a word is that of its active part, as `harken.edge.endpoints.find_word` sees it; of
 the recording's silence around it 100 ms are kept. Noise is every noise recording of the part in
 turn, each at the same level, without the padding of digital silence that some have. Sound is
 dithered as by an analogue-to-digital converter, so that no pause is digital silence.
@@ -34,11 +34,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import __version__
+from ...edge.endpoints import find_word
 from ...edge.errors import DataError
 from .. import augment
 from ..data import SILENCE_FOLDER, Corpus, Recording
 from ..decode import SAMPLE_RATE_HZ
-from ..endpoints import find_word
 from ..splits import Split, WordClip, guess_speaker
 from .leaks import identity
 from .truth import Scene, SceneSet, Utterance
