@@ -104,13 +104,13 @@ class Row:
         of: int | None = None,
     ) -> Self:
         """Append the cells of a bar from one to before another; `halves` of all are filled."""
-        full = min(max(halves // 2, first), end)
+        full = at = min(max(halves // 2, first), end)
+        held_end = min(max(_halves(held, of or end) // 2, full), end)
         self.add(_FULL * (full - first), style)
-        at = full
         if halves % 2 and first <= halves // 2 < end:
-            self.add(_HALF, style)
+            self.add(_HALF if held_end <= full + 1 else _FULL, style)
             at += 1
-        held_end = min(max(_halves(held, of or end) // 2, at), end)
+        held_end = max(held_end, at)
         self.add(_FULL * (held_end - at), DIM)
         return self.add(_EMPTY * (end - held_end), DIM)
 
