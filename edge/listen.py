@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -167,6 +168,7 @@ class Listener:
         self._spotter = spotter
         self._source = source
         self._observers = tuple(observers)
+        self._warnings: deque[str] = deque()
         self._memory = memory
         source.on_notice = self._notice
         self._handlers: dict[str | None, list[Handler]] = {}
@@ -198,6 +200,10 @@ class Listener:
 
         return register
 
+    def warn(self, line: str) -> None:
+        """Pass a line on to the observers as a notice, with the next block; from any thread."""
+        self._warnings.append(line)
+
     def run(self) -> None:
         """Listen until the source ends, or an exception such as `KeyboardInterrupt` ends it.
 
@@ -208,8 +214,17 @@ class Listener:
         """
         for block in self._source:
             self._hear(block)
+            while self._warnings:
+                self._notice(self._warnings.popleft())
             self._report_overflow()
             self._report_muted()
+
+    def close(self) -> None:
+        """Tell the observers that nothing more will come, and what is still to be said."""
+        while self._warnings:
+            self._notice(self._warnings.popleft())
+        for observer in self._observers:
+            observer.close()
 
     def summary(self) -> Summary:
         """Return what was heard so far; to be called in the thread that listens."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import signal
 from importlib.resources import files
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .collect.keep import LIMIT_MB, Keeper
 from .detector import DetectorConfig
-from .display import notes
+from .display import notes, output
 from .errors import AudioError, ModelError
 from .lines import JsonLines, PlainLines, warn
 from .listen import Listener, Observer
@@ -32,10 +34,22 @@ from .options import (
 )
 from .pcm import PcmFormat, standard_input
 from .remote import TcpPcm, UdpPcm, address
+from .serve.mqtt import (
+    MqttCaOption,
+    MqttCertOption,
+    MqttDiscoveryOption,
+    MqttInsecureOption,
+    MqttKeepOption,
+    MqttKeyOption,
+    MqttOption,
+    MqttPasswordFileOption,
+    mqtt_publisher,
+)
 from .sources import AudioFile, RealTime, Source
 from .spotter import Spotter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
 DEMO = Path(str(files("harken.models"))) / "demo.flac"
@@ -217,6 +231,26 @@ def listen_command(
     plain: Annotated[
         bool, typer.Option("--plain", help="Print lines on a terminal, too, and draw nothing.")
     ] = False,
+    capture: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Keep two seconds around each word and each near miss, on this machine: what "
+            "`harken review` shows.",
+        ),
+    ] = None,
+    capture_limit: Annotated[
+        float | None,
+        typer.Option(metavar="MB", help=f"Most that DIR may hold. Default: {LIMIT_MB:g}."),
+    ] = None,
+    mqtt: MqttOption = None,
+    mqtt_password_file: MqttPasswordFileOption = None,
+    mqtt_ca: MqttCaOption = None,
+    mqtt_cert: MqttCertOption = None,
+    mqtt_key: MqttKeyOption = None,
+    mqtt_insecure: MqttInsecureOption = False,
+    mqtt_discovery: MqttDiscoveryOption = None,
+    mqtt_keep: MqttKeepOption = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print words and commands, and errors; no notes.")
     ] = False,
@@ -248,6 +282,9 @@ def listen_command(
             if value is not None:
                 raise typer.BadParameter("it needs --grammar", param_hint=option)
 
+    if capture is None and capture_limit is not None:
+        raise typer.BadParameter("it needs --capture", param_hint="--capture-limit")
+
     loaded = load_model(model)
     if (
         demo
@@ -261,65 +298,130 @@ def listen_command(
             detector = dataclasses.replace(detector, context_weight=context_weight)
         except ModelError as problem:
             raise typer.BadParameter(str(problem), param_hint="--context-weight") from None
-    remembers = None
-    if grammar is not None:
-        kept = not no_memory and (where.live or memory is not None)
-        remembers = _memory(grammar, loaded, detector, file=memory, kept=kept)
-    action = Action(execute, remembers.grammar, on_warning=warn) if execute and remembers else None
-    spotter = Spotter(loaded, runtime=runtime, detector=detector, context=remembers)
-    with where.open(loaded.manifest.front_end.sample_rate_hz) as source:
-        observers: list[Observer] = []
-        if as_json:
-            observers.append(JsonLines(quiet=quiet))
+    signal.signal(signal.SIGTERM, _end)
+    warnings = _Warnings()
+    with contextlib.ExitStack() as stack:
+        remembers = None
+        if grammar is not None:
+            kept = not no_memory and (where.live or memory is not None)
+            remembers = _memory(grammar, loaded, detector, memory, warnings if kept else None)
+            stack.callback(remembers.close)
+        spotter = Spotter(loaded, runtime=runtime, detector=detector, context=remembers)
+        action = None
+        if execute and remembers is not None:
+            action = Action(execute, remembers.grammar, on_warning=warnings)
+            stack.callback(action.close)
+        source = stack.enter_context(where.open(loaded.manifest.front_end.sample_rate_hz))
+        observers: list[Observer] = [
+            _lines(spotter, source, remembers, plain=plain, quiet=quiet, as_json=as_json)
+        ]
+        stack.callback(observers[0].close)
+        if capture is not None:
+            limit_mb = LIMIT_MB if capture_limit is None else capture_limit
+            keeper = Keeper(capture, spotter, limit_mb=limit_mb, on_warning=warnings)
+            if not quiet:
+                stack.callback(lambda: notes().print(f"Kept {keeper.summary()}", soft_wrap=True))
+            stack.callback(keeper.close)
+            observers.append(keeper)
+        publisher = mqtt_publisher(
+            mqtt,
+            model=loaded,
+            grammar=None if remembers is None else remembers.grammar,
+            password_file=mqtt_password_file,
+            ca_file=mqtt_ca,
+            cert_file=mqtt_cert,
+            key_file=mqtt_key,
+            insecure=mqtt_insecure,
+            discovery=mqtt_discovery,
+            keep_s=mqtt_keep,
+            on_warning=warnings,
+        )
+        if publisher is not None:
+            stack.callback(publisher.close)
+            observers.append(publisher)
+        listener = Listener(spotter, source, observers=observers, memory=remembers)
+        if action is not None:
+            listener.on()(action.run)
+        _listen(listener, source, spotter, remembers, warnings, quiet=quiet)
+
+
+class _Warnings:
+    """Where warnings go, from any thread: while somebody listens to the observers, else printed."""
+
+    def __init__(self) -> None:
+        self.listener: Listener | None = None
+
+    def __call__(self, line: str) -> None:
+        if self.listener is None:
+            warn(line)
         else:
-            observers.append(PlainLines(quiet=quiet))
-        _listen(source, spotter, remembers, action, observers, quiet=quiet)
+            self.listener.warn(line)
 
 
 def _memory(
-    grammar: str, model: Model, detector: DetectorConfig, *, file: Path | None, kept: bool
+    grammar: str,
+    model: Model,
+    detector: DetectorConfig,
+    file: Path | None,
+    on_warning: Callable[[str], None] | None,
 ) -> Memory:
-    """Return the memory of a grammar, kept in a file if it is to be."""
+    """Return the memory of a grammar, kept in a file if there is somebody to warn about it."""
     loaded = load_grammar(grammar)
-    store = Store(file or default_path(loaded.name), on_warning=warn) if kept else None
+    store = None
+    if on_warning is not None:
+        store = Store(file or default_path(loaded.name), on_warning=on_warning)
     return Memory.of(loaded, model, thresholds=detector.thresholds, store=store)
 
 
+def _lines(
+    spotter: Spotter,
+    source: Source,
+    memory: Memory | None,
+    *,
+    plain: bool,
+    quiet: bool,
+    as_json: bool,
+) -> Observer:
+    """Return who prints what is heard: for programs, for a terminal, or for a file."""
+    if as_json:
+        return JsonLines(quiet=quiet)
+    if plain or not output().is_terminal:
+        return PlainLines(quiet=quiet)
+    from .view import LiveView
+
+    return LiveView(spotter, source, memory=memory, console=output(), quiet=quiet)
+
+
 def _listen(
+    listener: Listener,
     source: Source,
     spotter: Spotter,
     memory: Memory | None,
-    action: Action | None,
-    observers: list[Observer],
+    warnings: _Warnings,
     *,
     quiet: bool,
 ) -> None:
-    """Pass on what is heard until the source or the user ends it, and then the summary."""
-    say = notes().print
-    if not quiet:
-        words = spotter.model.manifest.words
-        say(f"Listening to {source.description}; Ctrl-C ends it.", soft_wrap=True)
-        say(f"The {len(words)} words: {' '.join(words)}.")
-        if memory is not None:
-            say(f"Commands: {memory.grammar.description or memory.grammar.name}", soft_wrap=True)
-    listener = Listener(spotter, source, observers=observers, memory=memory)
-    if action is not None:
-        listener.on()(action.run)
-    signal.signal(signal.SIGTERM, _end)
+    """Listen until the source or the user ends it, and then say what there was."""
+
+    def say(line: str) -> None:
+        if not quiet:
+            notes().print(line, soft_wrap=True)
+
+    words = spotter.model.manifest.words
+    say(f"Listening to {source.description}; Ctrl-C ends it.")
+    say(f"The {len(words)} words: {' '.join(words)}.")
+    if memory is not None:
+        say(f"Commands: {memory.grammar.description or memory.grammar.name}")
+    warnings.listener = listener
     try:
         listener.run()
     except KeyboardInterrupt:
-        if not quiet:
-            say()  # the terminal shows ^C on this line
+        listener.close()
+        say("")  # the terminal shows ^C on this line
     finally:
-        for observer in observers:
-            observer.close()
-        if memory is not None:
-            memory.close()
-        if action is not None:
-            action.close()
-        if not quiet:
-            say(str(listener.summary()))
+        warnings.listener = None
+        listener.close()
+        say(str(listener.summary()))
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -329,12 +329,16 @@ class RealTime(Source):
         What to play.
     sample_rate_hz : int
         Rate of its blocks.
+    speed : float
+        How many times as fast; for measuring how much a listener can take.
     """
 
-    def __init__(self, source: Source, *, sample_rate_hz: int = SAMPLE_RATE_HZ) -> None:
+    def __init__(
+        self, source: Source, *, sample_rate_hz: int = SAMPLE_RATE_HZ, speed: float = 1.0
+    ) -> None:
         super().__init__(f"{source.description}, played in real time")
         self._source = source
-        self._sample_rate_hz = sample_rate_hz
+        self._samples_per_s = sample_rate_hz * speed
         self._queue = BlockQueue(self.overflow, sample_rate_hz=sample_rate_hz)
         self._stopped = threading.Event()
         self._player = threading.Thread(target=self._play, name="harken-player", daemon=True)
@@ -350,7 +354,7 @@ class RealTime(Source):
             played = 0
             for block in self._source:
                 played += len(block.samples)
-                due = started + played / self._sample_rate_hz
+                due = started + played / self._samples_per_s
                 if self._stopped.wait(max(0.0, due - time.monotonic())):
                     break
                 self._queue.put(dataclasses.replace(block, arrived_at=time.monotonic()))
