@@ -151,6 +151,7 @@ class TestMessages:
 
     def test_what_is_amiss_is_published(self, broker: Mosquitto, tones_model: Model) -> None:
         with Subscriber(broker) as subscriber, House(broker.url, tones_model) as house:
+            house.publisher.notice("mqtt: this is about itself")
             house.publisher.notice("the microphone is gone")
             (message,) = subscriber.await_of("harken/notice")
         assert json.loads(message.payload)["notice"] == "the microphone is gone"

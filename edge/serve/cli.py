@@ -175,8 +175,8 @@ async def _run(service: WyomingService, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"uri": service.uri, "words": service.words}), flush=True)
     else:
-        words = service.words
-        _tell(f"Serving the {len(words)} words {' '.join(words)} at {service.uri}; Ctrl-C ends it.")
+        _tell(f"Serving at {service.uri}; Ctrl-C ends it.")
+        _tell(f"Words: {' '.join(service.words)}.")
     await ended.wait()
     await service.stop()
 

@@ -34,6 +34,8 @@ KEEP_S = 60.0
 
 ONLINE, OFFLINE = "online", "offline"
 
+_OWN = "mqtt: "  # how what this module warns of begins
+
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 30.0  # between two attempts to connect
 _STEADY_S = 10.0  # a connection that lasted so long is no reason to wait longer for the next one
 _CLOSE_S = 3.0  # for what is left to be delivered at the end
@@ -108,7 +110,8 @@ class MqttPublisher:
 
     def notice(self, line: str) -> None:
         """Publish a line for people; see `Observer`."""
-        self._put("notice", {"notice": line})
+        if not line.startswith(_OWN):  # when it can be read there, it is no longer so
+            self._put("notice", {"notice": line})
 
     def close(self) -> None:
         """Deliver what is left, for some seconds at most, and say goodbye; see `Observer`."""
@@ -121,7 +124,7 @@ class MqttPublisher:
         self._thread.join(_CLOSE_S + 1.0)
         left = len(self._outbox) + self._outbox.dropped - self._dropped_told
         if left:
-            self._warn(f"mqtt: {_counted(left)} not delivered to {self._broker}")
+            self._warn(f"{_OWN}{_counted(left)} not delivered to {self._broker}")
 
     def _put(self, topic: str, values: dict[str, Any], *, retain: bool = False) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -190,7 +193,7 @@ class MqttPublisher:
     def _tell_away(self, why: str) -> None:
         if why != self._told and self._give_up_at is None:
             self._told = why
-            self._warn(f"mqtt: {why}; listening goes on, and it is tried again")
+            self._warn(f"{_OWN}{why}; listening goes on, and it is tried again")
 
     def _tell_back(self) -> None:
         if self._told is None:
@@ -200,7 +203,7 @@ class MqttPublisher:
         lost = self._outbox.dropped - self._dropped_told
         self._dropped_told = self._outbox.dropped
         ending = f"; {_counted(lost)} dropped meanwhile" if lost else ""
-        self._warn(f"mqtt: connected to {self._broker} again{ending}")
+        self._warn(f"{_OWN}connected to {self._broker} again{ending}")
 
 
 def forget(broker: Broker, *, discovery_root: str) -> list[str]:
