@@ -105,6 +105,7 @@ class Keeper:
         self._rate_hz = spotter.model.manifest.front_end.sample_rate_hz
         self._near = NearMisses(spotter.model.manifest, spotter.detector)
         self._ring = Ring(round(_RING_S * self._rate_hz))
+        self._heard = 0  # position of now
         self._wanted: list[_Wanted] = []
         self._warn = on_warning
         self._session = os.urandom(4).hex()
@@ -132,6 +133,7 @@ class Keeper:
                 )
             )
         self._want_near(self._near.feed(heard.evidence, heard.events))
+        self._heard = heard.start_sample + len(heard.samples)
         piece = round(_PIECE_S * self._rate_hz)
         for first in range(0, len(heard.samples), piece):
             self._ring.push(heard.samples[first : first + piece])
@@ -191,7 +193,7 @@ class Keeper:
         # The end of a step lies within its window; the last samples of that may not be in the clip.
         end = min(max(wanted.end_sample - position, 0), len(samples))
         start = min(max(wanted.start_sample - position, 0), end)
-        ago_s = (self._ring.end - wanted.end_sample) / self._rate_hz
+        ago_s = (self._heard - wanted.end_sample) / self._rate_hz
         time = datetime.now(UTC) - timedelta(seconds=ago_s)
         self._clips += 1
         self._kinds[wanted.kind] += 1
