@@ -110,6 +110,7 @@ class Keeper:
         self._warn = on_warning
         self._session = os.urandom(4).hex()
         self._clips = 0
+        self._last_time = datetime.min.replace(tzinfo=UTC)
         self._kinds = {EVENT: 0, NEAR_MISS: 0}
         self._writer = ClipWriter(self._folder, limit_bytes=round(limit_mb * 1e6))
 
@@ -194,7 +195,9 @@ class Keeper:
         end = min(max(wanted.end_sample - position, 0), len(samples))
         start = min(max(wanted.start_sample - position, 0), end)
         ago_s = (self._heard - wanted.end_sample) / self._rate_hz
-        time = datetime.now(UTC) - timedelta(seconds=ago_s)
+        # A file is heard faster than it was spoken; the order stays that of the sound all the same.
+        time = max(self._last_time, datetime.now(UTC) - timedelta(seconds=ago_s))
+        self._last_time = time
         self._clips += 1
         self._kinds[wanted.kind] += 1
         clip = Clip(
