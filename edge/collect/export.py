@@ -3,7 +3,8 @@
 A folder a word, with the clips in which it is said; ``_unknown_`` for other speech that was
 taken, or almost taken, for a word; ``_background_noise_`` for what is no speech; and ``_scenes_``,
 which training passes over, for stretches of sound with a label track. Clips that overlap are one
-stretch; it ends where nobody has said yet what is heard, for a word there would have no label.
+stretch, but those with a word and those without are kept apart, for false accepts are counted where
+nobody says a word; and it ends where nobody has said yet what is heard.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ _RECORDING_S = 1.0  # as long as recordings of single words are
 # 0.13 s after the other.
 _BEFORE_S, _AFTER_S = 0.5, 0.25
 _LONGEST_S = 1.1
+
+# As far from that, nothing of the word is heard, even if it was decided in its middle.
+_GUARD_S = 0.2
 
 _LEAST_S = 0.05  # of a label
 
@@ -81,8 +85,8 @@ class _Reviewed:
     last: int
     """… and ends."""
     visible: tuple[int, int] | None
-    """Positions in the session between which all is reviewed, the word among it; None where that
-    cannot be told."""
+    """Positions in the session between which there is nothing that a scene of this clip must not
+    hold; None where there is no such stretch around its own evidence."""
 
     @property
     def span(self) -> tuple[int, int]:
@@ -118,8 +122,9 @@ def export(folder: ClipFolder, out: Path, *, speaker: str) -> Exported:
     DataError
         A folder cannot be read or written.
     """
-    if out.resolve() == folder.path.resolve():
-        raise DataError(f"{out} is the folder of the clips; give another one to export to")
+    if folder.path.resolve().is_relative_to(out.resolve()):
+        raise DataError(f"the clips lie in {out}; give a folder of its own to export to")
+    _make_folder(out)
     contents = folder.read()
     left_out: list[str] = []
     words: Counter[str] = Counter()
@@ -162,11 +167,15 @@ class _ContradictionError(Exception):
 
 
 def _write(path: Path, content: bytes | str) -> None:
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as problem:
-        raise DataError(f"cannot make the folder {path.parent}: {problem.strerror}") from None
+    _make_folder(path.parent)
     write_atomic(path, content, private=True, error=DataError)
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as problem:
+        raise DataError(f"cannot make the folder {path}: {problem.strerror}") from None
 
 
 def _decided(marks: Mapping[str, Mark], clip: Clip) -> bool:
@@ -184,10 +193,15 @@ def _reviewed(
                 loaded[clip] = folder.load(clip)
             except AudioError as problem:
                 left_out.append(str(problem))
-    unclear = [clip for clip in clips if clip not in loaded]
     parts = []
     for clip, samples in loaded.items():
         first, last = word_in(clip, samples)
+        spoken = marks[clip.file].verdict == WORD
+        unlike = [
+            other
+            for other in clips
+            if other not in loaded or (marks[other.file].verdict == WORD) is not spoken
+        ]
         parts.append(
             _Reviewed(
                 clip=clip,
@@ -195,25 +209,26 @@ def _reviewed(
                 samples=samples,
                 first=first,
                 last=last,
-                visible=_visible(clip, unclear),
+                visible=_visible(clip, unlike),
             )
         )
     return parts
 
 
-def _visible(clip: Clip, unclear: Iterable[Clip]) -> tuple[int, int] | None:
-    """Return what of a clip, around its own evidence, holds nothing that is unclear."""
+def _visible(clip: Clip, unlike: Iterable[Clip]) -> tuple[int, int] | None:
+    """Return what of a clip, around its own evidence, holds nothing of others."""
+    guard = _samples(_GUARD_S)
     first, last = _extent(clip)[1:]
     own_first, own_last = _evidence(clip)
-    for other in unclear:
+    for other in unlike:
         other_first, other_last = _evidence(other)
         if other_first >= own_last:
-            last = min(last, other_first)
+            last = min(last, other_first - guard)
         elif other_last <= own_first:
-            first = max(first, other_last)
+            first = max(first, other_last + guard)
         else:
             return None
-    return first, last
+    return (first, last) if first <= own_first and own_last <= last else None
 
 
 def _extent(clip: Clip) -> tuple[str, int, int]:
@@ -304,8 +319,9 @@ def _scene(parts: Sequence[_Reviewed]) -> tuple[NDArray[np.int16], str]:
 
 
 def _bounds(part: _Reviewed) -> tuple[str, int, int]:
+    """Return the session, of clips with a word or without, and what is visible in it."""
     assert part.visible is not None
-    return part.clip.session, *part.visible
+    return f"{part.clip.session} {part.mark.verdict == WORD}", *part.visible
 
 
 def _remove_others(out: Path, names: set[str], written: set[Path]) -> None:
