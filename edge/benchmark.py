@@ -153,7 +153,7 @@ def benchmark(model: Model, *, runtime: str | None = None) -> Benchmark:
         sound_s=SOUND_S,
         repeats=REPEATS,
         runtime=interpreter.name,
-        processor=_processor(),
+        processor=processor_name(),
         python=platform.python_version(),
         numpy=np.__version__,
     )
@@ -209,7 +209,7 @@ def _python(program: str, *arguments: str) -> str:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def _processor() -> str:
+def processor_name() -> str:
     """Return what the processor is called, as far as the system knows."""
     info = Path("/proc/cpuinfo")
     for line in info.read_text().splitlines() if info.exists() else []:

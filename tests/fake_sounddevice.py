@@ -96,6 +96,9 @@ class FakeSounddevice:
         if self.on_initialize is not None:
             self.on_initialize()
 
+    def get_portaudio_version(self):
+        return 1246720, "PortAudio V19.6.0-devel, revision 396fe4b6699ae929d3a685b3ef8a7e97396139a4"
+
     def query_hostapis(self):
         return ({"name": "ALSA"},)
 
