@@ -1,4 +1,4 @@
-"""A person who says the words that they are asked for, as a source; and the room that they are in."""
+"""A person in a quiet room who says words when they are asked for them, as a source."""
 
 from __future__ import annotations
 
