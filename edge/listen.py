@@ -8,11 +8,10 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from .memory.dialogue import Command, Turn
@@ -251,7 +250,7 @@ class Listener:
             events = []
         self._events += len(events)
         self._samples += len(block.samples)
-        self._peak = max(self._peak, int(np.abs(block.samples.astype(np.int32)).max()))
+        self._peak = max(self._peak, int(block.samples.max()), -int(block.samples.min()))
         turns = [] if self._memory is None else self._memory.take_turns()
         heard = Heard(
             samples=block.samples,

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import AudioError
-from .resample import MonoResampler, mono
+from .resample import Mixer
 from .sources import SAMPLE_RATE_HZ, Block, BlockQueue, Source, kilohertz
 
 if TYPE_CHECKING:
@@ -195,14 +195,14 @@ class Microphone(Source):
             raise self._unusable(error) from None
 
     def _blocks(self) -> Iterator[Block]:
-        resampler = MonoResampler(self._rate_hz, self._sample_rate_hz)
+        mixer = Mixer(self._rate_hz, self._sample_rate_hz, self._channel)
         lost_samples = 0
         try:
             for block in self._queue.blocks(patience_s=PATIENCE_S):
                 if block.lost_samples:
-                    resampler.reset()
+                    mixer.reset()
                     lost_samples += round(block.lost_samples * self._sample_rate_hz / self._rate_hz)
-                samples = resampler.feed(mono(block.samples, self._channel))
+                samples = mixer.feed(block.samples)
                 if len(samples):
                     yield Block(
                         samples=samples, arrived_at=block.arrived_at, lost_samples=lost_samples

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from .errors import AudioError
-from .resample import MonoResampler, mono
+from .resample import Mixer
 from .sources import BLOCK_MS, SAMPLE_RATE_HZ, Block, Source, kilohertz
 
 if TYPE_CHECKING:
@@ -98,14 +98,14 @@ class PcmDecoder:
 
     def __init__(self, form: PcmFormat, sample_rate_hz: int) -> None:
         self._form = form
-        self._resampler = MonoResampler(form.rate_hz, sample_rate_hz)
+        self._mixer = Mixer(form.rate_hz, sample_rate_hz, form.channel)
         self.rest = b""
         """Bytes of a sample that is not complete."""
 
     def reset(self) -> None:
         """Forget what was fed: what comes next does not follow it."""
         self.rest = b""
-        self._resampler.reset()
+        self._mixer.reset()
 
     def feed(self, data: bytes, *, last: bool = False) -> NDArray[np.int16]:
         """Return (n,) int16, the samples that are ready; n may be 0."""
@@ -113,7 +113,7 @@ class PcmDecoder:
         whole = len(data) // self._form.frame_bytes * self._form.frame_bytes
         self.rest = data[whole:]
         frames = np.frombuffer(data[:whole], dtype="<i2").reshape(-1, self._form.channels)
-        return self._resampler.feed(mono(frames.astype(np.int16), self._form.channel), last=last)
+        return self._mixer.feed(frames.astype(np.int16), last=last)
 
 
 class PcmStream(Source):
@@ -210,15 +210,16 @@ class Chunks(Source):
         super().__init__(f"an iterator ({kilohertz(rate_hz)})")
         self._chunks = chunks
         self._channel = channel
-        self._resampler = MonoResampler(rate_hz, sample_rate_hz)
+        self._mixer = Mixer(rate_hz, sample_rate_hz, channel)
 
     def __iter__(self) -> Iterator[Block]:
         """Yield the samples of each chunk as it comes; see `Source`."""
         for chunk in self._chunks:
-            yield from _block(self._resampler.feed(self._mono(chunk)))
-        yield from _block(self._resampler.feed(np.zeros(0, np.float32), last=True))
+            self._check(chunk)
+            yield from _block(self._mixer.feed(chunk))
+        yield from _block(self._mixer.feed(np.zeros(0, np.float32), last=True))
 
-    def _mono(self, chunk: NDArray[Any]) -> NDArray[np.float32]:
+    def _check(self, chunk: NDArray[Any]) -> None:
         if chunk.ndim not in (1, 2) or chunk.dtype not in (np.int16, np.float32):
             raise AudioError(
                 f"a chunk is {chunk.dtype} of shape {chunk.shape}; it must be int16, or float32 "
@@ -226,10 +227,8 @@ class Chunks(Source):
             )
         if self._channel is not None and chunk.ndim == 2 and self._channel > chunk.shape[1]:
             raise AudioError(f"a chunk has no channel {self._channel}; it has {chunk.shape[1]}")
-        sound = mono(chunk, self._channel)
-        if not np.isfinite(sound).all():
+        if not np.isfinite(chunk).all():
             raise AudioError("a chunk holds samples that are no number (NaN or infinite)")
-        return sound
 
     def close(self) -> None:
         """Leave the iterator alone: it belongs to who passed it."""

@@ -58,25 +58,47 @@ class MonoResampler:
         return pcm
 
 
-def mono(sound: NDArray[Any], channel: int | None = None) -> NDArray[np.float32]:
-    """Make one channel of several.
+class Mixer:
+    """Sound of any number of channels in, mono int16 at another rate out, chunk by chunk.
 
     Parameters
     ----------
-    sound : numpy.ndarray
-        Shape ``(n,)`` or ``(n, channels)``, int16, or float32 with full scale at ±1.
+    from_hz, to_hz : int
+        The two rates.
     channel : int, optional
-        Which to take, counted from 1; their mean if not given.
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape ``(n,)``, float32, full scale at ±1.
+        Which channel is taken, counted from 1; their mean if not given.
     """
-    scale = np.float32(1 / 32768 if sound.dtype == np.int16 else 1)
-    if sound.ndim == 2:
-        if channel is None and sound.shape[1] > 1:
-            sound = sound.mean(axis=1, dtype=np.float32)
-        else:
-            sound = sound[:, 0 if channel is None else channel - 1]
-    return sound * scale
+
+    def __init__(self, from_hz: int, to_hz: int, channel: int | None = None) -> None:
+        self._channel = channel
+        self._resampler = MonoResampler(from_hz, to_hz)
+        self._as_it_is = from_hz == to_hz
+
+    def reset(self) -> None:
+        """Forget what was fed: what comes next does not follow it."""
+        self._resampler.reset()
+
+    def feed(self, sound: NDArray[Any], *, last: bool = False) -> NDArray[np.int16]:
+        """Return the samples that are ready; at the last chunk, all that are left.
+
+        Parameters
+        ----------
+        sound : numpy.ndarray
+            Shape ``(n,)`` or ``(n, channels)``, int16, or float32 with full scale at ±1.
+        last : bool
+            Whether the sound ends here.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape ``(m,)``, int16; ``m`` may be 0.
+        """
+        scale = np.float32(1 / 32768 if sound.dtype == np.int16 else 1)
+        if sound.ndim == 2:
+            if self._channel is None and sound.shape[1] > 1:
+                sound = sound.mean(axis=1, dtype=np.float32)
+            else:
+                sound = sound[:, 0 if self._channel is None else self._channel - 1]
+        if self._as_it_is and sound.dtype == np.int16:
+            return sound
+        return self._resampler.feed(sound * scale, last=last)

@@ -148,9 +148,7 @@ def test_the_callback_only_queues(monkeypatch):
 
     plugged(monkeypatch, Device(default_samplerate=48000.0, accepts=((48000, 1),)), script=play)
     resampled = []
-    monkeypatch.setattr(
-        microphone.MonoResampler, "feed", lambda self, x, **_: resampled.append(x) or x
-    )
+    monkeypatch.setattr(microphone.Mixer, "feed", lambda self, x, **_: resampled.append(x) or x)
     with Microphone() as source:
         next(iter(source))
         assert len(resampled) == 1

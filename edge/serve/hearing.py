@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import AudioError
 from ..pcm import MOST_CHANNELS, RATES_HZ
-from ..resample import MonoResampler, mono
+from ..resample import MonoResampler
 from ..spotter import Spotter
 
 if TYPE_CHECKING:
@@ -173,8 +173,10 @@ def _decode(data: bytes, form: ChunkFormat) -> NDArray[np.float32]:
             f"{channels} channels"
         )
     if width == 2:
-        return mono(np.frombuffer(data, "<i2").astype(np.int16).reshape(-1, channels))
-    wide = np.zeros((len(data) // width, 4), np.uint8)  # int32, the sample in its upper bytes
-    wide[:, 4 - width :] = np.frombuffer(data, np.uint8).reshape(-1, width)
-    samples = wide.view("<i4").astype(np.float32) * np.float32(2**-31)
-    return mono(samples.reshape(-1, channels))
+        samples = np.frombuffer(data, "<i2") * np.float32(2**-15)
+    else:
+        wide = np.zeros((len(data) // width, 4), np.uint8)  # int32, the sample in its upper bytes
+        wide[:, 4 - width :] = np.frombuffer(data, np.uint8).reshape(-1, width)
+        samples = wide.view("<i4").ravel() * np.float32(2**-31)
+    sound: NDArray[np.float32] = samples.reshape(-1, channels).mean(axis=1, dtype=np.float32)
+    return sound
