@@ -16,7 +16,10 @@ from ..train.cli import train_command
 from ..train.eval_cli import eval_command
 from ..train.tune_cli import tune_command
 from .benchmark import benchmark
+from .collect.record_cli import record_command
+from .collect.review_cli import review_command
 from .display import benchmark_table, device_table, model_table, notes, output
+from .doctor.cli import doctor_command
 from .errors import AudioError, HarkenError
 from .listen_cli import listen_command
 from .manifest import load_model
@@ -65,6 +68,7 @@ def _harken(
 
 
 app.command("listen")(listen_command)
+app.command("doctor")(doctor_command)
 
 
 @app.command()
@@ -110,6 +114,8 @@ def bench(
 app.command("train")(train_command)
 app.command("eval")(eval_command)
 app.command("tune")(tune_command)
+app.command("record")(record_command)
+app.command("review")(review_command)
 app.command("export")(export_command)
 app.add_typer(grammar_app, name="grammar")
 app.add_typer(memory_app, name="memory")
