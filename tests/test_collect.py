@@ -403,7 +403,9 @@ class TestTrouble:
         assert words == ["low", "high", "low", "high"]
         assert len(warnings) == 1
         assert "No space left on device. Listening goes on" in warnings[0]
-        assert keeper.summary().startswith("4 words and 0 near misses, of which 4 could not be")
+        assert keeper.summary() == (
+            f"4 words and 0 near misses in {tmp_path}, but for 4 that could not be written"
+        )
         assert not list(tmp_path.glob("*.flac"))
         full = False
         keep(tmp_path, tones_model, Blocks(*blocks))
@@ -446,7 +448,7 @@ class TestTrouble:
         assert "too slow" in warnings[0]
         lost = 6 - len(kept(tmp_path))
         assert lost >= 1
-        assert f"of which {lost} could not be kept" in keeper.summary()
+        assert f"but for {lost} that could not be written" in keeper.summary()
 
     def test_nothing_is_lost_at_the_end(self, tmp_path, tones_model, monkeypatch):
         real = ClipFolder.save

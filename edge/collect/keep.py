@@ -158,10 +158,10 @@ class Keeper:
     def summary(self) -> str:
         """Return what was kept, in words; after `close`, all that will be."""
         words, near = self._kinds[EVENT], self._kinds[NEAR_MISS]
-        text = f"{words} words and {near} near misses"
+        text = f"{words} words and {near} near misses in {self._folder.path}"
         if self._writer.missed:
-            text += f", of which {self._writer.missed} could not be kept"
-        return f"{text}, in {self._folder.path}"
+            text += f", but for {self._writer.missed} that could not be written"
+        return text
 
     def _want_near(self, found: list[NearMiss]) -> None:
         self._wanted += [

@@ -55,7 +55,7 @@ class ClipWriter:
         with self._changed:
             if len(self._waiting) >= QUEUE_CLIPS:
                 self.missed += 1
-                self._warn("slow", f"{self._folder.path} is too slow: clips are not kept")
+                self._warn("slow", f"{self._folder.path} is too slow: clips are lost")
             else:
                 self._waiting.append((clip, samples))
                 self._changed.notify()
@@ -85,7 +85,7 @@ class ClipWriter:
                 kept = self._write(clip, samples)
             except HarkenError as problem:
                 kept = False
-                self._warn("refused", f"{problem}. Listening goes on; clips are not kept")
+                self._warn("refused", f"{problem}. Listening goes on; clips are lost")
             with self._changed:
                 self.written += kept
                 self.missed += not kept
