@@ -537,7 +537,11 @@ def installed(monkeypatch):
 WANTED = program.requirements(
     [
         *("numpy>=2.0", "soxr>=0.5", "ai-edge-litert>=2.1"),
-        *("keras>=3.10; extra == 'train'", "librosa>=0.11; extra == 'train'"),
+        *(
+            "numpy>=2.2; extra == 'train'",
+            "keras>=3.10; extra == 'train'",
+            "librosa>=0.11; extra == 'train'",
+        ),
         *("wyoming>=1.7; extra == 'wyoming'", "paho-mqtt>=2.1; extra == 'mqtt'"),
         "pytest>=8; extra == 'dev'",
     ]

@@ -167,9 +167,11 @@ def check_packages(wanted: Iterable[Requirement]) -> Finding:
 
 def check_extras(wanted: Iterable[Requirement]) -> Finding:
     """Say which extras are installed; none of them has to be."""
+    wanted = list(wanted)
+    base = {each.name for each in wanted if not each.extra}  # says nothing about an extra
     extras: dict[str, dict[str, str | None]] = {}
     for each in wanted:
-        if each.extra and each.extra != "dev" and each.name != "harken":
+        if each.extra and each.extra != "dev" and each.name not in {"harken", *base}:
             extras.setdefault(each.extra, {})[each.name] = installed_version(each.name)
     texts = []
     for extra, versions in extras.items():
