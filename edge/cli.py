@@ -111,11 +111,11 @@ def bench(
         output().print(benchmark_table(figures))
 
 
+app.command("record")(record_command)
+app.command("review")(review_command)
 app.command("train")(train_command)
 app.command("eval")(eval_command)
 app.command("tune")(tune_command)
-app.command("record")(record_command)
-app.command("review")(review_command)
 app.command("export")(export_command)
 app.add_typer(grammar_app, name="grammar")
 app.add_typer(memory_app, name="memory")

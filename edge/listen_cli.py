@@ -311,18 +311,6 @@ def listen_command(
         if execute and remembers is not None:
             action = Action(execute, remembers.grammar, on_warning=warnings)
             stack.callback(action.close)
-        source = stack.enter_context(where.open(loaded.manifest.front_end.sample_rate_hz))
-        observers: list[Observer] = [
-            _lines(spotter, source, remembers, plain=plain, quiet=quiet, as_json=as_json)
-        ]
-        stack.callback(observers[0].close)
-        if capture is not None:
-            limit_mb = LIMIT_MB if capture_limit is None else capture_limit
-            keeper = Keeper(capture, spotter, limit_mb=limit_mb, on_warning=warnings)
-            if not quiet:
-                stack.callback(lambda: notes().print(f"Kept {keeper.summary()}", soft_wrap=True))
-            stack.callback(keeper.close)
-            observers.append(keeper)
         publisher = mqtt_publisher(
             mqtt,
             model=loaded,
@@ -338,6 +326,19 @@ def listen_command(
         )
         if publisher is not None:
             stack.callback(publisher.close)
+        source = stack.enter_context(where.open(loaded.manifest.front_end.sample_rate_hz))
+        observers: list[Observer] = [
+            _lines(spotter, source, remembers, plain=plain, quiet=quiet, as_json=as_json)
+        ]
+        stack.callback(observers[0].close)
+        if capture is not None:
+            limit_mb = LIMIT_MB if capture_limit is None else capture_limit
+            keeper = Keeper(capture, spotter, limit_mb=limit_mb, on_warning=warnings)
+            if not quiet:
+                stack.callback(lambda: notes().print(f"Kept {keeper.summary()}", soft_wrap=True))
+            stack.callback(keeper.close)
+            observers.append(keeper)
+        if publisher is not None:
             observers.append(publisher)
         listener = Listener(spotter, source, observers=observers, memory=remembers)
         if action is not None:

@@ -465,15 +465,19 @@ def test_bench_says_what_each_figure_was_measured_against():
 
 COMMANDS = [
     "listen",
+    "doctor",
     "devices",
     "info",
     "bench",
+    "record",
+    "review",
     "train",
     "eval",
     "tune",
     "export",
     "grammar",
     "memory",
+    "serve",
 ]
 
 

@@ -1,7 +1,7 @@
 /*
  * harken: voice commands on microcontrollers. Samples in, words out.
  *
- *     static uint32_t memory[HARKEN_COMMANDS_BYTES / 4];           // from model_data.h
+ *     static uint64_t memory[HARKEN_COMMANDS_BYTES / 8];           // from model_data.h
  *     harken *h;
  *     harken_init(&h, memory, sizeof memory, &harken_commands);
  *     for (;;) {

@@ -52,10 +52,8 @@ static void print_number(const char *name, uint32_t number) { /* "name": number 
 
 static void leave(int code) {
     uint32_t reason[2] = {0x20026, (uint32_t)code}; /* ADP_Stopped_ApplicationExit */
-#if defined(__riscv)
     semihost(0x20, reason); /* SYS_EXIT_EXTENDED */
-#else
-    semihost(0x20, reason);
+#if !defined(__riscv)
     semihost(0x18, (const void *)(uintptr_t)(code ? 0x20024 : 0x20026)); /* SYS_EXIT */
 #endif
     for (;;) {}
