@@ -13,7 +13,7 @@ import select
 import socket
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from .errors import AudioError
 from .pcm import PcmDecoder, PcmFormat
@@ -45,10 +45,31 @@ def address(text: str) -> tuple[str, int]:
 
 
 class _NetworkSource(Source):
-    """What both have in common: the socket, and the positions of what comes."""
+    """What TCP and UDP have in common: the socket, and the positions of what comes.
+
+    Parameters
+    ----------
+    where : tuple of str and int
+        Host and port to bind; port 0 takes a free one, see ``where``.
+    sample_rate_hz : int
+        Rate of the blocks.
+    form : PcmFormat, optional
+        What is sent; mono at the rate of the blocks if not given.
+
+    Raises
+    ------
+    AudioError
+        The address cannot be bound.
+    """
+
+    _kind: ClassVar[str]
 
     def __init__(
-        self, kind: str, where: tuple[str, int], sample_rate_hz: int, form: PcmFormat | None
+        self,
+        where: tuple[str, int],
+        *,
+        sample_rate_hz: int = SAMPLE_RATE_HZ,
+        form: PcmFormat | None = None,
     ) -> None:
         self._form = PcmFormat(rate_hz=sample_rate_hz) if form is None else form
         self._sample_rate_hz = sample_rate_hz
@@ -60,12 +81,12 @@ class _NetworkSource(Source):
             self._socket = self._bind(where)
         except OSError as error:
             raise AudioError(
-                f"cannot listen on {kind}://{where[0]}:{where[1]}: {error.strerror or error}; "
+                f"cannot listen on {self._kind}://{where[0]}:{where[1]}: {error.strerror or error}; "
                 "choose another port, or end the program that uses it"
             ) from None
         self.where: tuple[str, int] = self._socket.getsockname()[:2]
         """Host and port that are bound."""
-        super().__init__(f"{kind}://{self.where[0]}:{self.where[1]} ({self._form})")
+        super().__init__(f"{self._kind}://{self.where[0]}:{self.where[1]} ({self._form})")
 
     def _bind(self, where: tuple[str, int]) -> socket.socket:
         raise NotImplementedError
@@ -108,31 +129,9 @@ class _NetworkSource(Source):
 
 
 class TcpPcm(_NetworkSource):
-    """Raw samples from whoever connects, one after the other.
+    """Raw samples from whoever connects, one after the other; see `_NetworkSource`."""
 
-    Parameters
-    ----------
-    where : tuple of str and int
-        Host and port to bind; port 0 takes a free one, see ``where``.
-    sample_rate_hz : int
-        Rate of the blocks.
-    form : PcmFormat, optional
-        What is sent; mono at the rate of the blocks if not given.
-
-    Raises
-    ------
-    AudioError
-        The address cannot be bound.
-    """
-
-    def __init__(
-        self,
-        where: tuple[str, int],
-        *,
-        sample_rate_hz: int = SAMPLE_RATE_HZ,
-        form: PcmFormat | None = None,
-    ) -> None:
-        super().__init__("tcp", where, sample_rate_hz, form)
+    _kind = "tcp"
 
     def _bind(self, where: tuple[str, int]) -> socket.socket:
         family = socket.AF_INET6 if ":" in where[0] else socket.AF_INET
@@ -186,31 +185,9 @@ class TcpPcm(_NetworkSource):
 
 
 class UdpPcm(_NetworkSource):
-    """Raw samples in datagrams, each of whole samples. Datagrams that get lost are not noticed.
+    """Raw samples in datagrams of whole samples; lost ones go unnoticed; see `_NetworkSource`."""
 
-    Parameters
-    ----------
-    where : tuple of str and int
-        Host and port to bind; port 0 takes a free one, see ``where``.
-    sample_rate_hz : int
-        Rate of the blocks.
-    form : PcmFormat, optional
-        What is sent; mono at the rate of the blocks if not given.
-
-    Raises
-    ------
-    AudioError
-        The address cannot be bound.
-    """
-
-    def __init__(
-        self,
-        where: tuple[str, int],
-        *,
-        sample_rate_hz: int = SAMPLE_RATE_HZ,
-        form: PcmFormat | None = None,
-    ) -> None:
-        super().__init__("udp", where, sample_rate_hz, form)
+    _kind = "udp"
 
     def _bind(self, where: tuple[str, int]) -> socket.socket:
         family = socket.AF_INET6 if ":" in where[0] else socket.AF_INET
