@@ -81,8 +81,8 @@ class _NetworkSource(Source):
             self._socket = self._bind(where)
         except OSError as error:
             raise AudioError(
-                f"cannot listen on {self._kind}://{where[0]}:{where[1]}: {error.strerror or error}; "
-                "choose another port, or end the program that uses it"
+                f"cannot listen on {self._kind}://{where[0]}:{where[1]}: "
+                f"{error.strerror or error}; choose another port, or end the program that uses it"
             ) from None
         self.where: tuple[str, int] = self._socket.getsockname()[:2]
         """Host and port that are bound."""
