@@ -107,7 +107,7 @@ class Detection:
     end_sample: int
     """Samples heard when the decision was made."""
     step: int
-    """Network step, counted from 0 at the last reset or gap, that decided it."""
+    """Network step, counted from 0 at the last reset, that decided it."""
     acoustic: float
     """The same evidence without what the context adds to it, in 0..1."""
 
@@ -186,10 +186,10 @@ class Detector:
         if self._context is not None:
             self._context.reset()
 
-    def _clear(self, at_sample: int = 0) -> None:
+    def _clear(self) -> None:
         self.evidence = np.zeros((0, len(self.labels)), np.float32)
         """(m, n_labels) float32: what was compared with the thresholds in the last `feed`."""
-        self._origin = at_sample  # position of the sample with which step 0 begins
+        self._origin = 0  # position of the sample with which step 0 would have begun
         self._history = np.zeros((self.config.smoothing_steps - 1, len(self.labels)), np.float32)
         self._talk.reset()
         self._step = 0
@@ -199,21 +199,9 @@ class Detector:
         self._early: list[int] = []
         self._onset = np.zeros(len(self.labels), np.int64)  # step at which the evidence began
 
-    def resume(self, at_sample: int) -> None:
-        """Go on after sound that was lost: no evidence reaches across the gap.
-
-        What is remembered stays: talk, the context, and the refractory time, as if the gap had
-        taken no time.
-
-        Parameters
-        ----------
-        at_sample
-            Position of the next sample, counted like those of detections.
-        """
-        talk, resting = self._talk.level, self._ready_at - self._step
-        self._clear(at_sample)
-        self._talk.level = talk
-        self._ready_at = resting
+    def jump(self, samples: int) -> None:
+        """Count samples that were not heard: positions of what comes are so much later."""
+        self._origin += samples
 
     def feed(self, posteriors: Float32) -> list[Detection]:
         """Take in posteriors, give out the words that they complete.

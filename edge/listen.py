@@ -8,6 +8,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from .spotter import FILL_S
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -242,10 +244,10 @@ class Listener:
 
     def _hear(self, block: Block) -> None:
         muted = self._memory is not None and self._memory.muted
-        if self._clock_jumped() or block.lost_samples:
-            self._spotter.skip(block.lost_samples)
+        lost_samples = self._slept_samples() + block.lost_samples
+        events = self._spotter.skip(lost_samples) if lost_samples else []
         start_sample = self._spotter.samples_heard
-        events = self._spotter.feed(block.samples, arrived_at=block.arrived_at)
+        events += self._spotter.feed(block.samples, arrived_at=block.arrived_at)
         if muted:
             events = []
         self._events += len(events)
@@ -255,7 +257,7 @@ class Listener:
         heard = Heard(
             samples=block.samples,
             start_sample=start_sample,
-            lost_samples=block.lost_samples,
+            lost_samples=lost_samples,
             evidence=self._spotter.evidence,
             events=tuple(events),
             turns=tuple(turns),
@@ -271,16 +273,20 @@ class Listener:
                     for handler in self._handlers.get(intent, []):
                         handler(command)
 
-    def _clock_jumped(self) -> bool:
-        """Notice time that passed, or did not, without any sound; tell the memory of it."""
+    def _slept_samples(self) -> int:
+        """Notice that the clock jumped, tell the memory, and return how much sound that stands for.
+
+        Of a sleep, so much as a network needs to settle: it is no sound that was lost.
+        """
         offset_s = _clock_offset_s()
         jump_s = offset_s - self._clock_offset_s
         if abs(jump_s) < _JUMP_S:
-            return False
+            return 0
         self._clock_offset_s = offset_s
+        slept_s = FILL_S if jump_s > 0 else 0.0
         if self._memory is not None:
-            self._memory.adjust_clock(jump_s)
-        return True
+            self._memory.adjust_clock(jump_s - slept_s)
+        return round(slept_s * self._sample_rate_hz)
 
     def _report_overflow(self) -> None:
         overflow = self._source.overflow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,12 @@ from .detector import Context, Detection, Detector, DetectorConfig
 from .engine import Engine, Runtime
 from .frontend import FrontEnd
 from .manifest import Model, load_model
+
+FILL_S = 1.0
+"""So much of a gap is filled; then a network has settled."""
+
+RECENT_S = 2.0
+"""Sound from which the level of the room is taken."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,6 +106,8 @@ class Spotter:
             overhang_samples=front_end.window_samples - front_end.hop_samples,
             context=context,
         )
+        self._recent: deque[npt.NDArray[Any]] = deque()  # the last `RECENT_S` of sound
+        self._recent_samples = 0  # in these
         self.samples_heard = 0
         """Samples since the last reset, those that were lost counted."""
         self.posteriors = np.zeros(len(manifest.labels), np.float32)
@@ -109,24 +118,57 @@ class Spotter:
         self._front_end.reset()
         self._engine.reset()
         self._detector.reset()
+        self._forget_recent()
         self.samples_heard = 0
         self.posteriors = np.zeros_like(self.posteriors)
 
-    def skip(self, samples: int) -> None:
-        """Go on after sound that was lost: what comes next does not follow what came before.
+    def skip(self, samples: int) -> list[Event]:
+        """Go on after sound that was lost.
 
-        The network begins afresh, so that no word is made of two halves of others. Positions of
-        events count what was lost; talk, the context and the refractory time are not forgotten.
+        The network hears noise in its place, as loud as the quietest tenth of the last seconds:
+        more words that touch a gap are heard than after a reset, and none is made of what lies on
+        both sides, as when the sides are joined (docs/experiments.md). Of a long gap it hears the
+        first `FILL_S`; all of it counts for positions.
 
         Parameters
         ----------
         samples
             How much was lost, at the model's rate; at least 0.
+
+        Returns
+        -------
+        Words that were complete when the sound was lost.
         """
-        self.samples_heard += samples
-        self._front_end.reset()
-        self._engine.reset()
-        self._detector.resume(self.samples_heard)
+        filled = min(samples, round(FILL_S * self._sample_rate_hz))
+        events = self.feed(self._noise(filled))
+        self._forget_recent()
+        self.samples_heard += samples - filled
+        self._detector.jump(samples - filled)
+        return events
+
+    @property
+    def _most_recent(self) -> int:
+        return round(RECENT_S * self._sample_rate_hz)
+
+    def _remember(self, samples: npt.NDArray[Any]) -> None:
+        kept = samples[-self._most_recent :].copy()
+        self._recent.append(kept)
+        self._recent_samples += len(kept)
+        while self._recent_samples - len(self._recent[0]) >= self._most_recent:
+            self._recent_samples -= len(self._recent.popleft())
+
+    def _forget_recent(self) -> None:
+        self._recent.clear()
+        self._recent_samples = 0
+
+    def _noise(self, count: int) -> npt.NDArray[np.int16]:
+        recent = np.concatenate([np.zeros(0, np.float32), *map(_as_int16, self._recent)])
+        recent = recent[-self._most_recent :]
+        length = self._sample_rate_hz // 50
+        frames = recent[len(recent) % length :].reshape(-1, length)
+        level = np.percentile(np.sqrt(np.square(frames).mean(axis=1)), 10) if len(frames) else 0.0
+        noise = np.random.default_rng(count).normal(0.0, level, count)
+        return np.clip(np.rint(noise), -32768, 32767).astype(np.int16)
 
     def feed(self, samples: npt.NDArray[Any], *, arrived_at: float | None = None) -> list[Event]:
         """Take in samples, give out the words that they complete.
@@ -152,6 +194,7 @@ class Spotter:
             arrived_at = time.monotonic()
         frames = self._front_end.feed(samples)
         self.samples_heard += len(samples)
+        self._remember(samples)
         posteriors = self._engine.feed(frames)
         if len(posteriors):
             self.posteriors = posteriors[-1]
@@ -203,3 +246,9 @@ class Spotter:
             end_s=detection.end_sample / self._sample_rate_hz,
             latency_s=time.monotonic() - arrived_at,
         )
+
+
+def _as_int16(samples: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Return samples as float32 on the scale of int16."""
+    scale = np.float32(1 if samples.dtype == np.int16 else 32768)
+    return samples * scale

@@ -80,7 +80,7 @@ def test_a_word_is_not_made_of_two_halves_with_a_gap_between():
     assert listen(Interrupted(samples, at))[0].words == []
 
 
-def test_after_a_sleep_the_network_begins_afresh(monkeypatch):
+def test_a_word_is_not_made_of_what_was_before_a_sleep_and_after_it(monkeypatch):
     half = tones.to_int16(tones.sine(400.0, 0.08))
     quiet = tones.to_int16(tones.quiet(0.96))
     samples = np.concatenate([quiet, half, half, quiet])

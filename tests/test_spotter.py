@@ -137,18 +137,19 @@ def test_a_reset_starts_over(spotter):
     assert hear(spotter, samples) == first
 
 
-def test_lost_sound_counts_but_joins_nothing(spotter):
+@pytest.mark.parametrize("lost_s", [0.04, 0.5, 3.0])
+def test_lost_sound_counts_for_positions(spotter, lost_s):
     samples = tones.stream("low", "high")
-    start = tones.starts(2)[1]
+    at, lost = tones.starts(2)[1] - 4800, round(lost_s * tones.RATE)
     expected = hear(spotter, samples)
     spotter.reset()
-    heard = spotter.feed(samples[: start - 4800])
-    spotter.skip(3 * tones.RATE)
-    assert spotter.samples_heard == start - 4800 + 3 * tones.RATE
-    heard += spotter.feed(samples[start - 4800 :])
+    heard = spotter.feed(samples[:at])
+    heard += spotter.skip(lost)
+    assert spotter.samples_heard == at + lost
+    heard += spotter.feed(samples[at:])
     assert [event.word for event in heard] == ["low", "high"]
     assert heard[0].end_sample == expected[0].end_sample
-    assert abs(heard[1].end_sample - expected[1].end_sample - 3 * tones.RATE) <= 1280
+    assert abs(heard[1].end_sample - expected[1].end_sample - lost) <= 1280
 
 
 def test_two_halves_of_a_word_with_a_gap_between_are_no_word(spotter):
@@ -158,8 +159,37 @@ def test_two_halves_of_a_word_with_a_gap_between_are_no_word(spotter):
     assert [event.word for event in spotter.feed(before) + spotter.feed(after)] == ["low"]
     spotter.reset()
     heard = spotter.feed(before)
-    spotter.skip(1)
-    assert heard + spotter.feed(after) == []
+    assert heard + spotter.skip(8000) + spotter.feed(after) == []
+
+
+def test_a_word_that_lost_a_little_of_itself_is_heard(spotter):
+    samples = tones.stream("low")
+    middle = tones.starts(1)[0] + 3200
+    heard = spotter.feed(samples[:middle])
+    heard += spotter.skip(320)
+    heard += spotter.feed(samples[middle + 320 :])
+    assert [event.word for event in heard] == ["low"]
+
+
+def test_a_word_that_was_complete_when_the_sound_was_lost_is_heard(spotter):
+    samples = tones.stream("low")
+    whole = hear(spotter, samples)
+    spotter.reset()
+    assert spotter.feed(samples[: whole[0].end_sample - 320]) == []
+    assert [event.word for event in spotter.skip(16_000)] == ["low"]
+
+
+def test_a_gap_is_heard_alike_however_the_sound_before_it_was_cut(spotter):
+    samples = tones.stream("low", "high")
+    at = tones.starts(2)[1] + 1600
+    answers = []
+    for size in (1, 999, len(samples)):
+        spotter.reset()
+        hear(spotter, samples[:at], size)
+        spotter.skip(16_000)
+        answers.append(spotter.posteriors)
+    assert (answers[0] == answers[1]).all()
+    assert (answers[0] == answers[2]).all()
 
 
 def test_the_evidence_of_each_step_can_be_watched(spotter):

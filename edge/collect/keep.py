@@ -23,14 +23,14 @@ from .ring import Ring
 from .writer import ClipWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
     from ..listen import Heard
-    from ..spotter import Spotter
+    from ..spotter import Event, Spotter
     from .near import NearMiss
 
 BEFORE_S = 1.25
@@ -117,22 +117,12 @@ class Keeper:
     def heard(self, heard: Heard) -> None:
         """Take in a block; see `harken.edge.listen.Observer`."""
         if heard.lost_samples or heard.start_sample != self._ring.end:
+            # A word that was complete when the sound was lost is decided in the gap.
+            self._want_events(heard, (event for event in heard.events if _in_gap(event, heard)))
             self._want_near(self._near.restart(heard.start_sample))
             self._cut(to_the_end=True)
             self._ring.restart(heard.start_sample)
-        for event in heard.events:
-            commands = [c.text for t in heard.turns if t.word == event.word for c in t.commands]
-            self._wanted.append(
-                _Wanted(
-                    kind=EVENT,
-                    word=event.word,
-                    confidence=event.confidence,
-                    threshold=self._thresholds[event.word],
-                    start_sample=event.start_sample,
-                    end_sample=event.end_sample,
-                    command=commands[-1] if commands else None,
-                )
-            )
+        self._want_events(heard, (event for event in heard.events if not _in_gap(event, heard)))
         self._want_near(self._near.feed(heard.evidence, heard.events))
         self._heard = heard.start_sample + len(heard.samples)
         piece = round(_PIECE_S * self._rate_hz)
@@ -162,6 +152,21 @@ class Keeper:
         if self._writer.missed:
             text += f", but for {self._writer.missed} that could not be written"
         return text
+
+    def _want_events(self, heard: Heard, events: Iterable[Event]) -> None:
+        for event in events:
+            commands = [c.text for t in heard.turns if t.word == event.word for c in t.commands]
+            self._wanted.append(
+                _Wanted(
+                    kind=EVENT,
+                    word=event.word,
+                    confidence=event.confidence,
+                    threshold=self._thresholds[event.word],
+                    start_sample=event.start_sample,
+                    end_sample=event.end_sample,
+                    command=commands[-1] if commands else None,
+                )
+            )
 
     def _want_near(self, found: list[NearMiss]) -> None:
         self._wanted += [
@@ -226,6 +231,10 @@ class Keeper:
     def _pass_on_warnings(self) -> None:
         for line in self._writer.take_warnings():
             self._warn(line)
+
+
+def _in_gap(event: Event, heard: Heard) -> bool:
+    return event.end_sample <= heard.start_sample
 
 
 def _open_folder(path: Path) -> int:
