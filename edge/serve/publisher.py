@@ -100,18 +100,20 @@ class MqttPublisher:
     def heard(self, heard: Heard) -> None:
         """Publish words and commands; see `Observer`."""
         for event in heard.events:
-            self._put("word", {"event_type": event.word, **event.to_dict()})
+            self._put("word", _payload({"event_type": event.word, **event.to_dict()}))
         for turn in heard.turns:
             for command in turn.commands:
-                self._put("command", _values(command))
-                self._put("last_command", _values(command), retain=True)
+                payload = _payload(_values(command))
+                self._put("command", payload)
+                self._put("last_command", payload, retain=True)
             if not turn.commands or turn.outcome == "pending":
-                self._put("turn", {"turn": turn.outcome, "word": turn.word, "reason": turn.reason})
+                values = {"turn": turn.outcome, "word": turn.word, "reason": turn.reason}
+                self._put("turn", _payload(values))
 
     def notice(self, line: str) -> None:
         """Publish a line for people; see `Observer`."""
         if not line.startswith(_OWN):  # when it can be read there, it is no longer so
-            self._put("notice", {"notice": line})
+            self._put("notice", _payload({"notice": line}))
 
     def close(self) -> None:
         """Deliver what is left, for some seconds at most, and say goodbye; see `Observer`."""
@@ -126,9 +128,7 @@ class MqttPublisher:
         if left:
             self._warn(f"{_OWN}{_counted(left)} not delivered to {self._broker}")
 
-    def _put(self, topic: str, values: dict[str, Any], *, retain: bool = False) -> None:
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        payload = json.dumps({**values, "time": now}, ensure_ascii=False)
+    def _put(self, topic: str, payload: str, *, retain: bool = False) -> None:
         self._outbox.put(Message(topic=self._topic(topic), payload=payload, retain=retain))
 
     def _topic(self, name: str) -> str:
@@ -224,6 +224,12 @@ def forget(broker: Broker, *, discovery_root: str) -> list[str]:
     finally:
         connection.close()
     return topics
+
+
+def _payload(values: dict[str, Any]) -> str:
+    """Return JSON, with the time at which it was heard."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return json.dumps({**values, "time": now}, ensure_ascii=False)
 
 
 def _values(command: Command) -> dict[str, Any]:
