@@ -910,6 +910,7 @@ spotter = Spotter({model!r})
 source = RealTime(Tones("tones"))
 with LiveView(spotter, source, memory=None, console=output()) as view, source:
     Listener(spotter, source, observers=[view]).run()
+    time.sleep(60)  # until it is interrupted, however slow this machine is
 """
 
 
@@ -942,5 +943,6 @@ def test_ctrl_c_in_a_real_terminal_leaves_it_clean(tones_model):
         assert b"KeyboardInterrupt" in process.stderr.read()
     terminal = pyte.Screen(80, 24)
     pyte.ByteStream(terminal).feed(written)
-    assert [line.split()[2] for line in terminal.display if line.strip()] == ["low"]
+    left = [line.split()[2] for line in terminal.display if line.strip()]
+    assert left in (["low"], ["low", "high"])
     assert not terminal.cursor.hidden
