@@ -215,15 +215,13 @@ class Listener:
         """
         for block in self._source:
             self._hear(block)
-            while self._warnings:
-                self._notice(self._warnings.popleft())
+            self._pass_on_warnings()
             self._report_overflow()
             self._report_muted()
 
     def close(self) -> None:
         """Tell the observers that nothing more will come, and what is still to be said."""
-        while self._warnings:
-            self._notice(self._warnings.popleft())
+        self._pass_on_warnings()
         for observer in self._observers:
             observer.close()
 
@@ -237,6 +235,10 @@ class Listener:
             process_s=time.process_time() - self._process_s_before,
             peak=self._peak / 32768,
         )
+
+    def _pass_on_warnings(self) -> None:
+        while self._warnings:
+            self._notice(self._warnings.popleft())
 
     def _notice(self, line: str) -> None:
         for observer in self._observers:

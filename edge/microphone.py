@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import AudioError
 from .resample import Mixer
-from .sources import SAMPLE_RATE_HZ, Block, BlockQueue, Source, kilohertz
+from .sources import SAMPLE_RATE_HZ, Block, BlockQueue, Source, kilohertz, layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -295,13 +295,8 @@ class Microphone(Source):
         if self._stream is None:
             raise self._unusable(refusal)
         self._rate_hz, self._queue, self._started = rate_hz, queue, False
-        if channels == 1:
-            layout = "mono"
-        elif self._channel is None:
-            layout = f"mean of {channels} channels"
-        else:
-            layout = f"channel {self._channel} of {channels}"
-        self.description = f'microphone "{self._name}" ({kilohertz(rate_hz)}, {layout})'
+        heard = layout(channels, self._channel)
+        self.description = f'microphone "{self._name}" ({kilohertz(rate_hz)}, {heard})'
 
     def _receive(self, data: NDArray[np.int16], frames: int, times: Any, status: Any) -> None:
         """PortAudio's callback: queue a copy, count what PortAudio says it lost."""

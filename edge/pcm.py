@@ -11,7 +11,7 @@ import numpy as np
 
 from .errors import AudioError
 from .resample import Mixer
-from .sources import BLOCK_MS, SAMPLE_RATE_HZ, Block, Source, kilohertz
+from .sources import BLOCK_MS, SAMPLE_RATE_HZ, Block, Source, kilohertz, layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -76,13 +76,8 @@ class PcmFormat:
         return self.frame_bytes * (self.rate_hz * BLOCK_MS // 1000)
 
     def __str__(self) -> str:
-        if self.channels == 1:
-            layout = "mono"
-        elif self.channel is None:
-            layout = f"mean of {self.channels} channels"
-        else:
-            layout = f"channel {self.channel} of {self.channels}"
-        return f"16-bit PCM, {kilohertz(self.rate_hz)}, {layout}"
+        heard = layout(self.channels, self.channel)
+        return f"16-bit PCM, {kilohertz(self.rate_hz)}, {heard}"
 
 
 class PcmDecoder:

@@ -265,8 +265,7 @@ class AudioFile(Source):
             self._file.close()
             raise AudioError(f"{path}: holds no samples; was its recording or its copying cut off?")
         self._sample_rate_hz = sample_rate_hz
-        layout = "mono" if self._file.channels == 1 else f"mean of {self._file.channels} channels"
-        super().__init__(f"{path} ({kilohertz(self._rate_hz)}, {layout})")
+        super().__init__(f"{path} ({kilohertz(self._rate_hz)}, {layout(self._file.channels)})")
 
     def __iter__(self) -> Iterator[Block]:
         """Yield the file's sound; see `Source`."""
@@ -379,3 +378,10 @@ def _reason(error: Any) -> str:
 def kilohertz(rate_hz: float) -> str:
     """Return a rate for people: ``44.1 kHz``."""
     return f"{rate_hz / 1000:g} kHz"
+
+
+def layout(channels: int, channel: int | None = None) -> str:
+    """Return what is heard of some channels, for people; a channel is counted from 1."""
+    if channels == 1:
+        return "mono"
+    return f"mean of {channels} channels" if channel is None else f"channel {channel} of {channels}"

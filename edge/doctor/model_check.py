@@ -149,8 +149,7 @@ def check_stream(model: Model, *, runtime: str | Runtime | None = None) -> Findi
     AudioError
         The demo recording, which it hears, cannot be read.
     """
-    rate_hz = model.manifest.front_end.sample_rate_hz
-    recording = demo_recording(rate_hz)[: round(_STREAM_S * rate_hz)]
+    recording = _beginning(model)
     whole = _posteriors(model, [recording], runtime)
     wrong = []
     if not np.isfinite(whole).all():
@@ -181,7 +180,7 @@ def check_speed(model: Model, *, runtime: str | Runtime | None = None) -> Findin
         The demo recording, which it hears, cannot be read.
     """
     rate_hz = model.manifest.front_end.sample_rate_hz
-    recording = demo_recording(rate_hz)[: round(_STREAM_S * rate_hz)]
+    recording = _beginning(model)
     length = rate_hz * BLOCK_MS // 1000
     spotter = Spotter(model, runtime=runtime)
     spotter.feed(recording[:rate_hz])  # the first second warms up
@@ -250,3 +249,9 @@ def _posteriors(
     engine = Engine(model, runtime=runtime)
     engine.reset()
     return np.concatenate([engine.feed(front_end.feed(chunk)) for chunk in chunks])
+
+
+def _beginning(model: Model) -> NDArray[np.int16]:
+    """Return so much of the demo recording as streaming is checked with, at the model's rate."""
+    rate_hz = model.manifest.front_end.sample_rate_hz
+    return demo_recording(rate_hz)[: round(_STREAM_S * rate_hz)]
