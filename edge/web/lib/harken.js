@@ -1,0 +1,5 @@
+// All there is: see harken.d.ts.
+export { Dialogue } from "./dialogue.js";
+export { Engine } from "./engine.js";
+export { HarkenError } from "./errors.js";
+export { Spotter } from "./spotter.js";

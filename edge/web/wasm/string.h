@@ -1,0 +1,11 @@
+/* What the engine needs of the C library, where there is none. */
+#ifndef HARKEN_STRING_H
+#define HARKEN_STRING_H
+
+#include <stddef.h>
+
+void *memcpy(void *to, const void *from, size_t n);
+void *memmove(void *to, const void *from, size_t n);
+void *memset(void *to, int value, size_t n);
+
+#endif
