@@ -1,0 +1,361 @@
+// The files of site.json and a click in; listening, and all that is seen of it, out.
+//
+// What tests may rely on:
+//   main[data-state]        loading, idle, starting, listening, interrupted, problem
+//   #button                 Listen or Stop; disabled while it could do nothing
+//   #state                  the same in words, with the reason for an interruption
+//   #words li[data-word]    the last words, the newest first; data-confidence, data-start, data-end
+//   #bars li[data-label]    data-level: "some" with much evidence, "over" from the mark on
+//   #command                the last command in words; data-intent
+//   #outcome                what came of the last word
+//   #pending                hidden, or what is waited for
+//   [data-slot]             what is remembered in data-text, by slot; "follow-up" and "last" beside them
+//   #robot[aria-label]      where the robot is
+//   #level[data-level]      "no sound", "quiet", "good", "clipping", or nothing
+//   #advice                 what to do about it
+//   #problem[data-code]     hidden, or what went wrong: the code of a HarkenError, "grammar", "unexpected"
+//   #problem-action         the way on
+//   #notice                 hidden, or something that is no problem
+//   #offline                hidden until every file is kept
+import { Bars } from "./bars.js";
+import { byId, say } from "./dom.js";
+import { MemoryView } from "./memory.js";
+import { Meter } from "./meter.js";
+import { keepOffline, offerInstall } from "./offline.js";
+import { blocked, hideProblem, showProblem } from "./problems.js";
+import { RobotView } from "./robot.js";
+import { Settings } from "./settings.js";
+import { Store } from "./store.js";
+import { clearWords, showWord, tell } from "./words.js";
+
+const PULSE_MS = 250; // between two looks at the memory
+const FACTS_S = 1;
+const AHEAD_S = 1; // what was kept later than now is from a clock that was set back
+const LONG_S = 0.5; // between two snapshots, and nobody looked for a while
+
+const STATES = {
+  idle: "Ready",
+  starting: "Asking for the microphone …",
+  listening: "Listening",
+  interrupted: "Interrupted",
+};
+
+const now = () => Date.now() / 1000;
+
+/** Load everything, and be ready to listen. */
+export async function run() {
+  offerInstall();
+  const [{ Spotter, Dialogue }, site] = await Promise.all([import("../harken.js"), json("site.json")]);
+  const grammar = site.grammar && (await json(site.grammar.file));
+  const page = new Page(site, grammar, { Spotter, Dialogue });
+  keepOffline(() => page.listening);
+  await page.load();
+}
+
+async function json(path) {
+  const response = await fetch(path);
+  if (!response.ok) throw Object.assign(new Error(`${path}: ${response.status}`), { code: "network" });
+  return response.json();
+}
+
+class Page {
+  #site;
+  #grammar;
+  #library;
+  #store = new Store(() => notice("This browser keeps nothing for this page: settings last until it is closed."));
+  #settings;
+  #spotter = null;
+  #loads = 0; // so that only the model that was chosen last is taken
+  #dialogue = null; // null where no commands are made
+  #memory = null;
+  #robot = null;
+  #bars = new Bars();
+  #meter = new Meter();
+  #looking = 0; // number of the loop that draws; others end
+  #looked = 0;
+  #facts = 0;
+  #pulse = 0;
+
+  constructor(site, grammar, library) {
+    this.#site = site;
+    this.#grammar = grammar;
+    this.#library = library;
+    this.#settings = new Settings(this.#store, site.models, {
+      sensitivity: () => this.#tune(),
+      model: () => this.load(),
+      gain: () => this.load(),
+      reset: () => this.#reset(),
+    });
+    byId("button").onclick = () => (this.listening ? this.#spotter.stop() : this.#listen());
+    byId("forget").onclick = () => this.#forget();
+    byId("notice-close").onclick = () => (byId("notice").hidden = true);
+    document.addEventListener("visibilitychange", () => this.#look());
+    this.#watchPermission();
+  }
+
+  get listening() {
+    return this.#spotter !== null && this.#spotter.state !== "idle" && this.#spotter.state !== "destroyed";
+  }
+
+  /** Load the chosen model; go on listening if it was so. */
+  async load() {
+    const load = ++this.#loads;
+    const listening = this.listening;
+    const { model, sensitivity, gain } = this.#settings;
+    const chosen = this.#site.models.find(({ name }) => name === model);
+    try {
+      const { Spotter } = this.#library;
+      const spotter = await Spotter.load(chosen.file, { sensitivity, autoGainControl: gain });
+      const fits = same(spotter.info.digest, chosen.digest);
+      if (load !== this.#loads || !fits) await spotter.destroy();
+      if (load !== this.#loads) return;
+      if (!fits) throw Object.assign(new Error(chosen.file), { code: "mismatch" });
+      await this.#spotter?.destroy();
+      this.#spotter = spotter;
+    } catch (failure) {
+      if (load === this.#loads) await this.#fail(failure);
+      return;
+    }
+    hideProblem();
+    this.#take(this.#spotter);
+    if (listening) await this.#listen();
+  }
+
+  /** Use a spotter that was loaded. */
+  #take(spotter) {
+    const { info } = spotter;
+    spotter.addEventListener("word", ({ detail }) => this.#hear(detail));
+    spotter.addEventListener("state", ({ detail }) => this.#become(detail));
+    spotter.addEventListener("notice", ({ detail }) => notice(detail.message));
+    spotter.addEventListener("error", ({ detail }) => this.#fail(detail));
+    this.#bars.show(info);
+    this.#tune();
+    clearWords();
+    say(byId("model-name"), `model ${info.name} ${info.digest}`);
+    say(byId("hint"), `Press Listen, then say ${phrase(this.#grammar, info.words)}.`);
+    this.#converse(info);
+    byId("button").disabled = false;
+    this.#become({ state: "idle", reason: "" });
+  }
+
+  /** Make commands, if there is a grammar that fits the model. */
+  #converse(info) {
+    const grammar = this.#grammar;
+    this.#dialogue = null;
+    if (grammar) {
+      const fits = grammar.words.every((word) => info.words.includes(word));
+      if (fits && same(info.grammar ?? grammar.digest, grammar.digest)) this.#dialogue = this.#recalled();
+      else showProblem({ code: "grammar" });
+    }
+    byId("commands").hidden = byId("remembered").hidden = !this.#dialogue;
+    if (!this.#dialogue) return;
+    this.#memory ??= new MemoryView(grammar);
+    if (grammar.name === "robot" && !this.#robot) {
+      byId("robot").hidden = false;
+      const { matches } = matchMedia("(prefers-reduced-motion: reduce)");
+      this.#robot = new RobotView(byId("robot"), { reducedMotion: matches });
+    }
+    this.#showCommand(null);
+    this.#remember();
+  }
+
+  /** The dialogue, as far as it was kept. */
+  #recalled() {
+    const { Dialogue } = this.#library;
+    const kept = this.#store.load("memory");
+    try {
+      if (kept?.digest === this.#grammar.digest && kept.saved < now() + AHEAD_S) {
+        return new Dialogue(this.#grammar, kept.state);
+      }
+    } catch (failure) {
+      console.warn(failure.message);
+    }
+    return new Dialogue(this.#grammar);
+  }
+
+  async #listen() {
+    if (blocked()) hideProblem();
+    this.#still();
+    try {
+      await this.#spotter.start();
+    } catch (failure) {
+      await this.#fail(failure);
+    }
+  }
+
+  #become({ state, reason }) {
+    if (state === "idle" && blocked()) return; // that says more
+    byId("main").dataset.state = state;
+    say(byId("state"), reason ? `${STATES[state]}: ${reason}` : STATES[state]);
+    say(byId("button"), state === "idle" ? "Listen" : "Stop");
+    if (state === "listening") say(byId("hint"), `Say ${phrase(this.#grammar, this.#spotter.info.words)}.`);
+    if (state === "idle") this.#still();
+    this.#look();
+  }
+
+  #still() {
+    this.#meter.reset();
+    this.#bars.reset();
+  }
+
+  async #fail(failure) {
+    if (this.listening) await this.#spotter.stop();
+    this.#still();
+    showProblem(failure, () => this.#listen());
+  }
+
+  /** Draw what is heard, as often as the screen does, as long as somebody sees it. */
+  async #look() {
+    const loop = ++this.#looking;
+    while (loop === this.#looking && !document.hidden && this.#spotter?.state === "listening") {
+      try {
+        const snapshot = await this.#spotter.snapshot();
+        if (loop !== this.#looking) return;
+        this.#draw(snapshot);
+      } catch {
+        return; // it has just stopped
+      }
+      await new Promise(requestAnimationFrame);
+    }
+  }
+
+  #draw(snapshot) {
+    const { seconds, load, sampleRate, lost } = snapshot;
+    if (!(Math.abs(seconds - this.#looked) < LONG_S)) this.#meter.reset(seconds);
+    this.#looked = seconds;
+    this.#meter.draw(snapshot);
+    this.#bars.draw(snapshot);
+    if (Math.abs(seconds - this.#facts) < FACTS_S) return;
+    this.#facts = seconds;
+    const facts = [`${sampleRate / 1000} kHz`, `${(100 * load).toFixed(1)} % of one core`];
+    if (Number.isFinite(lost)) facts.push(`${lost.toFixed(1)} s of sound lost`);
+    say(byId("facts"), `Now: ${facts.join(", ")}.`);
+  }
+
+  #hear(heard) {
+    const { word, confidence } = heard;
+    showWord(heard);
+    if (!this.#dialogue) return tell(word);
+    const turn = this.#dialogue.hear(word, now(), confidence);
+    const { pending } = this.#dialogue;
+    if (this.#spotter.info.pending.includes(pending)) this.#spotter.pending(pending);
+    this.#show(turn);
+    tell(turn.reason && turn.reason !== word ? `${word}: ${turn.reason}` : word);
+  }
+
+  /** Show what came of a word, or of time that passed. */
+  #show({ outcome, commands, reason }) {
+    for (const command of commands) this.#carryOut(command);
+    const said = commands.at(-1)?.text === reason || outcome === "pending" ? "" : reason;
+    say(byId("outcome"), commands.length && !said ? origin(commands.at(-1)) : said);
+    this.#remember();
+  }
+
+  #carryOut(command) {
+    this.#showCommand(command);
+    if (!this.#robot) return;
+    if (command.intent === "stop") this.#robot.stop();
+    else this.#robot.run(command);
+    byId("robot").setAttribute("aria-label", this.#robot.describe());
+  }
+
+  #showCommand(command) {
+    const line = byId("command");
+    line.classList.toggle("none", !command);
+    line.dataset.intent = command?.intent ?? "";
+    say(line, command?.text ?? "No command yet");
+    if (!command) say(byId("outcome"), "");
+  }
+
+  /** Keep what is remembered, and look at it until it has faded. */
+  #remember() {
+    const { state } = this.#dialogue;
+    this.#store.save("memory", { digest: this.#grammar.digest, saved: now(), state });
+    clearInterval(this.#pulse);
+    this.#pulse = setInterval(() => this.#fade(), PULSE_MS);
+    this.#fade();
+  }
+
+  #fade() {
+    const dialogue = this.#dialogue;
+    if (!dialogue) return clearInterval(this.#pulse);
+    const at = now();
+    if (dialogue.due !== null && at >= dialogue.due) {
+      const turn = dialogue.tick(at);
+      if (turn) {
+        tell(turn.reason);
+        return this.#show(turn);
+      }
+    }
+    const { pending } = dialogue;
+    const text = dialogue.pendingText();
+    const { confirm, cancel } = dialogue.grammar.controls;
+    byId("pending").hidden = !pending;
+    if (pending === "confirm") say(byId("pending"), `${text}: “${confirm}”${cancel ? ` or “${cancel}”` : ""}?`);
+    else if (pending) say(byId("pending"), `${text} … ${pending}?`);
+    if (!this.#memory.draw(dialogue, at)) clearInterval(this.#pulse);
+  }
+
+  #forget() {
+    this.#dialogue.forget();
+    this.#spotter.forget();
+    this.#showCommand(null);
+    this.#remember();
+    tell("Forgotten");
+  }
+
+  #tune() {
+    const { sensitivity } = this.#settings;
+    if (this.#spotter) this.#spotter.sensitivity = sensitivity;
+    this.#bars.threshold(sensitivity);
+  }
+
+  async #reset() {
+    if (this.#dialogue) this.#forget();
+    this.#robot?.reset();
+    if (this.#robot) byId("robot").setAttribute("aria-label", this.#robot.describe());
+    this.#store.clear();
+    await this.load();
+  }
+
+  /** Somebody who allows the microphone in the browser's settings need not be told any more. */
+  async #watchPermission() {
+    try {
+      const permission = await navigator.permissions.query({ name: "microphone" });
+      permission.onchange = () => {
+        if (permission.state === "denied" || byId("problem").dataset.code !== "denied") return;
+        hideProblem();
+        if (!this.listening) this.#become({ state: "idle", reason: "" });
+      };
+    } catch {
+      // This browser does not tell; "Try again" does.
+    }
+  }
+}
+
+function notice(text) {
+  say(byId("notice-text"), text);
+  byId("notice").hidden = false;
+}
+
+/** Whether two digests are of the same thing; one may have fewer digits. */
+function same(one, other) {
+  return one.startsWith(other) || other.startsWith(one);
+}
+
+/** What to say for a start. */
+function phrase(grammar, words) {
+  const [first, second] = grammar?.examples ?? [];
+  const quoted = (said) => `“${said.join(" ")}”`;
+  if (!first) return `“${words[0]}”`;
+  return second ? `${quoted(first)}, then ${quoted(second)}` : quoted(first);
+}
+
+/** Where the parts of a command come from, if not from what was just said. */
+function origin({ remembered, slots, repeated }) {
+  const parts = Object.entries(remembered).map(([slot, age]) => `${slots[slot]} from ${ago(age)}`);
+  if (repeated) return `again, ${parts.join(", ")}`.replace(/, $/, "");
+  return parts.join(", ");
+}
+
+const ago = (age) => (age < 1 ? "just now" : `${Math.round(age)} s ago`);

@@ -1,0 +1,11 @@
+// A browser in; the page running in it out, or a sentence on why it cannot.
+import { hindrance, showProblem } from "./problems.js";
+
+const code = hindrance();
+if (code) {
+  showProblem({ code });
+} else {
+  import("./page.js")
+    .then(({ run }) => run())
+    .catch((failure) => showProblem(failure instanceof TypeError ? { code: "network" } : failure));
+}
