@@ -13,8 +13,8 @@ from typing import Annotated
 import typer
 
 from ..edge.errors import DependencyError
-from ..edge.manifest import load_model
-from ..edge.memory.grammar import load_grammar
+from ..edge.manifest import Model, load_model
+from ..edge.memory.grammar import Grammar, load_grammar
 from ..train.cli import CacheOption, SplitRuleChoice, SplitRuleOption
 from ..train.display import progress_bar
 
@@ -27,6 +27,7 @@ class Target(enum.Enum):
     tflite = "tflite"
     c = "c"
     tflm = "tflm"
+    web = "web"
 
 
 def export_command(
@@ -46,7 +47,8 @@ def export_command(
         Target,
         typer.Option(
             help="tflite: an int8 model of a run. c: a model with the C engine, for any "
-            "microcontroller. tflm: a model with what TensorFlow Lite Micro needs beside it."
+            "microcontroller. tflm: a model with what TensorFlow Lite Micro needs beside it. web: "
+            "a page for any browser, and an npm package."
         ),
     ] = Target.tflite,
     grammar: Annotated[
@@ -54,7 +56,16 @@ def export_command(
         typer.Option(
             metavar="GRAMMAR",
             help="With --target c: what was said before is part of the engine, by the LSTM of this "
-            "grammar; a name or a path.",
+            "grammar; a name or a path. With --target web: what commands the page makes of words; "
+            "by default those of robot, if the model knows its words, and none for `none`.",
+        ),
+    ] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--also",
+            metavar="MODEL",
+            help="With --target web: another model to choose from on the page. Repeat for more.",
         ),
     ] = None,
     name: Annotated[
@@ -78,8 +89,10 @@ def export_command(
     What is exported is checked first: operators, types, state, float against int8, LiteRT against
     TFLM; the C engine against Python and TFLM. Where a check fails, nothing is written.
     """
-    if grammar is not None and target is not Target.c:
-        raise typer.BadParameter("it is for --target c", param_hint="--grammar")
+    if grammar is not None and target not in (Target.c, Target.web):
+        raise typer.BadParameter("it is for --target c and web", param_hint="--grammar")
+    if also and target is not Target.web:
+        raise typer.BadParameter("it is for --target web", param_hint="--also")
     if target is Target.tflite:
         _export_run(
             Path(source),
@@ -96,6 +109,8 @@ def export_command(
             raise typer.BadParameter("it is for --target tflite", param_hint=option)
     if target is Target.c:
         _export_engine(source, out, grammar, as_json)
+    elif target is Target.web:
+        _export_web([source, *(also or ())], out, grammar, as_json)
     else:
         _export_tflm(source, out, as_json)
 
@@ -157,6 +172,34 @@ def _export_engine(source: str, out: Path, grammar: str | None, as_json: bool) -
     if bundle.not_measured:
         print(f"  not measured, for want of tools: {', '.join(bundle.not_measured)}")
     print(f"Next: make -C {bundle.folder} check")
+
+
+def _export_web(sources: list[str], out: Path, grammar: str | None, as_json: bool) -> None:
+    models = [load_model(source) for source in sources]
+    spoken = _page_grammar(models[0], grammar)
+    _require({"ai-edge-litert": "ai_edge_litert"}, "ai-edge-litert")
+    from .web.bundle import export_web
+
+    bundle = export_web(models, out, grammar=spoken, on_stage=_stage)
+    if as_json:
+        print(json.dumps(bundle.to_dict(), indent=2))
+        return
+    total = sum(bundle.compressed.values())
+    checked = bundle.not_checked or "WebAssembly answers as C does, to the last byte"
+    print(f"{bundle.folder}: {total:,} bytes to load, compressed; {checked}")
+    for each in bundle.models:
+        print(f"  {each.file}: {len(each.wasm):,} bytes")
+    print(f"Next: python3 -m http.server --bind 127.0.0.1 --directory {bundle.folder} 8000")
+    print("      and open http://localhost:8000")
+
+
+def _page_grammar(model: Model, wanted: str | None) -> Grammar | None:
+    """Return what commands a page makes of words, if it makes any."""
+    if wanted == "none":
+        return None
+    grammar = load_grammar(wanted or "robot")
+    known = set(grammar.words) <= set(model.manifest.words)
+    return grammar if wanted or known else None
 
 
 def _export_tflm(source: str, out: Path, as_json: bool) -> None:

@@ -83,7 +83,53 @@ def export_engine(
     """
     out = Path(out)
     check_target(out)
-    on_stage("working out the tables")
+    engine = checked_engine(model, grammar, on_stage=on_stage)
+    sources, answers, comparison = engine.sources, engine.answers, engine.comparison
+    measured, missing = _measure(sources, answers, on_stage)
+    fields = engine_fields(engine.model, comparison, measured, missing)
+    around = fill(ENGINE / "bundle", fields)
+    files = {name: text.encode() for name, text in around.items()}
+    files |= {f"src/{name}": text.encode() for name, text in sources.items()}
+    files |= {f"golden/{name}": part for name, part in golden_files(engine).items()}
+    on_stage("writing")
+    write_together({out / name: content for name, content in files.items()}, error=ExportError)
+    return EngineBundle(
+        folder=out,
+        model=engine.model,
+        comparison=comparison,
+        measured=measured,
+        not_measured=missing,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedEngine:
+    """The engine with a model, compiled, and held against what it must equal."""
+
+    model: EngineModel
+    sources: Mapping[str, str]
+    """Text by the name of the file: all of ``src``."""
+    pcm: Int16
+    """The golden recording …"""
+    answers: Mapping[str, Answers]
+    """… and what it answers to that, with either front end."""
+    comparison: Comparison
+
+
+def checked_engine(
+    model: Model,
+    grammar: Grammar | None = None,
+    *,
+    on_stage: Callable[[str], None] = lambda stage: None,
+) -> CheckedEngine:
+    """Compile the engine with a model, let it listen, compare it with Python and TFLM.
+
+    Raises
+    ------
+    ExportError, DependencyError, GrammarError
+        As `export_engine` does.
+    """
+    on_stage(f"working out the tables of {model.manifest.name}")
     engine_model = EngineModel.of(model, grammar)
     sources = engine_sources(engine_model)
     on_stage("compiling the engine, and letting it listen")
@@ -96,21 +142,12 @@ def export_engine(
         identifier, boot, {kind: answers[kind].boot for kind in FRONT_ENDS}
     )
     on_stage("comparing it with Python and TensorFlow Lite Micro")
-    comparison = compare(model, pcm, answers, context=_context(engine_model))
-    measured, missing = _measure(sources, answers, on_stage)
-    fields = engine_fields(engine_model, comparison, measured, missing)
-    around = fill(ENGINE / "bundle", fields)
-    files = {name: text.encode() for name, text in around.items()}
-    files |= {f"src/{name}": text.encode() for name, text in sources.items()}
-    files |= {f"golden/{name}": part for name, part in _golden_files(pcm, answers).items()}
-    on_stage("writing")
-    write_together({out / name: content for name, content in files.items()}, error=ExportError)
-    return EngineBundle(
-        folder=out,
+    return CheckedEngine(
         model=engine_model,
-        comparison=comparison,
-        measured=measured,
-        not_measured=missing,
+        sources=sources,
+        pcm=pcm,
+        answers=answers,
+        comparison=compare(model, pcm, answers, context=_context(engine_model)),
     )
 
 
@@ -150,9 +187,10 @@ def engine_sources(model: EngineModel) -> dict[str, str]:
     return sources
 
 
-def _golden_files(pcm: Int16, answers: Mapping[str, Answers]) -> dict[str, bytes]:
-    files = {"pcm.s16le": pcm.astype("<i2").tobytes()}
-    for kind, answer in answers.items():
+def golden_files(engine: CheckedEngine) -> dict[str, bytes]:
+    """Return the golden recording and the answers to it, content by the name of the file."""
+    files = {"pcm.s16le": engine.pcm.astype("<i2").tobytes()}
+    for kind, answer in engine.answers.items():
         files[f"{kind}.features"] = answer.features.tobytes()
         files[f"{kind}.logits"] = answer.logits.tobytes()
         files[f"{kind}.json"] = answer.events

@@ -40,9 +40,9 @@ def build(
     *,
     include: Sequence[Path] = (),
     flags: Sequence[str] = FLAGS,
-    compiler: str | None = None,
+    compiler: str | Sequence[str] | None = None,
 ) -> None:
-    """Compile and link.
+    """Compile and link, by a compiler that is a command or a program with its first arguments.
 
     Raises
     ------
@@ -51,8 +51,9 @@ def build(
     ExportError
         It refuses the sources.
     """
+    compiler = compiler or find_compiler()
     command = [
-        compiler or find_compiler(),
+        *([compiler] if isinstance(compiler, str) else compiler),
         *flags,
         *(f"-I{folder}" for folder in include),
         *(str(source) for source in sources),

@@ -18,12 +18,15 @@ from .targets import Measured
 def fill(folder: Path, fields: Mapping[str, str]) -> dict[str, str]:
     """Return the files of a folder of templates, text by path relative to it, fields filled in."""
     return {
-        str(path.relative_to(folder)): re.sub(
-            r"@([A-Z_]+)@", lambda field: fields[field[1]], path.read_text("utf-8")
-        )
+        str(path.relative_to(folder)): fill_text(path.read_text("utf-8"), fields)
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def fill_text(text: str, fields: Mapping[str, str]) -> str:
+    """Return a template with its fields filled in."""
+    return re.sub(r"@([A-Z_]+)@", lambda field: fields[field[1]], text)
 
 
 def model_fields(model: EngineModel, comparison: Comparison) -> dict[str, str]:

@@ -1,0 +1,47 @@
+#!/usr/bin/env node
+// PCM from standard input (16 bits, little-endian, mono), words to standard output, a line of JSON each:
+//
+//     arecord -q -f S16_LE -r 16000 -c 1 -t raw | node listen.mjs models/@NAME@.wasm
+//
+// --rate HZ   of the samples; by default the model's
+// --features  in place of the words the int8 features of every frame, raw
+// --logits    in place of the words the int8 logits of every step, raw
+import { readFile } from "node:fs/promises";
+import { parseArgs } from "node:util";
+
+import { Engine } from "./harken.js";
+
+const WINDOW = 512;
+
+async function main() {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { rate: { type: "string" }, features: { type: "boolean" }, logits: { type: "boolean" } },
+  });
+  if (positionals.length !== 1) throw new TypeError("give one model, such as models/@NAME@.wasm");
+  const rate = values.rate === undefined ? undefined : Number(values.rate);
+  const engine = await Engine.load(await readFile(positionals[0]), { rate });
+  let waiting = Buffer.alloc(0);
+  let wanted = WINDOW; // samples that complete the next frame, at the model's rate
+  let steps = 0;
+  for await (const bytes of process.stdin) {
+    waiting = Buffer.concat([waiting, bytes]);
+    let at = 0;
+    for (; waiting.length - at >= 2 * wanted; wanted = engine.info.hopSamples) {
+      const pcm = new Int16Array(wanted);
+      for (let index = 0; index < wanted; index++, at += 2) pcm[index] = waiting.readInt16LE(at);
+      const words = engine.feed(pcm);
+      if (values.features) process.stdout.write(engine.features());
+      else if (values.logits) {
+        if (engine.steps !== steps) process.stdout.write(engine.logits());
+        steps = engine.steps;
+      } else for (const word of words) process.stdout.write(`${JSON.stringify(word)}\n`);
+    }
+    waiting = waiting.subarray(at);
+  }
+}
+
+main().catch((problem) => {
+  process.stderr.write(`error: ${problem.message} ${problem.remedy ?? ""}\n`.trimEnd() + "\n");
+  process.exitCode = 1;
+});

@@ -1,0 +1,1 @@
+"""Models in, a page for browsers and an npm package out."""

@@ -1,0 +1,147 @@
+"""``harken export MODEL --target web``: models in, a page and an npm package out."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...edge.errors import ExportError
+from ...edge.files import write_together
+from ...edge.manifest import Model
+from ...edge.memory.grammar import Grammar
+from ...edge.memory.memory import shipped_prior
+from ..bundle import check_target
+from ..device.bundle import CheckedEngine, checked_engine
+from ..device.golden import Comparison
+from ..device.templates import model_fields
+from .site import WebModel, compressed_bytes, site_files
+from .wasm import compile_wasm, find_wasm_compiler
+
+NODE_MISSING = "Node.js is not installed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebBundle:
+    """What an export for browsers wrote."""
+
+    folder: Path
+    models: tuple[WebModel, ...]
+    comparisons: tuple[Comparison, ...]
+    """Of the C engine with each model."""
+    not_checked: str
+    """Why nobody listened with the WebAssembly files here; empty: they answered as C does."""
+    compressed: Mapping[str, int]
+    """What a browser loads with the first model, in bytes after gzip, by file."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON types."""
+        return {
+            "folder": str(self.folder),
+            "models": [
+                {
+                    "name": each.model.manifest.name,
+                    "file": each.file,
+                    "bytes": len(each.wasm),
+                    "checks": comparison.to_dict(),
+                }
+                for each, comparison in zip(self.models, self.comparisons, strict=True)
+            ],
+            "not_checked": self.not_checked,
+            "compressed_bytes": sum(self.compressed.values()),
+            "compressed": dict(self.compressed),
+        }
+
+
+def export_web(
+    models: Sequence[Model],
+    out: str | Path,
+    *,
+    grammar: Grammar | None = None,
+    on_stage: Callable[[str], None] = lambda stage: None,
+) -> WebBundle:
+    """Write a folder that any web server can serve, and that is an npm package as well.
+
+    The engine is compiled for this machine and for WebAssembly; the first is compared with Python
+    and TensorFlow Lite Micro, the second, where there is Node.js, with the first: to the last byte.
+    The same models give the same bytes, with the same tools.
+
+    Parameters
+    ----------
+    models
+        Those to choose from; the first is what the page begins with.
+    out
+        The folder to write to; it is made when it is missing. Files of the same names are replaced.
+    grammar
+        What commands the page makes of words. Its LSTM, if it ships, is part of the models.
+    on_stage
+        Called with a few words at the start of every stage.
+
+    Raises
+    ------
+    ExportError
+        The engine cannot run a model (names the layer or the field), a comparison failed, or the
+        files cannot be written.
+    DependencyError
+        There is no C compiler, or none for WebAssembly.
+    GrammarError
+        The grammar has words that a model lacks.
+    """
+    out = Path(out)
+    check_target(out)
+    names = [model.manifest.name for model in models]
+    if len(set(names)) < len(names):
+        raise ExportError(f"of {', '.join(names)} two have the same name; give each its own")
+    prior = None if grammar is None or shipped_prior(grammar) is None else grammar
+    find_wasm_compiler()  # before anything that takes time
+    engines, compiled = [], []
+    for model in models:
+        if grammar is not None:
+            grammar.require_words(model.manifest.words)
+        engines.append(checked_engine(model, prior, on_stage=on_stage))
+        on_stage(f"compiling {model.manifest.name} for WebAssembly")
+        compiled.append(WebModel(model=engines[-1].model, wasm=compile_wasm(engines[-1].model)))
+    files = site_files(compiled, grammar, model_fields(engines[0].model, engines[0].comparison))
+    on_stage("listening with WebAssembly")
+    not_checked = _check(files, compiled, engines)
+    on_stage("writing")
+    write_together({out / name: content for name, content in files.items()}, error=ExportError)
+    return WebBundle(
+        folder=out,
+        models=tuple(compiled),
+        comparisons=tuple(engine.comparison for engine in engines),
+        not_checked=not_checked,
+        compressed=compressed_bytes(files, compiled),
+    )
+
+
+def _check(
+    files: Mapping[str, bytes], models: Sequence[WebModel], engines: Sequence[CheckedEngine]
+) -> str:
+    """Let the package listen in Node.js, and compare; return why not, if that cannot be done."""
+    node = shutil.which("node")
+    if node is None:
+        return NODE_MISSING
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_together({folder / name: content for name, content in files.items()})
+        for model, engine in zip(models, engines, strict=True):
+            answer = engine.answers["float"]
+            for what, expected in (("features", answer.features), ("logits", answer.logits)):
+                done = subprocess.run(
+                    [node, folder / "listen.mjs", f"--{what}", folder / model.file],
+                    input=engine.pcm.astype("<i2").tobytes(),
+                    capture_output=True,
+                    check=False,
+                )
+                if done.returncode:
+                    raise ExportError(f"{model.file} fails in Node.js: {done.stderr.decode()}")
+                if done.stdout != expected.tobytes():
+                    raise ExportError(
+                        f"WebAssembly check: the {what} of {model.file} differ from those of C"
+                    )
+    return ""
