@@ -8,6 +8,8 @@ PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
 LIGHT = $(VENV)/.harken-light
 FULL = $(VENV)/.harken-full
 CREATED = $(VENV)/.created
+WEB = build/web
+PORT = 8000
 RECIPE = models/recipes/commands.train.json
 
 # A Python that was asked for; else python3, or a numbered one if that is too old or too new.
@@ -16,7 +18,7 @@ IS_SUPPORTED = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test quick lint bench clean
+.PHONY: help demo web test quick lint bench clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +26,11 @@ help:  ## List the targets
 
 demo: $(LIGHT)  ## Listen to the microphone; where there is none, to a recording
 	@$(VENV)/bin/harken listen --demo
+
+web: $(LIGHT)  ## Make the page for browsers, and serve it; needs clang and lld (PORT=8000)
+	@$(VENV)/bin/harken export commands --also commands-tiny --target web --out $(WEB)
+	@echo "On a phone: see $(WEB)/README.md. Ctrl-C ends it."
+	@$(VENV)/bin/python -m http.server --bind 127.0.0.1 --directory $(WEB) $(PORT)
 
 test: $(FULL)  ## Run all tests; those on recordings too, where HARKEN_DATA names their folder
 	$(VENV)/bin/python -m pytest

@@ -20,9 +20,25 @@ from ..device.bundle import CheckedEngine, checked_engine
 from ..device.golden import Comparison
 from ..device.templates import model_fields
 from .site import WebModel, compressed_bytes, site_files
-from .wasm import compile_wasm, find_wasm_compiler
+from .wasm import WEB, compile_wasm, find_wasm_compiler
 
 NODE_MISSING = "Node.js is not installed"
+
+_DIALOGUE = """\
+Commands are made of words, and completed from what was said before:
+
+```js
+import {{ Dialogue }} from "./harken.js";
+
+const dialogue = new Dialogue(await (await fetch("{file}")).json());
+spotter.addEventListener("word", ({{ detail }}) => {{
+  const turn = dialogue.hear(detail.word, Date.now() / 1000, detail.confidence);
+  spotter.pending(dialogue.pending); // what is waited for needs less evidence
+  for (const command of turn.commands) console.log(command.intent, command.values);
+}});
+```
+
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,9 +121,14 @@ def export_web(
         engines.append(checked_engine(model, prior, on_stage=on_stage))
         on_stage(f"compiling {model.manifest.name} for WebAssembly")
         compiled.append(WebModel(model=engines[-1].model, wasm=compile_wasm(engines[-1].model)))
-    files = site_files(compiled, grammar, model_fields(engines[0].model, engines[0].comparison))
     on_stage("listening with WebAssembly")
-    not_checked = _check(files, compiled, engines)
+    not_checked = _check(compiled, engines)
+    fields = {
+        **model_fields(engines[0].model, engines[0].comparison),
+        "CHECKED": _checked(compiled, not_checked),
+        "DIALOGUE": "" if grammar is None else _DIALOGUE.format(file=f"models/{grammar.name}.json"),
+    }
+    files = site_files(compiled, grammar, fields)
     on_stage("writing")
     write_together({out / name: content for name, content in files.items()}, error=ExportError)
     return WebBundle(
@@ -119,29 +140,44 @@ def export_web(
     )
 
 
-def _check(
-    files: Mapping[str, bytes], models: Sequence[WebModel], engines: Sequence[CheckedEngine]
-) -> str:
+def _check(models: Sequence[WebModel], engines: Sequence[CheckedEngine]) -> str:
     """Let the package listen in Node.js, and compare; return why not, if that cannot be done."""
     node = shutil.which("node")
     if node is None:
         return NODE_MISSING
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_together({folder / name: content for name, content in files.items()})
+        for path in (*(WEB / "lib").iterdir(), WEB / "npm" / "listen.mjs"):
+            shutil.copy(path, folder)
+        (folder / "package.json").write_text('{"type": "module"}')
         for model, engine in zip(models, engines, strict=True):
-            answer = engine.answers["float"]
-            for what, expected in (("features", answer.features), ("logits", answer.logits)):
+            (folder / "model.wasm").write_bytes(model.wasm)
+            answers, sound = engine.answers["float"], engine.pcm.astype("<i2").tobytes()
+            for what, expected in (("features", answers.features), ("logits", answers.logits)):
                 done = subprocess.run(
-                    [node, folder / "listen.mjs", f"--{what}", folder / model.file],
-                    input=engine.pcm.astype("<i2").tobytes(),
+                    [node, folder / "listen.mjs", f"--{what}", folder / "model.wasm"],
+                    input=sound,
                     capture_output=True,
                     check=False,
                 )
                 if done.returncode:
-                    raise ExportError(f"{model.file} fails in Node.js: {done.stderr.decode()}")
+                    said = done.stderr.decode(errors="replace").strip().splitlines()
+                    raise ExportError(
+                        f"{model.file} fails in Node.js: {(said or ['it says nothing'])[-1]}"
+                    )
                 if done.stdout != expected.tobytes():
                     raise ExportError(
                         f"WebAssembly check: the {what} of {model.file} differ from those of C"
                     )
     return ""
+
+
+def _checked(models: Sequence[WebModel], not_checked: str) -> str:
+    """Return what the README says of the check."""
+    names = " and ".join(model.file for model in models)
+    if not_checked:
+        return f"\n- WebAssembly was not compared with the C engine: {not_checked}."
+    return (
+        f"\n- {names}: all features and logits are those of\n"
+        "  the C engine on the machine that compiled it, byte for byte (in Node.js)."
+    )
