@@ -25,17 +25,19 @@ class Network:
         self.model = CompiledModel.from_file(str(path))
         self.inputs = self.model.create_input_buffers(0)  # frame, h0, c0, ...
         self.outputs = self.model.create_output_buffers(0)  # logits, h0, c0, ...
+        self.n_labels = self.outputs[0].get_tensor_details()["shape"][-1]
         for state in self.inputs[1:]:
             state.write(np.zeros(state.get_tensor_details()["shape"], np.float32))
 
-    def step(self, frame: np.ndarray, n_labels: int) -> np.ndarray:
+    def step(self, frame: np.ndarray) -> np.ndarray:
         """Run one step: stacked frames in, posteriors out."""
         self.inputs[0].write(frame)
         self.model.run_by_index(0, self.inputs, self.outputs)
         self.inputs[1:], self.outputs[1:] = self.outputs[1:], self.inputs[1:]
-        logits = self.outputs[0].read(n_labels, np.float32)
-        exponentials = np.exp(logits - logits.max())
-        return exponentials / exponentials.sum()
+        logits = self.outputs[0].read(self.n_labels, np.float32)
+        posteriors: np.ndarray = np.exp(logits - logits.max())
+        posteriors /= posteriors.sum()
+        return posteriors
 
 
 def samples(source: str, rate_hz: int) -> Iterator[np.ndarray]:
@@ -69,7 +71,7 @@ def main(description_path: str, source: str) -> None:
     for block in samples(source, config.sample_rate_hz):
         waiting = np.concatenate((waiting, front_end.feed(block)))
         while len(waiting) >= context:
-            posteriors = network.step(waiting[:context].ravel(), len(labels))
+            posteriors = network.step(waiting[:context].ravel())
             waiting = waiting[stride:]
             for word in detector.feed(posteriors[np.newaxis]):
                 seconds = word.end_sample / config.sample_rate_hz

@@ -21,6 +21,7 @@ biases int64 in units of input scale times weight scale, results saturated).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import flatbuffers
@@ -330,6 +331,40 @@ def _code(operator: int) -> Any:
     code.deprecatedBuiltinCode = operator
     code.version = _VERSIONS[operator]
     return code
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edge:
+    """An input or output of a graph."""
+
+    name: str
+    shape: tuple[int, ...]
+    scale: float
+    """Of the int16 tensor that it is rounded to, or was made of; the zero point is 0."""
+
+
+def read_edges(content: bytes) -> tuple[tuple[Edge, ...], tuple[Edge, ...]]:
+    """Return the inputs and the outputs of an explicit-state model, in their order."""
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    graph, signature = model.subgraphs[0], model.signatureDefs[0]
+    beside = {}
+    for operator in graph.operators:
+        code = model.operatorCodes[operator.opcodeIndex].builtinCode
+        if code == _OPERATOR.QUANTIZE:
+            beside[operator.inputs[0]] = operator.outputs[0]
+        elif code == _OPERATOR.DEQUANTIZE:
+            beside[operator.outputs[0]] = operator.inputs[0]
+
+    def edge(entry: Any) -> Edge:
+        tensor = graph.tensors[entry.tensorIndex]
+        inner = graph.tensors[beside[entry.tensorIndex]]
+        return Edge(
+            name=entry.name.decode(),
+            shape=tuple(tensor.shape.tolist()),
+            scale=float(inner.quantization.scale[0]),
+        )
+
+    return tuple(map(edge, signature.inputs)), tuple(map(edge, signature.outputs))
 
 
 def operator_names(content: bytes) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""An explicit-state model and a stream of frames in, logits out: by ``CompiledModel``, step for step.
+"""An explicit-state model and a stream in, logits out, step for step, by ``CompiledModel``.
 
 `run` starts this module as a program, so that what LiteRT prints, and a crash, stay in a process
 that may go down.
@@ -118,20 +118,17 @@ def run(content: bytes, frames: Array, *, interpreted_steps: int) -> Answers:
             f"CompiledModel check: LiteRT does not run the model (code {child.returncode}): "
             f"{reason or 'it says nothing'}"
         )
-    answers: Answers = pickle.loads(child.stdout)
-    return answers
+    compiled, interpreted = pickle.loads(child.stdout)
+    return Answers(compiled=compiled, interpreted=interpreted)
 
 
 def main() -> None:
-    """Read content and frames from stdin, write the answers to stdout."""
-    # By its full name, so that whoever reads the answers knows the class.
-    from harken.export.litert import runtime
-
+    """Read content and frames from stdin, write what both answer to stdout."""
     content, frames, interpreted_steps = pickle.load(sys.stdin.buffer)
     compiled, interpreted = CompiledStep(content), InterpretedStep(content)
-    answers = runtime.Answers(
-        compiled=np.array([compiled.step(frame) for frame in frames]),
-        interpreted=np.array([interpreted.step(frame) for frame in frames[:interpreted_steps]]),
+    answers = (
+        np.array([compiled.step(frame) for frame in frames]),
+        np.array([interpreted.step(frame) for frame in frames[:interpreted_steps]]),
     )
     sys.stdout.buffer.write(pickle.dumps(answers))
 

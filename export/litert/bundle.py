@@ -1,0 +1,243 @@
+"""``harken export MODEL --target litert``: a model for LiteRT's ``CompiledModel``, in a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import soundfile
+
+from ...edge.detector import Detection
+from ...edge.errors import ExportError
+from ...edge.files import write_together
+from ...edge.manifest import Model
+from ..bundle import check_target
+from ..device.templates import fill
+from .check import NEAR_STEPS, LitertCheck, check_litert
+from .graph import SIGNATURE, Edge, explicit_state_graph, operator_names, read_edges
+from .layers import Layers, read_layers
+
+FOLDER = Path(__file__).parents[2] / "edge" / "litert"
+"""Folder of what is written beside the model."""
+
+DEMO = Path(str(files("harken.models").joinpath("demo.flac")))
+
+_ARRAY = re.compile(r'\[\n([^\[\]{}"]*)\]')  # of numbers
+
+
+@dataclass(frozen=True, kw_only=True)
+class LitertBundle:
+    """What was written for LiteRT."""
+
+    folder: Path
+    model: Path
+    bytes: int
+    operators: tuple[str, ...]
+    """In the order of execution."""
+    check: LitertCheck
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON types."""
+        return {
+            "folder": str(self.folder),
+            "model": str(self.model),
+            "bytes": self.bytes,
+            "operators": self.operators,
+            "checks": self.check.to_dict(),
+        }
+
+
+def export_litert(
+    model: Model, out: str | Path, *, on_stage: Callable[[str], None] = lambda stage: None
+) -> LitertBundle:
+    """Write a model with explicit state, its description, and a program that listens with it.
+
+    The same model gives the same bytes.
+
+    Parameters
+    ----------
+    model
+        The model.
+    out
+        The folder to write to; it is made when it is missing. Files of the same names are replaced,
+        but never the model itself.
+    on_stage
+        Called with a few words at the start of every stage.
+
+    Raises
+    ------
+    ExportError
+        The model has layers that harken's networks do not have, a check failed, or the files cannot
+        be written.
+    """
+    out = Path(out)
+    check_target(out)
+    manifest = model.manifest
+    path = out / f"{manifest.name}.tflite"
+    if path.exists() and path.samefile(model.path):
+        raise ExportError(
+            f"{path} is the model itself, which must not be replaced; choose another --out"
+        )
+    on_stage("writing out the step")
+    layers = read_layers(model.content)
+    content = explicit_state_graph(layers, manifest.state.cell_clip)
+    on_stage("comparing it with the float network and the int8 model")
+    check, heard = check_litert(content, layers, model)
+    written = {
+        path.name: content,
+        f"{manifest.name}.json": _description(model, content, layers, check).encode(),
+        "listen.py": (FOLDER / "listen.py").read_bytes(),
+        "README.md": fill(FOLDER / "bundle", _fields(model, content, check))["README.md"].encode(),
+    }
+    on_stage("listening with it")
+    _check_snippet(written, f"{manifest.name}.json", heard)
+    on_stage("writing")
+    write_together({out / name: part for name, part in written.items()}, error=ExportError)
+    return LitertBundle(
+        folder=out,
+        model=path,
+        bytes=len(content),
+        operators=operator_names(content),
+        check=check,
+    )
+
+
+def _check_snippet(
+    written: Mapping[str, bytes], description: str, heard: Sequence[Detection]
+) -> None:
+    """Run the program that is written as a user would, on the recording that ships.
+
+    Parameters
+    ----------
+    written
+        The files, by name.
+    description
+        The name of the model's description.
+    heard
+        What the model heard in a stream that begins with that recording.
+    """
+    length = soundfile.info(str(DEMO)).frames
+    expected = [word.word for word in heard if word.end_sample <= length]
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in written.items():
+            (Path(folder) / name).write_bytes(content)
+        done = subprocess.run(
+            [sys.executable, "listen.py", description, str(DEMO)],
+            cwd=folder,
+            capture_output=True,
+            check=False,
+        )
+    lines = done.stdout.decode(errors="replace").splitlines()
+    if done.returncode:
+        last = done.stderr.decode(errors="replace").strip().split("\n")[-1]
+        raise ExportError(f"snippet check: listen.py fails (code {done.returncode}): {last}")
+    words = [line.split()[2] for line in lines]
+    if words != expected:
+        raise ExportError(
+            f"snippet check: listen.py hears {', '.join(words) or 'nothing'} in {DEMO.name}; the "
+            f"model hears {', '.join(expected) or 'nothing'}"
+        )
+
+
+def _description(model: Model, content: bytes, layers: Layers, check: LitertCheck) -> str:
+    """Return all that a program must know to run the model, as JSON."""
+    manifest = model.manifest
+    inputs, outputs = read_edges(content)
+    values = {
+        "harken_litert": 1,
+        "name": manifest.name,
+        "model": {
+            "file": f"{manifest.name}.tflite",
+            "bytes": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+        },
+        "made_of": {
+            "sha256": manifest.model.sha256,
+            "harken": importlib.metadata.version("harken"),
+        },
+        "signature": SIGNATURE,
+        "inputs": [_tensor(edge) for edge in inputs],
+        "outputs": [_tensor(edge) for edge in outputs],
+        "initial_state": 0.0,
+        "front_end": asdict(manifest.front_end),
+        "step": asdict(manifest.step),
+        "int8_features": {"scale": manifest.input.scale, "zero_point": manifest.input.zero_point},
+        "labels": manifest.labels,
+        "detector": asdict(manifest.detector),
+        "cell_clip": manifest.state.cell_clip,
+        "frame_limit": layers.input_limit,
+        "checks": check.to_dict(),
+        "licences": _licences(model),
+    }
+    text = json.dumps(values, indent=2, ensure_ascii=False)
+    return _ARRAY.sub(lambda array: f"[{' '.join(array[1].split())}]", text) + "\n"
+
+
+def _tensor(edge: Edge) -> dict[str, Any]:
+    return {
+        "name": edge.name,
+        "dtype": "float32",
+        "shape": edge.shape,
+        "int16_scale": edge.scale,
+        "int16_zero_point": 0,
+    }
+
+
+def _licences(model: Model) -> dict[str, str]:
+    """Return the licences of the recordings that the model was trained on, by their names."""
+    data = model.manifest.provenance.get("data")
+    licences = data.get("licences") if isinstance(data, dict) else None
+    return dict(licences) if isinstance(licences, dict) else {}
+
+
+def _fields(model: Model, content: bytes, check: LitertCheck) -> dict[str, str]:
+    manifest = model.manifest
+    step_ms = manifest.step_samples * 1000 / manifest.front_end.sample_rate_hz
+    inputs, outputs = read_edges(content)
+    exact, rounded = check.float_network, check.int8_model
+    licences = _licences(model)
+    return {
+        "NAME": manifest.name,
+        "VERSION": importlib.metadata.version("harken"),
+        "WORDS": ", ".join(manifest.words),
+        "BYTES": f"{len(content):,}",
+        "DIGEST": hashlib.sha256(content).hexdigest(),
+        "RATE": f"{manifest.front_end.sample_rate_hz:,}",
+        "STEP_MS": f"{step_ms:g}",
+        "CONTEXT": str(manifest.step.context_frames),
+        "STRIDE": str(manifest.step.stride_frames),
+        "TENSORS": "\n".join(
+            f"| {side} {index} | `{edge.name}` | {list(edge.shape)} | {edge.scale:.9g} |"
+            for side, edges in (("input", inputs), ("output", outputs))
+            for index, edge in enumerate(edges)
+        ),
+        "STATE_SIZES": ", ".join(str(edge.shape[-1]) for edge in inputs[1:]),
+        "OPERATORS": ", ".join(sorted(set(operator_names(content)))),
+        "FEATURE_SCALE": f"{manifest.input.scale:.9g}",
+        "FEATURE_ZERO": f"{-manifest.input.zero_point:+d}".replace("+", "+ ").replace("-", "- "),
+        "RUNTIME": check.runtime,
+        "STEPS": f"{exact.steps:,}",
+        "MINUTES": f"{exact.steps * step_ms / 60_000:.0f}",
+        "FLOAT_SAME": f"{exact.same_argmax:.2%}",
+        "FLOAT_MEAN": f"{exact.difference_mean:.5f}",
+        "FLOAT_MOST": f"{exact.difference_max:.4f}",
+        "INT_SAME": f"{rounded.same_argmax:.2%}",
+        "INT_MEAN": f"{rounded.difference_mean:.4f}",
+        "WORD_COUNT": f"{check.words:,}",
+        "WORDS_SAME": f"{check.words_same:,}",
+        "WORDS_MORE": str(check.words_more),
+        "NEAR_MS": f"{NEAR_STEPS * step_ms:g}",
+        "INTERPRETER_STEPS": f"{check.interpreter_steps:,}",
+        "LICENCES": "\n".join(f"| {data} | {licence} |" for data, licence in licences.items())
+        or "| not known: ask whoever trained it | |",
+    }
