@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from ..train.scenes.leaks import PROVENANCE_FIELD
 from .card import model_card
 from .checks import check_graph, check_model, measure_clips
 from .convert import CELL_CLIP, convert
+from .folder import check_target
 from .trained import TrainedRun, load_run
 
 _CONVERTER_PACKAGES = ("harken", "tensorflow", "tf_keras")
@@ -117,23 +117,6 @@ def _check_name(name: str) -> None:
         raise ExportError(
             f"{name!r} cannot be a model's name; it must be made of letters, digits, '_', '-' and "
             "'.': give another with --name"
-        )
-
-
-def check_target(out: Path) -> None:
-    """Refuse at once what could not be written at the end.
-
-    Raises
-    ------
-    ExportError
-        `out` is no folder that may be made or written to.
-    """
-    there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise ExportError(f"cannot write to {out}: {there} is no folder; choose another --out")
-    if not os.access(there, os.W_OK):
-        raise ExportError(
-            f"cannot write to {out}: {there} may not be written to; choose another --out"
         )
 
 

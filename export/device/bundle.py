@@ -13,7 +13,7 @@ from ...edge.errors import ExportError
 from ...edge.files import write_together
 from ...edge.manifest import Model
 from ...edge.memory.grammar import Grammar
-from ..bundle import check_target
+from ..folder import check_target
 from ..tflm import TflmRuntime
 from .golden import (
     FRONT_ENDS,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ...edge.errors import ExportError
 from ...edge.files import write_together
 from ...edge.manifest import Model
-from ..bundle import check_target
+from ..folder import check_target
 from ..tflm import TflmRuntime, measure_arena
 from .bundle import ENGINE, engine_sources
 from .golden import (

@@ -21,8 +21,8 @@ from ...edge.detector import Detection
 from ...edge.errors import ExportError
 from ...edge.files import write_together
 from ...edge.manifest import Model
-from ..bundle import check_target
 from ..device.templates import fill
+from ..folder import check_target
 from .check import NEAR_STEPS, LitertCheck, check_litert
 from .graph import SIGNATURE, Edge, explicit_state_graph, operator_names, read_edges
 from .layers import Layers, read_layers
@@ -84,7 +84,7 @@ def export_litert(
     check_target(out)
     manifest = model.manifest
     path = out / f"{manifest.name}.tflite"
-    if path.exists() and path.samefile(model.path):
+    if path.resolve() == model.path.resolve():
         raise ExportError(
             f"{path} is the model itself, which must not be replaced; choose another --out"
         )

@@ -15,10 +15,10 @@ from ...edge.files import write_together
 from ...edge.manifest import Model
 from ...edge.memory.grammar import Grammar
 from ...edge.memory.memory import shipped_prior
-from ..bundle import check_target
 from ..device.bundle import CheckedEngine, checked_engine
 from ..device.golden import Comparison
 from ..device.templates import model_fields
+from ..folder import check_target
 from .site import WebModel, compressed_bytes, site_files
 from .wasm import WEB, compile_wasm, find_wasm_compiler
 
