@@ -6,11 +6,17 @@ Each check raises `ExportError`, which names the check and the figures.
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Sequence
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
@@ -19,13 +25,13 @@ from ...edge.engine import Engine
 from ...edge.errors import ExportError
 from ...edge.frontend import FrontEnd
 from ...edge.manifest import Manifest, Model
-from ...train.features import stack
-from ..checks import Agreement, measure_agreement
 from ..device.golden import recording
 from ..reference import Array, softmax
 from .graph import read_edges
 from .layers import Layers
 from .runtime import Answers, run
+
+DEMO = Path(str(files("harken.models").joinpath("demo.flac")))
 
 Int16 = NDArray[np.int16]
 
@@ -52,14 +58,38 @@ _INNER_TYPES = {_TYPES.INT8, _TYPES.INT16, _TYPES.INT32, _TYPES.INT64}
 
 
 @dataclass(frozen=True, kw_only=True)
+class Closeness:
+    """How close posteriors are to those of a reference, step for step."""
+
+    steps: int
+    same_label: float
+    """Share of the steps in which both have the same largest label."""
+    difference_mean: float
+    """Mean over the steps of the largest difference of a posterior."""
+    difference_max: float
+    """Maximum of the same."""
+
+    @classmethod
+    def of(cls, posteriors: Array, reference: Array) -> Closeness:
+        """Compare posteriors, (steps, labels) each."""
+        differences = np.abs(posteriors - reference).max(axis=1)
+        return cls(
+            steps=len(reference),
+            same_label=float(np.mean(posteriors.argmax(axis=1) == reference.argmax(axis=1))),
+            difference_mean=float(differences.mean()),
+            difference_max=float(differences.max()),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class LitertCheck:
     """How the 16x8 model compares, on one stream of minutes without a reset."""
 
     runtime: str
     """The version of LiteRT."""
-    float_network: Agreement
+    float_network: Closeness
     """With the same weights in float32."""
-    int8_model: Agreement
+    int8_model: Closeness
     """With the model that it was made of."""
     interpreter_steps: int
     """Steps in which LiteRT's interpreter answers the same to the bit."""
@@ -132,10 +162,7 @@ def check_litert(
     manifest = model.manifest
     pcm = long_recording(LONG_STEPS * manifest.step_samples)
     frames = FrontEnd(manifest.front_end).feed(pcm)
-    step = manifest.step
-    (steps,) = stack(
-        frames[np.newaxis], context_frames=step.context_frames, stride_frames=step.stride_frames
-    )
+    steps = _stacked(frames, manifest)
     answers = run(content, steps, interpreted_steps=len(recording()) // manifest.step_samples)
     check_interpreter(answers)
     posteriors = softmax(answers.compiled)
@@ -147,8 +174,8 @@ def check_litert(
     same = count_same(heard, expected)
     check = LitertCheck(
         runtime=f"ai-edge-litert {importlib.metadata.version('ai-edge-litert')}",
-        float_network=measure_agreement(reference, posteriors),
-        int8_model=measure_agreement(int8_posteriors, posteriors),
+        float_network=Closeness.of(posteriors, reference),
+        int8_model=Closeness.of(posteriors, int8_posteriors),
         interpreter_steps=len(answers.interpreted),
         words=len(expected),
         words_same=same,
@@ -218,21 +245,21 @@ def check_parity(check: LitertCheck) -> None:
     """
     exact, rounded = check.float_network, check.int8_model
     if (
-        exact.same_argmax < MIN_FLOAT_AGREEMENT
+        exact.same_label < MIN_FLOAT_AGREEMENT
         or exact.difference_mean > MAX_FLOAT_MEAN
         or exact.difference_max > MAX_FLOAT_DIFFERENCE
     ):
         raise ExportError(
             f"float agreement check: over {exact.steps} steps the 16x8 model names the label of "
-            f"the float network in {exact.same_argmax:.2%} (at least {MIN_FLOAT_AGREEMENT:.1%} is "
+            f"the float network in {exact.same_label:.2%} (at least {MIN_FLOAT_AGREEMENT:.1%} is "
             f"required), and its posteriors differ by {exact.difference_mean:.4f} on average and "
             f"{exact.difference_max:.3f} at most (allowed are {MAX_FLOAT_MEAN} and "
             f"{MAX_FLOAT_DIFFERENCE})"
         )
-    if rounded.same_argmax < MIN_INT8_AGREEMENT or rounded.difference_mean > MAX_INT8_MEAN:
+    if rounded.same_label < MIN_INT8_AGREEMENT or rounded.difference_mean > MAX_INT8_MEAN:
         raise ExportError(
             f"int8 agreement check: over {rounded.steps} steps the 16x8 model names the label of "
-            f"the int8 model in {rounded.same_argmax:.2%} (at least {MIN_INT8_AGREEMENT:.0%} is "
+            f"the int8 model in {rounded.same_label:.2%} (at least {MIN_INT8_AGREEMENT:.0%} is "
             f"required), and its posteriors differ by {rounded.difference_mean:.4f} on average "
             f"(at most {MAX_INT8_MEAN} is allowed)"
         )
@@ -241,6 +268,48 @@ def check_parity(check: LitertCheck) -> None:
         raise ExportError(
             f"word check: of {all_words} words that the int8 model or the 16x8 model hears, "
             f"{check.words_same} are the same (at least {MIN_WORDS_SAME:.0%} is required)"
+        )
+
+
+def check_snippet(
+    written: Mapping[str, bytes], description: str, heard: Sequence[Detection]
+) -> None:
+    """Run the program that is written as a user would, on the recording that ships.
+
+    Parameters
+    ----------
+    written
+        The files, by name.
+    description
+        The name of the model's description.
+    heard
+        What the model heard in a stream that begins with that recording.
+
+    Raises
+    ------
+    ExportError
+        It fails, or hears other words.
+    """
+    length = soundfile.info(str(DEMO)).frames
+    expected = [word.word for word in heard if word.end_sample <= length]
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in written.items():
+            (Path(folder) / name).write_bytes(content)
+        done = subprocess.run(
+            [sys.executable, "listen.py", description, str(DEMO)],
+            cwd=folder,
+            capture_output=True,
+            check=False,
+        )
+    lines = done.stdout.decode(errors="replace").splitlines()
+    if done.returncode:
+        last = done.stderr.decode(errors="replace").strip().split("\n")[-1]
+        raise ExportError(f"snippet check: listen.py fails (code {done.returncode}): {last}")
+    words = [line.split()[2] for line in lines]
+    if words != expected:
+        raise ExportError(
+            f"snippet check: listen.py hears {', '.join(words) or 'nothing'} in {DEMO.name}; the "
+            f"model hears {', '.join(expected) or 'nothing'}"
         )
 
 
@@ -256,6 +325,15 @@ def count_same(heard: Sequence[Detection], expected: Sequence[Detection]) -> int
         if near:
             left.remove(near[0])
     return len(heard) - len(left)
+
+
+def _stacked(frames: Array, manifest: Manifest) -> Array:
+    """Return what the network reads at each step: (n, n_mfcc) frames to (steps, inputs)."""
+    stride, context = manifest.step.stride_frames, manifest.step.context_frames
+    padded = np.pad(frames, ((context - stride, 0), (0, 0)))
+    starts = np.arange(len(frames) // stride) * stride
+    stacked: Array = padded[starts[:, np.newaxis] + np.arange(context)].reshape(len(starts), -1)
+    return stacked
 
 
 def _words(posteriors: Array, manifest: Manifest) -> list[Detection]:

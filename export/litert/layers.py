@@ -10,6 +10,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
+from ...edge.errors import ExportError
 from ..device.graph import read_network
 from ..reference import Array, Dense, Lstm, Network
 
@@ -120,9 +121,14 @@ def read_layers(content: bytes) -> Layers:
     Raises
     ------
     ExportError
-        It is another kind of network; the C engine runs the same kind. Names the layer.
+        It is another kind of network. Names the layer.
     """
-    read_network(content)
+    try:
+        read_network(content)
+    except ExportError as problem:
+        raise ExportError(
+            f"only what the C engine runs can be written out for LiteRT: {problem}"
+        ) from None
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     graph = model.subgraphs[0]
     codes = [code.builtinCode for code in model.operatorCodes]

@@ -1,0 +1,474 @@
+"""`harken export --target litert`: what is written, what it hears, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import flatbuffers
+import numpy as np
+import pytest
+import soundfile
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.compiled_model import CompiledModel
+from ai_edge_litert.interpreter import Interpreter
+from command import harken
+
+from harken.edge import ExportError, Spotter, load_model
+from harken.edge.detector import Detection
+from harken.export.litert.bundle import LitertBundle, export_litert
+from harken.export.litert.check import (
+    DEMO,
+    LONG_STEPS,
+    LitertCheck,
+    check_graph,
+    check_interpreter,
+    check_litert,
+    check_parity,
+    check_snippet,
+    count_same,
+    long_recording,
+)
+from harken.export.litert.graph import explicit_state_graph, read_edges, state_names
+from harken.export.litert.layers import DenseLayer, Layers, LstmLayer, Weights, read_layers
+from harken.export.litert.runtime import Answers, CompiledStep, InterpretedStep, run
+
+CLIP = 10.0
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> LitertBundle:
+    """The smaller model, exported."""
+    return export_litert(load_model("commands-tiny"), tmp_path_factory.mktemp("litert") / "out")
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.iterdir())
+    }
+
+
+def edited(content: bytes, edit: Callable[[Any], object]) -> bytes:
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    edit(model)
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def tensor(model: Any, name: str) -> Any:
+    return next(t for t in model.subgraphs[0].tensors if t.name == name.encode())
+
+
+class TestFolder:
+    """What is written."""
+
+    def test_the_same_model_gives_the_same_bytes(
+        self, bundle: LitertBundle, tmp_path: Path
+    ) -> None:
+        export_litert(load_model("commands-tiny"), tmp_path)
+        assert digests(tmp_path) == digests(bundle.folder)
+        assert list(digests(tmp_path)) == [
+            "README.md", "commands-tiny.json", "commands-tiny.tflite", "listen.py",
+        ]  # fmt: skip
+
+    def test_no_field_of_the_readme_is_left(self, bundle: LitertBundle) -> None:
+        readme = (bundle.folder / "README.md").read_text()
+        assert not re.search(r"@\w+@", readme)
+        assert "**Not run:**" in readme
+        for licence in load_model("commands-tiny").manifest.provenance["data"]["licences"]:
+            assert licence in readme
+
+    def test_the_description(self, bundle: LitertBundle) -> None:
+        description = json.loads((bundle.folder / "commands-tiny.json").read_text())
+        manifest = load_model("commands-tiny").manifest
+        content = bundle.model.read_bytes()
+        assert description["model"] == {
+            "file": "commands-tiny.tflite",
+            "bytes": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
+        assert description["made_of"]["sha256"] == manifest.model.sha256
+        assert [entry["name"] for entry in description["inputs"]] == ["frame", "h0", "c0"]
+        assert [entry["name"] for entry in description["outputs"]] == ["logits", "h0", "c0"]
+        assert [entry["shape"] for entry in description["inputs"]] == [[1, 60], [1, 60], [1, 60]]
+        assert description["labels"] == list(manifest.labels)
+        assert description["detector"]["thresholds"] == manifest.detector.thresholds
+        assert description["checks"] == json.loads(json.dumps(bundle.check.to_dict()))
+        assert description["licences"] == manifest.provenance["data"]["licences"]
+
+    def test_weights_have_8_bits_and_activations_16(self, bundle: LitertBundle) -> None:
+        model = schema.ModelT.InitFromPackedBuf(bundle.model.read_bytes(), 0)
+        (graph,) = model.subgraphs
+        kinds = schema.TensorType
+        for entry in graph.tensors:
+            is_edge = entry.type == kinds.FLOAT32
+            is_constant = model.buffers[entry.buffer].data is not None
+            expected = {kinds.INT8, kinds.INT32, kinds.INT64} if is_constant else {kinds.INT16}
+            assert is_edge or entry.type in expected, entry.name
+            assert not entry.isVariable
+
+    def test_weights_are_those_of_the_model_to_the_bit(self, bundle: LitertBundle) -> None:
+        layers = read_layers(load_model("commands-tiny").content)
+        model = schema.ModelT.InitFromPackedBuf(bundle.model.read_bytes(), 0)
+        for name, weights in (
+            ("lstm0_input_weights", layers.lstm[0].input_weights),
+            ("lstm0_state_weights", layers.lstm[0].state_weights),
+        ):
+            entry = tensor(model, name)
+            data = np.asarray(model.buffers[entry.buffer].data, np.uint8).view(np.int8)
+            np.testing.assert_array_equal(data.reshape(entry.shape), weights.values)
+            np.testing.assert_array_equal(entry.quantization.scale, weights.scales)
+
+    def test_constants_are_aligned(self, bundle: LitertBundle) -> None:
+        content = bundle.model.read_bytes()
+        model = schema.Model.GetRootAs(content, 0)
+        buffers = [model.Buffers(index) for index in range(model.BuffersLength())]
+        starts = [
+            buffer._tab.Vector(buffer._tab.Offset(4)) for buffer in buffers if buffer.DataLength()
+        ]
+        assert len(starts) > 5
+        assert all(start % 16 == 0 for start in starts)
+
+    def test_figures_of_the_smaller_model(self, bundle: LitertBundle) -> None:
+        check = bundle.check
+        assert check.float_network.steps >= LONG_STEPS
+        assert check.float_network.same_label > 0.9995
+        assert check.float_network.difference_max < 0.01
+        assert check.int8_model.same_label > 0.993
+        assert check.words > 500
+        assert check.words - check.words_same <= 4
+        assert bundle.bytes < 45_000
+
+    @pytest.mark.slow
+    def test_figures_of_the_larger_model(self, tmp_path: Path) -> None:
+        written = export_litert(load_model("commands"), tmp_path)
+        check = written.check
+        assert check.float_network.same_label > 0.9995
+        assert check.float_network.difference_max < 0.01
+        assert check.int8_model.same_label > 0.993
+        assert check.words - check.words_same <= 4
+        assert written.bytes < 120_000
+
+
+class TestSnippet:
+    """`listen.py`, as a user runs it."""
+
+    @staticmethod
+    def listen(bundle: LitertBundle, sound: str, stdin: bytes = b"") -> list[str]:
+        done = subprocess.run(
+            [sys.executable, "listen.py", "commands-tiny.json", sound],
+            cwd=bundle.folder, input=stdin, capture_output=True, check=True,
+        )  # fmt: skip
+        return [line.split()[2] for line in done.stdout.decode().splitlines()]
+
+    def test_it_hears_what_harken_listen_hears(self, bundle: LitertBundle) -> None:
+        outcome = harken("listen", "commands-tiny", "--wav", DEMO, "--json")
+        expected = [json.loads(line)["word"] for line in outcome.out.splitlines()]
+        assert self.listen(bundle, str(DEMO)) == expected
+        assert len(expected) == 14
+
+    def test_raw_samples(self, bundle: LitertBundle) -> None:
+        pcm, _ = soundfile.read(DEMO, dtype="int16")
+        expected = [event.word for event in Spotter("commands-tiny").feed(pcm[:64_001])]
+        cut = pcm[:64_001].astype("<i2").tobytes() + b"\0"  # and half a sample
+        assert self.listen(bundle, "-", cut) == expected == ["left", "three", "five"]
+
+    def test_without_arguments(self, bundle: LitertBundle) -> None:
+        done = subprocess.run(
+            [sys.executable, bundle.folder / "listen.py"], capture_output=True, check=False
+        )
+        assert done.returncode == 1
+        assert b"usage: python listen.py NAME.json SOUND" in done.stderr
+
+
+class TestRuntimes:
+    """Who runs the file, and who does not."""
+
+    def test_compiled_model_refuses_the_fused_form(self) -> None:
+        content = load_model("commands-tiny").content
+        with pytest.raises(RuntimeError, match="Failed to load model"):
+            CompiledModel.from_buffer(content)
+        with pytest.raises(ExportError, match=r"CompiledModel check: .*Variable tensors"):
+            run(content, np.zeros((1, 60), np.float32), interpreted_steps=0)
+
+    def test_compiled_model_runs_this_one(self, bundle: LitertBundle) -> None:
+        model = CompiledModel.from_file(str(bundle.model))
+        assert model.get_signature_list() == {
+            "step": {"inputs": ["frame", "h0", "c0"], "outputs": ["logits", "h0", "c0"]}
+        }
+
+    def test_so_does_the_interpreter(self, bundle: LitertBundle) -> None:
+        content = bundle.model.read_bytes()
+        frames = np.random.default_rng(0).normal(0, 1, (50, 60)).astype(np.float32)
+        one, other = CompiledStep(content), InterpretedStep(content)
+        for frame in frames:
+            np.testing.assert_array_equal(one.step(frame), other.step(frame))
+
+    def test_state_goes_in_as_it_came_out(self, bundle: LitertBundle) -> None:
+        inputs, outputs = read_edges(bundle.model.read_bytes())
+        scales = {edge.name: np.float32(edge.scale) for edge in inputs[1:]}
+        assert scales == {edge.name: np.float32(edge.scale) for edge in outputs[1:]}
+        runner = Interpreter(model_path=str(bundle.model)).get_signature_runner("step")
+        frame = np.random.default_rng(1).normal(0, 2, (1, 60)).astype(np.float32)
+        state = dict.fromkeys(scales, np.zeros((1, 60), np.float32))
+        for _ in range(20):
+            answer = runner(frame=frame, **state)
+            state = {name: answer[name] for name in scales}
+            for name, scale in scales.items():
+                whole = state[name] / scale  # what int16 it is read as
+                np.testing.assert_allclose(whole, np.rint(whole), atol=0.01)
+        assert np.abs(state["c0"]).max() > 1
+
+
+class TestNetworks:
+    """Other networks than those that ship."""
+
+    @staticmethod
+    def weights(rng: np.random.Generator, rows: int, columns: int) -> Weights:
+        return Weights(
+            values=rng.integers(-127, 128, (rows, columns)).astype(np.int8),
+            scales=rng.uniform(0.001, 0.006, rows).astype(np.float32),
+        )
+
+    def lstm(self, rng: np.random.Generator, inputs: int, units: int) -> LstmLayer:
+        return LstmLayer(
+            input_weights=self.weights(rng, 4 * units, inputs),
+            state_weights=self.weights(rng, 4 * units, units),
+            bias=rng.normal(0, 0.5, 4 * units),
+        )
+
+    def test_two_lstm_layers_and_no_dense_layer_before_them(self) -> None:
+        rng = np.random.default_rng(3)
+        last = DenseLayer(
+            weights=self.weights(rng, 5, 12), bias=rng.normal(0, 1, 5), relu=False, limit=12.0
+        )
+        layers = Layers(
+            input_limit=4.0,
+            first=None,
+            lstm=(self.lstm(rng, 6, 8), self.lstm(rng, 8, 12)),
+            last=last,
+        )
+        content = explicit_state_graph(layers, CLIP)
+        check_graph(content)
+        inputs, _ = read_edges(content)
+        assert [edge.name for edge in inputs] == ["frame", *state_names(2)]
+        assert state_names(2) == ("h0", "c0", "h1", "c1")
+        frames = rng.normal(0, 1, (400, 6)).astype(np.float32)
+        step = CompiledStep(content)
+        logits = np.array([step.step(frame) for frame in frames])
+        expected = layers.network(CLIP).run(frames).logits
+        assert expected.std() > 0.1
+        np.testing.assert_allclose(logits, expected, atol=0.02)
+
+    def test_cells_are_clipped(self) -> None:
+        rng = np.random.default_rng(0)
+        lstm = dataclasses.replace(
+            self.lstm(rng, 2, 1), bias=np.array([20.0, 20.0, 20.0, 0.0])
+        )  # what comes is added, and nothing forgotten
+        last = DenseLayer(weights=self.weights(rng, 3, 1), bias=np.zeros(3), relu=False, limit=1.0)
+        layers = Layers(input_limit=1.0, first=None, lstm=(lstm,), last=last)
+        runner = Interpreter(model_content=explicit_state_graph(layers, CLIP)).get_signature_runner(
+            "step"
+        )
+        state = {"h0": np.zeros((1, 1), np.float32), "c0": np.zeros((1, 1), np.float32)}
+        cells = []
+        for _ in range(30):
+            answer = dict(runner(frame=np.zeros((1, 2), np.float32), **state))
+            answer.pop("logits")
+            state = answer
+            cells.append(float(state["c0"][0, 0]))
+        assert cells[4] == pytest.approx(5.0, abs=0.01)
+        assert cells[-1] == pytest.approx(CLIP, abs=0.001)
+
+
+class TestChecks:
+    """Every check fails where it should."""
+
+    def refused(self, content: bytes, match: str) -> None:
+        model = load_model("commands-tiny")
+        with pytest.raises(ExportError, match=match):
+            check_litert(content, read_layers(model.content), model)
+
+    def test_a_damaged_weight(self, bundle: LitertBundle) -> None:
+        def edit(model: Any) -> None:
+            buffer = model.buffers[tensor(model, "lstm0_state_weights").buffer]
+            buffer.data = buffer.data.copy()
+            buffer.data[:60] ^= 64
+
+        self.refused(edited(bundle.model.read_bytes(), edit), "float agreement check: over 20,?")
+
+    def test_a_state_that_comes_out_in_another_scale(self, bundle: LitertBundle) -> None:
+        def edit(model: Any) -> None:
+            tensor(model, "lstm0_cells").quantization.scale = np.array([20 / 32767], np.float32)
+
+        self.refused(
+            edited(bundle.model.read_bytes(), edit),
+            "state check: c0 goes in with the scale 0.000305.* and comes out with 0.000610",
+        )
+
+    def test_a_variable_tensor(self, bundle: LitertBundle) -> None:
+        def edit(model: Any) -> None:
+            tensor(model, "c0").isVariable = True
+
+        self.refused(edited(bundle.model.read_bytes(), edit), "graph check: the tensor c0 is vari")
+
+    def test_a_tensor_of_another_type(self, bundle: LitertBundle) -> None:
+        def edit(model: Any) -> None:
+            tensor(model, "lstm0_cells").type = schema.TensorType.FLOAT32
+
+        self.refused(edited(bundle.model.read_bytes(), edit), "graph check: the tensor lstm0_cells")
+
+    def test_a_file_that_litert_cannot_run(self, bundle: LitertBundle) -> None:
+        def edit(model: Any) -> None:
+            model.subgraphs[0].operators.pop(3)
+
+        content = edited(bundle.model.read_bytes(), edit)
+        with pytest.raises(ExportError, match=r"CompiledModel check: .*code 1|code -"):
+            run(content, np.zeros((1, 60), np.float32), interpreted_steps=1)
+
+    def test_an_interpreter_that_differs(self) -> None:
+        logits = np.zeros((5, 3), np.float32)
+        other = logits[:4].copy()
+        check_interpreter(Answers(compiled=logits, interpreted=other))
+        other[2, 1] = 1e-7
+        with pytest.raises(ExportError, match="interpreter check: in 1 of 4 steps"):
+            check_interpreter(Answers(compiled=logits, interpreted=other))
+
+    @pytest.mark.parametrize(
+        ("part", "change", "match"),
+        [
+            ("float_network", {"same_label": 0.99}, r"float agreement check: .*in 99.00%"),
+            ("float_network", {"difference_mean": 0.002}, "float agreement check: .*0.0020 on"),
+            ("float_network", {"difference_max": 0.1}, "float agreement check: .*0.100 at most"),
+            ("int8_model", {"same_label": 0.97}, r"int8 agreement check: .*in 97.00%"),
+            ("int8_model", {"difference_mean": 0.02}, "int8 agreement check: .*0.0200 on average"),
+        ],
+    )
+    def test_figures(
+        self, bundle: LitertBundle, part: str, change: dict[str, float], match: str
+    ) -> None:
+        agreement = dataclasses.replace(getattr(bundle.check, part), **change)
+        with pytest.raises(ExportError, match=match):
+            check_parity(dataclasses.replace(bundle.check, **{part: agreement}))
+
+    @pytest.mark.parametrize("change", [{"words_same": 500}, {"words_more": 40}])
+    def test_words(self, bundle: LitertBundle, change: dict[str, int]) -> None:
+        check: LitertCheck = dataclasses.replace(bundle.check, **change)
+        with pytest.raises(ExportError, match=r"word check: of \d+ words"):
+            check_parity(check)
+
+    def test_a_word_counts_once_and_near_its_time(self) -> None:
+        def word(name: str, step: int) -> Detection:
+            return Detection(
+                word=name, confidence=0.9, acoustic=0.9, start_sample=0, end_sample=0, step=step
+            )
+
+        expected = [word("left", 10), word("left", 11), word("go", 50), word("stop", 90)]
+        heard = [word("left", 11), word("go", 52), word("stop", 93)]
+        assert count_same(heard, expected) == 2
+
+    def test_a_snippet_that_hears_other_words(self, bundle: LitertBundle) -> None:
+        written = {path.name: path.read_bytes() for path in bundle.folder.iterdir()}
+        deaf = Detection(
+            word="left", confidence=0.9, acoustic=0.9, start_sample=0, end_sample=1, step=1
+        )
+        with pytest.raises(ExportError, match=r"snippet check: .* hears left, three.*hears left$"):
+            check_snippet(written, "commands-tiny.json", [deaf])
+        written["listen.py"] = b"raise SystemExit('no')"
+        with pytest.raises(ExportError, match=r"snippet check: listen.py fails \(code 1\): no"):
+            check_snippet(written, "commands-tiny.json", [deaf])
+
+    def test_the_stream_is_long_and_always_the_same(self) -> None:
+        stream = long_recording(2_000_000)
+        assert stream.dtype == np.int16
+        assert len(stream) >= 2_000_000
+        np.testing.assert_array_equal(stream, long_recording(2_000_000))
+
+
+class TestRefused:
+    """What cannot be exported."""
+
+    def test_a_model_without_an_lstm(self) -> None:
+        def edit(model: Any) -> None:
+            lstm = schema.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_LSTM
+            (graph,) = model.subgraphs
+            codes = [code.builtinCode for code in model.operatorCodes]
+            graph.operators = [op for op in graph.operators if codes[op.opcodeIndex] != lstm]
+
+        with pytest.raises(ExportError, match=r"written out for LiteRT: the layers are dense, den"):
+            read_layers(edited(load_model("commands-tiny").content, edit))
+
+    def test_a_model_with_several_scales_a_tensor(self, tones_model: Any, tmp_path: Path) -> None:
+        with pytest.raises(ExportError, match=r"for LiteRT: layer 1 .* a tensor has 4 scales"):
+            export_litert(tones_model, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+    def test_a_file_in_place_of_the_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "out").write_text("")
+        with pytest.raises(ExportError, match=r"cannot write to .*out is no folder"):
+            export_litert(load_model("commands-tiny"), tmp_path / "out")
+
+    def test_the_folder_of_the_model_itself(self, tmp_path: Path) -> None:
+        source = load_model("commands-tiny").path
+        for suffix in (".tflite", ".json"):
+            shutil.copy(source.with_suffix(suffix), tmp_path)
+        before = digests(tmp_path)
+        model = load_model(tmp_path / "commands-tiny.tflite")
+        with pytest.raises(ExportError, match="is the model itself, which must not be replaced"):
+            export_litert(model, tmp_path)
+        assert digests(tmp_path) == before
+
+
+class TestCommand:
+    """``harken export --target litert``."""
+
+    @pytest.mark.slow
+    def test_it_writes_the_same(self, bundle: LitertBundle, tmp_path: Path) -> None:
+        outcome = harken(
+            "export", "commands-tiny", "--target", "litert", "--out", tmp_path / "out", "--json"
+        )
+        assert outcome.exit_code == 0
+        report = json.loads(outcome.out)
+        assert report["bytes"] == bundle.bytes
+        assert report["checks"] == json.loads(json.dumps(bundle.check.to_dict()))
+        assert digests(tmp_path / "out") == digests(bundle.folder)
+
+    @pytest.mark.slow
+    def test_it_says_what_was_measured(self, tmp_path: Path) -> None:
+        outcome = harken("export", "commands-tiny", "--target", "litert", "--out", tmp_path / "out")
+        assert outcome.exit_code == 0
+        assert re.search(r"commands-tiny\.tflite: [\d,]+ bytes, all checks passed", outcome.out)
+        assert re.search(r"float network: the same label in \d+\.\d\d%", outcome.out)
+        assert re.search(r"int8 model: \d+ of \d+ words the same", outcome.out)
+
+    def test_no_model(self, tmp_path: Path) -> None:
+        outcome = harken("export", "nothing", "--target", "litert", "--out", tmp_path / "out")
+        assert outcome.exit_code == 3
+        assert "nothing is no model" in outcome.error
+        assert not (tmp_path / "out").exists()
+
+    def test_a_file_in_place_of_the_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "out").write_text("")
+        outcome = harken("export", "commands-tiny", "--target", "litert", "--out", tmp_path / "out")
+        assert outcome.exit_code == 7
+        assert "is no folder" in outcome.error
+
+    def test_options_of_other_targets(self, tmp_path: Path) -> None:
+        outcome = harken(
+            "export", "commands", "--target", "litert", "--out", tmp_path, "--grammar", "robot"
+        )
+        assert outcome.exit_code == 2
+        outcome = harken(
+            "export", "commands", "--target", "litert", "--out", tmp_path, "--name", "x"
+        )
+        assert outcome.exit_code == 2
