@@ -8,7 +8,7 @@ const PROBLEMS = {
   ],
   unsupported: [
     "This browser lacks WebAssembly, AudioWorklet or access to the microphone.",
-    "Use a current Chrome, Edge, Firefox or Safari (14.1 or later).",
+    "Use a current Chrome, Edge, Firefox or Safari (15.4 or later).",
   ],
   denied: [
     "The microphone was refused.",
