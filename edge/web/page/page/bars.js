@@ -19,7 +19,7 @@ export class Bars {
       .map((label, column) => ({ label, column, held: 0, drawn: 0 }))
       .filter(({ label }) => words.includes(label) || label === OTHER);
     for (const bar of this.#bars) {
-      const name = bar.label === OTHER ? "other speech" : bar.label;
+      const name = bar.label === OTHER ? "other" : bar.label;
       bar.fill = make("span", { className: "fill" });
       bar.track = make("span", { className: "track" }, bar.fill);
       bar.track.ariaHidden = "true";

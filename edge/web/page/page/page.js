@@ -7,7 +7,7 @@
 //   #words li[data-word]    the last words, the newest first; data-confidence, data-start, data-end
 //   #bars li[data-label]    data-level: "some" with much evidence, "over" from the mark on
 //   #command                the last command in words; data-intent
-//   #outcome                what came of the last word
+//   #outcome                what of the command was remembered, or why a word made none
 //   #pending                hidden, or what is waited for
 //   [data-slot]             what is remembered in data-text, by slot; "follow-up" and "last" beside them
 //   #robot[aria-label]      where the robot is
@@ -68,6 +68,7 @@ class Page {
   #loads = 0; // so that only the model that was chosen last is taken
   #dialogue = null; // null where no commands are made
   #memory = null;
+  #origin = ""; // of the words of the last command
   #robot = null;
   #bars = new Bars();
   #meter = new Meter();
@@ -186,7 +187,7 @@ class Page {
   #become({ state, reason }) {
     if (state === "idle" && blocked()) return; // that says more
     byId("main").dataset.state = state;
-    say(byId("state"), reason ? `${STATES[state]}: ${reason}` : STATES[state]);
+    say(byId("state"), reason || STATES[state]);
     say(byId("button"), state === "idle" ? "Listen" : "Stop");
     if (state === "listening") say(byId("hint"), `Say ${phrase(this.#grammar, this.#spotter.info.words)}.`);
     if (state === "idle") this.#still();
@@ -246,8 +247,8 @@ class Page {
   /** Show what came of a word, or of time that passed. */
   #show({ outcome, commands, reason }) {
     for (const command of commands) this.#carryOut(command);
-    const said = commands.at(-1)?.text === reason || outcome === "pending" ? "" : reason;
-    say(byId("outcome"), commands.length && !said ? origin(commands.at(-1)) : said);
+    const told = outcome === "pending" || reason === commands.at(-1)?.text;
+    say(byId("outcome"), told ? this.#origin : reason);
     this.#remember();
   }
 
@@ -264,7 +265,8 @@ class Page {
     line.classList.toggle("none", !command);
     line.dataset.intent = command?.intent ?? "";
     say(line, command?.text ?? "No command yet");
-    if (!command) say(byId("outcome"), "");
+    this.#origin = command ? origin(command) : "";
+    say(byId("outcome"), this.#origin);
   }
 
   /** Keep what is remembered, and look at it until it has faded. */
@@ -358,4 +360,4 @@ function origin({ remembered, slots, repeated }) {
   return parts.join(", ");
 }
 
-const ago = (age) => (age < 1 ? "just now" : `${Math.round(age)} s ago`);
+const ago = (age) => (age < 1 ? "a moment ago" : `${Math.round(age)} s ago`);
