@@ -307,6 +307,24 @@ class TestChecks:
 
         self.refused(edited(bundle.model.read_bytes(), edit), "float agreement check: over 20,?")
 
+    def test_gates_that_were_confused(self) -> None:
+        model = load_model("commands-tiny")
+        layers = read_layers(model.content)
+        (lstm,) = layers.lstm
+        swapped = np.arange(240).reshape(4, 60)[[1, 0, 2, 3]].ravel()  # input and forget gate
+
+        def confused(weights: Weights) -> Weights:
+            return Weights(values=weights.values[swapped], scales=weights.scales[swapped])
+
+        wrong = LstmLayer(
+            input_weights=confused(lstm.input_weights),
+            state_weights=confused(lstm.state_weights),
+            bias=lstm.bias[swapped],
+        )
+        layers = dataclasses.replace(layers, lstm=(wrong,))
+        with pytest.raises(ExportError, match="int8 agreement check: over 20"):
+            check_litert(explicit_state_graph(layers, CLIP), layers, model)
+
     def test_a_state_that_comes_out_in_another_scale(self, bundle: LitertBundle) -> None:
         def edit(model: Any) -> None:
             tensor(model, "lstm0_cells").quantization.scale = np.array([20 / 32767], np.float32)
@@ -350,8 +368,8 @@ class TestChecks:
             ("float_network", {"same_label": 0.99}, r"float agreement check: .*in 99.00%"),
             ("float_network", {"difference_mean": 0.002}, "float agreement check: .*0.0020 on"),
             ("float_network", {"difference_max": 0.1}, "float agreement check: .*0.100 at most"),
-            ("int8_model", {"same_label": 0.97}, r"int8 agreement check: .*in 97.00%"),
-            ("int8_model", {"difference_mean": 0.02}, "int8 agreement check: .*0.0200 on average"),
+            ("int8_model", {"same_label": 0.94}, r"int8 agreement check: .*in 94.00%"),
+            ("int8_model", {"difference_mean": 0.04}, "int8 agreement check: .*0.0400 on average"),
         ],
     )
     def test_figures(
@@ -366,6 +384,12 @@ class TestChecks:
         check: LitertCheck = dataclasses.replace(bundle.check, **change)
         with pytest.raises(ExportError, match=r"word check: of \d+ words"):
             check_parity(check)
+
+    def test_a_model_that_hears_few_words(self, bundle: LitertBundle) -> None:
+        few = {"words": 2, "words_same": 0, "words_more": 1}
+        check_parity(dataclasses.replace(bundle.check, **few))
+        with pytest.raises(ExportError, match=r"word check: of 6 words .* 6 are not the same"):
+            check_parity(dataclasses.replace(bundle.check, **{**few, "words_more": 4}))
 
     def test_a_word_counts_once_and_near_its_time(self) -> None:
         def word(name: str, step: int) -> Detection:

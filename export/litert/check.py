@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -38,17 +38,20 @@ Int16 = NDArray[np.int16]
 LONG_STEPS = 20_000
 """Steps of the stream that a model is checked on; its state is never reset."""
 
-# Against the float network of the same weights. Both shipped models: the same label in all of
-# 20,092 steps, a mean difference of 0.0001, at most 0.006; TensorFlow's converter, which rounds
-# the weights again, made models with 0.002 and 0.1.
+# Against the float network of the same weights, which shows whether the graph is right. Both
+# shipped models: the same label in all of 20,092 steps, a mean difference of 0.0001, at most 0.006;
+# TensorFlow's converter, which rounds the weights again, made models with 0.002 and 0.1.
 MIN_FLOAT_AGREEMENT = 0.998
 MAX_FLOAT_MEAN = 0.001
 MAX_FLOAT_DIFFERENCE = 0.05
-# Against the int8 model, which rounds more. Both: the same label in 99.6 %, a mean difference of
-# 0.0046, and 99.6 and 99.8 % of its words.
-MIN_INT8_AGREEMENT = 0.98
-MAX_INT8_MEAN = 0.012
-MIN_WORDS_SAME = 0.97
+# Against the int8 model in its own runtime, which shows whether its weights were read rightly; it
+# rounds more. Both: the same label in 99.6 %, a mean difference of 0.0046, and of 561 and 567 words
+# 2 and 1 missed, 2 and 1 more.
+MIN_INT8_AGREEMENT = 0.95
+MAX_INT8_MEAN = 0.03
+MAX_WORDS_DIFFERENT = 0.05
+FEW_WORDS = 3
+"""So many words may differ in any case: a model of other words hears few in the recording."""
 
 NEAR_STEPS = 2
 """A word that is heard so much earlier or later is the same word."""
@@ -166,10 +169,8 @@ def check_litert(
     answers = run(content, steps, interpreted_steps=len(recording()) // manifest.step_samples)
     check_interpreter(answers)
     posteriors = softmax(answers.compiled)
-    # Both forms hear a frame within what the int8 model can take in; so shall the reference.
-    bounded = steps.clip(-layers.input_limit, layers.input_limit)
-    reference = softmax(layers.network(manifest.state.cell_clip).run(bounded).logits)
-    int8_posteriors = Engine(model).feed(frames)
+    reference = softmax(bounded_logits(layers, manifest.state.cell_clip, steps))
+    int8_posteriors = Engine(model, runtime="ai-edge-litert").feed(frames)
     heard, expected = _words(posteriors, manifest), _words(int8_posteriors, manifest)
     same = count_same(heard, expected)
     check = LitertCheck(
@@ -183,6 +184,33 @@ def check_litert(
     )
     check_parity(check)
     return check, tuple(heard)
+
+
+def bounded_logits(layers: Layers, cell_clip: float, steps: Array) -> Array:
+    """Run the float network over a stream, within the bounds of the int8 model's tensors.
+
+    The explicit-state model has the same: a frame that is too loud for int8 is no louder for it.
+
+    Parameters
+    ----------
+    layers
+        The network.
+    cell_clip
+        Bound of its cells.
+    steps
+        (steps, inputs) float32.
+
+    Returns
+    -------
+    (steps, labels) float32.
+    """
+    network = layers.network(cell_clip)
+    x = steps.clip(-layers.input_limit, layers.input_limit)
+    if layers.first is not None and network.dense_in is not None:
+        x = x @ network.dense_in.kernel + network.dense_in.bias
+        x = x.clip(0 if layers.first.relu else -layers.first.limit, layers.first.limit)
+    logits = replace(network, dense_in=None).run(x).logits
+    return logits.clip(-layers.last.limit, layers.last.limit)
 
 
 def check_graph(content: bytes) -> None:
@@ -264,10 +292,11 @@ def check_parity(check: LitertCheck) -> None:
             f"(at most {MAX_INT8_MEAN} is allowed)"
         )
     all_words = check.words + check.words_more
-    if check.words_same < MIN_WORDS_SAME * all_words:
+    most = FEW_WORDS + MAX_WORDS_DIFFERENT * all_words
+    if all_words - check.words_same > most:
         raise ExportError(
             f"word check: of {all_words} words that the int8 model or the 16x8 model hears, "
-            f"{check.words_same} are the same (at least {MIN_WORDS_SAME:.0%} is required)"
+            f"{all_words - check.words_same} are not the same (at most {most:.0f} are allowed)"
         )
 
 

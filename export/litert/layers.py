@@ -84,11 +84,6 @@ class Layers:
         weights = self.lstm[0].input_weights if self.first is None else self.first.weights
         return int(weights.values.shape[1])
 
-    @property
-    def labels(self) -> int:
-        """Number of logits."""
-        return len(self.last.bias)
-
     def network(self, cell_clip: float) -> Network:
         """Return the same weights in float32, as the definition of the network takes them."""
         return Network(
