@@ -85,10 +85,13 @@ export class Level {
   /** How loud the speech of the last 10 s is, in dBFS; null if there was none. */
   #speech() {
     if (lasting(this.#frames) < 2 * ZERO_S) return null;
-    const levels = this.#frames.map(({ power }) => dbfs(Math.sqrt(power))).sort((a, b) => a - b);
+    // The zeros that a microphone begins with are no room to stand out of.
+    const sound = this.#frames.filter(({ peak }) => peak);
+    if (lasting(sound) < ZERO_S) return null;
+    const levels = sound.map(({ power }) => dbfs(Math.sqrt(power))).sort((a, b) => a - b);
     const least = Math.max(quantile(levels, 0.1) + ABOVE_NOISE_DB, LEAST_SPEECH_DBFS);
     const speech = levels.filter((level) => level >= least);
-    const seconds = (speech.length / levels.length) * lasting(this.#frames);
+    const seconds = (speech.length / levels.length) * lasting(sound);
     return seconds < LEAST_SPEECH_S ? null : quantile(speech, 0.8);
   }
 

@@ -292,9 +292,9 @@ class Page {
     const { pending } = dialogue;
     const text = dialogue.pendingText();
     const { confirm, cancel } = dialogue.grammar.controls;
+    const answers = `“${confirm}”${cancel ? ` or “${cancel}”` : ""}`;
     byId("pending").hidden = !pending;
-    if (pending === "confirm") say(byId("pending"), `${text}: “${confirm}”${cancel ? ` or “${cancel}”` : ""}?`);
-    else if (pending) say(byId("pending"), `${text} … ${pending}?`);
+    say(byId("pending"), pending && (pending === "confirm" ? `${text}: ${answers}?` : `${text} … ${pending}?`));
     if (!this.#memory.draw(dialogue, at)) clearInterval(this.#pulse);
   }
 
@@ -355,9 +355,10 @@ function phrase(grammar, words) {
 
 /** Where the parts of a command come from, if not from what was just said. */
 function origin({ remembered, slots, repeated }) {
-  const parts = Object.entries(remembered).map(([slot, age]) => `${slots[slot]} from ${ago(age)}`);
-  if (repeated) return `again, ${parts.join(", ")}`.replace(/, $/, "");
-  return parts.join(", ");
+  if (repeated) return "again";
+  return Object.entries(remembered)
+    .map(([slot, age]) => `${slots[slot]} from ${ago(age)}`)
+    .join(", ");
 }
 
 const ago = (age) => (age < 1 ? "a moment ago" : `${Math.round(age)} s ago`);
