@@ -21,8 +21,9 @@ from ..edge.errors import DependencyError, ExportError, ModelError, RunError
 from ..edge.manifest import Model
 from ..train.data import Corpus
 from ..train.evaluate import evaluate
+from .agreement import Agreement, measure_agreement
 from .convert import CELL_CLIP
-from .reference import Array, Network, softmax
+from .reference import Network, softmax
 from .tflm import TflmRuntime, measure_arena
 from .trained import TrainedRun
 
@@ -56,21 +57,6 @@ class GraphFacts:
     """What is kept from one step to the next."""
     cell_ranges: tuple[float, ...]
     """Largest magnitude that the int16 cells of each LSTM layer can hold."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Agreement:
-    """How well posteriors agree with those of a reference, step for step."""
-
-    steps: int
-    same_argmax: float
-    """Share of the steps in which both have the same largest label."""
-    difference_mean: float
-    """Mean over the steps of the largest difference of a posterior."""
-    difference_p99: float
-    """99th percentile of the same."""
-    difference_max: float
-    """Maximum of the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -359,18 +345,6 @@ def check_state(runtime: Runtime, features: Int8, logits: Int8, *, name: str) ->
             f"reset check: of {len(again)} steps after a reset, {name} answers {different} "
             "otherwise than when it was new"
         )
-
-
-def measure_agreement(reference: Array, posteriors: Array) -> Agreement:
-    """Compare posteriors, (steps, labels), with those of a reference on the same stream."""
-    differences = np.abs(posteriors - reference).max(axis=1)
-    return Agreement(
-        steps=len(reference),
-        same_argmax=float(np.mean(posteriors.argmax(axis=1) == reference.argmax(axis=1))),
-        difference_mean=float(differences.mean()),
-        difference_p99=float(np.percentile(differences, 99)),
-        difference_max=float(differences.max()),
-    )
 
 
 def check_agreement(agreement: Agreement) -> None:

@@ -28,6 +28,7 @@ class Target(enum.Enum):
     c = "c"
     tflm = "tflm"
     web = "web"
+    litert = "litert"
 
 
 def export_command(
@@ -48,7 +49,8 @@ def export_command(
         typer.Option(
             help="tflite: an int8 model of a run. c: a model with the C engine, for any "
             "microcontroller. tflm: a model with what TensorFlow Lite Micro needs beside it. web: "
-            "a page for any browser, and an npm package."
+            "a page for any browser, and an npm package. litert: a model for LiteRT's "
+            "CompiledModel, which keeps no state."
         ),
     ] = Target.tflite,
     grammar: Annotated[
@@ -111,6 +113,8 @@ def export_command(
         _export_engine(source, out, grammar, as_json)
     elif target is Target.web:
         _export_web([source, *(also or ())], out, grammar, as_json)
+    elif target is Target.litert:
+        _export_litert(source, out, as_json)
     else:
         _export_tflm(source, out, as_json)
 
@@ -200,6 +204,28 @@ def _page_grammar(model: Model, wanted: str | None) -> Grammar | None:
     grammar = load_grammar(wanted or "robot")
     known = set(grammar.words) <= set(model.manifest.words)
     return grammar if wanted or known else None
+
+
+def _export_litert(source: str, out: Path, as_json: bool) -> None:
+    model = load_model(source)
+    _require({"ai-edge-litert": "ai_edge_litert"}, "ai-edge-litert")
+    from .litert.bundle import export_litert
+
+    written = export_litert(model, out, on_stage=_stage)
+    if as_json:
+        print(json.dumps(written.to_dict(), indent=2))
+        return
+    check, exact = written.check, written.check.float_network
+    print(f"{written.model}: {written.bytes:,} bytes, all checks passed")
+    print(
+        f"  float network: the same label in {exact.same_argmax:.2%} of {exact.steps:,} steps in a "
+        "row"
+    )
+    print(
+        f"  int8 model: {check.words_same} of {check.words} words the same, {check.words_more} more"
+    )
+    listen, description = written.folder / "listen.py", written.model.with_suffix(".json")
+    print(f"Next: python {listen} {description} SOUND")
 
 
 def _export_tflm(source: str, out: Path, as_json: bool) -> None:

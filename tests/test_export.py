@@ -31,15 +31,14 @@ from harken.edge import Engine, ExportError, ModelError, RunError, load_model
 from harken.edge.engine import TfliteRuntime
 from harken.edge.manifest import Model
 from harken.export import bundle as bundle_module
+from harken.export.agreement import Agreement, measure_agreement
 from harken.export.bundle import Bundle, export_run
 from harken.export.checks import (
-    Agreement,
     check_agreement,
     check_cells,
     check_graph,
     check_parity,
     check_state,
-    measure_agreement,
     measure_parity,
     run_stream,
 )

@@ -142,9 +142,9 @@ class TestFolder:
     def test_figures_of_the_smaller_model(self, bundle: LitertBundle) -> None:
         check = bundle.check
         assert check.float_network.steps >= LONG_STEPS
-        assert check.float_network.same_label > 0.9995
+        assert check.float_network.same_argmax > 0.9995
         assert check.float_network.difference_max < 0.01
-        assert check.int8_model.same_label > 0.993
+        assert check.int8_model.same_argmax > 0.993
         assert check.words > 500
         assert check.words - check.words_same <= 4
         assert bundle.bytes < 45_000
@@ -153,9 +153,9 @@ class TestFolder:
     def test_figures_of_the_larger_model(self, tmp_path: Path) -> None:
         written = export_litert(load_model("commands"), tmp_path)
         check = written.check
-        assert check.float_network.same_label > 0.9995
+        assert check.float_network.same_argmax > 0.9995
         assert check.float_network.difference_max < 0.01
-        assert check.int8_model.same_label > 0.993
+        assert check.int8_model.same_argmax > 0.993
         assert check.words - check.words_same <= 4
         assert written.bytes < 120_000
 
@@ -365,10 +365,10 @@ class TestChecks:
     @pytest.mark.parametrize(
         ("part", "change", "match"),
         [
-            ("float_network", {"same_label": 0.99}, r"float agreement check: .*in 99.00%"),
+            ("float_network", {"same_argmax": 0.99}, r"float agreement check: .*in 99.00%"),
             ("float_network", {"difference_mean": 0.002}, "float agreement check: .*0.0020 on"),
             ("float_network", {"difference_max": 0.1}, "float agreement check: .*0.100 at most"),
-            ("int8_model", {"same_label": 0.94}, r"int8 agreement check: .*in 94.00%"),
+            ("int8_model", {"same_argmax": 0.94}, r"int8 agreement check: .*in 94.00%"),
             ("int8_model", {"difference_mean": 0.04}, "int8 agreement check: .*0.0400 on average"),
         ],
     )

@@ -26,7 +26,7 @@ def fill(folder: Path, fields: Mapping[str, str]) -> dict[str, str]:
 
 def fill_text(text: str, fields: Mapping[str, str]) -> str:
     """Return a template with its fields filled in."""
-    return re.sub(r"@([A-Z_]+)@", lambda field: fields[field[1]], text)
+    return re.sub(r"@([A-Z0-9_]+)@", lambda field: fields[field[1]], text)
 
 
 def model_fields(model: EngineModel, comparison: Comparison) -> dict[str, str]:

@@ -25,6 +25,7 @@ from ...edge.engine import Engine
 from ...edge.errors import ExportError
 from ...edge.frontend import FrontEnd
 from ...edge.manifest import Manifest, Model
+from ..agreement import Agreement, measure_agreement
 from ..device.golden import recording
 from ..reference import Array, softmax
 from .graph import read_edges
@@ -61,38 +62,14 @@ _INNER_TYPES = {_TYPES.INT8, _TYPES.INT16, _TYPES.INT32, _TYPES.INT64}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Closeness:
-    """How close posteriors are to those of a reference, step for step."""
-
-    steps: int
-    same_label: float
-    """Share of the steps in which both have the same largest label."""
-    difference_mean: float
-    """Mean over the steps of the largest difference of a posterior."""
-    difference_max: float
-    """Maximum of the same."""
-
-    @classmethod
-    def of(cls, posteriors: Array, reference: Array) -> Closeness:
-        """Compare posteriors, (steps, labels) each."""
-        differences = np.abs(posteriors - reference).max(axis=1)
-        return cls(
-            steps=len(reference),
-            same_label=float(np.mean(posteriors.argmax(axis=1) == reference.argmax(axis=1))),
-            difference_mean=float(differences.mean()),
-            difference_max=float(differences.max()),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
 class LitertCheck:
     """How the 16x8 model compares, on one stream of minutes without a reset."""
 
     runtime: str
     """The version of LiteRT."""
-    float_network: Closeness
+    float_network: Agreement
     """With the same weights in float32."""
-    int8_model: Closeness
+    int8_model: Agreement
     """With the model that it was made of."""
     interpreter_steps: int
     """Steps in which LiteRT's interpreter answers the same to the bit."""
@@ -175,8 +152,8 @@ def check_litert(
     same = count_same(heard, expected)
     check = LitertCheck(
         runtime=f"ai-edge-litert {importlib.metadata.version('ai-edge-litert')}",
-        float_network=Closeness.of(posteriors, reference),
-        int8_model=Closeness.of(posteriors, int8_posteriors),
+        float_network=measure_agreement(reference, posteriors),
+        int8_model=measure_agreement(int8_posteriors, posteriors),
         interpreter_steps=len(answers.interpreted),
         words=len(expected),
         words_same=same,
@@ -273,21 +250,21 @@ def check_parity(check: LitertCheck) -> None:
     """
     exact, rounded = check.float_network, check.int8_model
     if (
-        exact.same_label < MIN_FLOAT_AGREEMENT
+        exact.same_argmax < MIN_FLOAT_AGREEMENT
         or exact.difference_mean > MAX_FLOAT_MEAN
         or exact.difference_max > MAX_FLOAT_DIFFERENCE
     ):
         raise ExportError(
             f"float agreement check: over {exact.steps} steps the 16x8 model names the label of "
-            f"the float network in {exact.same_label:.2%} (at least {MIN_FLOAT_AGREEMENT:.1%} is "
+            f"the float network in {exact.same_argmax:.2%} (at least {MIN_FLOAT_AGREEMENT:.1%} is "
             f"required), and its posteriors differ by {exact.difference_mean:.4f} on average and "
             f"{exact.difference_max:.3f} at most (allowed are {MAX_FLOAT_MEAN} and "
             f"{MAX_FLOAT_DIFFERENCE})"
         )
-    if rounded.same_label < MIN_INT8_AGREEMENT or rounded.difference_mean > MAX_INT8_MEAN:
+    if rounded.same_argmax < MIN_INT8_AGREEMENT or rounded.difference_mean > MAX_INT8_MEAN:
         raise ExportError(
             f"int8 agreement check: over {rounded.steps} steps the 16x8 model names the label of "
-            f"the int8 model in {rounded.same_label:.2%} (at least {MIN_INT8_AGREEMENT:.0%} is "
+            f"the int8 model in {rounded.same_argmax:.2%} (at least {MIN_INT8_AGREEMENT:.0%} is "
             f"required), and its posteriors differ by {rounded.difference_mean:.4f} on average "
             f"(at most {MAX_INT8_MEAN} is allowed)"
         )
