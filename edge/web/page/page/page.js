@@ -45,7 +45,7 @@ const now = () => Date.now() / 1000;
 /** Load everything, and be ready to listen. */
 export async function run() {
   offerInstall();
-  const [{ Spotter, Dialogue }, site] = await Promise.all([import("../harken.js"), json("site.json")]);
+  const [{ Spotter, Dialogue }, site] = await Promise.all([needed(import("../harken.js")), json("site.json")]);
   const grammar = site.grammar && (await json(site.grammar.file));
   const page = new Page(site, grammar, { Spotter, Dialogue });
   keepOffline(() => page.listening);
@@ -53,10 +53,19 @@ export async function run() {
 }
 
 async function json(path) {
-  const response = await fetch(path);
-  if (!response.ok) throw Object.assign(new Error(`${path}: ${response.status}`), { code: "network" });
-  return response.json();
+  const response = await needed(fetch(path));
+  if (!response.ok) throw problem("network", `${path}: ${response.status}`);
+  return needed(response.json());
 }
+
+/** What cannot be loaded, or is no JavaScript or JSON where it should be, is a file that is missing. */
+function needed(file) {
+  return file.catch(({ message }) => {
+    throw problem("network", message);
+  });
+}
+
+const problem = (code, message) => Object.assign(new Error(message), { code });
 
 class Page {
   #site;
@@ -110,7 +119,7 @@ class Page {
       const fits = same(spotter.info.digest, chosen.digest);
       if (load !== this.#loads || !fits) await spotter.destroy();
       if (load !== this.#loads) return;
-      if (!fits) throw Object.assign(new Error(chosen.file), { code: "mismatch" });
+      if (!fits) throw problem("mismatch", `${chosen.file} is not of ${chosen.digest}`);
       await this.#spotter?.destroy();
       this.#spotter = spotter;
     } catch (failure) {
@@ -144,9 +153,11 @@ class Page {
     const grammar = this.#grammar;
     this.#dialogue = null;
     if (grammar) {
-      const fits = grammar.words.every((word) => info.words.includes(word));
-      if (fits && same(info.grammar ?? grammar.digest, grammar.digest)) this.#dialogue = this.#recalled();
-      else showProblem({ code: "grammar" });
+      try {
+        this.#dialogue = this.#dialogueFor(info);
+      } catch (failure) {
+        showProblem(problem("grammar", failure.message));
+      }
     }
     byId("commands").hidden = byId("remembered").hidden = !this.#dialogue;
     if (!this.#dialogue) return;
@@ -160,9 +171,13 @@ class Page {
     this.#remember();
   }
 
-  /** The dialogue, as far as it was kept. */
-  #recalled() {
+  /** The dialogue, as far as it was kept; throws where grammar and model are at odds. */
+  #dialogueFor(info) {
     const { Dialogue } = this.#library;
+    const { words, digest } = this.#grammar;
+    const missing = words.filter((word) => !info.words.includes(word));
+    if (missing.length) throw new Error(`the model has no word ${missing.join(", ")}`);
+    if (!same(info.grammar ?? digest, digest)) throw new Error(`the model expects what grammar ${info.grammar} does`);
     const kept = this.#store.load("memory");
     try {
       if (kept?.digest === this.#grammar.digest && kept.saved < now() + AHEAD_S) {

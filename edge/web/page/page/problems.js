@@ -34,7 +34,7 @@ const PROBLEMS = {
   },
   network: {
     sentence: "A file of this page cannot be loaded.",
-    remedy: "Check the connection.",
+    remedy: "Check the connection. If that changes nothing, the site has to be uploaded again.",
     action: RELOAD,
   },
   "bad-model": {
@@ -54,7 +54,7 @@ const PROBLEMS = {
   },
   grammar: {
     sentence: "The model and the commands do not fit together: words are heard, commands are not made.",
-    remedy: "Choose another model in the settings, or fetch the page anew.",
+    remedy: "Choose another model, if the settings offer one, or fetch the page anew.",
     action: RELOAD,
     harmless: true,
   },

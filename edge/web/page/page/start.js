@@ -5,7 +5,8 @@ const code = hindrance();
 if (code) {
   showProblem({ code });
 } else {
-  import("./page.js")
-    .then(({ run }) => run())
-    .catch((failure) => showProblem(failure instanceof TypeError ? { code: "network" } : failure));
+  import("./page.js").then(
+    ({ run }) => run().catch(showProblem),
+    () => showProblem({ code: "network" }),
+  );
 }

@@ -1,0 +1,210 @@
+// Commands of robot.toml in, a small robot that carries them out on a canvas out.
+
+const AXES = {
+  left: ["x", -1],
+  right: ["x", 1],
+  forward: ["y", 1],
+  backward: ["y", -1],
+  up: ["z", 1],
+  down: ["z", -1],
+};
+// How far it can go from the start, in cells, and what that is called.
+const ROOM = { x: [-8, 8], y: [-8, 8], z: [0, 8] };
+const NAMES = { x: ["to the left", "to the right"], y: ["backward", "forward"], z: ["down", "up"] };
+const CELL_S = 0.18; // for one cell
+const START = { x: 0, y: 0, z: 0 };
+
+export class RobotView {
+  #canvas;
+  #reducedMotion;
+  #place = { ...START };
+  #goal = { ...START }; // where it will be when all is carried out
+  #steps = []; // places yet to come, a cell apart
+  #path = [START]; // of the last command, to be counted
+  #faces = "backward"; // that is, who looks
+  #bumped = false;
+  #drawnAt = 0;
+  #frame = 0;
+
+  /** @param options `reducedMotion`: it is there at once, and does not travel */
+  constructor(canvas, { reducedMotion = false } = {}) {
+    this.#canvas = canvas;
+    this.#reducedMotion = reducedMotion;
+    new ResizeObserver(() => this.#draw()).observe(canvas);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#draw());
+  }
+
+  /** Carry out a command, after those before it; one of another grammar is let be. */
+  run({ slots, values }) {
+    const [axis, sign] = AXES[slots.direction] ?? [];
+    const cells = Number(values.number);
+    if (!axis || !(cells >= 0)) return;
+    this.#faces = slots.direction;
+    this.#path = [{ ...this.#goal }];
+    this.#bumped = false;
+    for (let cell = 0; cell < cells; cell++) {
+      const [least, most] = ROOM[axis];
+      const next = this.#goal[axis] + sign;
+      this.#bumped = next < least || next > most;
+      if (this.#bumped) break;
+      this.#goal = { ...this.#goal, [axis]: next };
+      this.#steps.push(this.#goal);
+      this.#path.push(this.#goal);
+    }
+    this.#go();
+  }
+
+  /** Stay at the next cell, and drop what was yet to come. */
+  stop() {
+    this.#steps.splice(1);
+    this.#goal = this.#steps[0] ?? this.#goal;
+    const last = this.#path.indexOf(this.#goal);
+    if (last >= 0) this.#path.splice(last + 1);
+    this.#go();
+  }
+
+  /** Go back to the start, at once. */
+  reset() {
+    this.#steps = [];
+    this.#place = this.#goal = { ...START };
+    this.#path = [START];
+    this.#faces = "backward";
+    this.#bumped = false;
+    this.#draw();
+  }
+
+  /** Where it is, or will be in a moment, for who cannot see it. */
+  describe() {
+    const parts = Object.keys(ROOM)
+      .filter((axis) => this.#goal[axis])
+      .map((axis) => `${Math.abs(this.#goal[axis])} ${NAMES[axis][this.#goal[axis] > 0 ? 1 : 0]}`);
+    const place = parts.length ? `${listed(parts)} from its start` : "at its start";
+    return `The robot is ${place}${this.#bumped ? ", and cannot go further that way" : ""}.`;
+  }
+
+  #go() {
+    if (this.#reducedMotion) {
+      this.#steps = [];
+      this.#place = { ...this.#goal };
+      this.#draw();
+    } else if (!this.#frame) {
+      this.#drawnAt = performance.now();
+      this.#frame = requestAnimationFrame((at) => this.#travel(at));
+    }
+  }
+
+  #travel(at) {
+    let cells = Math.max(0, at - this.#drawnAt) / 1000 / CELL_S;
+    this.#drawnAt = at;
+    while (cells > 0 && this.#steps.length) {
+      const [next] = this.#steps;
+      const axis = Object.keys(ROOM).find((each) => this.#place[each] !== next[each]);
+      const left = axis ? next[axis] - this.#place[axis] : 0;
+      const step = Math.min(cells, Math.abs(left));
+      cells -= step;
+      this.#place = { ...this.#place };
+      if (step >= Math.abs(left)) this.#place = { ...this.#steps.shift() };
+      else this.#place[axis] += step * Math.sign(left);
+    }
+    this.#draw();
+    this.#frame = this.#steps.length ? requestAnimationFrame((next) => this.#travel(next)) : 0;
+  }
+
+  #draw() {
+    const { clientWidth: width, clientHeight: height } = this.#canvas;
+    if (!width || !height) return;
+    const ratio = window.devicePixelRatio || 1;
+    const pixels = [Math.round(width * ratio), Math.round(height * ratio)];
+    if (this.#canvas.width !== pixels[0] || this.#canvas.height !== pixels[1]) {
+      [this.#canvas.width, this.#canvas.height] = pixels;
+    }
+    const pen = this.#canvas.getContext("2d");
+    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    pen.clearRect(0, 0, width, height);
+    const style = getComputedStyle(this.#canvas);
+    const colour = (name) => style.getPropertyValue(`--${name}`);
+    const view = viewOf(width, height);
+    drawFloor(pen, view, colour("line"));
+    this.#drawPath(pen, view, colour("accent"));
+    this.#drawRobot(pen, view, colour);
+  }
+
+  /** The way of the last command, a dot for each cell. */
+  #drawPath(pen, view, colour) {
+    pen.strokeStyle = pen.fillStyle = colour;
+    pen.lineWidth = 2;
+    pen.globalAlpha = 0.7;
+    pen.beginPath();
+    for (const place of this.#path) pen.lineTo(...view.at(place));
+    pen.stroke();
+    pen.globalAlpha = 1;
+    for (const place of this.#path) {
+      pen.beginPath();
+      pen.arc(...view.at(place), place === this.#path[0] ? 2 : 3.5, 0, 2 * Math.PI);
+      pen.fill();
+    }
+  }
+
+  #drawRobot(pen, view, colour) {
+    const place = this.#place;
+    const [x, y] = view.at(place);
+    const [shadowX, shadowY] = view.at({ ...place, z: 0 });
+    const size = view.cell * view.near(place.y) * 1.7;
+    pen.fillStyle = pen.strokeStyle = colour("ink");
+    pen.globalAlpha = 0.18;
+    ellipse(pen, shadowX, shadowY, 0.5 * size, 0.17 * size);
+    pen.globalAlpha = 0.5;
+    pen.lineWidth = 1;
+    pen.setLineDash([2, 3]);
+    line(pen, shadowX, shadowY, x, y);
+    pen.setLineDash([]);
+    pen.globalAlpha = 1;
+    pen.lineWidth = Math.max(1.5, 0.07 * size);
+    line(pen, x, y - 0.85 * size, x, y - 1.15 * size);
+    ellipse(pen, x, y - 1.2 * size, 0.09 * size, 0.09 * size);
+    pen.fillStyle = colour("accent");
+    pen.beginPath();
+    pen.roundRect(x - 0.5 * size, y - 0.9 * size, size, 0.85 * size, 0.26 * size);
+    pen.fill();
+    if (this.#faces === "forward") return; // its back is seen
+    const [axis, sign] = AXES[this.#faces];
+    const eyesX = x + (axis === "x" ? 0.16 * sign * size : 0);
+    const eyesY = y - 0.5 * size - (axis === "z" ? 0.12 * sign * size : 0);
+    pen.fillStyle = colour("on-accent");
+    for (const side of [-1, 1]) ellipse(pen, eyesX + 0.17 * side * size, eyesY, 0.085 * size, 0.13 * size);
+  }
+}
+
+/** How places become pixels: the floor from in front and above, what is far a little smaller. */
+function viewOf(width, height) {
+  const cell = Math.min(width / 20, height / 12.5);
+  const floor = height - 4.6 * cell;
+  const near = (y) => 1 - 0.018 * y;
+  const at = ({ x, y, z }) => [width / 2 + x * cell * near(y), floor - 0.42 * y * cell - 0.5 * z * cell];
+  return { cell, near, at };
+}
+
+function drawFloor(pen, view, colour) {
+  const [[left, right], [front, back]] = [ROOM.x, ROOM.y];
+  pen.strokeStyle = colour;
+  pen.lineWidth = 1;
+  for (let x = left; x <= right; x++) line(pen, ...view.at({ x, y: front, z: 0 }), ...view.at({ x, y: back, z: 0 }));
+  for (let y = front; y <= back; y++) line(pen, ...view.at({ x: left, y, z: 0 }), ...view.at({ x: right, y, z: 0 }));
+}
+
+function line(pen, x0, y0, x1, y1) {
+  pen.beginPath();
+  pen.moveTo(x0, y0);
+  pen.lineTo(x1, y1);
+  pen.stroke();
+}
+
+function ellipse(pen, x, y, width, height) {
+  pen.beginPath();
+  pen.ellipse(x, y, width, height, 0, 0, 2 * Math.PI);
+  pen.fill();
+}
+
+function listed(parts) {
+  return parts.length < 2 ? parts.join("") : `${parts.slice(0, -1).join(", ")} and ${parts.at(-1)}`;
+}
