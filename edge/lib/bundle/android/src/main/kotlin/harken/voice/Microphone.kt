@@ -1,0 +1,151 @@
+package harken.voice
+
+import android.Manifest
+import android.content.Context
+import android.content.pm.PackageManager
+import android.media.AudioFormat
+import android.media.AudioRecord
+import android.media.MediaRecorder
+import android.os.Process
+
+/** The microphone cannot be had, or was lost; the message says what to do. */
+class MicrophoneException @JvmOverloads constructor(message: String, cause: Throwable? = null) :
+    Exception(message, cause)
+
+/**
+ * Listens to the microphone on a thread of its own.
+ *
+ *     val microphone = Microphone(context, { word -> handler.post { show(word) } }, { problem -> … })
+ *     microphone.start()
+ *
+ * The callbacks come on that thread: whoever touches views posts to their own. They may call
+ * [stop]. start, stop and close may be called from any thread.
+ *
+ * @param context asked whether the permission is there
+ * @param onWord called with each word
+ * @param onProblem called when the microphone is lost while listening; then it has stopped
+ * @throws MicrophoneException there is no microphone with a rate that can be used
+ */
+class Microphone(
+    private val context: Context,
+    private val onWord: (Word) -> Unit,
+    private val onProblem: (MicrophoneException) -> Unit
+) : AutoCloseable {
+    /** Hears what the microphone hears: for thresholds, level and posteriors. Do not feed it. */
+    val spotter: Spotter
+
+    private val bytes: Int
+    private val lock = Any()
+    private var listening: Listening? = null
+
+    init {
+        val (rate, needed) = RATES.map { it to bufferBytes(it) }.firstOrNull { it.second > 0 }
+            ?: throw MicrophoneException("this device has no microphone with any of the rates $RATES")
+        bytes = maxOf(needed, rate * BYTES_A_SAMPLE / BUFFERS_A_SECOND)
+        spotter = Spotter(rate)
+    }
+
+    /**
+     * Begin to listen; what was heard before is forgotten. While it listens, this does nothing.
+     *
+     * @throws MicrophoneException the permission is missing, or another app has the microphone
+     */
+    fun start() {
+        synchronized(lock) {
+            if (listening?.goesOn == true) return
+            val permission = context.checkSelfPermission(Manifest.permission.RECORD_AUDIO)
+            if (permission != PackageManager.PERMISSION_GRANTED) {
+                throw MicrophoneException(
+                    "the permission RECORD_AUDIO is missing: ask with requestPermissions first"
+                )
+            }
+            spotter.reset()
+            listening = Listening(opened()).also { it.thread.start() }
+        }
+    }
+
+    /** Stop listening, and give the microphone back. */
+    fun stop() {
+        val ended = synchronized(lock) { listening.also { listening = null } } ?: return
+        ended.goesOn = false
+        // Within a callback the thread ends by itself, after it.
+        if (Thread.currentThread() !== ended.thread) ended.thread.join()
+    }
+
+    /** Stop, and close the spotter. */
+    override fun close() {
+        stop()
+        spotter.close()
+    }
+
+    private fun opened(): AudioRecord {
+        val record = try {
+            AudioRecord(
+                MediaRecorder.AudioSource.VOICE_RECOGNITION, spotter.rateHz,
+                AudioFormat.CHANNEL_IN_MONO, AudioFormat.ENCODING_PCM_16BIT, bytes
+            )
+        } catch (problem: IllegalArgumentException) {
+            throw MicrophoneException("this device refuses ${spotter.rateHz} Hz, mono", problem)
+        }
+        var started = false
+        try {
+            if (record.state != AudioRecord.STATE_INITIALIZED) {
+                throw MicrophoneException("the microphone cannot be opened: try again")
+            }
+            record.startRecording()
+            if (record.recordingState != AudioRecord.RECORDSTATE_RECORDING) {
+                throw MicrophoneException("another app uses the microphone: end it, and try again")
+            }
+            started = true
+        } catch (problem: IllegalStateException) {
+            throw MicrophoneException("the microphone cannot be started: try again", problem)
+        } finally {
+            if (!started) record.release()
+        }
+        return record
+    }
+
+    private inner class Listening(private val record: AudioRecord) {
+        val thread = Thread({ listen() }, "harken-microphone")
+
+        @Volatile var goesOn = true
+
+        private fun listen() {
+            Process.setThreadPriority(Process.THREAD_PRIORITY_AUDIO)
+            val samples = ShortArray(spotter.rateHz / BUFFERS_A_SECOND)
+            var problem: MicrophoneException? = null
+            try {
+                while (goesOn) {
+                    val n = record.read(samples, 0, samples.size)
+                    if (n < 0) problem = lost(n)
+                    if (n <= 0) break
+                    for (word in spotter.feed(samples, 0, n)) if (goesOn) onWord(word)
+                }
+                if (goesOn && problem == null) problem = lost(0)
+            } finally {
+                goesOn = false
+                record.release()
+            }
+            problem?.let(onProblem)
+        }
+
+        private fun lost(code: Int): MicrophoneException? = when {
+            !goesOn -> null
+            code == AudioRecord.ERROR_DEAD_OBJECT ->
+                MicrophoneException("the microphone is gone: call start() again")
+            else -> MicrophoneException("the microphone gives no more sound ($code): start() again")
+        }
+    }
+
+    private companion object {
+        const val BYTES_A_SAMPLE = 2
+        const val BUFFERS_A_SECOND = 50
+
+        /** In the order of preference; 44,100 Hz is what every device must have. */
+        val RATES = listOf(Spotter.modelRateHz, 48000, 44100)
+
+        fun bufferBytes(rate: Int): Int = AudioRecord.getMinBufferSize(
+            rate, AudioFormat.CHANNEL_IN_MONO, AudioFormat.ENCODING_PCM_16BIT
+        )
+    }
+}

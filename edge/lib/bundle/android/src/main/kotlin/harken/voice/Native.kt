@@ -1,0 +1,57 @@
+package harken.voice
+
+/** The functions of harken_jni.c. Statuses below 0 are errors. */
+internal object Native {
+    /** Samples at most of one call of a feed function. */
+    const val CHUNK = 1024
+
+    /** Words at most that such a call writes, and the numbers of each. */
+    const val WORDS = 16
+    const val FIELDS = 5
+
+    init {
+        System.loadLibrary("harken")
+    }
+
+    @JvmStatic external fun open(rateHz: Int, out: LongArray): Int
+
+    @JvmStatic external fun close(handle: Long)
+
+    @JvmStatic external fun feedShorts(
+        handle: Long, samples: ShortArray, offset: Int, count: Int, out: LongArray
+    ): Int
+
+    @JvmStatic external fun feedFloats(
+        handle: Long, samples: FloatArray, offset: Int, count: Int, out: LongArray
+    ): Int
+
+    @JvmStatic external fun reset(handle: Long): Int
+
+    @JvmStatic external fun threshold(handle: Long, label: Int, threshold: Int): Int
+
+    @JvmStatic external fun sensitivity(handle: Long, factor: Int): Int
+
+    @JvmStatic external fun expecting(handle: Long, expecting: Boolean): Int
+
+    @JvmStatic external fun pending(handle: Long, pending: Int): Int
+
+    @JvmStatic external fun forget(handle: Long): Int
+
+    @JvmStatic external fun posteriors(handle: Long, out: IntArray)
+
+    @JvmStatic external fun level(handle: Long, out: FloatArray)
+
+    @JvmStatic external fun label(label: Int): String?
+
+    @JvmStatic external fun pendingName(pending: Int): String?
+
+    @JvmStatic external fun error(status: Int): String
+
+    @JvmStatic external fun modelName(): String
+
+    @JvmStatic external fun modelRate(): Int
+
+    @JvmStatic external fun modelThreshold(label: Int): Int
+
+    @JvmStatic external fun check(): Int
+}

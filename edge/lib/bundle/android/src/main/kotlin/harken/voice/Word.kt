@@ -1,0 +1,26 @@
+package harken.voice
+
+/**
+ * A word that was heard.
+ *
+ * @property word the word
+ * @property confidence the evidence that decided it, 0 to 1
+ * @property acoustic the same without what was said before
+ * @property startSample first sample of the evidence, at the model's rate, since the reset
+ * @property endSample samples heard when the decision was made
+ */
+data class Word(
+    val word: String,
+    val confidence: Float,
+    val acoustic: Float,
+    val startSample: Long,
+    val endSample: Long
+)
+
+/**
+ * How loud the sound was; full scale is 1.
+ *
+ * @property peak greatest magnitude of a sample
+ * @property meanSquare mean of the squared samples
+ */
+data class Level(val peak: Float, val meanSquare: Float)

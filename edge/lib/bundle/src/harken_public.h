@@ -1,0 +1,10 @@
+/* What the shared library shows; included before all else, where everything else is hidden. */
+#ifndef HARKEN_PUBLIC_H
+#define HARKEN_PUBLIC_H
+
+#pragma GCC visibility push(default)
+#include "harken_app.h"
+#include "model_data.h"
+#pragma GCC visibility pop
+
+#endif

@@ -1,0 +1,10 @@
+/* What the library needs of a C library, for targets whose own headers are not here. */
+#ifndef HARKEN_DECLARED_STDLIB_H
+#define HARKEN_DECLARED_STDLIB_H
+
+#include <stddef.h>
+
+void *malloc(size_t n);
+void free(void *memory);
+
+#endif

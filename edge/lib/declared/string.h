@@ -1,0 +1,11 @@
+/* What the engine needs of a C library, for targets whose own headers are not here. */
+#ifndef HARKEN_DECLARED_STRING_H
+#define HARKEN_DECLARED_STRING_H
+
+#include <stddef.h>
+
+void *memcpy(void *to, const void *from, size_t n);
+void *memmove(void *to, const void *from, size_t n);
+void *memset(void *to, int value, size_t n);
+
+#endif
