@@ -5,8 +5,9 @@ import { byId } from "./dom.js";
 export async function keepOffline(busy) {
   if (!navigator.serviceWorker) return;
   try {
-    const registration = await navigator.serviceWorker.register("sw.js");
-    if (registration.waiting && registration.active) takeUp(registration.waiting, busy);
+    const before = await navigator.serviceWorker.getRegistration();
+    if (before?.active && before.waiting) takeUp(before.waiting, busy);
+    await navigator.serviceWorker.register("sw.js");
     await navigator.serviceWorker.ready; // it is, as soon as every file is in its cache
     byId("offline").hidden = false;
   } catch (failure) {

@@ -309,7 +309,8 @@ class Page {
     const { confirm, cancel } = dialogue.grammar.controls;
     const answers = `“${confirm}”${cancel ? ` or “${cancel}”` : ""}`;
     byId("pending").hidden = !pending;
-    say(byId("pending"), pending && (pending === "confirm" ? `${text}: ${answers}?` : `${text} … ${pending}?`));
+    const question = pending === "confirm" ? `${text}: ${answers}?` : `${text} … which ${pending}?`;
+    say(byId("pending"), pending && question);
     if (!this.#memory.draw(dialogue, at)) clearInterval(this.#pulse);
   }
 

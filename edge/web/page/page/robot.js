@@ -150,10 +150,11 @@ export class RobotView {
     const [x, y] = view.at(place);
     const [shadowX, shadowY] = view.at({ ...place, z: 0 });
     const size = view.cell * view.near(place.y) * 1.7;
-    pen.fillStyle = pen.strokeStyle = colour("ink");
-    pen.globalAlpha = 0.18;
+    pen.globalAlpha = 0.3;
+    pen.fillStyle = "#000";
     ellipse(pen, shadowX, shadowY, 0.5 * size, 0.17 * size);
     pen.globalAlpha = 0.5;
+    pen.fillStyle = pen.strokeStyle = colour("ink");
     pen.lineWidth = 1;
     pen.setLineDash([2, 3]);
     line(pen, shadowX, shadowY, x, y);
