@@ -8,8 +8,8 @@ const AXES = {
   up: ["z", 1],
   down: ["z", -1],
 };
-// How far it can go from the start, in cells, and what that is called.
-const ROOM = { x: [-8, 8], y: [-8, 8], z: [0, 8] };
+const SEEN = 8; // cells of the floor to each side; when it goes beyond, the floor moves along
+const ROOM = { x: [-Infinity, Infinity], y: [-Infinity, Infinity], z: [0, 8] }; // where it can be
 const NAMES = { x: ["to the left", "to the right"], y: ["backward", "forward"], z: ["down", "up"] };
 const CELL_S = 0.18; // for one cell
 const START = { x: 0, y: 0, z: 0 };
@@ -18,6 +18,7 @@ export class RobotView {
   #canvas;
   #reducedMotion;
   #place = { ...START };
+  #centre = { ...START }; // of the floor that is seen
   #goal = { ...START }; // where it will be when all is carried out
   #steps = []; // places yet to come, a cell apart
   #path = [START]; // of the last command, to be counted
@@ -40,7 +41,7 @@ export class RobotView {
     const cells = Number(values.number);
     if (!axis || !(cells >= 0)) return;
     this.#faces = slots.direction;
-    this.#path = [{ ...this.#goal }];
+    this.#path = [this.#goal];
     this.#bumped = false;
     for (let cell = 0; cell < cells; cell++) {
       const [least, most] = ROOM[axis];
@@ -59,7 +60,7 @@ export class RobotView {
     this.#steps.splice(1);
     this.#goal = this.#steps[0] ?? this.#goal;
     const last = this.#path.indexOf(this.#goal);
-    if (last >= 0) this.#path.splice(last + 1);
+    this.#path = last < 0 ? [this.#goal] : this.#path.slice(0, last + 1);
     this.#go();
   }
 
@@ -67,6 +68,7 @@ export class RobotView {
   reset() {
     this.#steps = [];
     this.#place = this.#goal = { ...START };
+    this.#centre = { ...START };
     this.#path = [START];
     this.#faces = "backward";
     this.#bumped = false;
@@ -123,8 +125,12 @@ export class RobotView {
     pen.clearRect(0, 0, width, height);
     const style = getComputedStyle(this.#canvas);
     const colour = (name) => style.getPropertyValue(`--${name}`);
-    const view = viewOf(width, height);
-    drawFloor(pen, view, colour("line"));
+    for (const axis of ["x", "y"]) {
+      const place = this.#place[axis];
+      this.#centre[axis] = Math.min(Math.max(this.#centre[axis], place - SEEN), place + SEEN);
+    }
+    const view = viewOf(width, height, this.#centre);
+    drawFloor(pen, view, this.#centre, colour("line"));
     this.#drawPath(pen, view, colour("accent"));
     this.#drawRobot(pen, view, colour);
   }
@@ -177,20 +183,27 @@ export class RobotView {
 }
 
 /** How places become pixels: the floor from in front and above, what is far a little smaller. */
-function viewOf(width, height) {
+function viewOf(width, height, centre) {
   const cell = Math.min(width / 20, height / 12.5);
   const floor = height - 4.6 * cell;
-  const near = (y) => 1 - 0.018 * y;
-  const at = ({ x, y, z }) => [width / 2 + x * cell * near(y), floor - 0.42 * y * cell - 0.5 * z * cell];
+  const near = (y) => 1 - 0.018 * (y - centre.y);
+  const at = ({ x, y, z }) => [
+    width / 2 + (x - centre.x) * cell * near(y),
+    floor - 0.42 * (y - centre.y) * cell - 0.5 * z * cell,
+  ];
   return { cell, near, at };
 }
 
-function drawFloor(pen, view, colour) {
-  const [[left, right], [front, back]] = [ROOM.x, ROOM.y];
+function drawFloor(pen, view, centre, colour) {
+  const [left, right, front, back] = [centre.x - SEEN, centre.x + SEEN, centre.y - SEEN, centre.y + SEEN];
   pen.strokeStyle = colour;
   pen.lineWidth = 1;
-  for (let x = left; x <= right; x++) line(pen, ...view.at({ x, y: front, z: 0 }), ...view.at({ x, y: back, z: 0 }));
-  for (let y = front; y <= back; y++) line(pen, ...view.at({ x: left, y, z: 0 }), ...view.at({ x: right, y, z: 0 }));
+  for (let x = Math.ceil(left); x <= right; x++) {
+    line(pen, ...view.at({ x, y: front, z: 0 }), ...view.at({ x, y: back, z: 0 }));
+  }
+  for (let y = Math.ceil(front); y <= back; y++) {
+    line(pen, ...view.at({ x: left, y, z: 0 }), ...view.at({ x: right, y, z: 0 }));
+  }
 }
 
 function line(pen, x0, y0, x1, y1) {
