@@ -465,7 +465,7 @@ function named(things, name) {
 
 /** Return a list with a word under a name; one that was there is replaced where it stood. */
 function put(parts, name, heard) {
-  const part = { ...heard, name };
+  const part = { name, ...heard };
   return named(parts, name)
     ? parts.map((each) => (each.name === name ? part : each))
     : [...parts, part];
