@@ -1,0 +1,300 @@
+"""A folder with the library in; what comes of compiling it for phones, and running it, out."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ...edge.errors import ExportError
+from ..device.compiler import build, find_compiler
+
+LIB = Path(__file__).parents[2] / "edge" / "lib"
+"""Folder of what an app needs around the engine."""
+
+_COMMON = ("-std=c99", "-O2", "-ffp-contract=off", "-fPIC", "-fvisibility=hidden")
+_DECLARED = ("-nostdlib", "-nostdlibinc", f"-I{LIB / 'declared'}", "-fuse-ld=lld")
+_ANDROID_API = 23
+_TIMEOUT_S = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A system that apps run on."""
+
+    name: str
+    compiler: tuple[str, ...]
+    """The program, and what it must be told."""
+    link: tuple[str, ...] = ("-shared", "-Wl,-s")
+    linker: str | None = None
+    """A program that the compiler needs besides."""
+    kotlin: bool = False
+    """Whether the functions that Kotlin calls are part of it, where there is a JDK."""
+    desk: tuple[str, ...] | None = None
+    """What compiles the program that listens; None: it cannot be run here."""
+    emulator: tuple[str, ...] = ()
+    how: str = ""
+    """In what way it is run, if that is not plain."""
+
+    @property
+    def missing(self) -> str | None:
+        """The program that is not installed here and without which nothing is compiled, if any."""
+        needed = [self.compiler[0], *([self.linker] if self.linker else [])]
+        return _first_missing(needed)
+
+    @property
+    def missing_to_run(self) -> str | None:
+        """The program that is not installed here and without which it is not run, if any."""
+        return _first_missing([*(self.desk or ())[:1], *self.emulator[:1]])
+
+
+def _first_missing(programs: Sequence[str]) -> str | None:
+    return next((program for program in programs if shutil.which(program) is None), None)
+
+
+def _android(
+    abi: str,
+    triple: str,
+    *,
+    desk: tuple[str, ...] | None = None,
+    emulator: tuple[str, ...] = (),
+) -> Target:
+    within = f"in {emulator[0]}, " if emulator else ""
+    return Target(
+        name=f"Android {abi}",
+        compiler=("clang", f"--target={triple}{_ANDROID_API}", *_DECLARED),
+        link=("-shared", "-Wl,-s,-soname,libharken.so,-z,max-page-size=16384"),
+        linker="ld.lld",
+        kotlin=True,
+        desk=desk,
+        emulator=emulator,
+        how=f"{within}with glibc in place of Android's C library",
+    )
+
+
+def _apple(system: str, triple: str) -> Target:
+    return Target(
+        name=f"{system} arm64",
+        compiler=("clang", f"--target={triple}", *_DECLARED),
+        link=("-dynamiclib", "-Wl,-undefined,dynamic_lookup,-x"),
+        linker="ld.lld",  # ld64.lld comes with it, under a name that differs
+    )
+
+
+_QEMU_ARM64 = ("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu")
+_ARM64 = ("aarch64-linux-gnu-gcc",)
+
+
+def library_targets() -> tuple[Target, ...]:
+    """Return all of them; the first is this machine.
+
+    Raises
+    ------
+    DependencyError
+        This machine has no C compiler.
+    """
+    here = (find_compiler(),)
+    machine = platform.machine()
+    return (
+        Target(name=f"{platform.system()} {machine}", compiler=here, desk=here),
+        Target(
+            name="Linux arm64",
+            compiler=_ARM64,
+            desk=_ARM64,
+            emulator=_QEMU_ARM64,
+            how="in qemu-aarch64",
+        ),
+        _android("arm64-v8a", "aarch64-linux-android", desk=_ARM64, emulator=_QEMU_ARM64),
+        _android("armeabi-v7a", "armv7a-linux-androideabi"),
+        _android("x86_64", "x86_64-linux-android", desk=here if machine == "x86_64" else None),
+        _apple("iOS", "arm64-apple-ios13"),
+        _apple("macOS", "arm64-apple-macos11"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sound:
+    """What a library hears in a check."""
+
+    name: str
+    content: bytes
+    options: tuple[str, ...]
+    """Of the program that listens: rate and type."""
+    parts: tuple[str, ...]
+    """Of its answers, what is asked for: features, logits, json."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """What came of a target."""
+
+    target: str
+    compiler: str
+    bytes: int
+    """Of the shared library, stripped."""
+    kotlin: bool
+    """Whether the functions that Kotlin calls are part of it."""
+    run: bool
+    """Whether it was run, and answered as it must; else it was only compiled."""
+    how: str
+    """In what way it was run, or why it was not."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON types."""
+        return asdict(self)
+
+
+def find_jni() -> tuple[Path, ...]:
+    """Return the folders of jni.h of the Java development kit that is installed, if one is."""
+    home = os.environ.get("JAVA_HOME")
+    compiler = shutil.which("javac")
+    homes = [Path(home)] if home else []
+    homes += [Path(compiler).resolve().parents[1]] if compiler else []
+    for include in (home / "include" for home in homes):
+        if (include / "jni.h").is_file():
+            systems = (include / name for name in ("linux", "darwin"))
+            return (include, *(folder for folder in systems if folder.is_dir()))
+    return ()
+
+
+def build_library(target: Target, project: Path, folder: Path) -> tuple[Path, bool]:
+    """Compile a project's shared library for a target.
+
+    Parameters
+    ----------
+    target
+        Whose tools are installed.
+    project
+        The folder that was exported.
+    folder
+        Where the library shall stand.
+
+    Returns
+    -------
+    library : Path
+        What was made.
+    kotlin : bool
+        Whether the functions that Kotlin calls are part of it.
+
+    Raises
+    ------
+    ExportError
+        It cannot be compiled.
+    """
+    source = project / "src"
+    sources, include = sorted(source.glob("*.c")), [source / "include", source]
+    jni = find_jni() if target.kotlin else ()
+    if jni:
+        sources.append(project / "android" / "src" / "main" / "cpp" / "harken_jni.c")
+        include += jni
+    library = folder / "libharken.so"
+    flags = (*_COMMON, "-include", str(source / "harken_public.h"), *target.link)
+    build(sources, library, include=include, flags=flags, compiler=target.compiler)
+    return library, bool(jni)
+
+
+def build_desk(target: Target, project: Path, library: Path) -> Path:
+    """Compile the program that listens, beside the library that it finds there.
+
+    Raises
+    ------
+    ExportError
+        It cannot be compiled, or not linked with the library.
+    """
+    assert target.desk is not None
+    program = library.with_name("listen")
+    build(
+        [project / "desk" / "listen.c", library],
+        program,
+        include=[project / "src" / "include"],
+        flags=("-std=c99", "-O2", "-Wl,-rpath,$ORIGIN"),
+        compiler=target.desk,
+    )
+    return program
+
+
+def ask(target: Target, program: Path, sound: Sound) -> dict[str, bytes]:
+    """Return what the program answers to a sound, by the name of the part.
+
+    Raises
+    ------
+    ExportError
+        It fails.
+    """
+    answers = {}
+    for part in sound.parts:
+        command = [*target.emulator, str(program), *sound.options, f"--{part}"]
+        try:
+            done = subprocess.run(
+                command, input=sound.content, capture_output=True, check=False, timeout=_TIMEOUT_S
+            )
+        except subprocess.TimeoutExpired:
+            raise ExportError(f"{target.name}: no answer within {_TIMEOUT_S} s") from None
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip().splitlines()
+            raise ExportError(
+                f"{target.name}: the library fails (code {done.returncode}): "
+                f"{said[0] if said else 'it says nothing'}"
+            )
+        answers[part] = done.stdout
+    return answers
+
+
+def try_target(
+    target: Target,
+    project: Path,
+    folder: Path,
+    sounds: Mapping[str, Sound],
+    expected: Mapping[str, Mapping[str, bytes]],
+) -> Built:
+    """Compile for a target, run it where that can be done, and compare its answers.
+
+    Parameters
+    ----------
+    target
+        Whose compiler is installed.
+    project
+        The folder that was exported.
+    folder
+        For what is made.
+    sounds
+        What it hears.
+    expected
+        What it must answer to each of them.
+
+    Raises
+    ------
+    ExportError
+        It cannot be compiled, fails, or answers otherwise.
+    """
+    library, kotlin = build_library(target, project, folder)
+    missing = target.missing_to_run
+    run = target.desk is not None and missing is None
+    if run:
+        program = build_desk(target, project, library)
+        for name, sound in sounds.items():
+            answers = ask(target, program, sound)
+            for part, answer in answers.items():
+                if answer != expected[name][part]:
+                    raise ExportError(
+                        f"{target.name}: {part} of {name} differ from those of this machine; the "
+                        "cross compiler does not follow the standard"
+                    )
+    return Built(
+        target=target.name,
+        compiler=f"{Path(target.compiler[0]).name} {_version(target.compiler[0])}",
+        bytes=library.stat().st_size,
+        kotlin=kotlin,
+        run=run,
+        how=target.how if run else f"{missing} is missing" if missing else "",
+    )
+
+
+def _version(compiler: str) -> str:
+    done = subprocess.run([compiler, "-dumpversion"], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
