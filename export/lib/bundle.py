@@ -262,8 +262,8 @@ def _built(built: Sequence[Built], missing: Mapping[str, str]) -> str:
         lines += [
             "",
             "For Android, iOS and macOS, clang and lld compiled and linked against declarations of",
-            "the functions of the C library that are used, five of them, for want of the headers and",
-            "libraries of these systems; what divides integers for armeabi-v7a is left open.",
+            "the functions of the C library that are used, for want of the headers and libraries of",
+            "these systems; what divides integers for armeabi-v7a is left open.",
         ]
     kotlin = [result.target for result in built if result.kotlin]
     if kotlin:
