@@ -28,6 +28,7 @@ class Target(enum.Enum):
     c = "c"
     tflm = "tflm"
     web = "web"
+    lib = "lib"
     litert = "litert"
 
 
@@ -49,16 +50,16 @@ def export_command(
         typer.Option(
             help="tflite: an int8 model of a run. c: a model with the C engine, for any "
             "microcontroller. tflm: a model with what TensorFlow Lite Micro needs beside it. web: "
-            "a page for any browser, and an npm package. litert: a model for LiteRT's "
-            "CompiledModel, which keeps no state."
+            "a page for any browser, and an npm package. lib: a library for apps, in C, Kotlin and "
+            "Swift. litert: a model for LiteRT's CompiledModel, which keeps no state."
         ),
     ] = Target.tflite,
     grammar: Annotated[
         str | None,
         typer.Option(
             metavar="GRAMMAR",
-            help="With --target c: what was said before is part of the engine, by the LSTM of this "
-            "grammar; a name or a path. With --target web: what commands the page makes of words; "
+            help="With --target c or lib: what was said before is part of the engine, by the LSTM of "
+            "this grammar; a name or a path. With --target web: what commands the page makes of words; "
             "by default those of robot, if the model knows its words, and none for `none`.",
         ),
     ] = None,
@@ -91,8 +92,8 @@ def export_command(
     What is exported is checked first: operators, types, state, float against int8, LiteRT against
     TFLM; the C engine against Python and TFLM. Where a check fails, nothing is written.
     """
-    if grammar is not None and target not in (Target.c, Target.web):
-        raise typer.BadParameter("it is for --target c and web", param_hint="--grammar")
+    if grammar is not None and target not in (Target.c, Target.lib, Target.web):
+        raise typer.BadParameter("it is for --target c, lib and web", param_hint="--grammar")
     if also and target is not Target.web:
         raise typer.BadParameter("it is for --target web", param_hint="--also")
     if target is Target.tflite:
@@ -113,6 +114,8 @@ def export_command(
         _export_engine(source, out, grammar, as_json)
     elif target is Target.web:
         _export_web([source, *(also or ())], out, grammar, as_json)
+    elif target is Target.lib:
+        _export_library(source, out, grammar, as_json)
     elif target is Target.litert:
         _export_litert(source, out, as_json)
     else:
@@ -204,6 +207,30 @@ def _page_grammar(model: Model, wanted: str | None) -> Grammar | None:
     grammar = load_grammar(wanted or "robot")
     known = set(grammar.words) <= set(model.manifest.words)
     return grammar if wanted or known else None
+
+
+def _export_library(source: str, out: Path, grammar: str | None, as_json: bool) -> None:
+    model = load_model(source)
+    spoken = None if grammar is None else load_grammar(grammar)
+    _require({"ai-edge-litert": "ai_edge_litert"}, "ai-edge-litert")
+    from .lib.bundle import export_library
+
+    bundle = export_library(model, out, grammar=spoken, on_stage=_stage)
+    if as_json:
+        print(json.dumps(bundle.to_dict(), indent=2))
+        return
+    print(f"{bundle.folder}: a library for apps, all checks passed")
+    for built in bundle.built:
+        run = "answers as the engine does here" if built.run else "only compiled"
+        print(
+            f"  {built.target}: {built.bytes:,} bytes; {run}{f', {built.how}' if built.how else ''}"
+        )
+    if bundle.not_built:
+        names = ", ".join(f"{name} ({tool})" for name, tool in bundle.not_built.items())
+        print(f"  not compiled, for want of a program: {names}")
+    print(
+        f"Next: cmake -S {bundle.folder} -B build && cmake --build build && ctest --test-dir build"
+    )
 
 
 def _export_litert(source: str, out: Path, as_json: bool) -> None:

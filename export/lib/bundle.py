@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,30 +17,27 @@ from ...edge.files import write_together
 from ...edge.manifest import Model
 from ...edge.memory.grammar import Grammar
 from ..device.bundle import ENGINE, CheckedEngine, checked_engine
-from ..device.golden import Comparison, Int16
+from ..device.golden import Comparison
 from ..device.source import EngineModel
-from ..device.templates import fill, model_fields
+from ..device.templates import fill, fill_text, model_fields
 from ..folder import check_target
 from .targets import (
+    DECLARED,
     LIB,
     Built,
     Sound,
     Target,
     ask,
-    build_desk,
-    build_library,
+    build_target,
+    check_answers,
     library_targets,
-    try_target,
 )
 
 ABI = 1
 """HARKEN_ABI of harken_app.h."""
 
-OTHER_RATES_HZ = (48_000, 44_100)
-"""Of the sound that a library must hear alike everywhere, besides the model's rate."""
-
-_PUBLIC = ("harken.h", "model_data.h")
-_GOLDEN_SECONDS = 6  # of the other rates, in what is written
+_HEADERS = ("harken.h", "harken_stream.h", "model_data.h")  # besides harken_app.h
+_SECONDS = 6  # of sound at the rates of phones
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,11 +109,14 @@ def export_library(
     with tempfile.TemporaryDirectory() as name:
         project = Path(name) / "project"
         write_together({project / file: content for file, content in files.items()})
-        on_stage(f"compiling the library for {targets[0].name}, and letting it listen")
-        files |= _golden(engine, targets[0], project)
-        built, missing = _build(engine, targets, project, on_stage)
+        sounds, built, missing = _build(engine, targets, project, on_stage)
+    for sound in sounds:
+        files[f"golden/{sound.file}"] = sound.content
+        for part, answer in sound.answers.items():
+            files[f"golden/{Path(sound.file).stem}.{part}"] = answer
     fields["BUILT"] = _built(built, missing)
-    files["README.md"] = fill(LIB / "bundle", fields)["README.md"].encode()
+    readme = (LIB / "bundle" / "README.md").read_text("utf-8")
+    files["README.md"] = fill_text(readme, fields).encode()
     on_stage("writing")
     write_together({out / file: content for file, content in files.items()}, error=ExportError)
     return LibraryBundle(
@@ -137,35 +137,7 @@ def _sources(engine: CheckedEngine) -> dict[str, str]:
     sources["model_name.h"] = sources["model_name.h"].replace(
         "#endif\n", f"#define HARKEN_MODEL_PENDING {names}\n#endif\n"
     )
-    public = (*_PUBLIC, "harken_stream.h")
-    return {f"include/{name}" if name in public else name: sources[name] for name in sources}
-
-
-def _golden(engine: CheckedEngine, target: Target, project: Path) -> dict[str, bytes]:
-    """Return the files of ``golden``, of which this machine answers those of other rates."""
-    answers = engine.answers["float"]
-    files = {
-        "pcm.s16le": engine.pcm.astype("<i2").tobytes(),
-        "float.features": answers.features.tobytes(),
-        "float.logits": answers.logits.tobytes(),
-        "float.json": answers.events,
-    }
-    with tempfile.TemporaryDirectory() as name:
-        library, _ = build_library(target, project, Path(name))
-        program = build_desk(target, project, library)
-        rate_hz = engine.model.manifest.front_end.sample_rate_hz
-        for other_hz in OTHER_RATES_HZ:
-            start = engine.pcm[: _GOLDEN_SECONDS * rate_hz]
-            content = soxr.resample(start, rate_hz, other_hz).astype("<i2").tobytes()
-            sound = Sound(
-                name=f"int16 at {other_hz} Hz",
-                content=content,
-                options=("--rate", str(other_hz)),
-                parts=("logits",),
-            )
-            files[f"{other_hz}.s16le"] = content
-            files[f"{other_hz}.logits"] = ask(target, program, sound)["logits"]
-    return {f"golden/{name}": content for name, content in files.items()}
+    return {f"include/{name}" if name in _HEADERS else name: sources[name] for name in sources}
 
 
 def _build(
@@ -173,60 +145,59 @@ def _build(
     targets: Sequence[Target],
     project: Path,
     on_stage: Callable[[str], None],
-) -> tuple[tuple[Built, ...], dict[str, str]]:
-    """Compile for all targets, and compare; return what came of it, and what is missing."""
-    rate_hz = engine.model.manifest.front_end.sample_rate_hz
-    sounds = _sounds(engine.pcm, rate_hz)
-    answers = engine.answers["float"]
-    of_engine = {
-        "features": answers.features.tobytes(),
-        "logits": answers.logits.tobytes(),
-        "json": answers.events,
-    }
-    built: list[Built] = []
-    missing: dict[str, str] = {}
-    with tempfile.TemporaryDirectory() as name:
-        here = Path(name)
-        library, _ = build_library(targets[0], project, here)
-        program = build_desk(targets[0], project, library)
-        expected: dict[str, Mapping[str, bytes]] = {
-            sound.name: ask(targets[0], program, sound) for sound in sounds
-        }
-    for part, answer in of_engine.items():
-        if expected[sounds[0].name][part] != answer:
-            raise ExportError(f"library check: its {part} differ from those of the engine alone")
+) -> tuple[tuple[Sound, ...], tuple[Built, ...], dict[str, str]]:
+    """Compile for all targets, and compare.
+
+    Returns
+    -------
+    sounds : tuple of Sound
+        What they heard.
+    built : tuple of Built
+        What came of each target.
+    missing : dict
+        Targets that were not compiled, and the program that is missing for each.
+    """
+    sounds: tuple[Sound, ...] = ()
+    built, missing = [], {}
     for target in targets:
         if target.missing is not None:
             missing[target.name] = target.missing
             continue
         on_stage(f"compiling the library for {target.name}")
         with tempfile.TemporaryDirectory() as name:
-            by_name = {sound.name: sound for sound in sounds}
-            built.append(try_target(target, project, Path(name), by_name, expected))
-    return tuple(built), missing
+            result, program = build_target(target, project, Path(name))
+            if program is not None:
+                # This machine is the first target.
+                sounds = sounds or _sounds(engine, target, program)
+                check_answers(target, program, sounds)
+        built.append(result)
+    return sounds, tuple(built), missing
 
 
-def _sounds(pcm: Int16, rate_hz: int) -> list[Sound]:
-    """Return the golden recording as it is, and as float32 of other rates."""
-    floats = pcm.astype(np.float32) / np.float32(32768)
-    at_rate = Sound(
-        name="the golden recording",
-        content=pcm.astype("<i2").tobytes(),
-        options=(),
-        parts=("features", "logits", "json"),
-    )
-    return [
-        at_rate,
-        *(
-            Sound(
-                name=f"the golden recording at {other_hz} Hz",
-                content=soxr.resample(floats, rate_hz, other_hz).astype("<f4").tobytes(),
-                options=("--float", "--rate", str(other_hz)),
-                parts=("logits", "json"),
-            )
-            for other_hz in OTHER_RATES_HZ
-        ),
-    ]
+def _sounds(engine: CheckedEngine, here: Target, program: Path) -> tuple[Sound, ...]:
+    """Return the golden recording, and the beginning of it at rates of phones.
+
+    The engine has answered to the first; to the others this machine's library does.
+    """
+    answers, rate_hz = engine.answers["float"], engine.model.manifest.front_end.sample_rate_hz
+    expected = {
+        "features": answers.features.tobytes(),
+        "logits": answers.logits.tobytes(),
+        "json": answers.events,
+    }
+    content = engine.pcm.astype("<i2").tobytes()
+    sounds = [Sound(file="pcm.s16le", content=content, options=(), answers=expected)]
+    start = engine.pcm[: _SECONDS * rate_hz].astype(np.float32) / np.float32(32768)
+    floats = soxr.resample(start, rate_hz, 48_000).astype("<f4")
+    integers = np.rint(soxr.resample(start, rate_hz, 44_100) * 32768).clip(-32768, 32767)
+    for file, samples, options in (
+        ("48000.f32le", floats, ("--rate", "48000", "--float")),
+        ("44100.s16le", integers.astype("<i2"), ("--rate", "44100")),
+    ):
+        sound = Sound(file=file, content=samples.tobytes(), options=options, answers={})
+        own = {part: ask(here, program, sound, part) for part in ("logits", "json")}
+        sounds.append(replace(sound, answers=own))
+    return tuple(sounds)
 
 
 def _prior(model: EngineModel) -> str:
@@ -249,26 +220,27 @@ def _built(built: Sequence[Built], missing: Mapping[str, str]) -> str:
     """Return what the README says of the targets."""
     lines = ["| | compiler | bytes | run |", "|---|---|---|---|"]
     for result in built:
-        ran = f"yes{', ' + result.how if result.how else ''}"
-        only = f"only compiled{': ' + result.how if result.how else ''}"
-        lines.append(
-            f"| {result.target} | {result.compiler} | {result.bytes:,} "
-            f"| {ran if result.run else only} |"
-        )
+        run = "yes" if result.run else "only compiled"
+        how = f", {result.how}" if result.how else ""
+        lines.append(f"| {result.target} | {result.compiler} | {result.bytes:,} | {run}{how} |")
     if missing:
         names = ", ".join(f"{name} ({program})" for name, program in missing.items())
         lines += ["", f"Not compiled, for want of a program: {names}."]
-    if any(result.compiler.startswith("clang") for result in built[1:]):
+    declared = [result for result in built if result.target.startswith(DECLARED)]
+    if declared:
         lines += [
             "",
             "For Android, iOS and macOS, clang and lld compiled and linked against declarations of",
-            "the functions of the C library that are used, for want of the headers and libraries of",
-            "these systems; what divides integers for armeabi-v7a is left open.",
+            "the five functions of the C library that are used, for want of the headers and the",
+            "libraries of these systems; what divides integers on armeabi-v7a was left open.",
         ]
-    kotlin = [result.target for result in built if result.kotlin]
-    if kotlin:
+    android = [result for result in declared if result.target.startswith("Android")]
+    if android:
+        kotlin = all(result.kotlin for result in android)
         lines += [
             "",
-            f"The functions that Kotlin calls are part of the library for {', '.join(kotlin)}.",
+            "The functions that Kotlin calls are part of the libraries for Android."
+            if kotlin
+            else "The functions that Kotlin calls were not compiled, for want of a JDK's jni.h.",
         ]
     return "\n".join(lines)

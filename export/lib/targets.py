@@ -17,8 +17,11 @@ from ..device.compiler import build, find_compiler
 LIB = Path(__file__).parents[2] / "edge" / "lib"
 """Folder of what an app needs around the engine."""
 
+DECLARED = ("Android", "iOS", "macOS")
+"""How the names of systems begin for whose headers ``edge/lib/declared`` stands."""
+
 _COMMON = ("-std=c99", "-O2", "-ffp-contract=off", "-fPIC", "-fvisibility=hidden")
-_DECLARED = ("-nostdlib", "-nostdlibinc", f"-I{LIB / 'declared'}", "-fuse-ld=lld")
+_FREESTANDING = ("-nostdlib", "-nostdlibinc", f"-I{LIB / 'declared'}", "-fuse-ld=lld")
 _ANDROID_API = 23
 _TIMEOUT_S = 300
 
@@ -67,7 +70,7 @@ def _android(
     within = f"in {emulator[0]}, " if emulator else ""
     return Target(
         name=f"Android {abi}",
-        compiler=("clang", f"--target={triple}{_ANDROID_API}", *_DECLARED),
+        compiler=("clang", f"--target={triple}{_ANDROID_API}", *_FREESTANDING),
         link=("-shared", "-Wl,-s,-soname,libharken.so,-z,max-page-size=16384"),
         linker="ld.lld",
         kotlin=True,
@@ -80,7 +83,7 @@ def _android(
 def _apple(system: str, triple: str) -> Target:
     return Target(
         name=f"{system} arm64",
-        compiler=("clang", f"--target={triple}", *_DECLARED),
+        compiler=("clang", f"--target={triple}", *_FREESTANDING),
         link=("-dynamiclib", "-Wl,-undefined,dynamic_lookup,-x"),
         linker="ld.lld",  # ld64.lld comes with it, under a name that differs
     )
@@ -119,14 +122,14 @@ def library_targets() -> tuple[Target, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Sound:
-    """What a library hears in a check."""
+    """A file of ``golden``, and what every library must answer to it."""
 
-    name: str
+    file: str
     content: bytes
     options: tuple[str, ...]
     """Of the program that listens: rate and type."""
-    parts: tuple[str, ...]
-    """Of its answers, what is asked for: features, logits, json."""
+    answers: Mapping[str, bytes]
+    """By what is asked for: features, logits, json."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,29 +165,29 @@ def find_jni() -> tuple[Path, ...]:
     return ()
 
 
-def build_library(target: Target, project: Path, folder: Path) -> tuple[Path, bool]:
-    """Compile a project's shared library for a target.
+def build_target(target: Target, project: Path, folder: Path) -> tuple[Built, Path | None]:
+    """Compile for a target: the library and, where it can be run here, the program that listens.
 
     Parameters
     ----------
     target
-        Whose tools are installed.
+        Whose compiler is installed.
     project
         The folder that was exported.
     folder
-        Where the library shall stand.
+        For what is made; it exists.
 
     Returns
     -------
-    library : Path
-        What was made.
-    kotlin : bool
-        Whether the functions that Kotlin calls are part of it.
+    built : Built
+        What there is to say of it, once it has answered as it must.
+    program : Path or None
+        The program that listens; None where it cannot be run.
 
     Raises
     ------
     ExportError
-        It cannot be compiled.
+        It cannot be compiled, or the program not linked with the library.
     """
     source = project / "src"
     sources, include = sorted(source.glob("*.c")), [source / "include", source]
@@ -195,104 +198,66 @@ def build_library(target: Target, project: Path, folder: Path) -> tuple[Path, bo
     library = folder / "libharken.so"
     flags = (*_COMMON, "-include", str(source / "harken_public.h"), *target.link)
     build(sources, library, include=include, flags=flags, compiler=target.compiler)
-    return library, bool(jni)
-
-
-def build_desk(target: Target, project: Path, library: Path) -> Path:
-    """Compile the program that listens, beside the library that it finds there.
-
-    Raises
-    ------
-    ExportError
-        It cannot be compiled, or not linked with the library.
-    """
-    assert target.desk is not None
-    program = library.with_name("listen")
-    build(
-        [project / "desk" / "listen.c", library],
-        program,
-        include=[project / "src" / "include"],
-        flags=("-std=c99", "-O2", "-Wl,-rpath,$ORIGIN"),
-        compiler=target.desk,
+    missing, program = target.missing_to_run, None
+    if target.desk is not None and missing is None:
+        program = folder / "listen"
+        build(
+            [project / "desk" / "listen.c", library],
+            program,
+            include=[source / "include"],
+            flags=("-std=c99", "-O2", "-Wl,-rpath,$ORIGIN"),
+            compiler=target.desk,
+        )
+    built = Built(
+        target=target.name,
+        compiler=f"{Path(target.compiler[0]).name} {_version(target.compiler[0])}",
+        bytes=library.stat().st_size,
+        kotlin=bool(jni),
+        run=program is not None,
+        how=f"{missing} is missing" if missing else target.how if program else "",
     )
-    return program
+    return built, program
 
 
-def ask(target: Target, program: Path, sound: Sound) -> dict[str, bytes]:
-    """Return what the program answers to a sound, by the name of the part.
+def ask(target: Target, program: Path, sound: Sound, part: str) -> bytes:
+    """Return what the program that listens answers to a sound: features, logits or json.
 
     Raises
     ------
     ExportError
         It fails.
     """
-    answers = {}
-    for part in sound.parts:
-        command = [*target.emulator, str(program), *sound.options, f"--{part}"]
-        try:
-            done = subprocess.run(
-                command, input=sound.content, capture_output=True, check=False, timeout=_TIMEOUT_S
-            )
-        except subprocess.TimeoutExpired:
-            raise ExportError(f"{target.name}: no answer within {_TIMEOUT_S} s") from None
-        if done.returncode:
-            said = done.stderr.decode(errors="replace").strip().splitlines()
-            raise ExportError(
-                f"{target.name}: the library fails (code {done.returncode}): "
-                f"{said[0] if said else 'it says nothing'}"
-            )
-        answers[part] = done.stdout
-    return answers
+    command = [*target.emulator, str(program), *sound.options, f"--{part}"]
+    try:
+        done = subprocess.run(
+            command, input=sound.content, capture_output=True, check=False, timeout=_TIMEOUT_S
+        )
+    except subprocess.TimeoutExpired:
+        raise ExportError(f"{target.name}: no answer within {_TIMEOUT_S} s") from None
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise ExportError(
+            f"{target.name}: the library fails (code {done.returncode}): "
+            f"{said[0] if said else 'it says nothing'}"
+        )
+    return done.stdout
 
 
-def try_target(
-    target: Target,
-    project: Path,
-    folder: Path,
-    sounds: Mapping[str, Sound],
-    expected: Mapping[str, Mapping[str, bytes]],
-) -> Built:
-    """Compile for a target, run it where that can be done, and compare its answers.
-
-    Parameters
-    ----------
-    target
-        Whose compiler is installed.
-    project
-        The folder that was exported.
-    folder
-        For what is made.
-    sounds
-        What it hears.
-    expected
-        What it must answer to each of them.
+def check_answers(target: Target, program: Path, sounds: Sequence[Sound]) -> None:
+    """Hold what a target answers against what it must.
 
     Raises
     ------
     ExportError
-        It cannot be compiled, fails, or answers otherwise.
+        It fails, or answers otherwise.
     """
-    library, kotlin = build_library(target, project, folder)
-    missing = target.missing_to_run
-    run = target.desk is not None and missing is None
-    if run:
-        program = build_desk(target, project, library)
-        for name, sound in sounds.items():
-            answers = ask(target, program, sound)
-            for part, answer in answers.items():
-                if answer != expected[name][part]:
-                    raise ExportError(
-                        f"{target.name}: {part} of {name} differ from those of this machine; the "
-                        "cross compiler does not follow the standard"
-                    )
-    return Built(
-        target=target.name,
-        compiler=f"{Path(target.compiler[0]).name} {_version(target.compiler[0])}",
-        bytes=library.stat().st_size,
-        kotlin=kotlin,
-        run=run,
-        how=target.how if run else f"{missing} is missing" if missing else "",
-    )
+    for sound in sounds:
+        for part, expected in sound.answers.items():
+            if ask(target, program, sound, part) != expected:
+                raise ExportError(
+                    f"library check: on {target.name} the {part} of {sound.file} differ from those "
+                    "that the engine gives here; the compiler does not follow the standard"
+                )
 
 
 def _version(compiler: str) -> str:
