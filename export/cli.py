@@ -58,9 +58,9 @@ def export_command(
         str | None,
         typer.Option(
             metavar="GRAMMAR",
-            help="With --target c or lib: what was said before is part of the engine, by the LSTM of "
-            "this grammar; a name or a path. With --target web: what commands the page makes of words; "
-            "by default those of robot, if the model knows its words, and none for `none`.",
+            help="With --target c or lib: what was said before is part of the engine, by the LSTM "
+            "of this grammar; a name or a path. With --target web: what commands the page makes of "
+            "words; by default those of robot, if the model knows its words, and none for `none`.",
         ),
     ] = None,
     also: Annotated[
@@ -228,9 +228,7 @@ def _export_library(source: str, out: Path, grammar: str | None, as_json: bool) 
     if bundle.not_built:
         names = ", ".join(f"{name} ({tool})" for name, tool in bundle.not_built.items())
         print(f"  not compiled, for want of a program: {names}")
-    print(
-        f"Next: cmake -S {bundle.folder} -B build && cmake --build build && ctest --test-dir build"
-    )
+    print(f"Next: {bundle.folder / 'README.md'} says how to build it for each system")
 
 
 def _export_litert(source: str, out: Path, as_json: bool) -> None:

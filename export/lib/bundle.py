@@ -22,7 +22,6 @@ from ..device.source import EngineModel
 from ..device.templates import fill, fill_text, model_fields
 from ..folder import check_target
 from .targets import (
-    DECLARED,
     LIB,
     Built,
     Sound,
@@ -226,21 +225,17 @@ def _built(built: Sequence[Built], missing: Mapping[str, str]) -> str:
     if missing:
         names = ", ".join(f"{name} ({program})" for name, program in missing.items())
         lines += ["", f"Not compiled, for want of a program: {names}."]
-    declared = [result for result in built if result.target.startswith(DECLARED)]
-    if declared:
+    if any(result.declared for result in built):
         lines += [
             "",
             "For Android, iOS and macOS, clang and lld compiled and linked against declarations of",
             "the five functions of the C library that are used, for want of the headers and the",
-            "libraries of these systems; what divides integers on armeabi-v7a was left open.",
+            "libraries of these systems.",
         ]
-    android = [result for result in declared if result.target.startswith("Android")]
-    if android:
-        kotlin = all(result.kotlin for result in android)
         lines += [
             "",
             "The functions that Kotlin calls are part of the libraries for Android."
-            if kotlin
+            if any(result.kotlin for result in built)
             else "The functions that Kotlin calls were not compiled, for want of a JDK's jni.h.",
         ]
     return "\n".join(lines)

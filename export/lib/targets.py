@@ -17,80 +17,85 @@ from ..device.compiler import build, find_compiler
 LIB = Path(__file__).parents[2] / "edge" / "lib"
 """Folder of what an app needs around the engine."""
 
-DECLARED = ("Android", "iOS", "macOS")
-"""How the names of systems begin for whose headers ``edge/lib/declared`` stands."""
-
 _COMMON = ("-std=c99", "-O2", "-ffp-contract=off", "-fPIC", "-fvisibility=hidden")
-_FREESTANDING = ("-nostdlib", "-nostdlibinc", f"-I{LIB / 'declared'}", "-fuse-ld=lld")
+_DECLARED = ("-nostdlib", "-nostdlibinc", f"-I{LIB / 'declared'}", "-fuse-ld=lld")
 _ANDROID_API = 23
 _TIMEOUT_S = 300
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target:
-    """A system that apps run on."""
+class Machine:
+    """Where a library can be run: this machine, or an emulated one."""
 
-    name: str
     compiler: tuple[str, ...]
-    """The program, and what it must be told."""
-    link: tuple[str, ...] = ("-shared", "-Wl,-s")
-    linker: str | None = None
-    """A program that the compiler needs besides."""
-    kotlin: bool = False
-    """Whether the functions that Kotlin calls are part of it, where there is a JDK."""
-    desk: tuple[str, ...] | None = None
-    """What compiles the program that listens; None: it cannot be run here."""
+    """The program that compiles for it, and what it must be told."""
+    libc: str | None = None
+    """A header that must be there, for a compiler may come without a C library."""
     emulator: tuple[str, ...] = ()
-    how: str = ""
-    """In what way it is run, if that is not plain."""
 
     @property
     def missing(self) -> str | None:
-        """The program that is not installed here and without which nothing is compiled, if any."""
-        needed = [self.compiler[0], *([self.linker] if self.linker else [])]
-        return _first_missing(needed)
+        """The program or header without which nothing can be compiled for it, if any."""
+        return _first_missing(self.compiler[:1]) or (
+            self.libc if self.libc and not Path(self.libc).is_file() else None
+        )
 
     @property
     def missing_to_run(self) -> str | None:
-        """The program that is not installed here and without which it is not run, if any."""
-        return _first_missing([*(self.desk or ())[:1], *self.emulator[:1]])
+        """The program or header without which nothing can be run on it, if any."""
+        return self.missing or _first_missing(self.emulator[:1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A system that apps run on, with headers of its own or declarations in their place."""
+
+    name: str
+    machine: Machine | None = None
+    """Where it can be run."""
+    declared: tuple[str, ...] | None = None
+    """What clang is told that compiles against ``edge/lib/declared``; else it is the machine's own
+    compiler that compiles."""
+    kotlin: bool = False
+    """Whether the functions that Kotlin calls are part of it, where there is a JDK."""
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """What compiles the library: the program, and what it must be told."""
+        if self.declared is not None:
+            return ("clang", *_DECLARED, *self.declared)
+        assert self.machine is not None
+        return (*self.machine.compiler, "-shared", "-Wl,-s")
+
+    @property
+    def missing(self) -> str | None:
+        """The program or header without which it cannot be compiled here, if any."""
+        if self.declared is not None:
+            return _first_missing(("clang", "ld.lld"))
+        assert self.machine is not None
+        return self.machine.missing
+
+    @property
+    def how(self) -> str:
+        """In what way it is run, if that is not plain."""
+        emulator = self.machine.emulator[:1] if self.machine else ()
+        libc = ["with glibc in place of Android's C library"] if self.kotlin else []
+        return ", ".join([*(f"in {program}" for program in emulator), *libc])
 
 
 def _first_missing(programs: Sequence[str]) -> str | None:
     return next((program for program in programs if shutil.which(program) is None), None)
 
 
-def _android(
-    abi: str,
-    triple: str,
-    *,
-    desk: tuple[str, ...] | None = None,
-    emulator: tuple[str, ...] = (),
-) -> Target:
-    within = f"in {emulator[0]}, " if emulator else ""
-    return Target(
-        name=f"Android {abi}",
-        compiler=("clang", f"--target={triple}{_ANDROID_API}", *_FREESTANDING),
-        link=("-shared", "-Wl,-s,-soname,libharken.so,-z,max-page-size=16384"),
-        linker="ld.lld",
-        kotlin=True,
-        desk=desk,
-        emulator=emulator,
-        how=f"{within}with glibc in place of Android's C library",
-    )
+def _android(abi: str, triple: str, machine: Machine | None) -> Target:
+    link = "-Wl,-s,-soname,libharken.so,-z,max-page-size=16384"
+    declared = (f"--target={triple}{_ANDROID_API}", "-shared", link)
+    return Target(name=f"Android {abi}", declared=declared, machine=machine, kotlin=True)
 
 
-def _apple(system: str, triple: str) -> Target:
-    return Target(
-        name=f"{system} arm64",
-        compiler=("clang", f"--target={triple}", *_FREESTANDING),
-        link=("-dynamiclib", "-Wl,-undefined,dynamic_lookup,-x"),
-        linker="ld.lld",  # ld64.lld comes with it, under a name that differs
-    )
-
-
-_QEMU_ARM64 = ("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu")
-_ARM64 = ("aarch64-linux-gnu-gcc",)
+def _apple(name: str, triple: str) -> Target:
+    link = ("-dynamiclib", "-Wl,-undefined,dynamic_lookup,-x")
+    return Target(name=name, declared=(f"--target={triple}", *link))
 
 
 def library_targets() -> tuple[Target, ...]:
@@ -101,22 +106,26 @@ def library_targets() -> tuple[Target, ...]:
     DependencyError
         This machine has no C compiler.
     """
-    here = (find_compiler(),)
-    machine = platform.machine()
+    here = Machine(compiler=(find_compiler(),))
+    arm64 = Machine(
+        compiler=("aarch64-linux-gnu-gcc",),
+        libc="/usr/aarch64-linux-gnu/include/stdlib.h",
+        emulator=("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"),
+    )
+    arm32 = Machine(
+        compiler=("arm-linux-gnueabi-gcc", "-shared-libgcc"),  # which divides integers
+        libc="/usr/arm-linux-gnueabi/include/stdlib.h",
+        emulator=("qemu-arm", "-L", "/usr/arm-linux-gnueabi"),
+    )
+    x86_64 = here if (platform.system(), platform.machine()) == ("Linux", "x86_64") else None
     return (
-        Target(name=f"{platform.system()} {machine}", compiler=here, desk=here),
-        Target(
-            name="Linux arm64",
-            compiler=_ARM64,
-            desk=_ARM64,
-            emulator=_QEMU_ARM64,
-            how="in qemu-aarch64",
-        ),
-        _android("arm64-v8a", "aarch64-linux-android", desk=_ARM64, emulator=_QEMU_ARM64),
-        _android("armeabi-v7a", "armv7a-linux-androideabi"),
-        _android("x86_64", "x86_64-linux-android", desk=here if machine == "x86_64" else None),
-        _apple("iOS", "arm64-apple-ios13"),
-        _apple("macOS", "arm64-apple-macos11"),
+        Target(name=f"{platform.system()} {platform.machine()}", machine=here),
+        Target(name="Linux arm64", machine=arm64),
+        _android("arm64-v8a", "aarch64-linux-android", arm64),
+        _android("armeabi-v7a", "armv7a-linux-androideabi", arm32),
+        _android("x86_64", "x86_64-linux-android", x86_64),
+        _apple("iOS arm64", "arm64-apple-ios13"),
+        _apple("macOS arm64", "arm64-apple-macos11"),
     )
 
 
@@ -140,6 +149,8 @@ class Built:
     compiler: str
     bytes: int
     """Of the shared library, stripped."""
+    declared: bool
+    """Whether declarations stood for the headers and libraries of the system."""
     kotlin: bool
     """Whether the functions that Kotlin calls are part of it."""
     run: bool
@@ -171,7 +182,7 @@ def build_target(target: Target, project: Path, folder: Path) -> tuple[Built, Pa
     Parameters
     ----------
     target
-        Whose compiler is installed.
+        Of which nothing is missing here.
     project
         The folder that was exported.
     folder
@@ -196,22 +207,24 @@ def build_target(target: Target, project: Path, folder: Path) -> tuple[Built, Pa
         sources.append(project / "android" / "src" / "main" / "cpp" / "harken_jni.c")
         include += jni
     library = folder / "libharken.so"
-    flags = (*_COMMON, "-include", str(source / "harken_public.h"), *target.link)
-    build(sources, library, include=include, flags=flags, compiler=target.compiler)
-    missing, program = target.missing_to_run, None
-    if target.desk is not None and missing is None:
+    flags = (*_COMMON, "-include", str(source / "harken_public.h"))
+    build(sources, library, include=include, flags=flags, compiler=target.command)
+    machine, program = target.machine, None
+    missing = machine.missing_to_run if machine else None
+    if machine and not missing:
         program = folder / "listen"
         build(
             [project / "desk" / "listen.c", library],
             program,
             include=[source / "include"],
             flags=("-std=c99", "-O2", "-Wl,-rpath,$ORIGIN"),
-            compiler=target.desk,
+            compiler=machine.compiler,
         )
     built = Built(
         target=target.name,
-        compiler=f"{Path(target.compiler[0]).name} {_version(target.compiler[0])}",
+        compiler=f"{Path(target.command[0]).name} {_version(target.command[0])}",
         bytes=library.stat().st_size,
+        declared=target.declared is not None,
         kotlin=bool(jni),
         run=program is not None,
         how=f"{missing} is missing" if missing else target.how if program else "",
@@ -227,7 +240,8 @@ def ask(target: Target, program: Path, sound: Sound, part: str) -> bytes:
     ExportError
         It fails.
     """
-    command = [*target.emulator, str(program), *sound.options, f"--{part}"]
+    emulator = target.machine.emulator if target.machine else ()
+    command = [*emulator, str(program), *sound.options, f"--{part}"]
     try:
         done = subprocess.run(
             command, input=sound.content, capture_output=True, check=False, timeout=_TIMEOUT_S
