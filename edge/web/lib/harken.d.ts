@@ -107,8 +107,7 @@ export interface Snapshot {
   seconds: number;
   /** Seconds of sound that the browser lost; NaN where it does not say. */
   lost: number;
-  /** Share of one core that listening takes, and rate of the microphone's samples. */
-  load: number;
+  /** Rate of the microphone's samples, in Hz. */
   sampleRate: number;
 }
 

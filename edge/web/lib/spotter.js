@@ -152,13 +152,12 @@ export class Spotter extends EventTarget {
     microphone.tell({ type: "snapshot", id });
     const told = await promise;
     if (!told) throw new Error("listening ended");
-    const { peak, rms, posteriors, frames, busy } = told;
+    const { peak, rms, posteriors, frames } = told;
     const { sampleRate } = microphone.context;
     return {
       peak, rms, posteriors, sampleRate,
       seconds: this.#offset + frames / sampleRate,
       lost: this.#lost + microphone.lost,
-      load: frames ? (busy / 1000 / frames) * sampleRate : 0,
     };
   }
 

@@ -1,15 +1,13 @@
 // The microphone's samples in, words out, on the browser's audio thread. process() allocates nothing,
-// but for the message that carries a word; all else is asked for, between two calls of it.
+// but for the message that carries a word; all else is asked for, between two calls of it. It reads no
+// clock, either: the only one here counts milliseconds, of which it takes a small part, and allocates.
 import { Engine } from "./engine.js";
-
-const now = globalThis.performance ? () => performance.now() : () => Date.now(); // milliseconds
 
 class Listener extends AudioWorkletProcessor {
   #engine = null;
   #muted = false;
   #open = true;
   #frames = 0;
-  #busy = 0; // milliseconds spent in process()
 
   constructor({ processorOptions: { model, sensitivity, thresholds, expecting, muted } }) {
     super();
@@ -31,7 +29,6 @@ class Listener extends AudioWorkletProcessor {
   process(inputs) {
     const samples = inputs[0][0];
     if (!this.#open || !samples) return this.#open;
-    const begun = now();
     const words = this.#engine.feedChunk(samples);
     this.#frames += samples.length;
     if (words && !this.#muted) {
@@ -39,21 +36,19 @@ class Listener extends AudioWorkletProcessor {
         this.port.postMessage({ type: "word", word: this.#engine.word(index) });
       }
     }
-    this.#busy += now() - begun;
     return true;
   }
 
   #reset() {
     this.#engine.reset();
-    this.#frames = this.#busy = 0;
+    this.#frames = 0;
   }
 
   #told({ type, value, word, id }) {
     const engine = this.#engine;
     if (type === "snapshot") {
       this.port.postMessage({
-        type: "snapshot", id, ...engine.level(), posteriors: engine.posteriors(),
-        frames: this.#frames, busy: this.#busy,
+        type: "snapshot", id, ...engine.level(), posteriors: engine.posteriors(), frames: this.#frames,
       });
     } else if (type === "close") this.#open = false;
     else if (type === "muted") this.#muted = value;

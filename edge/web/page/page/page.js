@@ -236,14 +236,14 @@ class Page {
   }
 
   #draw(snapshot) {
-    const { seconds, load, sampleRate, lost } = snapshot;
+    const { seconds, sampleRate, lost } = snapshot;
     if (!(Math.abs(seconds - this.#looked) < LONG_S)) this.#meter.reset(seconds);
     this.#looked = seconds;
     this.#meter.draw(snapshot);
     this.#bars.draw(snapshot);
     if (Math.abs(seconds - this.#facts) < FACTS_S) return;
     this.#facts = seconds;
-    const facts = [`${sampleRate / 1000} kHz`, `${(100 * load).toFixed(1)} % of one core`];
+    const facts = [`${sampleRate / 1000} kHz`];
     if (Number.isFinite(lost)) facts.push(`${lost.toFixed(1)} s of sound lost`);
     say(byId("facts"), `Now: ${facts.join(", ")}.`);
   }
