@@ -100,6 +100,8 @@ def export_library(
     out = Path(out)
     check_target(out)
     targets = library_targets()
+    if grammar is not None:
+        grammar.require_words(model.manifest.words)
     engine = checked_engine(model, grammar, on_stage=on_stage)
     fields = model_fields(engine.model, engine.comparison)
     fields |= {"ABI": str(ABI), "PRIOR": _prior(engine.model), "BUILT": ""}

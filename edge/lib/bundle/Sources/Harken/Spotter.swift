@@ -83,8 +83,9 @@ public final class Spotter: @unchecked Sendable {
         let status = harken_open(&opened, UInt32(clamping: rate))
         guard let stream = opened else {
             throw HarkenError(
-                message: "rate is \(rate): \(Spotter.text(status)); use that of the sound, "
-                    + "16000 to 48000")
+                message: status == HARKEN_ERROR_MEMORY
+                    ? String(cString: harken_error(status))
+                    : "rate is \(rate); it must be that of the sound, 8000 to 192000, such as 48000")
         }
         self.stream = stream
         self.rate = rate
@@ -239,6 +240,4 @@ public final class Spotter: @unchecked Sendable {
             endSample: event.end_sample
         )
     }
-
-    private static func text(_ status: Int32) -> String { String(cString: harken_error(status)) }
 }

@@ -7,6 +7,7 @@ import android.media.AudioFormat
 import android.media.AudioRecord
 import android.media.MediaRecorder
 import android.os.Process
+import java.io.Closeable
 
 /** The microphone cannot be had, or was lost; the message says what to do. */
 class MicrophoneException @JvmOverloads constructor(message: String, cause: Throwable? = null) :
@@ -30,7 +31,7 @@ class Microphone(
     private val context: Context,
     private val onWord: (Word) -> Unit,
     private val onProblem: (MicrophoneException) -> Unit
-) : AutoCloseable {
+) : Closeable {
     /** Hears what the microphone hears: for thresholds, level and posteriors. Do not feed it. */
     val spotter: Spotter
 
@@ -41,7 +42,8 @@ class Microphone(
     init {
         val (rate, needed) = RATES.map { it to bufferBytes(it) }.firstOrNull { it.second > 0 }
             ?: throw MicrophoneException("this device has no microphone with any of the rates $RATES")
-        bytes = maxOf(needed, rate * BYTES_A_SAMPLE / BUFFERS_A_SECOND)
+        // Room for half a second: the garbage collector may take its time, and nothing is lost.
+        bytes = maxOf(needed, rate * BYTES_A_SAMPLE / 2)
         spotter = Spotter(rate)
     }
 

@@ -1,5 +1,7 @@
 package harken.voice
 
+import java.io.Closeable
+
 /**
  * Samples in, words out.
  *
@@ -14,7 +16,7 @@ package harken.voice
  *     costs least
  * @throws IllegalArgumentException for a rate that cannot be converted
  */
-class Spotter @JvmOverloads constructor(val rateHz: Int = modelRateHz) : AutoCloseable {
+class Spotter @JvmOverloads constructor(val rateHz: Int = modelRateHz) : Closeable {
     private val lock = Any()
     private val found = LongArray(Native.WORDS * Native.FIELDS)
     private var handle = 0L
@@ -24,7 +26,7 @@ class Spotter @JvmOverloads constructor(val rateHz: Int = modelRateHz) : AutoClo
         val status = Native.open(rateHz, out)
         if (status == ERROR_MEMORY) throw OutOfMemoryError("harken: ${Native.error(status)}")
         require(status == 0) {
-            "rateHz is $rateHz: ${Native.error(status)}; use the rate of the sound, 16000 to 48000"
+            "rateHz is $rateHz; it must be the rate of the sound, 8000 to 192000, such as 48000"
         }
         handle = out[0]
     }
