@@ -233,8 +233,6 @@ def _built(built: Sequence[Built], missing: Mapping[str, str]) -> str:
             "For Android, iOS and macOS, clang and lld compiled and linked against declarations of",
             "the five functions of the C library that are used, for want of the headers and the",
             "libraries of these systems.",
-        ]
-        lines += [
             "",
             "The functions that Kotlin calls are part of the libraries for Android."
             if any(result.kotlin for result in built)
