@@ -686,6 +686,8 @@ class TestCompilers:
     def test_other_arithmetic_is_refused(
         self, folder: Path, tmp_path: Path, flags: tuple[str, ...]
     ) -> None:
+        if "-m32" in flags and not self.links(("gcc", "-m32"), tmp_path):
+            pytest.skip("gcc -m32 does not link here")
         source = str(folder / "harken_frontend.c")
         done = subprocess.run(
             [
@@ -695,4 +697,4 @@ class TestCompilers:
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode
-        assert "harken: " in done.stderr or "stubs" in done.stderr
+        assert "harken: " in done.stderr
