@@ -383,8 +383,8 @@ class TestInterface:
             wanted = manifest.detector.thresholds.get(label, 0)
             assert threshold / 2**24 == pytest.approx(wanted, abs=1e-6), label
         assert thresholds[-1] == 0
-        assert [library.harken_pending_name(i) for i in range(5)] == [
-            b"", b"confirm", b"direction", b"number", None,
+        assert [library.harken_pending_name(i) for i in range(8)] == [
+            b"", b"confirm", b"direction", b"number", None, None, None, None,
         ]  # fmt: skip
 
     def test_the_number_of_the_interface(self, exported: Exported, library: ctypes.CDLL) -> None:

@@ -121,7 +121,7 @@ class Microphone(
                     val n = record.read(samples, 0, samples.size)
                     if (n < 0) problem = lost(n)
                     if (n <= 0) break
-                    for (word in spotter.feed(samples, 0, n)) if (goesOn) onWord(word)
+                    spotter.feed(samples, 0, n).forEach(onWord)
                 }
                 if (goesOn && problem == null) problem = lost(0)
             } finally {
