@@ -87,7 +87,7 @@ def export_command(
     cache_dir: CacheOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Export a run as an int8 TFLite model, or a model for a microcontroller.
+    """Export a run as an int8 TFLite model, or a model for a microcontroller, browser or app.
 
     What is exported is checked first: operators, types, state, float against int8, LiteRT against
     TFLM; the C engine against Python and TFLM. Where a check fails, nothing is written.
