@@ -1,13 +1,13 @@
-"""A folder and a sound in; the system's Chromium out, with the folder at an address and the sound
-at its microphone.
+"""A folder and a sound in; pages of it in the system's Chromium, which hears the sound, out.
 
-    with serve(folder) as site, sync_playwright() as playwright:
-        with start_chromium(playwright, sound=microphone_file(tmp / "sound.wav", pcm)) as browser:
-            page = browser.new_page()
-            page.goto(site.url)
+    with Stage(folder, scratch) as stage:
+        stage.plays(pcm)
+        page = stage.open()
+        page.locator("#button").click()
 
-Each time that a page opens the microphone it hears the file from its beginning, then silence; so
-a file may be written anew between two pages.
+Each time that a page opens the microphone it hears the sound from its beginning, then silence.
+One page hears all of it. Of several at once, on a machine that is busy, each may lose some: audio
+is no more urgent here than anything else.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pytest
@@ -29,10 +29,11 @@ import soundfile
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Playwright
+    from playwright.sync_api import Browser, Page, Playwright
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 LEAD_S = 0.5  # of silence: the first of a file is lost while a page opens the microphone
+TAIL_S = 0.5  # and at its end: its last few milliseconds go on for ever
 
 
 def _missing() -> str:
@@ -64,10 +65,14 @@ class Server(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://localhost:{self.port}/"
 
+    def stop(self) -> None:
+        """Answer nobody any more; each connection was for one answer."""
+        self.shutdown()
+        self.server_close()
+
 
 class _Handler(SimpleHTTPRequestHandler):
     server: Server
-    protocol_version = "HTTP/1.1"
     extensions_map = {  # noqa: RUF012
         "": "application/octet-stream",
         ".css": "text/css",
@@ -101,17 +106,18 @@ def serve(folder: Path) -> Iterator[Server]:
     try:
         yield server
     finally:
-        server.shutdown()
-        server.server_close()
+        server.stop()
         thread.join()
 
 
 def microphone_file(
     path: Path, pcm: NDArray[np.int16], rate: int = 16_000, *, lead_s: float = LEAD_S
 ) -> Path:
-    """Write int16 PCM, (samples,) or (samples, channels), as a microphone's file."""
-    lead = np.zeros((round(lead_s * rate), *pcm.shape[1:]), np.int16)
-    soundfile.write(path, np.concatenate([lead, pcm]), rate, subtype="PCM_16")
+    """Write int16 PCM, (samples,) or (samples, channels), as a microphone's file, WAV."""
+    lead, tail = (
+        np.zeros((round(seconds * rate), *pcm.shape[1:]), np.int16) for seconds in (lead_s, TAIL_S)
+    )
+    soundfile.write(path, np.concatenate([lead, pcm, tail]), rate, subtype="PCM_16")
     return path
 
 
@@ -121,15 +127,17 @@ def start_chromium(
     *,
     sound: Path | None = None,
     microphone: bool = True,
-    allow: bool = True,
+    allow: bool | None = True,
     options: Sequence[str] = (),
 ) -> Iterator[Browser]:
     """Start Chromium without a window.
 
     `sound` is what its microphone hears; `microphone` whether it has one; `allow` what is answered
-    when a page asks for it.
+    when a page asks for it, None: what the permissions of its context say.
     """
-    given = ["--use-fake-ui-for-media-stream" if allow else "--deny-permission-prompts"]
+    given = []
+    if allow is not None:
+        given.append("--use-fake-ui-for-media-stream" if allow else "--deny-permission-prompts")
     if microphone:
         given.append("--use-fake-device-for-media-stream")
     if sound is not None:
@@ -141,3 +149,90 @@ def start_chromium(
         yield browser
     finally:
         browser.close()
+
+
+def at_rate(rate: int) -> str:
+    """Return a script that has a page listen at a rate, as another sound card would."""
+    return f"""
+        const Context = window.AudioContext;
+        window.AudioContext = class extends Context {{
+          constructor(options) {{ super({{ ...options, sampleRate: {rate} }}); }}
+        }};
+    """
+
+
+class Stage:
+    """A site that is served, and a Chromium that opens it. One at a time, in a process."""
+
+    def __init__(self, site: Path, scratch: Path) -> None:
+        self.sound = scratch / "microphone.wav"
+        self.complaints: list[str] = []
+        self._site = site
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        from playwright.sync_api import sync_playwright
+
+        with contextlib.ExitStack() as stack:
+            self.server = stack.enter_context(serve(self._site))
+            self._playwright = stack.enter_context(sync_playwright())
+            self.plays(np.zeros(0, np.int16))
+            self.browser = stack.enter_context(start_chromium(self._playwright, sound=self.sound))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self._stack.close()
+
+    def plays(self, pcm: NDArray[np.int16], rate: int = 16_000) -> None:
+        """Let pages that open the microphone from now on hear this, int16 of any shape."""
+        microphone_file(self.sound, pcm, rate)
+
+    def open(
+        self,
+        *,
+        url: str = "",
+        state: str = "idle",
+        scripts: Sequence[str] = (),
+        **context: Any,
+    ) -> Page:
+        """Open the page, as somebody who was never there, and wait for a state of it.
+
+        `url` is another address than the site's; `scripts` run before the page's own; `context` are
+        options of a Playwright context.
+        """
+        opened = self.browser.new_context(**context)
+        opened.set_default_timeout(15_000)
+        opened.on("weberror", lambda failure: self.complaints.append(str(failure.error)))
+        opened.on("console", lambda message: self._listen_for_csp(message.text))
+        for script in scripts:
+            # Not on the empty page that comes first.
+            opened.add_init_script(f'if (location.protocol !== "about:") {{ {script} }}')
+        page = opened.new_page()
+        page.goto(url or self.server.url)
+        if state:
+            page.locator(f"main[data-state={state}]").wait_for()
+        return page
+
+    @contextlib.contextmanager
+    def other_chromium(self, **options: Any) -> Iterator[None]:
+        """Open pages in another Chromium, with other options of `start_chromium`."""
+        before = self.browser
+        with start_chromium(self._playwright, **{"sound": self.sound, **options}) as browser:
+            self.browser = browser
+            try:
+                yield
+                self.clear()
+            finally:
+                self.browser = before
+
+    def clear(self) -> None:
+        """Close all pages; fail if one met an error that it did not catch, or broke its policy."""
+        for context in self.browser.contexts:
+            context.close()
+        complaints, self.complaints = self.complaints, []
+        assert not complaints, complaints
+
+    def _listen_for_csp(self, text: str) -> None:
+        if "Content Security Policy" in text:
+            self.complaints.append(text)

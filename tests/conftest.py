@@ -1,4 +1,4 @@
-"""What all tests share: the model that hears tones (see `tones.py`), and the recordings."""
+"""What tests share: the model that hears tones (see `tones.py`), the page, and the recordings."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from harken.edge import Model, load_model
+from harken.edge.errors import DependencyError
 
 DATA = Path(__file__).parent / "data"
 
@@ -54,6 +55,23 @@ def edit_manifest(tones_folder: Path) -> Callable[..., Path]:
         return path
 
     return edit
+
+
+@pytest.fixture(scope="session")
+def web_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is exported for browsers: both models, with the grammar of the robot. Only to be read.
+
+    Without the compilers the test is skipped.
+    """
+    from harken.edge.memory.grammar import load_grammar
+    from harken.export.web.bundle import export_web
+
+    models = [load_model("commands"), load_model("commands-tiny")]
+    folder = tmp_path_factory.mktemp("web") / "site"
+    try:
+        return export_web(models, folder, grammar=load_grammar("robot")).folder
+    except DependencyError as missing:
+        pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="session")
