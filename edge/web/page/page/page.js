@@ -48,7 +48,7 @@ export async function run() {
   const [{ Spotter, Dialogue }, site] = await Promise.all([needed(import("../harken.js")), json("site.json")]);
   const grammar = site.grammar && (await json(site.grammar.file));
   const page = new Page(site, grammar, { Spotter, Dialogue });
-  keepOffline(() => page.listening);
+  keepOffline(() => page.listening, notice);
   await page.load();
 }
 
