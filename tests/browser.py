@@ -17,6 +17,7 @@ import functools
 import importlib.util
 import os
 import shutil
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -64,6 +65,10 @@ class Server(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         return f"http://localhost:{self.port}/"
+
+    def handle_error(self, *request: object) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # who asked has gone away
+            super().handle_error(*request)  # type: ignore[arg-type]
 
     def stop(self) -> None:
         """Answer nobody any more; each connection was for one answer."""

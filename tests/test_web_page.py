@@ -87,7 +87,7 @@ class TestListening:
 
     def test_what_is_said_is_seen_becomes_commands_and_moves_the_robot(self, stage: Stage) -> None:
         """Left, three, five, go, stop."""
-        stage.plays(demo(0.5, 6.6))
+        stage.plays(demo(0.9, 6.6))
         page = stage.open(scripts=[OVER])
         robot = page.locator("#robot")
         assert robot.get_attribute("aria-label") == "A robot that has not moved yet"
@@ -106,7 +106,7 @@ class TestListening:
         assert robot.evaluate("(canvas) => canvas.toDataURL()") != before
 
     def test_what_is_waited_for_is_said(self, stage: Stage) -> None:
-        stage.plays(demo(0.5, 1.9))
+        stage.plays(demo(0.9, 1.9))
         page = stage.open(scripts=[LATER])
         page.locator("#button").click()
         page.locator("#pending", has_text="move left by … which number?").wait_for()
@@ -117,7 +117,7 @@ class TestListening:
 
     def test_where_a_command_comes_from_is_said(self, stage: Stage) -> None:
         """Left, three, five: the direction is remembered."""
-        stage.plays(demo(0.5, 4.4))
+        stage.plays(demo(0.9, 4.4))
         page = stage.open()
         page.locator("#button").click()
         page.locator("#command", has_text="move left by five").wait_for()
@@ -136,7 +136,7 @@ class TestListening:
         assert page.locator("#command").text_content() == "move backward by one"
 
     def test_what_is_remembered_fades(self, stage: Stage) -> None:
-        stage.plays(demo(0.5, 3.2))
+        stage.plays(demo(0.9, 3.2))
         page = stage.open(scripts=[LATER])
         page.locator("#button").click()
         page.locator("#command", has_text="move left by three").wait_for()
@@ -152,7 +152,7 @@ class TestListening:
         assert direction.evaluate(share) == 0
 
     def test_what_is_remembered_outlasts_a_reload_and_can_be_forgotten(self, stage: Stage) -> None:
-        stage.plays(demo(0.5, 3.2))
+        stage.plays(demo(0.9, 3.2))
         page = stage.open()
         page.locator("#button").click()
         page.locator("#command", has_text="move left by three").wait_for()
@@ -171,7 +171,7 @@ class TestListening:
     def test_a_level_that_is_wrong_is_said(
         self, stage: Stage, gain: float, verdict: str, advice: str
     ) -> None:
-        stage.plays((gain * demo(0.5, 6.6)).clip(-32768, 32767).astype(np.int16))
+        stage.plays((gain * demo(0.9, 6.6)).clip(-32768, 32767).astype(np.int16))
         page = stage.open()
         page.locator("#button").click()
         page.locator(f"#level[data-level={verdict}]").wait_for()
@@ -196,7 +196,7 @@ class TestSettings:
         assert mark.get_attribute("title") == f"{round(100 * odds / (1 + odds))} %"
 
     def test_the_sensitivity_decides_how_much_evidence_a_word_needs(self, stage: Stage) -> None:
-        stage.plays(demo(0.5, 2.0))
+        stage.plays(demo(0.9, 2.0))
         page = stage.open()
         page.locator("#settings summary").click()
         left = page.locator("#words li[data-word=left]")
@@ -213,7 +213,7 @@ class TestSettings:
         assert evidence[1] < 0.7
 
     def test_another_model_is_used_from_now_on(self, stage: Stage) -> None:
-        stage.plays(demo(0.5, 2.0))
+        stage.plays(demo(0.9, 2.0))
         page = stage.open()
         names = page.locator("#model option").evaluate_all("(all) => all.map((o) => o.value)")
         assert names == ["commands", "commands-tiny"]
@@ -265,7 +265,7 @@ class TestReadable:
         self, stage: Stage, axe: str, scheme: str, width: int
     ) -> None:
         """By axe, in every state of the page."""
-        stage.plays(demo(0.5, 4.5))
+        stage.plays(demo(0.9, 3))
         page = stage.open(
             bypass_csp=True,  # for axe, which is put into the page
             color_scheme=scheme,
@@ -283,14 +283,17 @@ class TestReadable:
                 for node in each["nodes"]
             ]
             assert not broken, state
-            unsure = [each["id"] for each in found["incomplete"]]
-            print(f"{scheme}, {width} px, {state}: {len(found['passes'])} rules, unsure: {unsure}")
+            # It cannot tell what lies behind the names of bars that the box of another one touches;
+            # the rest of the names, of the same colours, it can.
+            unsure = {node["html"] for each in found["incomplete"] for node in each["nodes"]}
+            assert all(html.startswith('<span class="name">') for html in unsure), unsure
+            assert len(unsure) < page.locator("#bars .name").count()
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), state
 
         page.locator("#settings summary").click()
         assert_fine("idle")
         page.locator("#button").click()
-        page.locator("#command", has_text="move left by five").wait_for()
+        page.locator("#command", has_text="move left by three").wait_for()
         assert_fine("listening")
         page.evaluate("""async () => {
             const { showProblem } = await import("/page/problems.js");
@@ -362,7 +365,7 @@ class TestNetwork:
     def test_nothing_is_asked_of_anybody_and_nothing_at_all_while_it_listens(
         self, stage: Stage, web_site: Path
     ) -> None:
-        stage.plays(demo(0.5, 4.5))
+        stage.plays(demo(0.9, 4.5))
         page = stage.open(state="")
         asked: list[str] = []
         page.context.on("request", lambda request: asked.append(request.url))
@@ -376,7 +379,7 @@ class TestNetwork:
         page.locator("main[data-state=listening]").wait_for()
         asked.clear()
         stage.server.requests.clear()
-        page.locator("#robot[aria-label*='8 to the left']").wait_for()
+        page.locator("#robot[aria-label*='3 to the left']").wait_for()
         page.locator("#button").click()
         page.locator("main[data-state=idle]").wait_for()
         assert asked == stage.server.requests == []
@@ -417,7 +420,7 @@ class TestOffline:
     def test_after_the_first_visit_it_listens_without_a_server(
         self, stage: Stage, web_site: Path
     ) -> None:
-        stage.plays(demo(0.5, 2.0))
+        stage.plays(demo(0.9, 2.0))
         with serve(web_site) as server:
             page = stage.open(url=server.url)
             page.locator("#offline:not([hidden])").wait_for()

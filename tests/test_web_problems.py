@@ -77,7 +77,7 @@ def whole_stage(web_site: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture
 def stage(whole_stage: Stage) -> Iterator[Stage]:
-    whole_stage.plays(demo(0.5, 6.6))
+    whole_stage.plays(demo(0.9, 6.6))
     yield whole_stage
     whole_stage.clear()
 
@@ -364,7 +364,7 @@ class TestFiles:
             assert_problem(page, "grammar", "commands do not fit together", "Reload")
             assert not page.locator("#commands").is_visible()
             page.locator("#button").click()
-            page.locator("#words li[data-word=three]").wait_for()
+            page.locator("#words li[data-word=left]").wait_for()
             assert page.locator("#problem").is_visible()
 
 
@@ -443,7 +443,7 @@ class TestInterruptions:
         page.locator("#button").click()
         page.locator("#words li[data-word=left]").wait_for()
         page.evaluate("navigator.mediaDevices.dispatchEvent(new Event('devicechange'))")
-        page.locator("#words li[data-word=five]").wait_for()
+        page.locator("#words li[data-word=three]").wait_for()
         assert not [state for state in page.evaluate("states") if "interrupted" in state]
 
     def test_a_call_comes_in_and_ends(self, stage: Stage) -> None:
@@ -490,7 +490,7 @@ class TestInterruptions:
             document.dispatchEvent(new Event("visibilitychange"));
         }"""
         page.evaluate(looks, arg=True)
-        page.locator("#words li[data-word=five]").wait_for()
+        page.locator("#words li[data-word=three]").wait_for()
         assert page.locator("#bars li[data-level]").count() == 0
         page.evaluate(looks, arg=False)
         page.locator("#bars li[data-level=over]").first.wait_for()
