@@ -4,16 +4,16 @@
 
 FOLDER is what `harken export --target web` wrote of models that ship; without it the page with both
 is made. Chromium, without a window, hears the recording that ships as its microphone, again and
-again. Sound is lost where other programs keep the processors busy: end them before.
+again. Where other programs keep the processors busy, its pretended sound card stalls.
 
 Time in process() comes from Chromium's own trace. Beside it stands the processor's time of the
 thread that runs it, which is more: the browser's own work on the sound is in it, too. Time to start
 is that of a browser that was just started, and grants the microphone without asking.
 
-A quantum is 128 samples. Lost are those that the microphone did not deliver, those that the clock
-wanted and nobody rendered, those that were rendered and not heard by process(), and those that came
-too late. The words are held against the recording: if nothing is lost, each is heard as often as
-any other, but for one time at either end.
+A quantum is 128 samples. Lost are those that the microphone did not deliver, those that were
+rendered and not heard by process(), those that came too late, and those that were not rendered
+while sound without harken, in the same page, was. That falls behind the clock only where the sound
+card stalls; then words are lost, too.
 
 What process() allocates is counted in Node.js, where worklet.js itself hears hours of sound. The
 engine in WebAssembly, in Chromium, and the one compiled for this machine hear the same sound by
@@ -282,7 +282,7 @@ def listening(folder: Path, sound: Path, minutes: float) -> list[Figure]:
 
     quanta = round(more("frames") / QUANTUM)
     undelivered, unheard = (round(more(name) / QUANTUM) for name in ("undelivered", "behind"))
-    late = round(more("lag") * after["rate"] / QUANTUM)
+    unrendered = round((more("lag") - more("other_lag")) * after["rate"] / QUANTUM)
     words = Counter(after["words"][len(before["words"]) :])
     said = DEMO.with_suffix(".txt").read_text().split()[2::3]
     times = [words[word] for word in said]
@@ -294,9 +294,10 @@ def listening(folder: Path, sound: Path, minutes: float) -> list[Figure]:
         Figure(name="microphone", value=after["rate"], unit="Hz"),
         Figure(name=f"quanta in {minutes:g} min", value=quanta),
         Figure(name="lost: not delivered by the microphone", value=undelivered, limit=0),
-        Figure(name="lost: not rendered, by the clock", value=late, limit=0),
+        Figure(name="lost: not rendered, and other sound was", value=unrendered, limit=0),
         Figure(name="lost: rendered and not heard", value=unheard, limit=0),
         Figure(name="lost: too late for the loudspeaker", value=more("underruns"), limit=0),
+        Figure(name="the sound card's stalls", value=1000 * more("other_lag"), unit="ms"),
         Figure(name="interruptions", value=interruptions, limit=0),
         Figure(name="each word heard at least", value=min(times), unit="times"),
         Figure(name="each word heard at most", value=max(times), unit="times"),

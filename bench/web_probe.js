@@ -1,15 +1,29 @@
 // Before the page's own scripts: its clicks, its microphone and its audio in, what web.py reads out.
 const bench = (globalThis.bench = { words: [], states: [] });
 
+const Context = AudioContext;
+
+/** Sound without harken in it: what the sound card does not ask for, it lacks as well. */
+async function startOther() {
+  const other = new Context();
+  const source = new ConstantSourceNode(other, { offset: 0 });
+  source.connect(other.destination);
+  source.start();
+  await other.resume();
+  return other;
+}
+
 bench.mark = async () => {
   const { context, track } = bench;
-  bench.behind = bench.lag = Infinity;
+  bench.other ??= await startOther();
+  bench.behind = bench.lag = bench.otherLag = Infinity;
   await new Promise((resolve) => setTimeout(resolve, 2000));
   const { totalFrames, deliveredFrames } = track.stats;
   return {
     frames: bench.frames, // that process() has heard
     behind: bench.behind, // frames that were rendered, and that it has not heard: the fewest in 2 s
     lag: bench.lag, // seconds by which the sound is behind the clock: the least in 2 s
+    other_lag: bench.otherLag,
     undelivered: totalFrames - deliveredFrames, // by the microphone
     underruns: context.playbackStats?.underrunEvents ?? NaN, // quanta came too late
     rate: context.sampleRate,
@@ -27,7 +41,7 @@ devices.getUserMedia = async function (wanted) {
   return stream;
 };
 
-globalThis.AudioContext = class extends AudioContext {
+globalThis.AudioContext = class extends Context {
   constructor(options) {
     super(options);
     bench.context = this;
@@ -43,7 +57,9 @@ globalThis.AudioWorkletNode = class extends AudioWorkletNode {
       const { currentTime, sampleRate } = context;
       bench.frames = data.frames;
       bench.behind = Math.min(bench.behind, currentTime * sampleRate - data.frames);
-      bench.lag = Math.min(bench.lag, performance.now() / 1000 - currentTime);
+      const now = performance.now() / 1000;
+      bench.lag = Math.min(bench.lag, now - currentTime);
+      bench.otherLag = Math.min(bench.otherLag, now - bench.other?.currentTime);
     });
   }
 };
