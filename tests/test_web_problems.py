@@ -62,6 +62,9 @@ navigator.mediaDevices.getUserMedia = async (wishes) => {
 };
 """
 
+# No attempt but those that something has asked for.
+NEVER_LATER = "window.setTimeout = () => 0;"
+
 
 def demo(first_s: float, last_s: float) -> NDArray[np.int16]:
     """Return a part of the recording that ships: left is at 1.2 s, three 2.3, five 3.8, go 4.8."""
@@ -396,7 +399,7 @@ class TestInterruptions:
         page.locator("#words li[data-word=left]:nth-last-child(2)").wait_for()
 
     def test_the_track_ends_and_there_is_none_until_one_is_plugged_in(self, stage: Stage) -> None:
-        page = stage.open(scripts=[PROBES, FAILING])
+        page = stage.open(scripts=[PROBES, FAILING, NEVER_LATER])
         page.locator("#button").click()
         page.locator("main[data-state=listening]").wait_for()
         page.evaluate("failure = 'NotFoundError'; track.dispatchEvent(new Event('ended'))")
@@ -410,6 +413,15 @@ class TestInterruptions:
         page.locator("#state", has_text="Listening again, with").wait_for()
         assert page.evaluate("asked") == asked + 1
 
+    def test_it_tries_again_where_nothing_tells_of_another(self, stage: Stage) -> None:
+        page = stage.open(scripts=[PROBES, FAILING])
+        page.locator("#button").click()
+        page.locator("main[data-state=listening]").wait_for()
+        page.evaluate("failure = 'NotReadableError'; track.dispatchEvent(new Event('ended'))")
+        page.locator("#state", has_text="cannot be opened; another program").wait_for()
+        page.evaluate("failure = ''")
+        page.locator("#state", has_text="Listening again, with").wait_for()
+
     def test_somebody_who_waits_no_longer_stops(self, stage: Stage) -> None:
         page = stage.open(scripts=[PROBES, FAILING])
         page.locator("#button").click()
@@ -420,7 +432,7 @@ class TestInterruptions:
         page.locator("main[data-state=idle]").wait_for()
         page.evaluate("failure = ''; asked = 0")
         page.locator("#button").click()
-        page.locator("#words li[data-word=left]").wait_for()
+        page.locator("#words li[data-word=five]").wait_for()  # longer than to a second attempt
         assert page.evaluate("asked") == 1
 
     def test_a_headset_is_plugged_in(self, stage: Stage) -> None:
