@@ -13,7 +13,7 @@ is that of a browser that was just started, and grants the microphone without as
 A quantum is 128 samples. Lost are those that the microphone did not deliver, those that were
 rendered and not heard by process(), those that came too late, and those that were not rendered
 while sound without harken, in the same page, was. That falls behind the clock only where the sound
-card stalls; then words are lost, too.
+card stalls; then words are lost, too. Both are known to a buffer of the card, some 10 ms.
 
 What process() allocates is counted in Node.js, where worklet.js itself hears hours of sound. The
 engine in WebAssembly, in Chromium, and the one compiled for this machine hear the same sound by

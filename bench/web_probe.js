@@ -2,6 +2,7 @@
 const bench = (globalThis.bench = { words: [], states: [] });
 
 const Context = AudioContext;
+const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
 
 /** Sound without harken in it: what the sound card does not ask for, it lacks as well. */
 async function startOther() {
@@ -10,6 +11,7 @@ async function startOther() {
   source.connect(other.destination);
   source.start();
   await other.resume();
+  await pause(5); // opening it may disturb what is open
   return other;
 }
 
@@ -17,7 +19,7 @@ bench.mark = async () => {
   const { context, track } = bench;
   bench.other ??= await startOther();
   bench.behind = bench.lag = bench.otherLag = Infinity;
-  await new Promise((resolve) => setTimeout(resolve, 2000));
+  await pause(2);
   const { totalFrames, deliveredFrames } = track.stats;
   return {
     frames: bench.frames, // that process() has heard
