@@ -271,11 +271,12 @@ def listening(folder: Path, sound: Path, minutes: float) -> list[Figure]:
         renderer = renderer_of(browser)
         thread, process = processor_shares(renderer)
         traced = traced_share(browser, page)
-        before, memory = page.evaluate("bench.mark()"), memory_mb(renderer)
+        before, memory, heap = page.evaluate("bench.mark()"), memory_mb(renderer), heap_mb(page)
         seconds = range(round(60 * minutes))
         for _ in track(seconds, "listening", console=err, transient=True):
             time.sleep(1)
         after, growth = page.evaluate("bench.mark()"), memory_mb(renderer) - memory
+        heap_growth = heap_mb(page) - heap
 
     def more(name: str) -> float:
         return after[name] - before[name]
@@ -303,6 +304,8 @@ def listening(folder: Path, sound: Path, minutes: float) -> list[Figure]:
         Figure(name="each word heard at most", value=max(times), unit="times"),
         Figure(name="memory of the page", value=memory, unit="MB"),
         Figure(name=f"memory of the page, growth in {minutes:g} min", value=growth, unit="MB"),
+        Figure(name="… of that JavaScript's, without what is garbage", value=heap, unit="MB"),
+        Figure(name=f"… the same, growth in {minutes:g} min", value=heap_growth, unit="MB"),
     ]
 
 
@@ -368,6 +371,15 @@ def traced_share(browser: Browser, page: Page) -> float:
     events = json.loads(browser.stop_tracing())["traceEvents"]
     took = [event["dur"] / 1e6 for event in events if event["name"] == TRACED]
     return sum(took) / (len(took) * QUANTUM / rate)
+
+
+def heap_mb(page: Page) -> float:
+    """Return the memory that JavaScript's objects take, after the garbage was collected."""
+    session = page.context.new_cdp_session(page)
+    session.send("HeapProfiler.collectGarbage")
+    used: float = session.send("Runtime.getHeapUsage")["usedSize"]
+    session.detach()
+    return used / 1024**2
 
 
 def memory_mb(process: Path) -> float:

@@ -29,6 +29,7 @@ import { Store } from "./store.js";
 import { clearWords, showWord, tell } from "./words.js";
 
 const PULSE_MS = 250; // between two looks at the memory
+const REST_MS = 20; // between two looks at what is heard, before the screen is next drawn
 const FACTS_S = 1;
 const AHEAD_S = 1; // what was kept later than now is from a clock that was set back
 const LONG_S = 0.5; // between two snapshots, and nobody looked for a while
@@ -220,7 +221,7 @@ class Page {
     showProblem(failure, () => this.#listen());
   }
 
-  /** Draw what is heard, as often as the screen does, as long as somebody sees it. */
+  /** Draw what is heard, some 30 times a second, as long as somebody sees it. */
   async #look() {
     const loop = ++this.#looking;
     while (loop === this.#looking && !document.hidden && this.#spotter?.state === "listening") {
@@ -231,7 +232,7 @@ class Page {
       } catch {
         return; // it has just stopped
       }
-      await new Promise(requestAnimationFrame);
+      await new Promise((resolve) => setTimeout(() => requestAnimationFrame(resolve), REST_MS));
     }
   }
 
