@@ -45,6 +45,9 @@ pytestmark = [
     pytest.mark.skipif(not can_compile(), reason="there is no compiler for WebAssembly"),
 ]
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+needs_typescript = pytest.mark.skipif(
+    shutil.which("tsc") is None, reason="tsc is not installed: apt-get install node-typescript"
+)
 needs_npm = pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
 
 
@@ -413,6 +416,53 @@ class TestPackage:
             input=demo().astype("<i2").tobytes(), capture_output=True, check=True, cwd=project,
         )  # fmt: skip
         assert len(done.stdout.splitlines()) == 14
+
+    @needs_typescript
+    def test_its_types(self, project: Path) -> None:
+        """What is right passes; the compiler itself sees to it that each mistake is found."""
+        (project / "app.ts").write_text(TYPED)
+        options = ["--strict", "--noEmit", "--target", "es2022", "--lib", "es2022,dom"]
+        done = subprocess.run(
+            ["tsc", *options, "--module", "nodenext", "--moduleResolution", "nodenext", "app.ts"],
+            capture_output=True, text=True, check=False, cwd=project,
+        )  # fmt: skip
+        assert (done.stdout, done.returncode) == ("", 0)
+
+
+TYPED = """\
+import { Dialogue, Engine, Spotter, type Grammar, type Word } from "harken";
+
+export async function listen(grammar: Grammar, model: ArrayBuffer): Promise<Word[]> {
+  const options = { sensitivity: 2, thresholds: { left: 0.5 } };
+  const spotter = await Spotter.load("commands.wasm", options);
+  const hear = ({ detail }: CustomEvent<Word>) => detail.word;
+  spotter.addEventListener("word", hear);
+  spotter.removeEventListener("word", hear);
+  spotter.addEventListener("word", () => console.log("any"), { once: true });
+  spotter.addEventListener("state", ({ detail }) => detail.state === "interrupted");
+  spotter.addEventListener("error", ({ detail }) => detail.code === "denied" && detail.remedy);
+  await spotter.start();
+  spotter.setThreshold("left", null);
+  const rate: number = (await spotter.snapshot()).sampleRate;
+  const engine = await Engine.load(model, { rate });
+  const dialogue = new Dialogue(grammar);
+  for (const command of dialogue.hear("left", 1).commands) console.log(command.values);
+
+  // @ts-expect-error
+  spotter.addEventListener("word", ({ detail }) => detail.wrod);
+  // @ts-expect-error
+  spotter.addEventListener("state", ({ detail }) => detail.state === "interupted");
+  // @ts-expect-error
+  spotter.addEventListener("error", hear);
+  // @ts-expect-error
+  await Spotter.load("commands.wasm", { sensitivity: "2" });
+  // @ts-expect-error
+  spotter.state = "idle";
+  // @ts-expect-error
+  engine.feed([0, 1]);
+  return engine.feed(new Int16Array(320));
+}
+"""
 
 
 class TestBadInput:

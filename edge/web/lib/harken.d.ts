@@ -169,6 +169,21 @@ export class Spotter extends EventTarget {
     listener: (event: SpotterEvents[K]) => void,
     options?: boolean | AddEventListenerOptions,
   ): void;
+  addEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  removeEventListener<K extends keyof SpotterEvents>(
+    type: K,
+    listener: (event: SpotterEvents[K]) => void,
+    options?: boolean | EventListenerOptions,
+  ): void;
+  removeEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | EventListenerOptions,
+  ): void;
 }
 
 export { Dialogue, type Grammar, type Turn, type Command, type Recall } from "./dialogue.js";
