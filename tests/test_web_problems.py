@@ -155,7 +155,8 @@ class TestMicrophone:
     def test_it_has_a_rate_that_cannot_be_converted(self, stage: Stage) -> None:
         page = stage.open(scripts=[at_rate(44_056)])
         page.locator("#button").click()
-        assert_problem(page, "unsupported", "This browser cannot listen", None)
+        remedy = assert_problem(page, "unsupported", "This browser cannot listen", None)
+        assert remedy.startswith("Sound of 44056 samples a second cannot be converted. Use one of")
 
     def test_nothing_but_silence_comes_from_it(self, stage: Stage) -> None:
         stage.plays(np.zeros(0, np.int16))

@@ -89,7 +89,7 @@ export function showProblem(failure, again = () => location.reload()) {
   const { sentence, remedy = permission(), action, harmless } = PROBLEMS[code];
   byId("problem").dataset.code = code;
   say(byId("problem-text"), sentence);
-  say(byId("problem-remedy"), code === "unsupported" ? `${lacking()}${remedy}` : remedy);
+  say(byId("problem-remedy"), code === "unsupported" ? unsupported(failure, remedy) : remedy);
   const button = byId("problem-action");
   button.hidden = !action;
   say(button, action ?? "");
@@ -110,6 +110,12 @@ export function blocked() {
 
 export function hideProblem() {
   byId("problem").hidden = true;
+}
+
+/** What the browser lacks; or, if it has all of it, what the library says. */
+function unsupported(failure, remedy) {
+  const lacks = lacking();
+  return lacks ? `${lacks}${remedy}` : `${failure.message} ${failure.remedy}`;
 }
 
 function lacking() {
