@@ -896,8 +896,9 @@ def test_a_listener_is_followed_from_sound_to_screen(tones_model):
 
 
 DRIVER = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started this may ignore it
 sys.path.insert(0, {tests!r})
 from test_view import Tones
 from harken.edge import Spotter
