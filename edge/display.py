@@ -139,10 +139,16 @@ def model_table(model: Model) -> Table:
         f"{front_end.n_mels} mel bands, {front_end.f_min_hz:g} to {front_end.f_max_hz:g} Hz",
     )
     table.add_row("step", f"every {step_ms:g} ms, on the last {step.context_frames} frames")
+    state = manifest.state
+    stem = ", ".join(
+        f"{units} × {memory}"
+        for units, memory in zip(state.svdf_units, state.svdf_memory, strict=True)
+    )
     table.add_row(
         "state",
-        f"LSTM of {', '.join(map(str, manifest.state.lstm_units))} units, "
-        f"cells within ±{manifest.state.cell_clip:g}",
+        (f"SVDF of {stem} steps, " if stem else "")
+        + f"LSTM of {', '.join(map(str, state.lstm_units))} units, "
+        f"cells within ±{state.cell_clip:g}",
     )
     for side, tensor in (("input", manifest.input), ("output", manifest.output)):
         table.add_row(

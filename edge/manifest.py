@@ -22,6 +22,9 @@ from .validation import decode, require
 NON_WORDS = (UNKNOWN, "silence")
 """The last two labels of every model: other speech, and no speech."""
 
+MOST_SVDF_MEMORY = 64
+"""Steps that a filter over time sees at most: 2.6 s of steps of 40 ms."""
+
 _NUMBER_ARRAY = re.compile(r"\[\n([-+.\deE,\s]*)\]")
 _BARE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
@@ -92,12 +95,32 @@ class Quantization:
 class StateConfig:
     """What the network remembers between steps."""
 
+    svdf_units: tuple[int, ...] = ()
+    """Units of each SVDF layer, in the order of the data; empty where there is none."""
+    svdf_memory: tuple[int, ...] = ()
+    """Steps that each of them keeps, the one at hand included."""
     lstm_units: tuple[int, ...]
     """Units of each LSTM layer, in the order of the data."""
     cell_clip: float
     """Bound on the magnitude of the LSTM cells."""
 
     def __post_init__(self) -> None:
+        for index, units in enumerate(self.svdf_units):
+            require(units >= 1, f"state.svdf_units[{index}]", units, "be at least 1")
+        layers = len(self.svdf_units)
+        require(
+            len(self.svdf_memory) == layers,
+            "state.svdf_memory",
+            list(self.svdf_memory),
+            f"hold one number for each of the {layers} svdf_units",
+        )
+        for index, memory in enumerate(self.svdf_memory):
+            require(
+                1 <= memory <= MOST_SVDF_MEMORY,
+                f"state.svdf_memory[{index}]",
+                memory,
+                f"be in 1..{MOST_SVDF_MEMORY}",
+            )
         require(len(self.lstm_units) >= 1, "state.lstm_units", self.lstm_units, "not be empty")
         for index, units in enumerate(self.lstm_units):
             require(units >= 1, f"state.lstm_units[{index}]", units, "be at least 1")
@@ -132,7 +155,7 @@ class Manifest:
         A field is out of its range, or two fields do not fit each other. Names the field.
     """
 
-    VERSION: ClassVar[int] = 3
+    VERSION: ClassVar[int] = 4
 
     harken_manifest: int = VERSION
     """Version of the manifest's format."""
@@ -429,6 +452,9 @@ def _check_graph(graph: Graph, manifest: Manifest) -> None:
             "state.lstm_units: the model has no fused UNIDIRECTIONAL_SEQUENCE_LSTM, so it keeps no "
             "state between steps; export it again with `harken export`"
         )
+    for field in ("svdf_units", "svdf_memory"):
+        stated, found = getattr(manifest.state, field), getattr(graph, field)
+        check(f"state.{field}", list(stated), list(found))
     check("state.lstm_units", list(manifest.state.lstm_units), list(graph.lstm_units))
     for clip in graph.cell_clips:
         check("state.cell_clip", np.float32(manifest.state.cell_clip), np.float32(clip))
@@ -445,17 +471,19 @@ def _check_version(data: object) -> None:
 
 
 def _upgraded(data: object) -> object:
-    """Fill in what older formats lack: version 1 knew no talk, version 2 no context."""
+    """Fill in what older formats lack: 1 knew no talk, 2 no context, 3 no SVDF."""
     version = data.get("harken_manifest") if isinstance(data, dict) else None
-    if not isinstance(data, dict) or version not in (1, 2):
+    if not isinstance(data, dict) or version not in (1, 2, 3):
         return data
     upgraded = {**data, "harken_manifest": Manifest.VERSION}
-    detector = data.get("detector")
-    if isinstance(detector, dict):
+    detector, state = data.get("detector"), data.get("state")
+    if isinstance(detector, dict) and version < 3:
         lacking = {"context_weight": CONTEXT_WEIGHT, "context_limit": CONTEXT_LIMIT}
         if version == 1:
             lacking["talk_penalty"] = 0.0
         upgraded["detector"] = {**lacking, **detector}
+    if isinstance(state, dict):
+        upgraded["state"] = {"svdf_units": [], "svdf_memory": [], **state}
     return upgraded
 
 

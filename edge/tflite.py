@@ -19,8 +19,8 @@ from .errors import ModelError
 MAGIC = b"TFL3"
 """Bytes 4 to 8 of every TFLite file."""
 
-_UNIDIRECTIONAL_SEQUENCE_LSTM = 44  # BuiltinOperator
-_CELL_STATE = 19  # position among the operator's inputs
+_SVDF, _UNIDIRECTIONAL_SEQUENCE_LSTM = 27, 44  # BuiltinOperator
+_TIME_WEIGHTS, _CELL_STATE = 2, 19  # positions among the operators' inputs
 _TYPES = ("float32", "float16", "int32", "uint8", "int64", "string", "bool", "int16", "complex64",
           "int8")  # fmt: skip
 
@@ -44,6 +44,10 @@ class Graph:
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    svdf_units: tuple[int, ...]
+    """Units of each ``SVDF`` of rank 1, in the order of execution."""
+    svdf_memory: tuple[int, ...]
+    """Steps that each of them keeps, the one at hand included."""
     lstm_units: tuple[int, ...]
     """Units of each fused ``UNIDIRECTIONAL_SEQUENCE_LSTM``, in the order of execution."""
     cell_clips: tuple[float, ...]
@@ -64,7 +68,7 @@ def read_graph(content: bytes) -> Graph:
         raise ModelError(f"not a TFLite model: bytes 4 to 8 are {content[4:8]!r}, not {MAGIC!r}")
     try:
         return _read_graph(content)
-    except (struct.error, IndexError, OverflowError) as problem:
+    except (struct.error, IndexError, OverflowError, ValueError) as problem:
         raise ModelError(
             "not a TFLite model that can be read: its structure is damaged"
         ) from problem
@@ -80,9 +84,13 @@ def _read_graph(content: bytes) -> Graph:
     subgraph = model.tables(2)[0]
     tensors = subgraph.tables(0)
     buffers = model.tables(4)
-    units, clips = [], []
+    units, clips, stem = [], [], []
     for operator in subgraph.tables(3):
-        if codes[operator.scalar(0, "<I", 0)] == _UNIDIRECTIONAL_SEQUENCE_LSTM:
+        code = codes[operator.scalar(0, "<I", 0)]
+        if code == _SVDF:
+            rows, memory = tensors[operator.vector(1, "<i")[_TIME_WEIGHTS]].vector(0, "<i")
+            stem.append((rows, memory))
+        elif code == _UNIDIRECTIONAL_SEQUENCE_LSTM:
             state = tensors[operator.vector(1, "<i")[_CELL_STATE]]
             units.append(state.vector(0, "<i")[-1])
             options = operator.table(4)
@@ -90,6 +98,8 @@ def _read_graph(content: bytes) -> Graph:
     return Graph(
         inputs=tuple(_tensor(tensors[index]) for index in subgraph.vector(1, "<i")),
         outputs=tuple(_tensor(tensors[index]) for index in subgraph.vector(2, "<i")),
+        svdf_units=tuple(rows for rows, _ in stem),
+        svdf_memory=tuple(memory for _, memory in stem),
         lstm_units=tuple(units),
         cell_clips=tuple(clips),
         matrix_weights=sum(

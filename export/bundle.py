@@ -19,11 +19,12 @@ from ..train.data import Corpus
 from ..train.scenes.leaks import PROVENANCE_FIELD
 from .card import model_card
 from .checks import check_graph, check_model, measure_clips
-from .convert import CELL_CLIP, convert
 from .folder import check_target
+from .fused import write_network
+from .quantize import CELL_CLIP, quantize
 from .trained import TrainedRun, load_run
 
-_CONVERTER_PACKAGES = ("harken", "tensorflow", "tf_keras")
+_EXPORT_PACKAGES = ("harken", "ai-edge-litert", "numpy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,7 @@ def export_run(
     corpus: Corpus | None = None,
     on_stage: Callable[[str], None] = lambda stage: None,
 ) -> Bundle:
-    """Convert a training run, check the result, and write ``NAME.tflite``, ``.json`` and ``.md``.
+    """Quantize a training run, check the result, and write ``NAME.tflite``, ``.json`` and ``.md``.
 
     The same run gives the same bytes, on the same machine with the same versions. Files of the same
     names are replaced. Nothing is written before all checks are passed; the manifest names
@@ -69,7 +70,7 @@ def export_run(
     RunError
         The run folder is incomplete or damaged, or the recordings are not those of the run.
     ExportError
-        The conversion or a check of its product failed, or the files cannot be written.
+        A check of the product failed, or the files cannot be written.
     """
     out = Path(out)
     name = Path(run).resolve().name if name is None else name
@@ -77,8 +78,9 @@ def export_run(
     check_target(out)
     on_stage("reading the run")
     trained = load_run(run)
-    on_stage("converting to int8")
-    content = convert(trained.network, trained.steps(trained.calibration_frames))
+    on_stage("quantizing to int8")
+    network = quantize(trained.network, trained.steps(trained.calibration_frames))
+    content = write_network(network)
     check_graph(content, trained.network)  # before anything relies on it
     on_stage("checking the model")
     model = Model(
@@ -135,7 +137,12 @@ def _manifest(name: str, run: TrainedRun, content: bytes) -> Manifest:
         labels=config.labels,
         input=_quantization(graph.inputs[0]),
         output=_quantization(graph.outputs[0]),
-        state=StateConfig(lstm_units=config.model.lstm_units, cell_clip=CELL_CLIP),
+        state=StateConfig(
+            svdf_units=config.model.svdf_units,
+            svdf_memory=config.model.svdf_memory,
+            lstm_units=config.model.lstm_units,
+            cell_clip=CELL_CLIP,
+        ),
         detector=DetectorConfig(
             smoothing_steps=config.smoothing_steps,
             refractory_ms=config.refractory_ms,
@@ -169,6 +176,6 @@ def _provenance(run: TrainedRun) -> dict[str, Any]:
         "float_validation": run.validation,
         "versions": {
             "training": record.versions,
-            "export": {name: importlib.metadata.version(name) for name in _CONVERTER_PACKAGES},
+            "export": {name: importlib.metadata.version(name) for name in _EXPORT_PACKAGES},
         },
     }

@@ -1,4 +1,4 @@
-"""A converted model and the run it came from in; measured figures out, or the reason to refuse it.
+"""A quantized model and the run it came from in; measured figures out, or the reason to refuse it.
 
 Each check raises `ExportError`, which names the check and the figures, when the model must not be
 written. What was measured goes into the manifest.
@@ -18,11 +18,15 @@ from numpy.typing import NDArray
 
 from ..edge.engine import Engine, Runtime, TfliteRuntime
 from ..edge.errors import DependencyError, ExportError, ModelError, RunError
+from ..edge.frontend import FrontEnd
 from ..edge.manifest import Model
 from ..train.data import Corpus
 from ..train.evaluate import evaluate
+from ..train.features import stack
 from .agreement import Agreement, measure_agreement
-from .convert import CELL_CLIP
+from .device.golden import long_recording
+from .fused import CELL_STATE, read_layers
+from .quantize import CELL_CLIP
 from .reference import Network, softmax
 from .tflm import TflmRuntime, measure_arena
 from .trained import TrainedRun
@@ -40,9 +44,12 @@ MIN_PARITY = 0.999
 MAX_PARITY_LSB = 3
 """Most that a logit of LiteRT and of TFLM may differ, in steps of int8."""
 
-_LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
-_CELL_STATE = 19  # position among that operator's inputs
+HOUR_S = 3600
+"""Length of the sound over which the states of SVDF layers must stay within int16."""
 
+_LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
+
+_INT16_MAX = 32767
 _PROBES = 20  # steps at which a reset state is compared with the stream's
 _REPLAY_STEPS = 100  # steps that must repeat to the bit after a reset
 
@@ -55,6 +62,8 @@ class GraphFacts:
     """Names of TFLite's builtin operators, in the order of execution."""
     state_bytes: int
     """What is kept from one step to the next."""
+    svdf_ranges: tuple[float, ...]
+    """Largest magnitude that the int16 state of each SVDF layer can hold."""
     cell_ranges: tuple[float, ...]
     """Largest magnitude that the int16 cells of each LSTM layer can hold."""
 
@@ -93,7 +102,7 @@ def check_model(model: Model, run: TrainedRun) -> CheckReport:
     Parameters
     ----------
     model
-        The converted model.
+        The quantized model.
     run
         The run whose weights it should have.
 
@@ -118,6 +127,7 @@ def check_model(model: Model, run: TrainedRun) -> CheckReport:
 
     figures: dict[str, Any] = {
         "graph": asdict(graph),
+        **check_svdf_states(model),
         "cell_peaks": activity.cell_peaks,
         "float_and_int8": {"runtime": litert_name, **asdict(agreement)},
     }
@@ -147,7 +157,7 @@ def measure_clips(model: Model, run: TrainedRun, corpus: Corpus) -> dict[str, An
     Parameters
     ----------
     model
-        The converted model.
+        The quantized model.
     run
         The run that it comes from, for the figures of its float weights on the same clips.
     corpus
@@ -206,16 +216,18 @@ def check_graph(content: bytes, network: Network) -> GraphFacts:
     if len(model.subgraphs) != 1:
         raise ExportError(f"operator check: the model has {len(model.subgraphs)} graphs, not one")
     (graph,) = model.subgraphs
+    _check_types(graph)
     codes = [code.builtinCode for code in model.operatorCodes]
     operators = tuple(
         _name_of(schema.BuiltinOperator, codes[operator.opcodeIndex])
         for operator in graph.operators
     )
     _check_operators(operators, network)
-    _check_types(graph)
+    layers = read_layers(content)
     return GraphFacts(
         operators=operators,
         state_bytes=_check_state_tensors(graph, network),
+        svdf_ranges=tuple(_INT16_MAX * float(layer.state_scale) for layer in layers.svdf),
         cell_ranges=tuple(
             _check_cell(graph, operator)
             for operator, name in zip(graph.operators, operators, strict=True)
@@ -225,9 +237,12 @@ def check_graph(content: bytes, network: Network) -> GraphFacts:
 
 
 def _check_operators(operators: tuple[str, ...], network: Network) -> None:
-    dense_in = ("FULLY_CONNECTED",) if network.dense_in else ()
-    expected = (*dense_in, *(_LSTM for _ in network.lstm), "FULLY_CONNECTED", "RESHAPE")
-    if operators != expected:
+    expected = ["FULLY_CONNECTED"] if network.dense_in else ["RESHAPE"] if network.svdf else []
+    for layer in network.svdf:
+        expected += ["SVDF", "ADD"] if layer.adds else ["SVDF"]
+    expected += ["RESHAPE"] if network.svdf else []
+    expected += [_LSTM] * len(network.lstm) + ["FULLY_CONNECTED"]
+    if list(operators) != expected:
         raise ExportError(
             f"operator check: the model consists of {', '.join(operators)}; "
             f"expected is {', '.join(expected)}, and nothing else"
@@ -262,15 +277,17 @@ def _check_state_tensors(graph: Any, network: Network) -> int:
         for tensor in graph.tensors
         if tensor.isVariable
     )
+    stem = [layer.units * layer.memory for layer in network.svdf]
     expected = sorted(
-        f"{dtype} [1, {units}]" for units in network.lstm_units for dtype in ("INT8", "INT16")
+        [f"INT16 [1, {values}]" for values in stem]
+        + [f"{dtype} [1, {units}]" for units in network.lstm_units for dtype in ("INT8", "INT16")]
     )
     if found != expected:
         raise ExportError(
             f"state check: the state tensors are {', '.join(found) or 'none'}; "
             f"expected are {', '.join(expected)}"
         )
-    return sum(3 * units for units in network.lstm_units)
+    return 2 * sum(stem) + 3 * sum(network.lstm_units)
 
 
 def _check_cell(graph: Any, operator: Any) -> float:
@@ -280,7 +297,7 @@ def _check_cell(graph: Any, operator: Any) -> float:
         raise ExportError(
             f"state check: cells are clipped at {clip}; training clips them at {CELL_CLIP}"
         )
-    quantization = graph.tensors[operator.inputs[_CELL_STATE]].quantization
+    quantization = graph.tensors[operator.inputs[CELL_STATE]].quantization
     scale, zero_point = float(quantization.scale[0]), int(quantization.zeroPoint[0])
     mantissa, _ = math.frexp(scale)
     if mantissa != 0.5 or zero_point != 0:
@@ -297,7 +314,7 @@ def check_cells(ranges: tuple[float, ...], peaks: tuple[float, ...]) -> None:
     Raises
     ------
     ExportError
-        Calibration saw a state that was never full, as on a stream that was too short.
+        The cells of the model have no room for them.
     """
     for layer, (limit, peak) in enumerate(zip(ranges, peaks, strict=True)):
         if peak > limit * MAX_CELL_EXCESS:
@@ -306,6 +323,45 @@ def check_cells(ranges: tuple[float, ...], peaks: tuple[float, ...]) -> None:
                 f"stream, but calibration leaves them room up to {limit:.2f}; "
                 "train again with a longer calibration stream"
             )
+
+
+def check_svdf_states(model: Model) -> dict[str, Any]:
+    """Check that the int16 states of the SVDF layers never saturate in an hour of sound.
+
+    The sound goes from a whisper to far too loud, in noise of all levels; the float network of the
+    same weights hears it, within the bounds of the model's int8 tensors.
+
+    Returns
+    -------
+    What goes into the figures; nothing where the model has no SVDF.
+
+    Raises
+    ------
+    ExportError
+        A state leaves its range.
+    """
+    manifest, layers = model.manifest, read_layers(model.content)
+    if not layers.svdf:
+        return {}
+    rate_hz = manifest.front_end.sample_rate_hz
+    frames = FrontEnd(manifest.front_end).feed(long_recording(HOUR_S * rate_hz))
+    (steps,) = stack(
+        frames[None],
+        context_frames=manifest.step.context_frames,
+        stride_frames=manifest.step.stride_frames,
+    )
+    peaks = layers.network().run(np.asarray(steps), layers.bounded).svdf_peaks
+    shares = [
+        peak / (_INT16_MAX * float(layer.state_scale))
+        for layer, peak in zip(layers.svdf, peaks, strict=True)
+    ]
+    for layer, share in zip(layers.svdf, shares, strict=True):
+        if share > 1:
+            raise ExportError(
+                f"state check: in an hour of sound the state of layer {layer.name} reaches "
+                f"{share:.2f} times what its int16 can hold"
+            )
+    return {"svdf_states": {"steps": len(steps), "largest_share_of_int16": shares}}
 
 
 def check_state(runtime: Runtime, features: Int8, logits: Int8, *, name: str) -> None:
@@ -350,7 +406,7 @@ def check_state(runtime: Runtime, features: Int8, logits: Int8, *, name: str) ->
 def check_agreement(agreement: Agreement) -> None:
     """Check that the int8 model is the float network.
 
-    The limits tell a conversion that lost the network from one that rounds it. Networks after a
+    The limits tell a quantization that lost the network from one that rounds it. Networks after a
     few epochs of training were seen to agree in 98.8 to 99.6 % of the steps, with a mean difference
     of 0.004 to 0.007; random ones, less sure of their labels, in 97.4 to 98.6 %, with up to 0.016.
 

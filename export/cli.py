@@ -18,7 +18,7 @@ from ..edge.memory.grammar import Grammar, load_grammar
 from ..train.cli import CacheOption, SplitRuleChoice, SplitRuleOption
 from ..train.display import progress_bar
 
-_PACKAGES = ("ai_edge_litert", "librosa", "tensorflow", "tf_keras")
+_PACKAGES = ("ai_edge_litert", "librosa")
 
 
 class Target(enum.Enum):

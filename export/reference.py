@@ -5,15 +5,18 @@ numpy alone, and written to be read: the definition of the network for anybody w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..edge.errors import RunError
+from ..train.config import NORMALISATION_EPSILON, ModelConfig
 
 Array = NDArray[np.float32]
+Tap = Callable[[str, Array], Array]
+"""Called with the name of a tensor and its values at all steps; what it returns goes on instead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +27,57 @@ class Dense:
     """(inputs, units)."""
     bias: Array
     """(units,)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Svdf:
+    """A pointwise layer, a filter over time of each channel, ReLU: an SVDF of rank 1.
+
+    Nakkiran et al., "Compressing Deep Neural Networks using a Rank-Constrained Topology", 2015;
+    Alvarez and Park, "End-to-End Streaming Keyword Spotting", 2019.
+    """
+
+    kernel: Array
+    """(inputs, units)."""
+    time_kernel: Array
+    """(memory, units): for the oldest step first, for the one at hand last."""
+    bias: Array
+    """(units,)."""
+    adds: bool
+    """Whether what it takes in is added, before the ReLU."""
+
+    @property
+    def units(self) -> int:
+        """Number of units."""
+        return int(self.bias.size)
+
+    @property
+    def memory(self) -> int:
+        """Steps that a filter sees, the one at hand included."""
+        return len(self.time_kernel)
+
+    @classmethod
+    def folded(cls, weights: Mapping[str, Array], name: str, *, adds: bool) -> Svdf:
+        """Take a layer as it was trained: with the batch normalisation between filter and ReLU.
+
+        Parameters
+        ----------
+        weights
+            ``NAME/kernel`` and ``NAME/time_kernel`` as above, ``NAME/scale``, ``NAME/bias``,
+            ``NAME/mean`` and ``NAME/variance``, (units,) each.
+        name
+            The layer's.
+        adds
+            See above.
+        """
+        spread = np.sqrt(weights[f"{name}/variance"].astype(np.float64) + NORMALISATION_EPSILON)
+        gain = weights[f"{name}/scale"] / spread
+        return cls(
+            kernel=weights[f"{name}/kernel"],
+            time_kernel=(weights[f"{name}/time_kernel"] * gain).astype(np.float32),
+            bias=(weights[f"{name}/bias"] - weights[f"{name}/mean"] * gain).astype(np.float32),
+            adds=adds,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,19 +103,22 @@ class Activity:
 
     logits: Array
     """(steps, labels)."""
+    svdf_peaks: tuple[float, ...]
+    """Largest magnitude that was kept in the memory of each SVDF layer."""
     cell_peaks: tuple[float, ...]
     """Largest magnitude that a cell of each LSTM layer reached."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """An optional dense layer with ReLU, LSTM layers with clipped cells, a dense layer of logits.
+    """A network: a dense layer with ReLU or none, SVDF layers, LSTM layers, a dense layer of logits.
 
-    Long Short-Term Memory without peepholes (Gers, Schmidhuber, Cummins, "Learning to Forget",
-    2000), the cell clipped as TensorFlow Lite's fused operator does it.
+    The LSTM is Long Short-Term Memory without peepholes (Gers, Schmidhuber, Cummins, "Learning to
+    Forget", 2000), the cell clipped as TensorFlow Lite's fused operator does it.
     """
 
     dense_in: Dense | None
+    svdf: tuple[Svdf, ...]
     lstm: tuple[Lstm, ...]
     dense_out: Dense
     cell_clip: float
@@ -71,12 +128,10 @@ class Network:
     def from_weights(
         cls,
         weights: Mapping[str, NDArray[np.generic]],
+        config: ModelConfig,
         *,
         inputs: int,
-        dense_units: int,
-        lstm_units: tuple[int, ...],
         labels: int,
-        cell_clip: float,
         source: str = "weights",
     ) -> Network:
         """Take a network's weights by their names.
@@ -85,26 +140,34 @@ class Network:
         ----------
         weights
             ``dense_in/kernel``, ``dense_in/bias`` (absent when `dense_units` is 0),
-            ``lstm_0/kernel``, ``lstm_0/recurrent_kernel``, ``lstm_0/bias`` and so on,
-            ``dense_out/kernel``, ``dense_out/bias``; float32.
-        inputs, dense_units, lstm_units, labels
+            ``svdf_0/kernel`` and what else `Svdf.folded` takes, ``lstm_0/kernel``,
+            ``lstm_0/recurrent_kernel``, ``lstm_0/bias`` and so on, ``dense_out/kernel``,
+            ``dense_out/bias``; float32.
+        config
             The shape that the network shall have.
-        cell_clip
-            The cells stay within ± this.
+        inputs, labels
+            Values of a stacked step, and number of logits.
         source
             What to call `weights` in errors; the file's name.
 
         Raises
         ------
         RunError
-            An array is missing, unknown, of another shape, or holds a value that is not finite.
+            An array is missing, unknown, of another shape, or holds a value that is not finite; or
+            a variance is negative.
         """
         shapes: dict[str, tuple[int, ...]] = {}
         width = inputs
-        if dense_units:
-            shapes |= {"dense_in/kernel": (width, dense_units), "dense_in/bias": (dense_units,)}
-            width = dense_units
-        for layer, units in enumerate(lstm_units):
+        if units := config.dense_units:
+            shapes |= {"dense_in/kernel": (width, units), "dense_in/bias": (units,)}
+            width = units
+        for layer, (units, memory) in enumerate(config.svdf):
+            shapes[f"svdf_{layer}/kernel"] = (width, units)
+            shapes[f"svdf_{layer}/time_kernel"] = (memory, units)
+            for part in ("scale", "bias", "mean", "variance"):
+                shapes[f"svdf_{layer}/{part}"] = (units,)
+            width = units
+        for layer, units in enumerate(config.lstm_units):
             shapes[f"lstm_{layer}/kernel"] = (width, 4 * units)
             shapes[f"lstm_{layer}/recurrent_kernel"] = (units, 4 * units)
             shapes[f"lstm_{layer}/bias"] = (4 * units,)
@@ -131,28 +194,38 @@ class Network:
                     f"{source}: {name} holds NaN or infinite values: training has diverged; "
                     "train again with a smaller learning rate"
                 )
+            if name.endswith("/variance") and (arrays[name] < 0).any():
+                raise RunError(
+                    f"{source}: {name} holds {arrays[name].min():g}, but no variance is negative: "
+                    "the file is damaged; train again"
+                )
 
         def dense(name: str) -> Dense:
             return Dense(kernel=arrays[f"{name}/kernel"], bias=arrays[f"{name}/bias"])
 
         return cls(
-            dense_in=dense("dense_in") if dense_units else None,
+            dense_in=dense("dense_in") if config.dense_units else None,
+            svdf=tuple(
+                Svdf.folded(arrays, f"svdf_{layer}", adds=config.adds(layer))
+                for layer in range(len(config.svdf))
+            ),
             lstm=tuple(
                 Lstm(
                     kernel=arrays[f"lstm_{layer}/kernel"],
                     recurrent_kernel=arrays[f"lstm_{layer}/recurrent_kernel"],
                     bias=arrays[f"lstm_{layer}/bias"],
                 )
-                for layer in range(len(lstm_units))
+                for layer in range(len(config.lstm_units))
             ),
             dense_out=dense("dense_out"),
-            cell_clip=cell_clip,
+            cell_clip=config.cell_clip,
         )
 
     @property
     def inputs(self) -> int:
         """Values in a stacked step."""
-        return len((self.dense_in or self.lstm[0]).kernel)
+        layers = (*((self.dense_in,) if self.dense_in else ()), *self.svdf, *self.lstm)
+        return len(layers[0].kernel)
 
     @property
     def lstm_units(self) -> tuple[int, ...]:
@@ -161,29 +234,48 @@ class Network:
 
     @property
     def description(self) -> str:
-        """The layers in a line, such as ``80 inputs, Dense 48, LSTM 64, 19 labels``."""
-        dense = f"Dense {self.dense_in.bias.size}, " if self.dense_in else ""
-        lstm = ", ".join(f"LSTM {units}" for units in self.lstm_units)
-        return f"{self.inputs} inputs, {dense}{lstm}, {self.dense_out.bias.size} labels"
+        """The layers in a line, such as ``80 inputs, SVDF 48 × 5, LSTM 64, 19 labels``."""
+        layers = [f"{self.inputs} inputs"]
+        if self.dense_in:
+            layers.append(f"Dense {self.dense_in.bias.size}")
+        layers += [
+            f"SVDF {layer.units} × {layer.memory}{' added' if layer.adds else ''}"
+            for layer in self.svdf
+        ]
+        layers += [f"LSTM {units}" for units in self.lstm_units]
+        return ", ".join((*layers, f"{self.dense_out.bias.size} labels"))
 
-    def run(self, steps: Array) -> Activity:
+    def run(self, steps: Array, tap: Tap = lambda name, values: values) -> Activity:
         """Run the network over one stream, from a reset state.
 
         Parameters
         ----------
         steps
             Stacked frames, (steps, inputs) float32.
+        tap
+            Sees each tensor, and may change it: ``input``, ``dense_in``; of each SVDF layer
+            ``svdf_0/state`` (what its pointwise part gives), ``svdf_0`` (what its filters give,
+            after the ReLU where nothing is added) and ``svdf_0/sum`` (after addition and ReLU); of
+            each LSTM layer ``lstm_0/h``; ``logits``. All are (steps, units).
         """
-        x = steps
+        x = tap("input", steps)
         if self.dense_in is not None:
-            x = np.maximum(x @ self.dense_in.kernel + self.dense_in.bias, np.float32(0))
-        peaks = []
-        for layer in self.lstm:
+            x = x @ self.dense_in.kernel + self.dense_in.bias
+            x = tap("dense_in", np.maximum(x, np.float32(0)))
+        svdf_peaks = []
+        for index, stem in enumerate(self.svdf):
+            state = tap(f"svdf_{index}/state", x @ stem.kernel)
+            svdf_peaks.append(float(np.abs(state).max()))
+            x = _stem_outputs(stem, state, x, lambda name, y, i=index: tap(f"svdf_{i}{name}", y))
+        cell_peaks = []
+        for index, layer in enumerate(self.lstm):
             states = list(self._states(layer, x))
-            x = np.array([h for h, _ in states])
-            peaks.append(float(np.abs([c for _, c in states]).max()))
+            x = tap(f"lstm_{index}/h", np.array([h for h, _ in states]))
+            cell_peaks.append(float(np.abs([c for _, c in states]).max()))
         return Activity(
-            logits=x @ self.dense_out.kernel + self.dense_out.bias, cell_peaks=tuple(peaks)
+            logits=tap("logits", x @ self.dense_out.kernel + self.dense_out.bias),
+            svdf_peaks=tuple(svdf_peaks),
+            cell_peaks=tuple(cell_peaks),
         )
 
     def _states(self, layer: Lstm, inputs: Array) -> Iterator[tuple[Array, Array]]:
@@ -196,6 +288,19 @@ class Network:
             c = np.clip(_sigmoid(f) * c + _sigmoid(i) * np.tanh(g), -clip, clip)
             h = _sigmoid(o) * np.tanh(c)
             yield h, c
+
+
+def _stem_outputs(layer: Svdf, state: Array, inputs: Array, tap: Tap) -> Array:
+    """Return what an SVDF layer gives, (steps, units), of what its pointwise part gave."""
+    steps, before = len(state), np.zeros((layer.memory - 1, layer.units), np.float32)
+    heard = np.concatenate((before, state))
+    y = layer.bias + sum(
+        (weight * heard[age : age + steps] for age, weight in enumerate(layer.time_kernel)),
+        np.float32(0),
+    )
+    if not layer.adds:
+        return tap("", np.maximum(y, np.float32(0)))
+    return tap("/sum", np.maximum(tap("", y) + inputs, np.float32(0)))
 
 
 def softmax(logits: NDArray[np.floating]) -> Array:

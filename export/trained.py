@@ -13,7 +13,7 @@ from ..edge.errors import RunError
 from ..train.features import stack
 from ..train.run import Arrays, RunFolder, RunRecord
 from ..train.scenes.leaks import PROVENANCE_FIELD
-from .convert import CELL_CLIP
+from .quantize import CELL_CLIP
 from .reference import Array, Network
 
 MIN_STEPS = 3000
@@ -65,16 +65,14 @@ def load_run(path: str | Path) -> TrainedRun:
     config = record.config
     if config.model.cell_clip != CELL_CLIP:
         raise RunError(
-            f"{folder.path / 'config.json'}: model.cell_clip is {config.model.cell_clip}, but in "
-            f"TensorFlow Lite it is always {CELL_CLIP}; train again with that"
+            f"{folder.path / 'config.json'}: model.cell_clip is {config.model.cell_clip}, but the "
+            f"cells of a model that is exported are clipped at {CELL_CLIP}; train again with that"
         )
     network = Network.from_weights(
         folder.load_arrays("weights.npz"),
+        config.model,
         inputs=config.step.context_frames * config.front_end.n_mfcc,
-        dense_units=config.model.dense_units,
-        lstm_units=config.model.lstm_units,
         labels=len(config.labels),
-        cell_clip=config.model.cell_clip,
         source=str(folder.path / "weights.npz"),
     )
     streams = folder.load_arrays("calibration.npz")

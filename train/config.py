@@ -8,8 +8,11 @@ from functools import partial
 
 from ..edge.errors import DataError
 from ..edge.frontend import FrontEndConfig
-from ..edge.manifest import NON_WORDS, StepConfig
+from ..edge.manifest import MOST_SVDF_MEMORY, NON_WORDS, StepConfig
 from .decode import SAMPLE_RATE_HZ
+
+NORMALISATION_EPSILON = 1e-3
+"""Of batch normalisation: added to a variance before its root is taken."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +25,15 @@ class ModelConfig:
         A value is out of its range.
     """
 
-    dense_units: int = 56
-    """Units of the dense layer before the LSTM; 0 leaves it out."""
-    lstm_units: tuple[int, ...] = (88,)
+    dense_units: int = 0
+    """Units of a dense layer at the beginning; 0 leaves it out."""
+    svdf_units: tuple[int, ...] = ()
+    """Units of each SVDF layer of the stem; none leaves it out."""
+    svdf_memory: tuple[int, ...] = ()
+    """Steps that each SVDF layer's filters over time see, the one at hand included."""
+    svdf_residual: bool = True
+    """Whether an SVDF layer that is as wide as what it takes in is added to that."""
+    lstm_units: tuple[int, ...]
     """Units of each LSTM layer."""
     cell_clip: float = 10.0
     """The cell stays within ± this: what TensorFlow Lite's converter sets without being asked."""
@@ -32,9 +41,34 @@ class ModelConfig:
     def __post_init__(self) -> None:
         check = partial(_check, self, "model.")
         check(self.dense_units >= 0, "dense_units", "be at least 0")
+        layers = len(self.svdf_units)
+        check(min(self.svdf_units, default=1) >= 1, "svdf_units", "hold numbers of at least 1")
+        check(
+            all(1 <= memory <= MOST_SVDF_MEMORY for memory in self.svdf_memory),
+            "svdf_memory",
+            f"hold numbers of 1 to {MOST_SVDF_MEMORY}",
+        )
+        check(
+            len(self.svdf_memory) == layers,
+            "svdf_memory",
+            f"hold one number for each of the {layers} svdf_units",
+        )
         check(len(self.lstm_units) >= 1, "lstm_units", "name the units of at least one layer")
         check(min(self.lstm_units) >= 1, "lstm_units", "hold numbers of at least 1")
         check(self.cell_clip > 0, "cell_clip", "be greater than 0")
+
+    @property
+    def svdf(self) -> tuple[tuple[int, int], ...]:
+        """Units and memory of each SVDF layer."""
+        return tuple(zip(self.svdf_units, self.svdf_memory, strict=True))
+
+    def adds(self, layer: int) -> bool:
+        """Whether what an SVDF layer takes in is added to what it gives.
+
+        Never at the first layer behind the features, which are of another kind.
+        """
+        before = (self.dense_units, *self.svdf_units)[layer]
+        return self.svdf_residual and self.svdf_units[layer] == before
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +199,7 @@ class TrainConfig:
     left_out: tuple[str, ...] = ()
     """Patterns, as of a shell, of the paths of recordings that are not used at all: such as speech
     in which somebody says one of the words."""
-    model: ModelConfig = field(default_factory=ModelConfig)
+    model: ModelConfig = field(default_factory=lambda: SIZES["medium"])
     front_end: FrontEndConfig = field(default_factory=lambda: FrontEndConfig(n_mfcc=20))
     """Mean and std are measured on the first streams when they are left empty."""
     step: StepConfig = field(default_factory=lambda: StepConfig(stride_frames=2, context_frames=3))
@@ -247,10 +281,16 @@ def _check(config: object, section: str, fits: bool, name: str, must: str) -> No
         raise DataError(f"{section}{name} is {getattr(config, name)!r}; it must {must}")
 
 
+def _hybrid(units: int, memory: tuple[int, ...], lstm_units: int) -> ModelConfig:
+    return ModelConfig(
+        svdf_units=(units,) * len(memory), svdf_memory=memory, lstm_units=(lstm_units,)
+    )
+
+
 SIZES = {
-    "tiny": ModelConfig(dense_units=40, lstm_units=(60,)),
-    "small": ModelConfig(dense_units=48, lstm_units=(72,)),
-    "medium": ModelConfig(dense_units=56, lstm_units=(88,)),
-    "large": ModelConfig(dense_units=64, lstm_units=(116,)),
+    "tiny": _hybrid(48, (3, 5, 5, 5), 40),
+    "small": _hybrid(60, (3, 5, 5, 5, 5), 48),
+    "medium": _hybrid(72, (3, 5, 5, 5, 5), 60),
+    "large": _hybrid(88, (3, 5, 5, 5, 5), 72),
 }
 """The networks that `harken train --size` knows by name."""

@@ -24,7 +24,7 @@ from .calibration import long_stream, standardised
 from .config import TrainConfig
 from .data import Corpus
 from .features import stack
-from .network import Weights, forward, initial_weights, set_loss, zero_state
+from .network import Weights, forward, initial_weights, is_moment, set_loss, zero_state
 from .plots import draw_confusion, draw_curves
 from .record import make_record, resumed_record
 from .run import Arrays, RunFolder
@@ -154,6 +154,7 @@ class _Fitting:
         self.variables = {
             name: keras.Variable(value, name=name.replace("/", "_"))
             for name, value in first.items()
+            if not is_moment(name)
         }
         self.average = {name: value.copy() for name, value in first.items()}
         self.best: Weights = {}
@@ -173,7 +174,7 @@ class _Fitting:
             beta_2=0.99,
             global_clipnorm=1.0,
         )
-        self.optimizer.exclude_from_weight_decay(var_names=["bias"])
+        self.optimizer.exclude_from_weight_decay(var_names=["bias", "scale"])
         self.optimizer.build(list(self.variables.values()))
         self._gradient = tf.function(self._gradient_eagerly, jit_compile=True)
         self._apply = tf.function(self._apply_eagerly)
@@ -230,8 +231,7 @@ class _Fitting:
             arrays |= {f"{prefix}/{name}": value for name, value in weights.items()}
         for index, variable in enumerate(self.optimizer.variables):
             arrays[f"optimizer/{index}"] = np.asarray(variable)
-        for layer, (h, c) in enumerate(self.state):
-            arrays[f"state/{layer}/h"], arrays[f"state/{layer}/c"] = h.numpy(), c.numpy()
+        arrays |= {f"state/{name}": value.numpy() for name, value in self.state.items()}
         # In this order: a history that is ahead of its checkpoint can be cut, not made up.
         self.run.save_json("history.json", self.history)
         self.run.save_arrays("checkpoint.npz", arrays)
@@ -259,20 +259,21 @@ class _Fitting:
 
         for name, variable in self.variables.items():
             variable.assign(take(f"variable/{name}", variable.shape))
-            self.average[name] = take(f"average/{name}", variable.shape)
+        for name, value in self.average.items():
+            self.average[name] = take(f"average/{name}", value.shape)
         for index, variable in enumerate(self.optimizer.variables):
             variable.assign(take(f"optimizer/{index}", variable.shape))
-        self.state = [
-            (tf.constant(take(f"state/{n}/h", h.shape)), tf.constant(take(f"state/{n}/c", c.shape)))
-            for n, (h, c) in enumerate(self.state)
-        ]
+        self.state = {
+            name: tf.constant(take(f"state/{name}", value.shape))
+            for name, value in self.state.items()
+        }
         self.step = int(take("step"))
         self.loss_sum = float(take("loss_sum"))
         self._epoch_began = time.monotonic() - float(take("seconds"))
         epochs = self.step // self.steps_per_epoch
         self.history = self.run.load_json("history.json")[:epochs]
         if self.history:
-            self.best = {name: take(f"best/{name}", v.shape) for name, v in self.variables.items()}
+            self.best = {name: take(f"best/{name}", v.shape) for name, v in self.average.items()}
 
     def _learn(self, batch: Batch) -> None:
         """Take one optimizer step; the streams' state goes on where the last batch left it."""
@@ -280,10 +281,13 @@ class _Fitting:
         inputs = stack(
             batch.frames, context_frames=step.context_frames, stride_frames=step.stride_frames
         )
-        keep = tf.constant(~batch.fresh[:, None], tf.float32)
-        before = [(h * keep, c * keep) for h, c in self.state]
+        fresh = tf.constant(batch.fresh)
+        before = {
+            name: tf.where(tf.reshape(fresh, (-1, *[1] * (value.ndim - 1))), 0.0, value)
+            for name, value in self.state.items()
+        }
         seed = tf.constant([self.config.seed, self.step])
-        loss, gradients, self.state = self._gradient(
+        loss, gradients, self.state, moments = self._gradient(
             tf.constant(inputs), tf.constant(batch.allowed), before, seed
         )
         self._require_finite(float(loss))
@@ -291,8 +295,8 @@ class _Fitting:
         self.step += 1
         self.loss_sum += float(loss)
         decay = min(self.config.averaging, self.step / (self.step + 10.0))
-        for name, variable in self.variables.items():
-            self.average[name] += np.float32(1 - decay) * (variable.numpy() - self.average[name])
+        for name, value in (self.variables | moments).items():
+            self.average[name] += np.float32(1 - decay) * (value.numpy() - self.average[name])
 
     def _require_finite(self, loss: float) -> None:
         if not math.isfinite(loss):
@@ -304,16 +308,17 @@ class _Fitting:
     def _gradient_eagerly(self, inputs: Any, allowed: Any, state: Any, seed: Any) -> Any:
         values = {name: variable.value for name, variable in self.variables.items()}
         with tf.GradientTape() as tape:
-            logits, after = forward(
+            logits, after, moments = forward(
                 values,
                 self.config.model,
                 inputs,
                 state,
+                training=True,
                 dropout=self.config.dropout,
                 seed=seed,
             )
             loss = set_loss(logits, allowed)
-        return loss, tape.gradient(loss, list(values.values())), after
+        return loss, tape.gradient(loss, list(values.values())), after, moments
 
     def _apply_eagerly(self, gradients: Any) -> None:
         self.optimizer.apply(gradients, list(self.variables.values()))

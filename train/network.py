@@ -1,25 +1,40 @@
-"""Stacked feature frames in, label logits and the LSTM's state out: the network, as it is trained.
+"""Stacked feature frames in, label logits and the network's state out: the network, as it is trained.
 
-The same arithmetic as the int8 model on the device, in float32: an optional dense layer with ReLU,
-one or more LSTM layers whose cell is clipped (TensorFlow Lite's converter clips it at ±10 without
-being asked, so training does the same), a dense layer of logits.
+The same arithmetic as the int8 model on the device, in float32: an optional dense layer with ReLU;
+a stem of SVDF layers of rank 1 with ReLU (Nakkiran et al., "Compressing Deep Neural Networks using
+a Rank-Constrained Topology", 2015), with residual additions between those of equal width; one or
+more LSTM layers whose cell is clipped (at ±10, as TensorFlow Lite's kernels are told to); a dense
+layer of logits. While training, the stem is normalised over the batch (Ioffe and Szegedy, "Batch
+Normalization", 2015); `harken.export.reference` folds that into weights and biases.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from .config import ModelConfig
+from .config import NORMALISATION_EPSILON, ModelConfig
 
 Weights = dict[str, NDArray[np.float32]]
+State = dict[str, Any]
+"""What a network remembers, tensors by name; see `zero_state`."""
+
+_MOMENTS = ("/mean", "/variance")
+
+
+def is_moment(name: str) -> bool:
+    """Whether a weight is measured on the training streams, not learned by gradient."""
+    return name.endswith(_MOMENTS)
 
 
 def initial_weights(config: ModelConfig, *, inputs: int, labels: int, seed: int) -> Weights:
-    """Draw a network's first weights: Glorot-uniform kernels, orthogonal recurrence, forget bias 1.
+    """Draw a network's first weights.
+
+    Glorot-uniform kernels, orthogonal recurrence, a forget bias of 1; filters over time as Glorot
+    would have them for a channel.
 
     Parameters
     ----------
@@ -47,6 +62,17 @@ def initial_weights(config: ModelConfig, *, inputs: int, labels: int, seed: int)
         weights["dense_in/kernel"] = glorot(width, config.dense_units)
         weights["dense_in/bias"] = np.zeros(config.dense_units, np.float32)
         width = config.dense_units
+    for layer, (units, memory) in enumerate(config.svdf):
+        name, limit = f"svdf_{layer}", np.sqrt(3.0 / memory)
+        weights[f"{name}/kernel"] = glorot(width, units)
+        weights[f"{name}/time_kernel"] = rng.uniform(-limit, limit, (memory, units)).astype(
+            np.float32
+        )
+        weights[f"{name}/scale"] = np.ones(units, np.float32)
+        weights[f"{name}/bias"] = np.zeros(units, np.float32)
+        weights[f"{name}/mean"] = np.zeros(units, np.float32)
+        weights[f"{name}/variance"] = np.ones(units, np.float32)
+        width = units
     for layer, units in enumerate(config.lstm_units):
         gates = [np.linalg.qr(rng.standard_normal((units, units)))[0] for _ in range(4)]
         bias = np.zeros(4 * units, np.float32)
@@ -60,40 +86,61 @@ def initial_weights(config: ModelConfig, *, inputs: int, labels: int, seed: int)
     return weights
 
 
-def zero_state(config: ModelConfig, batch: int) -> list[tuple[Any, Any]]:
-    """Return the reset state: (h, c), each (batch, units), for every LSTM layer."""
-    return [(tf.zeros((batch, n)), tf.zeros((batch, n))) for n in config.lstm_units]
+def zero_state(config: ModelConfig, batch: int) -> State:
+    """Return the reset state.
+
+    ``svdf_N`` (batch, memory - 1, units): what each SVDF layer's pointwise part gave at the last
+    steps, oldest first; ``lstm_N/h`` and ``lstm_N/c`` (batch, units) of each LSTM layer.
+    """
+    state = {
+        f"svdf_{layer}": tf.zeros((batch, memory - 1, units))
+        for layer, (units, memory) in enumerate(config.svdf)
+    }
+    for layer, units in enumerate(config.lstm_units):
+        state |= {f"lstm_{layer}/{part}": tf.zeros((batch, units)) for part in "hc"}
+    return state
+
+
+class Outputs(NamedTuple):
+    """What `forward` gives."""
+
+    logits: Any
+    """(batch, steps, labels)."""
+    state: State
+    """After the last step."""
+    moments: dict[str, Any]
+    """While training: mean and variance of each channel of each SVDF layer over the batch, by the
+    names of the weights that stand for them later; else none."""
 
 
 def forward(
     weights: dict[str, Any],
     config: ModelConfig,
     steps: Any,
-    state: list[tuple[Any, Any]],
+    state: State,
     *,
+    training: bool = False,
     dropout: float = 0.0,
     seed: Any = None,
-) -> tuple[Any, list[tuple[Any, Any]]]:
+) -> Outputs:
     """Run the network over streams.
 
     Parameters
     ----------
     weights
-        Tensors or variables by name, see `initial_weights`.
+        Tensors or variables by name, see `initial_weights`. While training, those that
+        `is_moment` tells may be left out.
     config
         Shape of the network.
     steps
         Stacked features, shape (batch, steps, inputs), float32.
     state
-        (h, c) of every LSTM layer, each (batch, units).
+        See `zero_state`.
+    training
+        Normalise by the mean and the variance of this batch, not by those that were kept.
     dropout, seed
-        Share of the units dropped between layers, and the stateless seed, shape (2,), of the draw;
-        0 for everything but training.
-
-    Returns
-    -------
-    tuple
-        Logits, shape (batch, steps, labels), and the state after the last step.
+        Share of the units dropped before and after each LSTM layer, and after a dense layer; and
+        the stateless seed, shape (2,), of the draw; 0 for everything but training.
     """
 
     def drop(x: Any, salt: int) -> Any:
@@ -104,22 +151,45 @@ def forward(
         keep = tf.random.stateless_uniform(shape, seed + salt) >= dropout
         return x * tf.cast(keep, x.dtype) / (1.0 - dropout)
 
-    x = steps
+    x, after, moments = steps, {}, {}
     if config.dense_units:
         x = tf.nn.relu(x @ weights["dense_in/kernel"] + weights["dense_in/bias"])
         x = drop(x, 1)
-    after = []
-    for layer, before in enumerate(state):
+    for layer in range(len(config.svdf)):
+        name = f"svdf_{layer}"
+        y, after[name] = _svdf(
+            x @ weights[f"{name}/kernel"], weights[f"{name}/time_kernel"], state[name]
+        )
+        if training:
+            mean, variance = tf.nn.moments(y, axes=(0, 1))
+            moments |= {f"{name}/mean": mean, f"{name}/variance": variance}
+        else:
+            mean, variance = weights[f"{name}/mean"], weights[f"{name}/variance"]
+        scale = weights[f"{name}/scale"] * tf.math.rsqrt(variance + NORMALISATION_EPSILON)
+        y = (y - mean) * scale + weights[f"{name}/bias"]
+        x = tf.nn.relu(y + x if config.adds(layer) else y)
+    if config.svdf:
+        x = drop(x, 1)
+    for layer in range(len(config.lstm_units)):
         name = f"lstm_{layer}"
-        x, h, c = _lstm(
+        x, after[f"{name}/h"], after[f"{name}/c"] = _lstm(
             x @ weights[f"{name}/kernel"] + weights[f"{name}/bias"],
             weights[f"{name}/recurrent_kernel"],
-            *before,
+            state[f"{name}/h"],
+            state[f"{name}/c"],
             config.cell_clip,
         )
         x = drop(x, 2 + layer)
-        after.append((h, c))
-    return x @ weights["dense_out/kernel"] + weights["dense_out/bias"], after
+    return Outputs(x @ weights["dense_out/kernel"] + weights["dense_out/bias"], after, moments)
+
+
+def _svdf(projected: Any, time_kernel: Any, before: Any) -> tuple[Any, Any]:
+    """Filter (batch, steps, units) over time; returns the same shape, and the last inputs."""
+    memory, steps = time_kernel.shape[0], tf.shape(projected)[1]
+    heard = tf.concat([before, projected], axis=1)
+    # A sum of shifted products: a grouped convolution takes longer on a processor.
+    filtered = sum(time_kernel[age] * heard[:, age : age + steps] for age in range(memory))
+    return filtered, heard[:, steps:]
 
 
 def _lstm(projected: Any, recurrent: Any, h: Any, c: Any, clip: float) -> tuple[Any, Any, Any]:

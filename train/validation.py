@@ -72,7 +72,7 @@ class Validation:
         return logits
 
     def _infer_eagerly(self, weights: Any, steps: Any, state: Any) -> Any:
-        return forward(weights, self._config.model, steps, state)[0]
+        return forward(weights, self._config.model, steps, state).logits
 
 
 def rank(figures: dict[str, float]) -> float:

@@ -57,6 +57,25 @@ def recording() -> Int16:
     return np.concatenate((*parts, loud)).astype(np.int16)
 
 
+def long_recording(samples: int) -> Int16:
+    """Return a stream of at least so many samples, int16 at 16 kHz, the same at each call.
+
+    It begins with the golden recording; then the words of that come again and again, at levels from
+    -30 to +12 dB, in noise that is 0 to 40 dB below them.
+    """
+    rng = np.random.default_rng(0)
+    golden = recording()
+    words = golden[: 19 * 16_000].astype(np.float64)
+    rms = np.sqrt(np.mean(words**2))
+    parts, length = [golden], len(golden)
+    while length < samples:
+        level, noise = 10 ** (rng.uniform(-30, 12) / 20), 10 ** (rng.uniform(-40, 0) / 20)
+        noisy = level * (words + rng.normal(0, rms * noise, len(words)))
+        parts.append(np.rint(noisy).clip(-32768, 32767).astype(np.int16))
+        length += len(words)
+    return np.concatenate(parts)
+
+
 def boot_recording(model: Model) -> Int8:
     """Return what a board's self-test hears, (n,) int8: a second, with a word if any is known."""
     words = recording()[: 20 * 16_000]

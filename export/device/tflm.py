@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ...edge.errors import ExportError
 from ...edge.files import write_together
 from ...edge.manifest import Model
+from ..flatbuffer import operator_names
 from ..folder import check_target
 from ..tflm import TflmRuntime, measure_arena
 from .bundle import ENGINE, engine_sources
@@ -37,7 +38,13 @@ _FRONT_END = (
     "harken_frontend.c",
     "harken_log2.h",
 )
-_OPERATORS = ("AddFullyConnected", "AddUnidirectionalSequenceLSTM", "AddReshape")
+_RESOLVED = {
+    "FULLY_CONNECTED": "AddFullyConnected",
+    "SVDF": "AddSvdf",
+    "ADD": "AddAdd",
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": "AddUnidirectionalSequenceLSTM",
+    "RESHAPE": "AddReshape",
+}
 _GOLDEN_STEPS = 100
 
 
@@ -103,7 +110,9 @@ def export_tflm(
     first = min(20, len(inputs) - 1)  # not in the silence before the first word
     steps = inputs[first : first + _GOLDEN_STEPS]
     logits, forgetful = _network_answers(model, steps)
-    fields = _fields(engine_model, comparison, arena_bytes)
+    used = set(operator_names(model.content))
+    operators = tuple(add for name, add in _RESOLVED.items() if name in used)
+    fields = _fields(engine_model, comparison, arena_bytes, operators)
     files = {
         **{name: sources[name] for name in _FRONT_END},
         **fill(ENGINE / "tflm", fields),
@@ -115,7 +124,7 @@ def export_tflm(
     write_together({out / name: text.encode() for name, text in files.items()}, error=ExportError)
     return TflmBundle(
         folder=out,
-        operators=_OPERATORS,
+        operators=operators,
         arena_bytes=arena_bytes,
         comparison=comparison,
     )
@@ -132,7 +141,9 @@ def _network_answers(model: Model, steps: Int8) -> tuple[Int8, Int8]:
     return logits, np.array(forgetful)
 
 
-def _fields(model: EngineModel, comparison: Comparison, arena_bytes: int) -> dict[str, str]:
+def _fields(
+    model: EngineModel, comparison: Comparison, arena_bytes: int, operators: Sequence[str]
+) -> dict[str, str]:
     manifest = model.manifest
     labels = (f" *   {index:2} {label}" for index, label in enumerate(manifest.labels))
     return {
@@ -147,8 +158,8 @@ def _fields(model: EngineModel, comparison: Comparison, arena_bytes: int) -> dic
         "N_INPUTS": str(manifest.input.shape[-1]),
         "N_LABELS": str(len(manifest.labels)),
         "SCRATCH": str(model.front_end_scratch_bytes),
-        "OPERATORS": "\n".join(f"  resolver.{name}();" for name in _OPERATORS),
-        "OPERATOR_LIST": "\n".join(f"- `{name}()`" for name in _OPERATORS),
+        "OPERATORS": "\n".join(f"  resolver.{name}();" for name in operators),
+        "OPERATOR_LIST": "\n".join(f"- `{name}()`" for name in operators),
         "GOLDEN_STEPS": str(_GOLDEN_STEPS),
     }
 

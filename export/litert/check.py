@@ -26,7 +26,7 @@ from ...edge.errors import ExportError
 from ...edge.frontend import FrontEnd
 from ...edge.manifest import Manifest, Model
 from ..agreement import Agreement, measure_agreement
-from ..device.golden import recording
+from ..device.golden import long_recording, recording
 from ..reference import Array, softmax
 from .graph import read_edges
 from .layers import Layers
@@ -94,25 +94,6 @@ def _rounded(values: dict[str, Any]) -> dict[str, Any]:
         else value
         for key, value in values.items()
     }
-
-
-def long_recording(samples: int) -> Int16:
-    """Return a stream of at least so many samples, int16 at 16 kHz, the same at each call.
-
-    It begins with the golden recording; then the words of that come again and again, at levels from
-    -30 to +12 dB, in noise that is 0 to 40 dB below them.
-    """
-    rng = np.random.default_rng(0)
-    golden = recording()
-    words = golden[: 19 * 16_000].astype(np.float64)
-    rms = np.sqrt(np.mean(words**2))
-    parts, length = [golden], len(golden)
-    while length < samples:
-        level, noise = 10 ** (rng.uniform(-30, 12) / 20), 10 ** (rng.uniform(-40, 0) / 20)
-        noisy = level * (words + rng.normal(0, rms * noise, len(words)))
-        parts.append(np.rint(noisy).clip(-32768, 32767).astype(np.int16))
-        length += len(words)
-    return np.concatenate(parts)
 
 
 def check_litert(

@@ -56,7 +56,7 @@ def train_prior(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> LstmPriorFile:
-    """Train a prior and convert it.
+    """Train a prior and quantize it.
 
     Parameters
     ----------
@@ -75,9 +75,10 @@ def train_prior(
     Raises
     ------
     ExportError
-        The conversion failed.
+        Training has diverged.
     """
-    from ...export.convert import convert
+    from ...export.fused import write_network
+    from ...export.quantize import quantize
     from ...export.reference import Network
 
     words, pending = grammar.words, pending_classes(tuple(grammar.slots))
@@ -98,8 +99,8 @@ def train_prior(
     def learn(steps: Any, targets: Any, counts: Any) -> None:
         with tf.GradientTape() as tape:
             values = {name: variable.value for name, variable in weights.items()}
-            logits, _ = forward(values, config, steps, zero_state(config, _BATCH))
-            loss = _loss(logits, targets, counts)
+            outputs = forward(values, config, steps, zero_state(config, _BATCH))
+            loss = _loss(outputs.logits, targets, counts)
         optimizer.apply(tape.gradient(loss, list(values.values())), list(weights.values()))
 
     rng = np.random.default_rng(seed)
@@ -119,7 +120,7 @@ def train_prior(
         cell_clip=config.cell_clip,
     )
     stream = [encode(words, pending, *said) for session in drawn[:_CALIBRATION] for said in session]
-    content = convert(network, np.stack(stream))
+    content = write_network(quantize(network, np.stack(stream)))
     graph = read_graph(content)
     given, out = graph.inputs[0], graph.outputs[0]
     assert given.scale is not None

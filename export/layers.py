@@ -1,0 +1,239 @@
+"""The layers of an int8 network as numbers: what is written to, and read from, a TFLite file.
+
+The one description that all others follow: `harken.export.quantize` makes it of trained weights,
+`harken.export.fused` writes and reads it as a TFLite file, the C engine's tables
+(`harken.export.device.graph`) and the form for LiteRT (`harken.export.litert.graph`) are made of
+it, and `QuantizedNetwork.network` is the float network that all of them are held to.
+
+Source of the arithmetic: TensorFlow Lite's quantization specification, one scale a tensor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .reference import Array, Dense, Lstm, Network, Svdf
+
+Int8 = NDArray[np.int8]
+Int16 = NDArray[np.int16]
+Int32 = NDArray[np.int32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Affine:
+    """How int8 stands for real numbers: ``real = (int8 - zero_point) * scale``."""
+
+    scale: np.float32
+    zero_point: int
+
+    @classmethod
+    def of_range(cls, low: float, high: float) -> Affine:
+        """Spread the 256 values over a range, which is widened to hold 0."""
+        low, high = min(low, 0.0), max(high, 0.0)
+        scale = np.float32((high - low) / 255 or 1.0)
+        return cls(scale=scale, zero_point=int(np.clip(round(-128 - low / float(scale)), -128, 127)))
+
+    @property
+    def lowest(self) -> float:
+        """Least real number that it has."""
+        return (-128 - self.zero_point) * float(self.scale)
+
+    @property
+    def highest(self) -> float:
+        """Largest real number that it has."""
+        return (127 - self.zero_point) * float(self.scale)
+
+    @property
+    def limit(self) -> float:
+        """Largest magnitude that it has."""
+        return max(-self.lowest, self.highest)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DenseLayer:
+    """A fully connected layer."""
+
+    name: str
+    weights: Int8
+    """(outputs, inputs)."""
+    weight_scale: np.float32
+    bias: Int32
+    """(outputs,), in units of the input's scale times the weights'."""
+    source: Affine
+    output: Affine
+    relu: bool
+
+    @property
+    def real_bias(self) -> NDArray[np.float64]:
+        """(outputs,)."""
+        return self.bias * (float(self.source.scale) * float(self.weight_scale))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SvdfLayer:
+    """An SVDF of rank 1: a pointwise layer without bias, and a filter over time of each channel.
+
+    With `total` what it takes in is added to its outputs and the ReLU comes after that, else the
+    outputs end in the ReLU; either is the clamp at a zero point of -128.
+    """
+
+    name: str
+    weights: Int8
+    """(units, inputs)."""
+    weight_scale: np.float32
+    time_weights: Int16
+    """(units, memory), for the oldest step first."""
+    time_scale: np.float32
+    bias: Int32
+    """(units,), in units of the state's scale times the time weights'."""
+    source: Affine
+    state_scale: np.float32
+    """Of the int16 state, whose zero point is 0."""
+    output: Affine
+    total: Affine | None
+
+    @property
+    def units(self) -> int:
+        """Number of units."""
+        return len(self.weights)
+
+    @property
+    def memory(self) -> int:
+        """Steps that are kept, the one at hand included."""
+        return int(self.time_weights.shape[1])
+
+    @property
+    def after(self) -> Affine:
+        """Of what the next layer takes in."""
+        return self.total or self.output
+
+    @property
+    def real_bias(self) -> NDArray[np.float64]:
+        """(units,)."""
+        return self.bias * (float(self.state_scale) * float(self.time_scale))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LstmLayer:
+    """An LSTM without peepholes; along the first axis lie the gates input, forget, cell, output."""
+
+    name: str
+    input_weights: Int8
+    """(4, units, inputs)."""
+    input_scales: Array
+    """(4,) float32."""
+    state_weights: Int8
+    """(4, units, units)."""
+    state_scales: Array
+    """(4,) float32."""
+    bias: Int32
+    """(4, units), in units of the input's scale times that of the gate's input weights."""
+    source: Affine
+    hidden: Affine
+    cell_scale: np.float32
+    """Of the int16 cells, a power of two; their zero point is 0."""
+    cell_clip: float
+    """The cells stay within ± this; 0: within int16."""
+
+    @property
+    def units(self) -> int:
+        """Number of units."""
+        return int(self.input_weights.shape[1])
+
+    @property
+    def real_bias(self) -> NDArray[np.float64]:
+        """(4, units)."""
+        units = float(self.source.scale) * self.input_scales.astype(np.float64)
+        return self.bias * units[:, np.newaxis]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class QuantizedNetwork:
+    """A dense layer or none, SVDF layers, LSTM layers, a dense layer of logits."""
+
+    first: DenseLayer | None
+    svdf: tuple[SvdfLayer, ...]
+    lstm: tuple[LstmLayer, ...]
+    last: DenseLayer
+
+    @property
+    def source(self) -> Affine:
+        """Of the network's input."""
+        return self._beginning.source
+
+    @property
+    def inputs(self) -> int:
+        """Values in a step."""
+        layer = self._beginning
+        weights = layer.input_weights if isinstance(layer, LstmLayer) else layer.weights
+        return int(weights.shape[-1])
+
+    @property
+    def labels(self) -> int:
+        """Number of logits."""
+        return len(self.last.weights)
+
+    @property
+    def _beginning(self) -> DenseLayer | SvdfLayer | LstmLayer:
+        return self.first or (*self.svdf, *self.lstm)[0]
+
+    def network(self) -> Network:
+        """Return the float network with the same weights."""
+        return Network(
+            dense_in=None if self.first is None else _dense(self.first),
+            svdf=tuple(
+                Svdf(
+                    kernel=layer.weights.T * layer.weight_scale,
+                    time_kernel=layer.time_weights.T * layer.time_scale,
+                    bias=layer.real_bias.astype(np.float32),
+                    adds=layer.total is not None,
+                )
+                for layer in self.svdf
+            ),
+            lstm=tuple(
+                Lstm(
+                    kernel=_side_by_side(layer.input_weights, layer.input_scales),
+                    recurrent_kernel=_side_by_side(layer.state_weights, layer.state_scales),
+                    bias=layer.real_bias.ravel().astype(np.float32),
+                )
+                for layer in self.lstm
+            ),
+            dense_out=_dense(self.last),
+            cell_clip=self.lstm[0].cell_clip or np.inf,
+        )
+
+    def bounded(self, name: str, values: Array) -> Array:
+        """Keep a tensor of the float network within what its int8 tensor can hold.
+
+        A tap for `Network.run`: what is too loud for int8 is no louder for the network either.
+        """
+        if name in self._bounds:
+            affine = self._bounds[name]
+            values = values.clip(affine.lowest, affine.highest)
+        return values
+
+    @property
+    def _bounds(self) -> dict[str, Affine]:
+        bounds = {"input": self.source, "logits": self.last.output}
+        if self.first is not None:
+            bounds["dense_in"] = self.first.output
+        for index, layer in enumerate(self.svdf):
+            bounds[f"svdf_{index}"] = layer.output
+            if layer.total is not None:
+                bounds[f"svdf_{index}/sum"] = layer.total
+        return bounds
+
+
+def _dense(layer: DenseLayer) -> Dense:
+    return Dense(
+        kernel=layer.weights.T * layer.weight_scale, bias=layer.real_bias.astype(np.float32)
+    )
+
+
+def _side_by_side(weights: Int8, scales: Array) -> Array:
+    """(4, units, columns) int8 to (columns, 4 * units) float32, as Keras has them."""
+    real = weights * scales[:, np.newaxis, np.newaxis]
+    return np.concatenate(real).T

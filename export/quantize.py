@@ -1,0 +1,169 @@
+"""A float network and a long stream in, the same network in int8 out.
+
+Post-training quantization, one scale a tensor. The ranges of activations are those that the float
+network has on the stream, which must last minutes: a network that has just begun to listen is
+another one. Everything else follows from the weights:
+
+* The rows of an SVDF's pointwise weights are stretched to the same largest magnitude, and its
+  filters over time divided by as much. Between the two is no nonlinearity, so nothing changes but
+  that each row gets all 256 values (Nagel et al., "Data-Free Quantization Through Weight
+  Equalization and Bias Correction", 2019).
+* The int16 state of an SVDF has room for whatever its int8 inputs can make of it, and the sum over
+  time for whatever the state can: neither ever saturates.
+* The int16 cells of an LSTM have room for the clip.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..edge.errors import ExportError
+from .layers import Affine, DenseLayer, Int8, LstmLayer, QuantizedNetwork, SvdfLayer
+from .reference import Array, Dense, Lstm, Network, Svdf
+
+CELL_CLIP = 10.0
+"""Where the cells of a network that is exported are clipped."""
+
+_INT16 = 32767
+_SUM = 2.0**30 * 0.999  # what a sum over time stays below; the C engine doubles it in 32 bits
+
+
+def quantize(network: Network, calibration: Array) -> QuantizedNetwork:
+    """Quantize a network.
+
+    Parameters
+    ----------
+    network
+        The trained network; its cells must be clipped at `CELL_CLIP`.
+    calibration
+        Stacked frames, (steps, inputs) float32, of one continuous stream: minutes, not clips.
+
+    Raises
+    ------
+    ExportError
+        The stream does not fit the network, or leads to values that are not finite.
+    """
+    if calibration.ndim != 2 or calibration.shape[1] != network.inputs or not len(calibration):
+        raise ExportError(
+            f"the calibration stream has the shape {calibration.shape}; "
+            f"{network.description} takes (steps, {network.inputs})"
+        )
+    ranges: dict[str, Affine] = {}
+
+    def record(name: str, values: Array) -> Array:
+        if not np.isfinite(values).all():
+            raise ExportError(
+                f"the calibration stream makes {name} of {network.description} infinite or NaN; "
+                "train again with a smaller learning rate"
+            )
+        ranges[name] = Affine.of_range(float(values.min()), float(values.max()))
+        return values
+
+    network.run(calibration, record)
+    source, first = ranges["input"], None
+    if network.dense_in is not None:
+        first = _dense("dense_in", network.dense_in, source, ranges["dense_in"], relu=True)
+        source = first.output
+    svdf = []
+    for index, stem in enumerate(network.svdf):
+        svdf.append(_svdf(f"svdf_{index}", stem, source, ranges))
+        source = svdf[-1].after
+    lstm = []
+    for index, layer in enumerate(network.lstm):
+        name = f"lstm_{index}"
+        lstm.append(_lstm(name, layer, source, ranges[f"{name}/h"], network.cell_clip))
+        source = lstm[-1].hidden
+    return QuantizedNetwork(
+        first=first,
+        svdf=tuple(svdf),
+        lstm=tuple(lstm),
+        last=_dense("dense_out", network.dense_out, source, ranges["logits"], relu=False),
+    )
+
+
+def _dense(name: str, layer: Dense, source: Affine, output: Affine, *, relu: bool) -> DenseLayer:
+    weights, scale = symmetric(layer.kernel.T)
+    return DenseLayer(
+        name=name,
+        weights=weights,
+        weight_scale=scale,
+        bias=_rounded(layer.bias, float(source.scale) * float(scale)),
+        source=source,
+        output=output,
+        relu=relu,
+    )
+
+
+def _svdf(name: str, layer: Svdf, source: Affine, ranges: dict[str, Affine]) -> SvdfLayer:
+    kernel, time_kernel = equalized(layer)
+    weights, scale = symmetric(kernel)
+    rows = weights.astype(np.float64) * float(scale)
+    up = np.where(rows > 0, rows * source.highest, rows * source.lowest).sum(axis=1)
+    down = np.where(rows > 0, rows * source.lowest, rows * source.highest).sum(axis=1)
+    state_scale = np.float32((max(up.max(), -down.min()) or 1.0) / _INT16)
+    sums = np.abs(time_kernel).sum(axis=1) * float(state_scale) * (_INT16 + 1)
+    unit = float((sums + np.abs(layer.bias)).max() or 1.0) / _SUM
+    time_scale = np.float32(unit / float(state_scale))
+    return SvdfLayer(
+        name=name,
+        weights=weights,
+        weight_scale=scale,
+        time_weights=np.rint(time_kernel / float(time_scale)).clip(-_INT16, _INT16).astype(np.int16),
+        time_scale=time_scale,
+        bias=_rounded(layer.bias, float(state_scale) * float(time_scale)),
+        source=source,
+        state_scale=state_scale,
+        output=ranges[name],
+        total=ranges[f"{name}/sum"] if layer.adds else None,
+    )
+
+
+def equalized(layer: Svdf) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Stretch the rows of a layer's pointwise weights to the same largest magnitude.
+
+    Returns
+    -------
+    tuple
+        Pointwise weights (units, inputs) and filters over time (units, memory): the same layer.
+    """
+    rows = layer.kernel.T.astype(np.float64)
+    peaks = np.abs(rows).max(axis=1, keepdims=True)
+    stretch = np.divide(peaks.max(), peaks, out=np.ones_like(peaks), where=peaks > 0)
+    return rows * stretch, layer.time_kernel.T / stretch
+
+
+def _lstm(name: str, layer: Lstm, source: Affine, hidden: Affine, cell_clip: float) -> LstmLayer:
+    inputs = [symmetric(part) for part in np.split(layer.kernel.T, 4)]
+    states = [symmetric(part) for part in np.split(layer.recurrent_kernel.T, 4)]
+    units = [float(source.scale) * float(scale) for _, scale in inputs]
+    return LstmLayer(
+        name=name,
+        input_weights=np.stack([weights for weights, _ in inputs]),
+        input_scales=np.array([scale for _, scale in inputs]),
+        state_weights=np.stack([weights for weights, _ in states]),
+        state_scales=np.array([scale for _, scale in states]),
+        bias=np.stack(
+            [
+                _rounded(part, unit)
+                for part, unit in zip(np.split(layer.bias, 4), units, strict=True)
+            ]
+        ),
+        source=source,
+        hidden=hidden,
+        cell_scale=np.float32(2.0 ** math.ceil(math.log2(cell_clip)) / (_INT16 + 1)),
+        cell_clip=cell_clip,
+    )
+
+
+def symmetric(weights: NDArray[np.floating]) -> tuple[Int8, np.float32]:
+    """Round weights to int8 within ±127, and return their scale."""
+    scale = np.float32((np.abs(weights).max() or 1.0) / 127)
+    return np.rint(weights / float(scale)).clip(-127, 127).astype(np.int8), scale
+
+
+def _rounded(values: NDArray[np.floating], unit: float) -> NDArray[np.int32]:
+    """Round to int32 in some unit."""
+    return np.rint(values / unit).clip(-(2**31) + 1, 2**31 - 1).astype(np.int32)
