@@ -129,8 +129,8 @@ def test_a_manifest_that_lacks_a_field(use, edit_manifest):
 
 
 def test_a_manifest_of_a_newer_version(use, edit_manifest):
-    path = edit_manifest({"harken_manifest": 4})
-    assert_refused(use(path), MODEL_ERROR, "harken_manifest is 4", "pip install --upgrade harken")
+    path = edit_manifest({"harken_manifest": 5})
+    assert_refused(use(path), MODEL_ERROR, "harken_manifest is 5", "pip install --upgrade harken")
 
 
 def test_a_manifest_that_is_no_json(use, tones_folder):

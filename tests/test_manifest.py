@@ -83,6 +83,14 @@ def test_a_manifest_of_version_2_knew_no_context(tones_model):
     assert read == tones_model.manifest
 
 
+def test_a_manifest_of_version_3_knew_no_stem(tones_model):
+    data = json.loads(tones_model.manifest.to_json())
+    del data["state"]["svdf_units"], data["state"]["svdf_memory"]
+    read = Manifest.from_json(json.dumps({**data, "harken_manifest": 3}))
+    assert read == tones_model.manifest
+    assert read.state.svdf_units == ()
+
+
 def test_words_are_the_labels_but_the_last_two(tones_model):
     assert tones_model.manifest.words == ("low", "high")
     assert tones_model.manifest.labels == ("low", "high", "unknown", "silence")
@@ -141,6 +149,7 @@ def test_an_unknown_field_is_named_with_the_known_ones(edit_manifest, section):
         ("input.zero_point", 128, "-128..127"),
         ("input.shape", [1, 1, 20], "[1, 1, 30]"),
         ("output.shape", [1, 5], "[1, 4]"),
+        ("state.svdf_memory", [5], "hold one number for each of the 0 svdf_units"),
         ("state.lstm_units", [], "not be empty"),
         ("state.cell_clip", 0.0, "greater than 0"),
         ("detector.smoothing_steps", 0, "at least 1"),
@@ -181,13 +190,13 @@ def test_fields_that_do_not_fit_each_other_are_named(edit_manifest, changes, com
 
 
 def test_a_newer_manifest_asks_for_an_upgrade(edit_manifest):
-    message = refusal(edit_manifest({"harken_manifest": 4, "invented_later": 1}))
-    assert "harken_manifest is 4, but this harken reads up to 3" in message
+    message = refusal(edit_manifest({"harken_manifest": 5, "invented_later": 1}))
+    assert "harken_manifest is 5, but this harken reads up to 4" in message
     assert "pip install --upgrade harken" in message
 
 
 def test_a_manifest_of_version_0_never_was(edit_manifest):
-    assert "harken_manifest is 0; it must be 3" in refusal(edit_manifest({"harken_manifest": 0}))
+    assert "harken_manifest is 0; it must be 4" in refusal(edit_manifest({"harken_manifest": 0}))
 
 
 @pytest.mark.parametrize(
@@ -352,6 +361,7 @@ def test_a_float_model_is_refused(tones_folder, edit_manifest):
         ),
         ("output.scale", {"output.scale": 1.0}),
         ("output.zero_point", {"output.zero_point": 0}),
+        ("state.svdf_units", {"state.svdf_units": [8], "state.svdf_memory": [5]}),
         ("state.lstm_units", {"state.lstm_units": [64]}),
         ("state.lstm_units", {"state.lstm_units": [8, 8]}),
         ("state.cell_clip", {"state.cell_clip": 9.0}),

@@ -28,7 +28,7 @@
 extern "C" {
 #endif
 
-#define HARKEN_VERSION 1 /* of the structures below; model_data.c is made for one */
+#define HARKEN_VERSION 2 /* of the structures below; model_data.c is made for one */
 
 /* ------------------------------------------------------------------------- configuration --- */
 
@@ -79,6 +79,28 @@ typedef struct {
     int8_t lowest;     /* -128, or the zero point: then the layer ends in a ReLU */
 } harken_dense;
 
+/* Sum of an SVDF layer's outputs and its inputs, `units` of each, ending in a ReLU where `lowest`
+ * is the zero point of the sum. */
+typedef struct {
+    harken_scale scale[3]; /* of an output and of an input, times 2^20, to a common scale; to the sum's */
+    int8_t zero_point[3];  /* of the outputs, the inputs, the sum */
+    int8_t lowest;
+} harken_addition;
+
+/* Singular value decomposition filter of rank 1: fully connected to one value a unit, of which the
+ * last `memory` are kept; then a filter over time of each unit. A ReLU is a zero point of -128. */
+typedef struct {
+    const int8_t *weights; /* as those of harken_dense */
+    const int16_t *time;   /* [units4 / 4][memory][4 units], for the oldest value first, padded with 0 */
+    const int32_t *bias;   /* [units4 / 4][2][4 units]: for the inputs, as above; for the filter */
+    const harken_addition *addition; /* NULL where nothing is added */
+    harken_scale scale[2];           /* to the kept values, int16 with the zero point 0; to the output */
+    int16_t inputs;
+    int16_t units;
+    int16_t memory;    /* at least 1 */
+    int8_t zero_point; /* of the output, before the addition */
+} harken_svdf;
+
 /* Long short-term memory without peepholes. Gates in the order input, forget, cell, output. */
 typedef struct {
     const int8_t *weights; /* [units][(inputs4 + units4) / 4][4 gates][4 inputs], padded with 0 */
@@ -92,11 +114,13 @@ typedef struct {
     int8_t zero_point;     /* of the state h */
 } harken_lstm;
 
-/* An optional dense layer, LSTM layers, a dense layer. */
+/* An optional dense layer, SVDF layers or none, LSTM layers, a dense layer. */
 typedef struct {
     const harken_dense *first; /* NULL where there is none */
+    const harken_svdf *svdf;   /* [n_svdf], NULL where there is none */
     const harken_lstm *lstm;   /* [n_lstm] */
     const harken_dense *last;
+    int16_t n_svdf;
     int16_t n_lstm;
     int16_t widest; /* most values that a layer takes in: inputs4, with units4 if it is an LSTM */
 } harken_network;

@@ -2,9 +2,9 @@
  * The network. A layer's inputs are first spread out to int16, once for all of its rows; then four
  * rows at a time are multiplied with them, since what is loaded of the inputs then serves four times.
  *
- * Source of the arithmetic: tensorflow/lite/kernels/internal (reference fully_connected, logistic,
- * tanh) and TensorFlow Lite Micro's unidirectional_sequence_lstm, whose results it equals to the
- * last bit.
+ * Source of the arithmetic: tensorflow/lite/kernels/internal (reference fully_connected, add,
+ * logistic, tanh) and TensorFlow Lite Micro's svdf and unidirectional_sequence_lstm, whose results it
+ * equals to the last bit.
  */
 #include "harken_network.h"
 
@@ -172,6 +172,43 @@ static void dense(const harken_dense *layer, const int16_t *x, int8_t *out) {
     }
 }
 
+/* The sum of an output y and an input x of a layer, with their zero points. */
+static inline int8_t add(const harken_addition *addition, int32_t y, int32_t x) {
+    const harken_scale *scale = addition->scale;
+    int32_t one = harken_rescale((y - addition->zero_point[0]) * (1 << 20), &scale[0]);
+    int32_t two = harken_rescale((x - addition->zero_point[1]) * (1 << 20), &scale[1]);
+    int32_t sum = harken_rescale(one + two, &scale[2]) + addition->zero_point[2];
+    return (int8_t)harken_clamp(sum, addition->lowest, 127);
+}
+
+/* One step: x [inputs4] as spread() left it, which `in` [inputs] int8 was; what is kept moves on by a
+ * step, kept [units4 / 4][memory][4] int16; to out [units] int8, which may be `in`. */
+static void svdf(const harken_svdf *layer, const int16_t *x, const int8_t *in, int16_t *kept,
+                 int8_t *out) {
+    const int8_t *weights = layer->weights;
+    const int16_t *time = layer->time;
+    const int32_t *bias = layer->bias;
+    int32_t blocks = (layer->inputs + 3) / 4;
+    for (int32_t row = 0; row < layer->units; row += 4, bias += 8) {
+        int32_t sums[4] = {bias[0], bias[1], bias[2], bias[3]};
+        weights = multiply4(weights, x, blocks, sums);
+        int32_t a = bias[4], b = bias[5], c = bias[6], d = bias[7];
+        for (int32_t age = layer->memory - 1; age > 0; age--, kept += 4, time += 4) {
+            a += time[0] * (kept[0] = kept[4]);
+            b += time[1] * (kept[1] = kept[5]);
+            c += time[2] * (kept[2] = kept[6]);
+            d += time[3] * (kept[3] = kept[7]);
+        }
+        int32_t filtered[4] = {a, b, c, d};
+        for (int32_t i = 0; i < 4 && row + i < layer->units; i++, kept++, time++) {
+            *kept = harken_sat16(harken_rescale(sums[i], &layer->scale[0]));
+            int32_t y = harken_rescale(filtered[i] + *time * *kept, &layer->scale[1]);
+            y = harken_clamp(y + layer->zero_point, -128, 127);
+            out[row + i] = layer->addition ? add(layer->addition, y, in[row + i]) : (int8_t)y;
+        }
+    }
+}
+
 /* The sums for a gate, from the inputs and from the state, [4] each, to what its function takes: Q12. */
 static inline int16_t gate(const harken_lstm *layer, int32_t which, const int32_t *from_input,
                            const int32_t *from_state) {
@@ -206,8 +243,14 @@ static void lstm(const harken_lstm *layer, const int16_t *x, int16_t *c, int8_t 
     }
 }
 
+/* A multiple of 8. */
+static size_t kept_bytes(const harken_svdf *layer) {
+    return 2 * (size_t)layer->memory * UP4(layer->units);
+}
+
 size_t harken_network_bytes(const harken_network *network) {
     size_t bytes = 0;
+    for (int32_t i = 0; i < network->n_svdf; i++) bytes += kept_bytes(&network->svdf[i]);
     for (int32_t i = 0; i < network->n_lstm; i++) bytes += UP8(3 * UP4(network->lstm[i].units));
     return bytes;
 }
@@ -219,6 +262,12 @@ size_t harken_network_scratch(const harken_network *network) {
 
 void harken_network_reset(const harken_network *network, void *state) {
     uint8_t *place = state;
+    for (int32_t i = 0; i < network->n_svdf; i++) {
+        int16_t *kept = (int16_t *)(void *)place;
+        size_t bytes = kept_bytes(&network->svdf[i]);
+        for (size_t at = 0; at < bytes / 2; at++) kept[at] = 0;
+        place += bytes;
+    }
     for (int32_t i = 0; i < network->n_lstm; i++) {
         const harken_lstm *layer = &network->lstm[i];
         size_t units = UP4(layer->units);
@@ -242,6 +291,13 @@ const int8_t *harken_network_step(const harken_network *network, void *state, vo
         (void)spread(in, network->first->inputs, x);
         dense(network->first, x, out);
         in = out;
+    }
+    for (int32_t i = 0; i < network->n_svdf; i++) {
+        const harken_svdf *layer = &network->svdf[i];
+        (void)spread(in, layer->inputs, x);
+        svdf(layer, x, in, (int16_t *)(void *)place, out);
+        in = out;
+        place += kept_bytes(layer);
     }
     for (int32_t i = 0; i < network->n_lstm; i++) {
         const harken_lstm *layer = &network->lstm[i];

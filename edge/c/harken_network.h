@@ -4,8 +4,9 @@
 
 #include "harken.h"
 
-/* Bytes of state that a network keeps, a multiple of 8: for each LSTM c [units4] int16, Q(cell_bits),
- * then h [units4] int8. */
+/* Bytes of state that a network keeps, a multiple of 8: for each SVDF what it kept, int16, [units4 / 4]
+ * [memory][4 units], the oldest first; then for each LSTM c [units4] int16, Q(cell_bits), and h [units4]
+ * int8. */
 size_t harken_network_bytes(const harken_network *network);
 
 /* Bytes of scratch that a step needs. */

@@ -1,14 +1,19 @@
 """Layers in, a TFLite file out that does one step: frame and state in, logits and state out.
 
-LiteRT's ``CompiledModel`` refuses variable tensors, and with them every fused LSTM. So the LSTM is
-written out here, and whoever calls keeps its state. Activations have 16 bits, weights 8 (16x8): of
-its cells, 8 bits would lose too much.
+LiteRT's ``CompiledModel`` refuses variable tensors, and with them every fused LSTM and SVDF. So the
+layers are written out here, and whoever calls keeps their state. Activations have 16 bits, weights
+8 (16x8): of an LSTM's cells, 8 bits would lose too much.
 
 The graph is written as it shall be, not converted. TensorFlow's converter would round weights that
 are int8 already a second time, and give a state that goes in another scale than the one that came
 out. Here the weights are the model's own to the bit, each row with its scale; the state has one
 scale on both sides; and no scale has to be found by calibration: those of the layers' outputs are
-taken from the model's int8 tensors, and all others are bounded by what they are.
+taken from the model's int8 tensors, those of what an SVDF keeps from its int16 state, and all others
+are bounded by what they are.
+
+The filters over time of an SVDF are one ``BATCH_MATMUL`` of int16 with int16, a batch for each unit:
+the int16 weights stay as they are too, and a sum is rounded once, not once for each step that it
+remembers. What an SVDF keeps lies unit by unit, the oldest step first.
 
 Inputs and outputs are float32, quantized inside: the bindings of ``CompiledModel`` in Kotlin and
 Python have no int16, and a caller has no scale to get wrong. State that came out goes in again
@@ -20,16 +25,16 @@ biases int64 in units of input scale times weight scale, results saturated).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from .layers import DenseLayer, Layers, LstmLayer, Weights
+from ..flatbuffer import GraphBuilder
+from ..layers import DenseLayer, Int8, LstmLayer, QuantizedNetwork, SvdfLayer
 
 SIGNATURE = "step"
 """Name of the one signature."""
@@ -41,13 +46,17 @@ _SUM_SCALE = 2.0**-10
 """Of the sums that go into sigmoid and tanh, ± 32: both are flat long before."""
 
 _OPERATOR, _TYPE = schema.BuiltinOperator, schema.TensorType
-_ALIGNMENT = 16  # of constants, as TensorFlow Lite's schema has it
+_ACTIVATION, _OPTIONS = schema.ActivationFunctionType, schema.BuiltinOptions
 
 # The version of each operator that first took int16.
 _VERSIONS = {
     _OPERATOR.QUANTIZE: 2,
     _OPERATOR.DEQUANTIZE: 3,
     _OPERATOR.FULLY_CONNECTED: 4,
+    _OPERATOR.RESHAPE: 1,
+    _OPERATOR.CONCATENATION: 3,
+    _OPERATOR.BATCH_MATMUL: 3,
+    _OPERATOR.SLICE: 4,
     _OPERATOR.ADD: 3,
     _OPERATOR.MUL: 4,
     _OPERATOR.SPLIT: 4,
@@ -56,87 +65,154 @@ _VERSIONS = {
 }
 
 
-def state_names(lstm_layers: int) -> tuple[str, ...]:
-    """Return the names of the state tensors, in their order: ``h0``, ``c0``, ``h1`` and so on."""
-    return tuple(f"{part}{layer}" for layer in range(lstm_layers) for part in "hc")
+@dataclass(frozen=True, kw_only=True)
+class _State:
+    """A tensor that goes in, and comes out again."""
+
+    name: str
+    size: int
+    scale: float
 
 
-def explicit_state_graph(layers: Layers, cell_clip: float) -> bytes:
+def state_names(network: QuantizedNetwork) -> tuple[str, ...]:
+    """Return the names of the state tensors, in their order.
+
+    ``s0``, ``s1`` and so on of the SVDF layers, but for those of memory 1, which keep nothing; then
+    ``h0``, ``c0``, ``h1`` and so on of the LSTM layers.
+    """
+    return tuple(state.name for state in _states(network))
+
+
+def _states(network: QuantizedNetwork) -> list[_State]:
+    states = [
+        _State(
+            name=f"s{index}",
+            size=(stem.memory - 1) * stem.units,
+            scale=float(stem.state_scale),
+        )
+        for index, stem in enumerate(network.svdf)
+        if stem.memory > 1
+    ]
+    for index, layer in enumerate(network.lstm):
+        # The cells are clipped where their int16 ends.
+        cell_scale = layer.cell_clip / _INT16_MAX or float(layer.cell_scale)
+        states += [
+            _State(name=f"h{index}", size=layer.units, scale=_UNIT_SCALE),
+            _State(name=f"c{index}", size=layer.units, scale=cell_scale),
+        ]
+    return states
+
+
+def explicit_state_graph(network: QuantizedNetwork) -> bytes:
     """Write the step of a network as a TFLite file.
-
-    Parameters
-    ----------
-    layers
-        The network.
-    cell_clip
-        The cells stay within ± this: it is where their int16 ends.
 
     Returns
     -------
     bytes
-        Inputs ``frame`` (1, inputs), ``h0``, ``c0`` (1, units) and so on, outputs ``logits``
-        (1, labels), ``h0``, ``c0`` and so on, in this order, all float32; the state begins as
-        zeros. The same layers give the same bytes.
+        Inputs ``frame`` (1, inputs), and of each of `state_names` (1, values), outputs ``logits``
+        (1, labels) and the same, in this order, all float32; the state begins as zeros. The same
+        network gives the same bytes.
     """
-    writer = _Writer()
-    cell_scale = cell_clip / _INT16_MAX
-    given = [writer.input("frame", layers.inputs)]
-    for index, layer in enumerate(layers.lstm):
-        given += [writer.input(f"h{index}", layer.units), writer.input(f"c{index}", layer.units)]
-    x, *state = (
-        writer.quantize(tensor, scale)
-        for tensor, scale in zip(
-            given,
-            (layers.input_limit / _INT16_MAX, *(_UNIT_SCALE, cell_scale) * len(layers.lstm)),
-            strict=True,
-        )
+    writer, states = _Writer(), _states(network)
+    frame = writer.input("frame", network.inputs)
+    given = [writer.input(state.name, state.size) for state in states]
+    x = writer.quantize(frame, network.source.limit / _INT16_MAX)
+    held = iter(
+        [
+            writer.quantize(tensor, state.scale)
+            for tensor, state in zip(given, states, strict=True)
+        ]
     )
-    if layers.first is not None:
-        x = writer.dense("first", layers.first, x)
     kept = []
-    for index, layer in enumerate(layers.lstm):
-        h, c = writer.lstm(f"lstm{index}", layer, x, *state[2 * index : 2 * index + 2])
-        kept += [h, c]
-        x = h
-    logits = writer.dense("last", layers.last, x)
-    names = ("logits", *state_names(len(layers.lstm)))
+    if network.first is not None:
+        x = writer.dense("first", network.first, x)
+    for index, stem in enumerate(network.svdf):
+        x, *rows = writer.svdf(f"svdf{index}", stem, x, next(held) if stem.memory > 1 else None)
+        kept += rows
+    for index, layer in enumerate(network.lstm):
+        x, cells = writer.lstm(f"lstm{index}", layer, x, next(held), next(held))
+        kept += [x, cells]
+    logits = writer.dense("last", network.last, x)
+    names = [state.name for state in states]
     taken = [
-        writer.output(name, tensor) for name, tensor in zip(names, (logits, *kept), strict=True)
+        writer.output(name, tensor)
+        for name, tensor in zip(["logits", *names], [logits, *kept], strict=True)
     ]
-    return writer.file(given, taken)
+    return writer.graph.file(
+        [frame, *given],
+        taken,
+        description="harken, explicit state, 16x8",
+        versions=_VERSIONS,
+        signature=(SIGNATURE, ["frame", *names], ["logits", *names]),
+    )
 
 
 class _Writer:
-    """Builds one graph; tensors are known by their numbers."""
+    """Adds layers to a graph; tensors are known by their numbers."""
 
     def __init__(self) -> None:
-        self._tensors: list[Any] = []
-        self._buffers: list[Any] = [schema.BufferT()]  # the first one is that of no data
-        self._operators: list[Any] = []
-        self._codes: list[int] = []
+        self.graph = GraphBuilder()
 
     def input(self, name: str, size: int) -> int:
-        return self._tensor(name, _TYPE.FLOAT32, (1, size))
+        return self.graph.tensor(name, _TYPE.FLOAT32, (1, size))
 
     def output(self, name: str, source: int) -> int:
         """Return a tensor as float32."""
-        target = self._tensor(f"{name}_out", _TYPE.FLOAT32, self._shape(source))
-        return self._operator(_OPERATOR.DEQUANTIZE, [source], [target])
+        target = self.graph.tensor(f"{name}_out", _TYPE.FLOAT32, self.graph.shape(source))
+        return self.graph.operator(_OPERATOR.DEQUANTIZE, [source], [target])
 
     def quantize(self, source: int, scale: float) -> int:
-        name = self._tensors[source].name
-        target = self._int16(f"{name}_int16", self._shape(source), scale)
-        return self._operator(_OPERATOR.QUANTIZE, [source], [target])
+        name = f"{self.graph.name(source)}_int16"
+        target = self._int16(name, self.graph.shape(source), scale)
+        return self.graph.operator(_OPERATOR.QUANTIZE, [source], [target])
 
     def dense(self, name: str, layer: DenseLayer, source: int) -> int:
         return self._product(
             name,
             layer.weights,
+            np.full(len(layer.weights), layer.weight_scale),
             source,
-            bias=layer.bias,
-            scale=layer.limit / _INT16_MAX,
+            bias=layer.real_bias,
+            scale=layer.output.limit / _INT16_MAX,
             relu=layer.relu,
         )
+
+    def svdf(self, name: str, layer: SvdfLayer, x: int, state: int | None) -> tuple[int, ...]:
+        """Return outputs after a step, and what is kept where something is."""
+        units, memory = layer.units, layer.memory
+        newest = self._product(
+            f"{name}_newest",
+            layer.weights,
+            np.full(units, layer.weight_scale),
+            x,
+            scale=float(layer.state_scale),
+        )
+        rows = self._reshape(f"{name}_rows", newest, (units, 1, 1))
+        kept = []
+        if state is not None:
+            older = self._reshape(f"{name}_older", state, (units, 1, memory - 1))
+            rows = self._join(f"{name}_all", older, rows)
+            later = self._without_oldest(f"{name}_later", rows)
+            kept.append(self._reshape(f"{name}_kept", later, (1, units * (memory - 1))))
+        # Bias and sum need room of their own: only what they make together is within the outputs.
+        bias, limit = layer.real_bias, layer.output.limit
+        part_scale = (limit + float(np.abs(bias).max())) / _INT16_MAX
+        filtered = self._filter(f"{name}_filtered", layer, rows, part_scale)
+        y = self._add(
+            name,
+            self._reshape(f"{name}_sums", filtered, (1, units)),
+            self._constant(
+                f"{name}_bias",
+                np.rint(bias[np.newaxis] / part_scale).astype("<i2"),
+                _TYPE.INT16,
+                np.float32(part_scale),
+            ),
+            limit / _INT16_MAX,
+            relu=layer.total is None,
+        )
+        if layer.total is not None:
+            y = self._add(f"{name}_total", y, x, layer.total.limit / _INT16_MAX, relu=True)
+        return y, *kept
 
     def lstm(self, name: str, layer: LstmLayer, x: int, h: int, c: int) -> tuple[int, int]:
         """Return hidden state and cells after a step."""
@@ -144,193 +220,156 @@ class _Writer:
         sums = self._add(
             f"{name}_sums",
             self._product(
-                f"{name}_input", layer.input_weights, x, bias=layer.bias, scale=_SUM_SCALE
+                f"{name}_input",
+                np.concatenate(layer.input_weights),
+                np.repeat(layer.input_scales, layer.units),
+                x,
+                bias=layer.real_bias.ravel(),
+                scale=_SUM_SCALE,
             ),
-            self._product(f"{name}_state", layer.state_weights, h, scale=_SUM_SCALE),
+            self._product(
+                f"{name}_state",
+                np.concatenate(layer.state_weights),
+                np.repeat(layer.state_scales, layer.units),
+                h,
+                scale=_SUM_SCALE,
+            ),
             _SUM_SCALE,
         )
-        axis = self._constant(f"{name}_axis", np.array(1, np.int32), _TYPE.INT32)
+        axis = self._constant(f"{name}_axis", np.array(1, "<i4"), _TYPE.INT32)
         gates = [
             self._int16(f"{name}_{gate}", shape, _SUM_SCALE)
             for gate in ("input", "forget", "cell", "output")
         ]
         options = schema.SplitOptionsT()
         options.numSplits = len(gates)
-        self._operator(
-            _OPERATOR.SPLIT, [axis, sums], gates, schema.BuiltinOptions.SplitOptions, options
-        )
+        self.graph.operator(_OPERATOR.SPLIT, [axis, sums], gates, _OPTIONS.SplitOptions, options)
         i, f, g, o = (
             self._curve(_OPERATOR.TANH if index == 2 else _OPERATOR.LOGISTIC, gate)
             for index, gate in enumerate(gates)
         )
-        cell_scale = self._scale(c)
+        cell_scale = self.graph.scale(c)
         kept = self._multiply(f"{name}_kept", f, c, cell_scale)
         added = self._multiply(f"{name}_added", i, g, _UNIT_SCALE)
         cells = self._add(f"{name}_cells", kept, added, cell_scale)  # saturates: that is the clip
         squashed = self._curve(_OPERATOR.TANH, cells)
         return self._multiply(f"{name}_hidden", o, squashed, _UNIT_SCALE), cells
 
-    def file(self, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
-        """Return the file."""
-        graph = schema.SubGraphT()
-        graph.name = SIGNATURE
-        graph.tensors, graph.operators = self._tensors, self._operators
-        graph.inputs, graph.outputs = list(inputs), list(outputs)
-        model = schema.ModelT()
-        model.version = 3
-        model.description = "harken, explicit state, 16x8"
-        model.operatorCodes = [_code(code) for code in self._codes]
-        model.subgraphs, model.buffers = [graph], self._buffers
-        signature = schema.SignatureDefT()
-        signature.signatureKey, signature.subgraphIndex = SIGNATURE, 0
-        signature.inputs = [self._named(index, "") for index in inputs]
-        signature.outputs = [self._named(index, "_out") for index in outputs]
-        model.signatureDefs = [signature]
-        builder = flatbuffers.Builder()
-        builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-        return bytes(builder.Output())
-
-    def _named(self, index: int, suffix: str) -> Any:
-        tensor = schema.TensorMapT()
-        tensor.name = self._tensors[index].name.removesuffix(suffix)
-        tensor.tensorIndex = index
-        return tensor
-
     def _product(
         self,
         name: str,
-        weights: Weights,
+        weights: Int8,
+        scales: NDArray[np.floating],
         source: int,
         *,
         scale: float,
         bias: NDArray[np.float64] | None = None,
         relu: bool = False,
     ) -> int:
-        inputs = [
-            source,
-            self._constant(
-                f"{name}_weights", weights.values, _TYPE.INT8, _quantization(weights.scales)
-            ),
-        ]
+        inputs = [source, self._constant(f"{name}_weights", weights, _TYPE.INT8, scales)]
         if bias is not None:
-            units = weights.scales.astype(np.float64) * self._scale(source)
-            inputs.append(
-                self._constant(
-                    f"{name}_bias",
-                    np.rint(bias / units).astype("<i8"),
-                    _TYPE.INT64,
-                    _quantization(units),
-                )
-            )
+            units = scales.astype(np.float64) * self.graph.scale(source)
+            values = np.rint(bias / units).astype("<i8")
+            inputs.append(self._constant(f"{name}_bias", values, _TYPE.INT64, units))
         else:
             inputs.append(-1)
-        kinds = schema.ActivationFunctionType
         options = schema.FullyConnectedOptionsT()
-        options.fusedActivationFunction = kinds.RELU if relu else kinds.NONE
+        options.fusedActivationFunction = _ACTIVATION.RELU if relu else _ACTIVATION.NONE
         options.quantizedBiasType = _TYPE.INT64
-        target = self._int16(name, (1, len(weights.values)), scale)
-        kind = schema.BuiltinOptions.FullyConnectedOptions
-        return self._operator(_OPERATOR.FULLY_CONNECTED, inputs, [target], kind, options)
+        target = self._int16(name, (1, len(weights)), scale)
+        return self.graph.operator(
+            _OPERATOR.FULLY_CONNECTED, inputs, [target], _OPTIONS.FullyConnectedOptions, options
+        )
 
-    def _add(self, name: str, one: int, other: int, scale: float) -> int:
+    def _filter(self, name: str, layer: SvdfLayer, rows: int, scale: float) -> int:
+        """Return the sum over time of each unit: (units, 1, memory) to (units, 1, 1)."""
+        options = schema.BatchMatMulOptionsT()
+        options.adjY = True  # the weights lie as the kernel reads them, and are not copied
+        weights = self._constant(
+            f"{name}_weights",
+            layer.time_weights[:, np.newaxis].astype("<i2"),
+            _TYPE.INT16,
+            layer.time_scale,
+        )
+        target = self._int16(name, (layer.units, 1, 1), scale)
+        return self.graph.operator(
+            _OPERATOR.BATCH_MATMUL,
+            [rows, weights],
+            [target],
+            _OPTIONS.BatchMatMulOptions,
+            options,
+        )
+
+    def _join(self, name: str, older: int, newest: int) -> int:
+        """Put the newest step behind those that were kept."""
+        *batch, memory = self.graph.shape(older)
+        options = schema.ConcatenationOptionsT()
+        options.axis = len(batch)
+        target = self._int16(name, (*batch, memory + 1), self.graph.scale(older))
+        return self.graph.operator(
+            _OPERATOR.CONCATENATION,
+            [older, newest],
+            [target],
+            _OPTIONS.ConcatenationOptions,
+            options,
+        )
+
+    def _without_oldest(self, name: str, rows: int) -> int:
+        *batch, memory = self.graph.shape(rows)
+        shape = (*batch, memory - 1)
+        begin = self._constant(f"{name}_begin", np.array([0, 0, 1], "<i4"), _TYPE.INT32)
+        size = self._constant(f"{name}_size", np.array(shape, "<i4"), _TYPE.INT32)
+        target = self._int16(name, shape, self.graph.scale(rows))
+        return self.graph.operator(
+            _OPERATOR.SLICE,
+            [rows, begin, size],
+            [target],
+            _OPTIONS.SliceOptions,
+            schema.SliceOptionsT(),
+        )
+
+    def _reshape(self, name: str, source: int, shape: tuple[int, ...]) -> int:
+        wanted = self._constant(f"{name}_shape", np.array(shape, "<i4"), _TYPE.INT32)
+        options = schema.ReshapeOptionsT()
+        options.newShape = list(shape)
+        target = self._int16(name, shape, self.graph.scale(source))
+        return self.graph.operator(
+            _OPERATOR.RESHAPE, [source, wanted], [target], _OPTIONS.ReshapeOptions, options
+        )
+
+    def _add(self, name: str, one: int, other: int, scale: float, *, relu: bool = False) -> int:
         options = schema.AddOptionsT()
         options.potScaleInt16 = False
-        target = self._int16(name, self._shape(one), scale)
-        kind = schema.BuiltinOptions.AddOptions
-        return self._operator(_OPERATOR.ADD, [one, other], [target], kind, options)
+        options.fusedActivationFunction = _ACTIVATION.RELU if relu else _ACTIVATION.NONE
+        target = self._int16(name, self.graph.shape(one), scale)
+        return self.graph.operator(
+            _OPERATOR.ADD, [one, other], [target], _OPTIONS.AddOptions, options
+        )
 
     def _multiply(self, name: str, one: int, other: int, scale: float) -> int:
-        target = self._int16(name, self._shape(one), scale)
-        kind = schema.BuiltinOptions.MulOptions
-        return self._operator(_OPERATOR.MUL, [one, other], [target], kind, schema.MulOptionsT())
+        target = self._int16(name, self.graph.shape(one), scale)
+        return self.graph.operator(
+            _OPERATOR.MUL, [one, other], [target], _OPTIONS.MulOptions, schema.MulOptionsT()
+        )
 
     def _curve(self, operator: int, source: int) -> int:
         """Return sigmoid or tanh."""
         curve = "tanh" if operator == _OPERATOR.TANH else "sigmoid"
-        name = f"{self._tensors[source].name}_{curve}"
-        target = self._int16(name, self._shape(source), _UNIT_SCALE)
-        return self._operator(operator, [source], [target])
+        name = f"{self.graph.name(source)}_{curve}"
+        target = self._int16(name, self.graph.shape(source), _UNIT_SCALE)
+        return self.graph.operator(operator, [source], [target])
 
-    def _operator(
-        self,
-        code: int,
-        inputs: Sequence[int],
-        outputs: Sequence[int],
-        kind: int = schema.BuiltinOptions.NONE,
-        options: Any = None,
-    ) -> int:
-        """Add an operator; return its first output."""
-        if code not in self._codes:
-            self._codes.append(code)
-        operator = schema.OperatorT()
-        operator.opcodeIndex = self._codes.index(code)
-        operator.inputs, operator.outputs = list(inputs), list(outputs)
-        operator.builtinOptionsType, operator.builtinOptions = kind, options
-        self._operators.append(operator)
-        return outputs[0]
-
-    def _int16(self, name: str, shape: tuple[int, ...], scale: float) -> int:
-        return self._tensor(name, _TYPE.INT16, shape, _quantization(np.array([scale])))
+    def _int16(self, name: str, shape: Sequence[int], scale: float) -> int:
+        return self.graph.tensor(name, _TYPE.INT16, shape, scales=scale)
 
     def _constant(
-        self, name: str, values: NDArray[Any], kind: int, quantization: Any = None
-    ) -> int:
-        buffer = _AlignedBuffer()
-        buffer.data = values.tobytes()
-        self._buffers.append(buffer)
-        return self._tensor(name, kind, values.shape, quantization, len(self._buffers) - 1)
-
-    def _tensor(
         self,
         name: str,
+        values: NDArray[Any],
         kind: int,
-        shape: tuple[int, ...],
-        quantization: Any = None,
-        buffer: int = 0,
+        scales: np.floating | NDArray[np.floating] | None = None,
     ) -> int:
-        tensor = schema.TensorT()
-        tensor.name, tensor.type, tensor.shape = name, kind, list(shape)
-        tensor.quantization, tensor.buffer = quantization, buffer
-        tensor.hasRank = True
-        self._tensors.append(tensor)
-        return len(self._tensors) - 1
-
-    def _shape(self, tensor: int) -> tuple[int, ...]:
-        return tuple(self._tensors[tensor].shape)
-
-    def _scale(self, tensor: int) -> float:
-        return float(self._tensors[tensor].quantization.scale[0])
-
-
-class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]
-    """A constant where processors like to find it; the generated writer aligns it to nothing."""
-
-    def Pack(self, builder: Any) -> Any:  # noqa: N802
-        builder.StartVector(1, len(self.data), _ALIGNMENT)
-        for byte in reversed(self.data):
-            builder.PrependByte(byte)
-        data = builder.EndVector()
-        schema.BufferStart(builder)
-        schema.BufferAddData(builder, data)
-        return schema.BufferEnd(builder)
-
-
-def _quantization(scales: NDArray[Any]) -> Any:
-    """Return the scales of a tensor's rows, or its one scale where all are the same."""
-    if (scales == scales[0]).all():
-        scales = scales[:1]
-    quantization = schema.QuantizationParametersT()
-    quantization.scale = scales.astype(np.float32)
-    quantization.zeroPoint = np.zeros(len(scales), np.int64)
-    return quantization
-
-
-def _code(operator: int) -> Any:
-    code = schema.OperatorCodeT()
-    code.builtinCode = operator
-    code.deprecatedBuiltinCode = operator
-    code.version = _VERSIONS[operator]
-    return code
+        return self.graph.tensor(name, kind, values.shape, scales=scales, data=values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -365,11 +404,3 @@ def read_edges(content: bytes) -> tuple[tuple[Edge, ...], tuple[Edge, ...]]:
         )
 
     return tuple(map(edge, signature.inputs)), tuple(map(edge, signature.outputs))
-
-
-def operator_names(content: bytes) -> tuple[str, ...]:
-    """Return the operators of a TFLite file, by TFLite's names, in the order of execution."""
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
-    names: Mapping[int, str] = {code: name for name, code in vars(_OPERATOR).items()}
-    codes = [names[code.builtinCode] for code in model.operatorCodes]
-    return tuple(codes[operator.opcodeIndex] for operator in model.subgraphs[0].operators)

@@ -1,0 +1,83 @@
+"""Float networks with a stem, drawn so that they behave like trained ones; and streams for them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+
+from harken.export.reference import Dense, Lstm, Network, Svdf
+
+LARGE = ((88, 3), (88, 5), (88, 5), (88, 5), (88, 5)), (72,)
+TINY = ((48, 3), (48, 5), (48, 5), (48, 5)), (40,)
+"""SVDF layers (units, memory) and LSTM units of `harken train --size large` and `tiny`."""
+
+
+def drawn_network(
+    svdf: Sequence[tuple[int, int]] = ((24, 3), (24, 5)),
+    lstm: Sequence[int] = (20,),
+    *,
+    inputs: int = 60,
+    labels: int = 5,
+    dense: int = 0,
+    residual: bool = True,
+    seed: int = 0,
+) -> Network:
+    """Return a network that forgets slowly and is sure of its labels."""
+    rng = np.random.default_rng(seed)
+    width, x = inputs, drawn_stream(300, inputs, seed=seed)
+
+    def draw(*shape: int, gain: float = 1.0) -> np.ndarray:
+        return (gain * rng.normal(size=shape) / np.sqrt(shape[0])).astype(np.float32)
+
+    first = None
+    if dense:
+        first = Dense(kernel=draw(width, dense), bias=draw(dense, gain=0.3))
+        width, x = dense, np.maximum(x @ first.kernel + first.bias, 0)
+    stem = []
+    for units, memory in svdf:
+        kernel, filters = draw(width, units), draw(memory, units)
+        # What batch normalisation does: without it the layers would grow louder and louder.
+        heard = np.concatenate((np.zeros((memory - 1, units)), x @ kernel))
+        y = sum(filters[age] * heard[age : age + len(x)] for age in range(memory))
+        gain = rng.uniform(0.5, 1.5, units) / y.std(axis=0)
+        bias = rng.normal(0, 0.3, units) - y.mean(axis=0) * gain
+        adds = residual and units == width and (dense > 0 or bool(stem))
+        stem.append(
+            Svdf(
+                kernel=kernel,
+                time_kernel=(filters * gain).astype(np.float32),
+                bias=bias.astype(np.float32),
+                adds=adds,
+            )
+        )
+        width, x = units, np.maximum(y * gain + bias + (x if adds else 0), 0)
+    layers = []
+    for units in lstm:
+        bias = draw(4 * units, gain=0.5)
+        bias[units : 2 * units] += 2
+        layers.append(
+            Lstm(
+                kernel=draw(width, 4 * units, gain=0.7),
+                recurrent_kernel=draw(units, 4 * units, gain=0.5),
+                bias=bias,
+            )
+        )
+        width = units
+    return Network(
+        dense_in=first,
+        svdf=tuple(stem),
+        lstm=tuple(layers),
+        dense_out=Dense(kernel=draw(width, labels, gain=8.0), bias=draw(labels, gain=0.5)),
+        cell_clip=10.0,
+    )
+
+
+def drawn_stream(steps: int, inputs: int = 60, *, seed: int = 0) -> np.ndarray:
+    """Return (steps, inputs) float32 that change slowly, as speech does."""
+    rng = np.random.default_rng(seed)
+    stream = rng.normal(size=(steps, inputs)).astype(np.float32)
+    for before, now in itertools.pairwise(stream):
+        now[:] = 0.9 * before + np.sqrt(1 - 0.9**2) * now
+    return stream
