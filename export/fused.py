@@ -158,9 +158,7 @@ class _Writer:
             ),
         ]
         target = self.int8(name, (1, layer.units), layer.output)
-        y = self.graph.operator(
-            _OPERATOR.SVDF, inputs, [target], _OPTIONS.SVDFOptions, options
-        )
+        y = self.graph.operator(_OPERATOR.SVDF, inputs, [target], _OPTIONS.SVDFOptions, options)
         if layer.total is None:
             return y
         addition = schema.AddOptionsT()

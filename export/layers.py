@@ -34,7 +34,8 @@ class Affine:
         """Spread the 256 values over a range, which is widened to hold 0."""
         low, high = min(low, 0.0), max(high, 0.0)
         scale = np.float32((high - low) / 255 or 1.0)
-        return cls(scale=scale, zero_point=int(np.clip(round(-128 - low / float(scale)), -128, 127)))
+        zero_point = round(-128 - low / float(scale))
+        return cls(scale=scale, zero_point=max(-128, min(127, zero_point)))
 
     @property
     def lowest(self) -> float:
@@ -69,7 +70,8 @@ class DenseLayer:
     @property
     def real_bias(self) -> NDArray[np.float64]:
         """(outputs,)."""
-        return self.bias * (float(self.source.scale) * float(self.weight_scale))
+        unit = float(self.source.scale) * float(self.weight_scale)
+        return self.bias.astype(np.float64) * unit
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -113,7 +115,8 @@ class SvdfLayer:
     @property
     def real_bias(self) -> NDArray[np.float64]:
         """(units,)."""
-        return self.bias * (float(self.state_scale) * float(self.time_scale))
+        unit = float(self.state_scale) * float(self.time_scale)
+        return self.bias.astype(np.float64) * unit
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -178,7 +181,8 @@ class QuantizedNetwork:
 
     @property
     def _beginning(self) -> DenseLayer | SvdfLayer | LstmLayer:
-        return self.first or (*self.svdf, *self.lstm)[0]
+        layers: tuple[DenseLayer | SvdfLayer | LstmLayer, ...] = (*self.svdf, *self.lstm)
+        return self.first or layers[0]
 
     def network(self) -> Network:
         """Return the float network with the same weights."""

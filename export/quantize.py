@@ -111,7 +111,9 @@ def _svdf(name: str, layer: Svdf, source: Affine, ranges: dict[str, Affine]) -> 
         name=name,
         weights=weights,
         weight_scale=scale,
-        time_weights=np.rint(time_kernel / float(time_scale)).clip(-_INT16, _INT16).astype(np.int16),
+        time_weights=_rounded(time_kernel, float(time_scale))
+        .clip(-_INT16, _INT16)
+        .astype(np.int16),
         time_scale=time_scale,
         bias=_rounded(layer.bias, float(state_scale) * float(time_scale)),
         source=source,
@@ -166,4 +168,5 @@ def symmetric(weights: NDArray[np.floating]) -> tuple[Int8, np.float32]:
 
 def _rounded(values: NDArray[np.floating], unit: float) -> NDArray[np.int32]:
     """Round to int32 in some unit."""
-    return np.rint(values / unit).clip(-(2**31) + 1, 2**31 - 1).astype(np.int32)
+    rounded = np.rint(values.astype(np.float64) / unit)
+    return rounded.clip(-(2**31) + 1, 2**31 - 1).astype(np.int32)

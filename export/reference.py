@@ -111,7 +111,7 @@ class Activity:
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """A network: a dense layer with ReLU or none, SVDF layers, LSTM layers, a dense layer of logits.
+    """A dense layer with ReLU or none, SVDF layers, LSTM layers, a dense layer of logits.
 
     The LSTM is Long Short-Term Memory without peepholes (Gers, Schmidhuber, Cummins, "Learning to
     Forget", 2000), the cell clipped as TensorFlow Lite's fused operator does it.
@@ -266,7 +266,11 @@ class Network:
         for index, stem in enumerate(self.svdf):
             state = tap(f"svdf_{index}/state", x @ stem.kernel)
             svdf_peaks.append(float(np.abs(state).max()))
-            x = _stem_outputs(stem, state, x, lambda name, y, i=index: tap(f"svdf_{i}{name}", y))
+            y = _filtered(stem, state)
+            if stem.adds:
+                y = tap(f"svdf_{index}", y) + x
+            relu = np.maximum(y, np.float32(0))
+            x = tap(f"svdf_{index}/sum" if stem.adds else f"svdf_{index}", relu)
         cell_peaks = []
         for index, layer in enumerate(self.lstm):
             states = list(self._states(layer, x))
@@ -290,17 +294,16 @@ class Network:
             yield h, c
 
 
-def _stem_outputs(layer: Svdf, state: Array, inputs: Array, tap: Tap) -> Array:
-    """Return what an SVDF layer gives, (steps, units), of what its pointwise part gave."""
-    steps, before = len(state), np.zeros((layer.memory - 1, layer.units), np.float32)
-    heard = np.concatenate((before, state))
-    y = layer.bias + sum(
-        (weight * heard[age : age + steps] for age, weight in enumerate(layer.time_kernel)),
-        np.float32(0),
-    )
-    if not layer.adds:
-        return tap("", np.maximum(y, np.float32(0)))
-    return tap("/sum", np.maximum(tap("", y) + inputs, np.float32(0)))
+def _filtered(layer: Svdf, state: Array) -> Array:
+    """Return what the filters of an SVDF layer give of all that its pointwise part gave.
+
+    Both are (steps, units).
+    """
+    before = np.zeros((layer.memory - 1, layer.units), np.float32)
+    heard, filtered = np.concatenate((before, state)), np.tile(layer.bias, (len(state), 1))
+    for age, weights in enumerate(layer.time_kernel):
+        filtered += weights * heard[age : age + len(state)]
+    return filtered
 
 
 def softmax(logits: NDArray[np.floating]) -> Array:

@@ -16,7 +16,8 @@ from harken.edge.manifest import Model
 from harken.edge.memory.grammar import Grammar
 from harken.export.device.bundle import engine_sources
 from harken.export.device.golden import golden_source
-from harken.export.device.source import EngineModel
+from harken.export.device.graph import Rescale, SvdfLayer
+from harken.export.device.source import EngineModel, blocks_of_four, rows_of_four, up4
 
 NULL, ALIGNMENT, SIZE, VERSION, LENGTH, MISMATCH, RANGE = range(-1, -8, -1)
 
@@ -53,6 +54,105 @@ class CModel(ctypes.Structure):
         ("context_frames", ctypes.c_uint8),
         ("n_labels", ctypes.c_uint8),
     )
+
+
+class CScale(ctypes.Structure):
+    _fields_ = (
+        ("multiplier", ctypes.c_int32),
+        ("left", ctypes.c_int16),
+        ("right", ctypes.c_int16),
+    )
+
+    @classmethod
+    def of(cls, scale: Rescale) -> CScale:
+        return cls(scale.multiplier, scale.left, scale.right)
+
+
+class CAddition(ctypes.Structure):
+    _fields_ = (
+        ("scale", CScale * 3),
+        ("zero_point", ctypes.c_int8 * 3),
+        ("lowest", ctypes.c_int8),
+    )
+
+
+class CSvdf(ctypes.Structure):
+    _fields_ = (
+        ("weights", ctypes.c_void_p),
+        ("time", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+        ("addition", ctypes.POINTER(CAddition)),
+        ("scale", CScale * 2),
+        ("inputs", ctypes.c_int16),
+        ("units", ctypes.c_int16),
+        ("memory", ctypes.c_int16),
+        ("zero_point", ctypes.c_int8),
+    )
+
+
+PROBE = """
+/* For tests: one SVDF layer alone. */
+void probe_svdf(const harken_svdf *layer, const int8_t *in, int16_t *kept, void *scratch,
+                int8_t *out);
+void probe_svdf(const harken_svdf *layer, const int8_t *in, int16_t *kept, void *scratch,
+                int8_t *out) {
+    (void)spread(in, layer->inputs, scratch);
+    svdf(layer, scratch, in, kept, out);
+}
+"""
+
+
+class CLayer:
+    """One SVDF layer, with memory of its own: what it keeps."""
+
+    def __init__(self, library: ctypes.CDLL, layer: SvdfLayer) -> None:
+        self.library, self.layer = library, layer
+        biases = np.stack((layer.bias, layer.time_bias), axis=1)
+        self.arrays = (
+            blocks_of_four(layer.weights).astype(np.int8),
+            rows_of_four(layer.time_weights).astype(np.int16),
+            rows_of_four(biases).astype(np.int32),
+        )
+        self.struct = CSvdf(
+            *(array.ctypes.data for array in self.arrays),
+            None,
+            (CScale * 2)(CScale.of(layer.scale), CScale.of(layer.time_scale)),
+            layer.inputs,
+            layer.units,
+            layer.memory,
+            layer.zero_point,
+        )
+        if (added := layer.addition) is not None:
+            scales = (CScale * 3)(*map(CScale.of, added.scales))
+            zero_points = (ctypes.c_int8 * 3)(*added.zero_points)
+            self.addition = CAddition(scales, zero_points, added.lowest)
+            self.struct.addition = ctypes.pointer(self.addition)
+        self.kept = np.zeros(layer.memory * up4(layer.units), np.int16)
+        self.scratch = np.zeros(up4(layer.inputs) + 4, np.int16)
+
+    def invoke(self, x: np.ndarray) -> np.ndarray:
+        """(inputs,) int8 to (units,) int8, both in the same place, as the engine has it."""
+        place = np.full(max(self.layer.inputs, self.layer.units) + 8, 99, np.int8)
+        place[: self.layer.inputs] = x
+        self.library.probe_svdf(
+            ctypes.byref(self.struct),
+            *(
+                array.ctypes.data_as(ctypes.c_void_p)
+                for array in (place, self.kept, self.scratch, place)
+            ),
+        )
+        assert (place[max(self.layer.inputs, self.layer.units) :] == 99).all()
+        return place[: self.layer.units].copy()
+
+    def state(self) -> np.ndarray:
+        """Return (units, memory) int16, the oldest first."""
+        return unpacked(self.kept, self.layer)
+
+
+def unpacked(kept: np.ndarray, layer: SvdfLayer) -> np.ndarray:
+    """(units4 / 4, memory, 4) to (units, memory)."""
+    units = kept.reshape(-1, layer.memory, 4).transpose(0, 2, 1).reshape(-1, layer.memory)
+    return units[: layer.units]
 
 
 @dataclass
@@ -131,13 +231,13 @@ class Listener:
 
 
 class CNetwork:
-    """The network alone, as a `harken.edge.engine.Runtime`, its cells to be looked at."""
+    """The network alone, as a `harken.edge.engine.Runtime`, its state to be looked at."""
 
     def __init__(self, engine: CEngine) -> None:
         self.library = engine.library
         self.pointer = ctypes.c_void_p(engine.model.network)
         self.labels = engine.model.n_labels
-        self.units = engine.of.network.lstm[0].units
+        self.network = engine.of.network
         self.state = (ctypes.c_uint64 * 4096)()
         self.scratch = (ctypes.c_uint64 * 4096)()
         self.reset()
@@ -152,9 +252,30 @@ class CNetwork:
         )
         return np.ctypeslib.as_array(logits, (self.labels,)).copy()
 
-    def cells(self) -> np.ndarray:
-        """Return those of the first LSTM layer, (units,) int16."""
-        return np.frombuffer(self.state, np.int16, self.units).copy()
+    def kept(self) -> list[np.ndarray]:
+        """Return what each SVDF layer keeps, (units, memory) int16."""
+        at, found = 0, []
+        for layer in self.network.svdf:
+            count = up4(layer.units) * layer.memory
+            found.append(unpacked(np.frombuffer(self.state, np.int16, count, at), layer).copy())
+            at += 2 * count
+        return found
+
+    def cells(self, index: int = 0) -> np.ndarray:
+        """Return those of an LSTM layer, (units,) int16."""
+        units = self.network.lstm[index].units
+        return np.frombuffer(self.state, np.int16, units, self._lstm(index)).copy()
+
+    def hidden(self, index: int = 0) -> np.ndarray:
+        """Return the state h of an LSTM layer, (units,) int8."""
+        units = self.network.lstm[index].units
+        at = self._lstm(index) + 2 * up4(units)
+        return np.frombuffer(self.state, np.int8, units, at).copy()
+
+    def _lstm(self, index: int) -> int:
+        kept = sum(2 * up4(layer.units) * layer.memory for layer in self.network.svdf)
+        before = self.network.lstm[:index]
+        return kept + sum((3 * up4(layer.units) + 7) // 8 * 8 for layer in before)
 
 
 def write_sources(model: EngineModel, folder: Path) -> None:
@@ -176,6 +297,8 @@ def compile_engine(
     engine_model = model if isinstance(model, EngineModel) else EngineModel.of(model, grammar)
     folder.mkdir(parents=True, exist_ok=True)
     write_sources(engine_model, folder)
+    with (folder / "harken_network.c").open("a") as source:
+        source.write(PROBE)
     compiler = next(path for name in ("cc", "gcc", "clang") if (path := shutil.which(name)))
     library = folder / "engine.so"
     subprocess.run(

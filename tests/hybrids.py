@@ -1,12 +1,19 @@
-"""Float networks with a stem, drawn so that they behave like trained ones; and streams for them."""
+"""Networks with a stem, drawn so that they behave like trained ones; streams and models of them."""
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
+from harken.edge.manifest import Model, ModelFile, Quantization, StateConfig, load_model
+from harken.export.fused import write_network
+from harken.export.layers import Affine
+from harken.export.quantize import quantize
 from harken.export.reference import Dense, Lstm, Network, Svdf
 
 LARGE = ((88, 3), (88, 5), (88, 5), (88, 5), (88, 5)), (72,)
@@ -81,3 +88,44 @@ def drawn_stream(steps: int, inputs: int = 60, *, seed: int = 0) -> np.ndarray:
     for before, now in itertools.pairwise(stream):
         now[:] = 0.9 * before + np.sqrt(1 - 0.9**2) * now
     return stream
+
+
+def drawn_model(
+    svdf: Sequence[tuple[int, int]], lstm: Sequence[int], *, name: str = "drawn", seed: int = 0
+) -> Model:
+    """Return a whole model with the front end and the labels of `commands`; it hears noise."""
+    manifest = load_model("commands").manifest
+    inputs, labels = manifest.input.shape[-1], len(manifest.labels)
+    network = quantize(
+        drawn_network(svdf, lstm, inputs=inputs, labels=labels, seed=seed),
+        drawn_stream(3000, inputs, seed=seed + 1),
+    )
+    content = write_network(network)
+
+    def quantization(affine: Affine, *shape: int) -> Quantization:
+        return Quantization(
+            scale=float(affine.scale), zero_point=affine.zero_point, shape=(*shape,)
+        )
+
+    return Model(
+        manifest=dataclasses.replace(
+            manifest,
+            name=name,
+            model=ModelFile(
+                file=f"{name}.tflite",
+                bytes=len(content),
+                sha256=hashlib.sha256(content).hexdigest(),
+            ),
+            input=quantization(network.source, 1, 1, inputs),
+            output=quantization(network.last.output, 1, labels),
+            state=StateConfig(
+                svdf_units=tuple(units for units, _ in svdf),
+                svdf_memory=tuple(memory for _, memory in svdf),
+                lstm_units=tuple(lstm),
+                cell_clip=10.0,
+            ),
+            memory=dataclasses.replace(manifest.memory, tflm_arena_bytes=None),
+        ),
+        content=content,
+        path=Path(f"{name}.tflite"),
+    )

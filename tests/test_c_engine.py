@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import math
 import shutil
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import flatbuffers
 import numpy as np
@@ -22,24 +24,29 @@ from c_engine import (
     SIZE,
     VERSION,
     CEngine,
+    CLayer,
     Event,
     compile_engine,
     needs_compiler,
     write_sources,
 )
-from hypothesis import given, settings
+from hybrids import LARGE, TINY, drawn_model, drawn_network, drawn_stream
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from harken.edge import Detector, Engine, Spotter, load_model
+from harken.edge import Detector, Engine, ExportError, Spotter, load_model
 from harken.edge.frontend import FrontEnd
 from harken.edge.manifest import Model
 from harken.edge.memory.grammar import load_grammar
 from harken.edge.memory.memory import shipped_prior
 from harken.export.device import golden
 from harken.export.device.golden import WordsAlone, recording
-from harken.export.device.graph import read_network
+from harken.export.device.graph import engine_network, read_network
 from harken.export.device.sigmoid import ENGINE, derive_table, log2_header, probe, sigmoid_header
 from harken.export.device.source import EngineModel
+from harken.export.fused import write_network
+from harken.export.layers import Affine, QuantizedNetwork, SvdfLayer
+from harken.export.quantize import quantize
 
 pytestmark = needs_compiler
 
@@ -153,7 +160,6 @@ class TestNetwork:
         network = compile_engine(engine_model, tmp_path).network()
         tflm = TflmRuntime(file)
         state = TflmRuntime(changed(model, clip=clip, show_state=True))
-        units = engine_model.network.lstm[0].units
         top = engine_model.network.lstm[0].cell_clip or 32767
         assert (top == 32767) is not clip
 
@@ -161,8 +167,7 @@ class TestNetwork:
         for step in driving_steps(model.manifest.input.shape[-1], self.STEPS):
             logits = network.invoke(step)
             assert logits.tobytes() == tflm.invoke(step).tobytes()
-            h = np.frombuffer(network.state, np.int8, units, 2 * units)
-            assert h.tobytes() == np.asarray(state.invoke(step)).tobytes()
+            assert network.hidden().tobytes() == np.asarray(state.invoke(step)).tobytes()
             cells = network.cells()
             on_rails += bool(cells.max() >= top and cells.min() <= -top)
         assert on_rails >= 3000
@@ -183,6 +188,223 @@ class TestNetwork:
             np.abs(network.invoke(step).astype(int) - runtime.invoke(step)).max() for step in steps
         ]
         assert max(far) <= 3
+
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "large": {"svdf": LARGE[0], "lstm": LARGE[1]},
+    "tiny": {"svdf": TINY[0], "lstm": TINY[1]},
+    "other widths": {"svdf": ((7, 2), (9, 7), (9, 3)), "lstm": (5,), "inputs": 13},
+    "a memory of one step": {"svdf": ((10, 1), (10, 1)), "lstm": (6, 7)},
+    "dense before the stem": {"svdf": ((24, 3), (24, 5)), "dense": 24},
+    "nothing added": {"svdf": ((24, 3), (24, 5)), "residual": False},
+    "added to what comes in": {"svdf": ((59, 4), (33, 2)), "inputs": 59},
+}
+
+
+def quantized(shape: dict[str, Any], *, saturates: bool = False) -> QuantizedNetwork:
+    """Return a drawn network, or what becomes of it if the ranges of its stem are far too small."""
+    network = drawn_network(labels=19, seed=3, **shape)
+    if shape.get("inputs") == 59:
+        stem = dataclasses.replace(network.svdf[0], adds=True)
+        network = dataclasses.replace(network, svdf=(stem, *network.svdf[1:]))
+    int8 = quantize(network, drawn_stream(1500, network.inputs, seed=4))
+    if not saturates:
+        return int8
+    stem = tuple(
+        dataclasses.replace(
+            layer,
+            state_scale=np.float32(layer.state_scale / 20),
+            time_scale=np.float32(layer.time_scale * 20),
+            output=layer.output
+            if layer.total is None
+            else Affine(scale=np.float32(layer.output.scale / 8), zero_point=-7),
+        )
+        for layer in int8.svdf
+    )
+    return dataclasses.replace(int8, svdf=stem)
+
+
+def of_network(network: QuantizedNetwork) -> EngineModel:
+    """Return a model with a network, and the rest from `commands`."""
+    return dataclasses.replace(
+        EngineModel.of(load_model("commands")), network=engine_network(network)
+    )
+
+
+class Tflm:
+    """A network in TensorFlow Lite Micro, all of its tensors to be looked at."""
+
+    def __init__(self, network: QuantizedNetwork) -> None:
+        pytest.importorskip("tflite_micro")
+        from harken.export.tflm import TflmRuntime
+
+        graph = schema.ModelT.InitFromPackedBuf(write_network(network), 0)
+        (subgraph,) = graph.subgraphs
+        self.names = [tensor.name.decode() for tensor in subgraph.tensors]
+        shown = [
+            index
+            for index, (name, tensor) in enumerate(zip(self.names, subgraph.tensors, strict=True))
+            if tensor.isVariable or name.endswith("_sum") or name in {x.name for x in network.svdf}
+        ]
+        self.names = [self.names[index] for index in shown]
+        subgraph.outputs = np.array([*subgraph.outputs, *shown], np.int32)
+        builder = flatbuffers.Builder(1024)
+        builder.Finish(graph.Pack(builder), b"TFL3")
+        file = SimpleNamespace(content=bytes(builder.Output()), path=Path("shown.tflite"))
+        self.runtime = TflmRuntime(file)
+
+    def invoke(self, step: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        logits = self.runtime.invoke(step)
+        output = self.runtime._interpreter.get_output
+        return logits, {name: output(1 + index) for index, name in enumerate(self.names)}
+
+
+class TestStem:
+    """SVDF layers, against the reference kernels of TensorFlow Lite Micro."""
+
+    STEPS = 20_000
+
+    @pytest.mark.parametrize("saturates", [False, True], ids=["as quantized", "to the rails"])
+    @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+    def test_no_byte_of_any_tensor_differs(
+        self, shape: dict[str, Any], saturates: bool, tmp_path: Path
+    ) -> None:
+        made = quantized(shape, saturates=saturates)
+        tflm = Tflm(made)
+        engine = compile_engine(of_network(made), tmp_path)
+        network = engine.network()
+        layers = [CLayer(engine.library, layer) for layer in engine.of.network.svdf]
+        rails = np.zeros((len(layers), 2), int)
+        for step in driving_steps(made.inputs, self.STEPS):
+            logits, shown = tflm.invoke(step)
+            assert network.invoke(step).tobytes() == logits.tobytes()
+            for index, kept in enumerate(network.kept()):
+                assert kept.tobytes() == shown[f"svdf_{index}_state"].tobytes()
+                now = kept[:, -1]
+                rails[index] += (now.max() == 32767, now.min() == -32768)
+            for index in range(len(engine.of.network.lstm)):
+                assert network.cells(index).tobytes() == shown[f"lstm_{index}_c"].tobytes()
+                assert network.hidden(index).tobytes() == shown[f"lstm_{index}_h"].tobytes()
+            # And each layer alone, for its outputs.
+            if made.first is None:
+                x = step.ravel()
+                for index, layer in enumerate(layers):
+                    x = layer.invoke(x)
+                    after = shown.get(f"svdf_{index}_sum", shown[f"svdf_{index}"])
+                    assert x.tobytes() == after.tobytes()
+        if saturates:
+            assert rails.min() >= 3000, rails
+        else:
+            assert rails.max() == 0, rails
+
+    def test_a_reset_leads_back_to_the_beginning(self, tmp_path: Path) -> None:
+        made = quantized(SHAPES["other widths"])
+        network = compile_engine(of_network(made), tmp_path).network()
+        steps = driving_steps(made.inputs, 50)
+        first = [network.invoke(step).tobytes() for step in steps]
+        assert any(kept.any() for kept in network.kept())
+        network.reset()
+        assert not any(kept.any() for kept in network.kept())
+        assert [network.invoke(step).tobytes() for step in steps] == first
+
+    @pytest.mark.parametrize("size", [LARGE, TINY], ids=["large", "tiny"])
+    def test_samples_to_logits(self, size: Any, words: np.ndarray, tmp_path: Path) -> None:
+        pytest.importorskip("tflite_micro")
+        from harken.export.tflm import TflmRuntime
+
+        model = drawn_model(*size)
+        for fixed in (False, True):
+            engine = compile_engine(model, tmp_path / str(fixed), fixed=fixed)
+            assert engine.bytes == engine.of.memory_bytes
+            listener = engine.listener()
+            features, logits, steps = [], [], 0
+            for _ in listener.frames(words[: 20 * 16_000]):
+                features.append(listener.features())
+                if listener.steps() != steps:
+                    steps = listener.steps()
+                    logits.append(listener.logits())
+            tflm = TflmRuntime(model)
+            expected = [tflm.invoke(step) for step in golden.step_inputs(model, np.array(features))]
+            assert len(logits) == len(expected) > 450
+            assert np.array(logits).tobytes() == np.array(expected).tobytes()
+            assert listener.feed(words[:0]) == []
+
+    @settings(max_examples=150, deadline=None)
+    @given(data=st.data())
+    def test_one_layer_is_its_definition(self, engine: CEngine, data: st.DataObject) -> None:
+        adds = data.draw(st.booleans(), "adds")
+        units = data.draw(st.integers(1, 14), "units")
+        inputs = units if adds else data.draw(st.integers(1, 14), "inputs")
+        memory = data.draw(st.integers(1, 9), "memory")
+        rng = np.random.default_rng(data.draw(st.integers(0, 2**32), "seed"))
+        scales = st.floats(1e-3, 1e2)
+        zero_points = st.integers(-128, 127)
+
+        def affine(zero_point: int | None = None) -> Affine:
+            at = data.draw(zero_points) if zero_point is None else zero_point
+            return Affine(scale=np.float32(data.draw(scales)), zero_point=at)
+
+        # Filters of which no sum leaves 30 bits, as `quantize` makes them.
+        filters = rng.integers(-32767, 32768, (units, memory)) // memory
+        layer = SvdfLayer(
+            name="layer",
+            weights=rng.integers(-127, 128, (units, inputs)).astype(np.int8),
+            weight_scale=np.float32(data.draw(scales)),
+            time_weights=(filters * 0.98).astype(np.int16),
+            time_scale=np.float32(data.draw(scales) * 1e-6),
+            bias=rng.integers(-(2**24), 2**24, units).astype(np.int32),
+            source=affine(),
+            state_scale=np.float32(data.draw(scales)),
+            output=affine(None if adds else -128),
+            total=affine(-128) if adds else None,
+        )
+        whole = quantized(SHAPES["other widths"])
+        try:
+            (ours,) = engine_network(dataclasses.replace(whole, svdf=(layer,))).svdf
+        except ExportError:
+            reject()
+        compiled, state = CLayer(engine.library, ours), np.zeros((units, memory), np.int64)
+        for x in rng.integers(-128, 128, (12, inputs)).astype(np.int8):
+            expected, state = svdf_step(layer, x, state)
+            assert compiled.invoke(x).tolist() == expected.tolist()
+            assert compiled.state().tolist() == state.tolist()
+
+
+def svdf_step(layer: SvdfLayer, x: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Do a step of an SVDF layer in int64: (units,) out, and its (units, memory) state.
+
+    Source: TensorFlow Lite Micro's svdf_common.cc and add.cc, read once more.
+    """
+    x = x.astype(np.int64)
+    sums = layer.weights.astype(np.int64) @ (x - layer.source.zero_point)
+    factor = layer.source.scale * layer.weight_scale / layer.state_scale
+    newest = rescaled(sums, float(factor)).clip(-(2**15), 2**15 - 1)
+    state = np.concatenate((state[:, 1:], newest[:, np.newaxis]), axis=1)
+    sums = layer.bias + (layer.time_weights * state).sum(axis=1)
+    factor = layer.state_scale * layer.time_scale / layer.output.scale
+    y = (rescaled(sums, float(factor)) + layer.output.zero_point).clip(-128, 127)
+    if layer.total is None:
+        return y, state
+    twice = 2 * float(max(layer.output.scale, layer.source.scale))
+    both = sum(
+        rescaled((values - of.zero_point) << 20, float(of.scale) / twice)
+        for values, of in ((y, layer.output), (x, layer.source))
+    )
+    total = rescaled(both, twice / (2**20 * float(layer.total.scale))) + layer.total.zero_point
+    return total.clip(layer.total.zero_point, 127), state
+
+
+def rescaled(values: np.ndarray, factor: float) -> np.ndarray:
+    """Multiply as MultiplyByQuantizedMultiplier does, with two roundings."""
+    mantissa, exponent = math.frexp(factor)
+    multiplier = round(mantissa * 2**31)
+    if exponent < -31:
+        return np.zeros_like(values)
+    product = (values << max(exponent, 0)) * multiplier
+    high = (product + 2**30) >> 31  # halves up
+    right = max(-exponent, 0)
+    half = 1 << right >> 1
+    return np.sign(high) * ((np.abs(high) + half) >> right)  # halves away from zero
 
 
 class TestFrontEnd:

@@ -325,11 +325,11 @@ class TestCalibration:
     def test_a_network_that_overflows(self, run_folder: Path) -> None:
         network = load_run(run_folder).network
         assert network.dense_in is not None
-        huge = dataclasses.replace(network.dense_in, kernel=network.dense_in.kernel * np.float32(1e38))
-        with pytest.raises(ExportError, match="makes dense_in of .* infinite or NaN"):
-            quantize(
-                dataclasses.replace(network, dense_in=huge), np.full((3, 30), 1e3, np.float32)
-            )
+        huge = np.full_like(network.dense_in.kernel, 1e38)
+        dense_in = dataclasses.replace(network.dense_in, kernel=huge)
+        loud = np.full((3, 30), 1e3, np.float32)
+        with pytest.raises(ExportError, match=r"makes dense_in of .* infinite or NaN"):
+            quantize(dataclasses.replace(network, dense_in=dense_in), loud)
 
 
 @pytest.mark.slow

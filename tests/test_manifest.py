@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 from conftest import DATA
+from hybrids import drawn_model
 
 import harken.edge.manifest
 from harken.edge import FrontEndConfig, Manifest, ModelError, load_model
 from harken.edge.errors import RunError
 from harken.edge.files import write_atomic, write_together
+from harken.edge.manifest import StateConfig
 
 
 def refusal(path) -> str:
@@ -440,3 +442,22 @@ def test_a_full_disk_leaves_all_of_them_as_they_were(tmp_path, monkeypatch):
         write_together({tmp_path / "a": b"new", tmp_path / "b": b"too"}, error=RunError)
     assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("svdf_units", (24, 20)), ("svdf_memory", (3, 4)), ("lstm_units", (21,))]
+)
+def test_a_stem_at_odds_with_its_manifest_is_refused(field, value):
+    model = drawn_model(((24, 3), (24, 5)), (20,))
+    state = dataclasses.replace(model.manifest.state, **{field: value})
+    manifest = dataclasses.replace(model.manifest, state=state)
+    match = rf"drawn\.tflite: the manifest says that state\.{field} is .*, but in the model it is "
+    with pytest.raises(ModelError, match=match):
+        dataclasses.replace(model, manifest=manifest)
+
+
+def test_what_is_kept_must_be_said_of_every_layer():
+    with pytest.raises(ModelError, match=r"state\.svdf_memory\[1\] is 65; it must be in 1\.\.64"):
+        StateConfig(svdf_units=(8, 8), svdf_memory=(3, 65), lstm_units=(4,), cell_clip=10.0)
+    with pytest.raises(ModelError, match=r"state\.svdf_units\[0\] is 0; it must be at least 1"):
+        StateConfig(svdf_units=(0,), svdf_memory=(3,), lstm_units=(4,), cell_clip=10.0)

@@ -15,6 +15,12 @@ NORMALISATION_EPSILON = 1e-3
 """Of batch normalisation: added to a variance before its root is taken."""
 
 
+def _check(config: object, section: str, fits: bool, name: str, must: str) -> None:
+    """Complain about a field that does not fit."""
+    if not fits:
+        raise DataError(f"{section}{name} is {getattr(config, name)!r}; it must {must}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """Shape of the network.
@@ -36,7 +42,7 @@ class ModelConfig:
     lstm_units: tuple[int, ...]
     """Units of each LSTM layer."""
     cell_clip: float = 10.0
-    """The cell stays within ± this: what TensorFlow Lite's converter sets without being asked."""
+    """The cell stays within ± this: exported models have 10."""
 
     def __post_init__(self) -> None:
         check = partial(_check, self, "model.")
@@ -69,6 +75,21 @@ class ModelConfig:
         """
         before = (self.dense_units, *self.svdf_units)[layer]
         return self.svdf_residual and self.svdf_units[layer] == before
+
+
+def _hybrid(units: int, memory: tuple[int, ...], lstm_units: int) -> ModelConfig:
+    return ModelConfig(
+        svdf_units=(units,) * len(memory), svdf_memory=memory, lstm_units=(lstm_units,)
+    )
+
+
+SIZES: dict[str, ModelConfig] = {
+    "tiny": _hybrid(48, (3, 5, 5, 5), 40),
+    "small": _hybrid(60, (3, 5, 5, 5, 5), 48),
+    "medium": _hybrid(72, (3, 5, 5, 5, 5), 60),
+    "large": _hybrid(88, (3, 5, 5, 5, 5), 72),
+}
+"""The networks that `harken train --size` knows by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +220,7 @@ class TrainConfig:
     left_out: tuple[str, ...] = ()
     """Patterns, as of a shell, of the paths of recordings that are not used at all: such as speech
     in which somebody says one of the words."""
-    model: ModelConfig = field(default_factory=lambda: SIZES["medium"])
+    model: ModelConfig = SIZES["medium"]
     front_end: FrontEndConfig = field(default_factory=lambda: FrontEndConfig(n_mfcc=20))
     """Mean and std are measured on the first streams when they are left empty."""
     step: StepConfig = field(default_factory=lambda: StepConfig(stride_frames=2, context_frames=3))
@@ -273,24 +294,3 @@ class TrainConfig:
     def labels(self) -> tuple[str, ...]:
         """The words, then "unknown", then "silence"."""
         return (*self.words, *NON_WORDS)
-
-
-def _check(config: object, section: str, fits: bool, name: str, must: str) -> None:
-    """Complain about a field that does not fit."""
-    if not fits:
-        raise DataError(f"{section}{name} is {getattr(config, name)!r}; it must {must}")
-
-
-def _hybrid(units: int, memory: tuple[int, ...], lstm_units: int) -> ModelConfig:
-    return ModelConfig(
-        svdf_units=(units,) * len(memory), svdf_memory=memory, lstm_units=(lstm_units,)
-    )
-
-
-SIZES = {
-    "tiny": _hybrid(48, (3, 5, 5, 5), 40),
-    "small": _hybrid(60, (3, 5, 5, 5, 5), 48),
-    "medium": _hybrid(72, (3, 5, 5, 5, 5), 60),
-    "large": _hybrid(88, (3, 5, 5, 5, 5), 72),
-}
-"""The networks that `harken train --size` knows by name."""

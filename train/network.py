@@ -1,4 +1,4 @@
-"""Stacked feature frames in, label logits and the network's state out: the network, as it is trained.
+"""Stacked feature frames in, label logits and the state out: the network, as it is trained.
 
 The same arithmetic as the int8 model on the device, in float32: an optional dense layer with ReLU;
 a stem of SVDF layers of rank 1 with ReLU (Nakkiran et al., "Compressing Deep Neural Networks using
@@ -151,7 +151,9 @@ def forward(
         keep = tf.random.stateless_uniform(shape, seed + salt) >= dropout
         return x * tf.cast(keep, x.dtype) / (1.0 - dropout)
 
-    x, after, moments = steps, {}, {}
+    x = steps
+    after: State = {}
+    moments: dict[str, Any] = {}
     if config.dense_units:
         x = tf.nn.relu(x @ weights["dense_in/kernel"] + weights["dense_in/bias"])
         x = drop(x, 1)

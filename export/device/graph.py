@@ -1,41 +1,30 @@
-"""A TFLite model in, the layers of the C engine out, with integers for all that was a scale.
+"""An int8 network in, the layers of the C engine out, with integers for all that was a scale.
 
-What the engine cannot run is refused here, by the layer's name.
+What the engine cannot run is refused by the layer's name: here, sums that do not fit 32 bits; in
+`harken.export.fused`, which reads the file, everything else.
 
 Source of the arithmetic: TensorFlow Lite's quantization specification, and the preparation of its
-operators in TensorFlow Lite Micro (fully_connected, unidirectional_sequence_lstm), in whose
-precision, now float32, now float64, the scales are computed.
+operators in TensorFlow Lite Micro (fully_connected, svdf, add, unidirectional_sequence_lstm), in
+whose precision, now float32, now float64, the scales are computed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from ...edge.errors import ExportError
+from .. import layers
+from ..fused import GATES, read_layers
+from ..layers import Affine, Int8, Int16, Int32, QuantizedNetwork
 
-Int8 = NDArray[np.int8]
 Int64 = NDArray[np.int64]
 
 _GATE_SCALE = 2.0**-12  # of the sums that go into sigmoid and tanh
-_MOST_COLUMNS = 1024
-_MOST_ROWS = 4096
-_GATES = ("input", "forget", "cell", "output")
-
-# Positions among the inputs of a fused LSTM.
-_INPUT_WEIGHTS = (1, 2, 3, 4)
-_STATE_WEIGHTS = (5, 6, 7, 8)
-_PEEPHOLES = (9, 10, 11)
-_BIASES = (12, 13, 14, 15)
-_PROJECTIONS = (16, 17)
-_HIDDEN_STATE, _CELL_STATE = 18, 19
-_NORMALISATIONS = (20, 21, 22, 23)
+_ADDED_BITS = 20  # by which what is added is shifted up first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +88,53 @@ class DenseLayer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Addition:
+    """What comes behind an SVDF layer; see ``harken_addition`` in harken.h."""
+
+    scales: tuple[Rescale, Rescale, Rescale]
+    """Of an output, of an input, of the sum."""
+    zero_points: tuple[int, int, int]
+    """The same."""
+    lowest: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SvdfLayer:
+    """An SVDF of rank 1; see ``harken_svdf`` in harken.h."""
+
+    name: str
+    weights: Int8
+    """(units, inputs)."""
+    time_weights: Int16
+    """(units, memory), for the oldest step first."""
+    bias: Int64
+    """(units,), of the zero point of the input alone."""
+    time_bias: Int64
+    """(units,)."""
+    scale: Rescale
+    """To the state."""
+    time_scale: Rescale
+    """Of the state's sums to the output."""
+    zero_point: int
+    addition: Addition | None
+
+    @property
+    def inputs(self) -> int:
+        """Number of inputs."""
+        return int(self.weights.shape[1])
+
+    @property
+    def units(self) -> int:
+        """Number of units."""
+        return len(self.weights)
+
+    @property
+    def memory(self) -> int:
+        """Steps that are kept, the one at hand included."""
+        return int(self.time_weights.shape[1])
+
+
+@dataclass(frozen=True, kw_only=True)
 class LstmLayer:
     """An LSTM; see ``harken_lstm`` in harken.h. Gates: input, forget, cell, output."""
 
@@ -131,9 +167,10 @@ class LstmLayer:
 
 @dataclass(frozen=True, kw_only=True)
 class EngineNetwork:
-    """A network as the engine runs it: a dense layer or none, LSTM layers, a dense layer."""
+    """A network as the engine runs it: dense or not, SVDF layers or none, LSTM layers, dense."""
 
     first: DenseLayer | None
+    svdf: tuple[SvdfLayer, ...]
     lstm: tuple[LstmLayer, ...]
     last: DenseLayer
 
@@ -143,6 +180,7 @@ class EngineNetwork:
         dense = [layer for layer in (self.first, self.last) if layer is not None]
         return max(
             *(up4(layer.inputs) for layer in dense),
+            *(up4(max(layer.inputs, layer.units)) for layer in self.svdf),
             *(up4(layer.inputs) + up4(layer.units) for layer in self.lstm),
             *(up4(layer.outputs) for layer in dense),
         )
@@ -151,8 +189,10 @@ class EngineNetwork:
     def multiplications(self) -> int:
         """Multiplications of weights in a step."""
         dense = [layer for layer in (self.first, self.last) if layer is not None]
-        return sum(layer.weights.size for layer in dense) + sum(
-            layer.input_weights.size + layer.state_weights.size for layer in self.lstm
+        return (
+            sum(layer.weights.size for layer in dense)
+            + sum(layer.weights.size + layer.time_weights.size for layer in self.svdf)
+            + sum(layer.input_weights.size + layer.state_weights.size for layer in self.lstm)
         )
 
 
@@ -174,190 +214,127 @@ def read_network(content: bytes) -> EngineNetwork:
     ExportError
         The engine cannot run it. Names the layer.
     """
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
-    reader = _Reader(model)
-    layers: list[DenseLayer | LstmLayer] = []
-    for index, operator in enumerate(reader.graph.operators):
-        code = model.operatorCodes[operator.opcodeIndex].builtinCode
-        output = reader.graph.tensors[operator.outputs[0]]
-        name = f"{index} ({output.name.decode(errors='replace')})"
-        if code == schema.BuiltinOperator.FULLY_CONNECTED:
-            layers.append(reader.dense(operator, name))
-        elif code == schema.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_LSTM:
-            layers.append(reader.lstm(operator, name))
-        elif code != schema.BuiltinOperator.RESHAPE:
-            kind = next(k for k, v in vars(schema.BuiltinOperator).items() if v == code)
-            raise ExportError(
-                f"layer {name} is a {kind}; the C engine runs FULLY_CONNECTED, "
-                "UNIDIRECTIONAL_SEQUENCE_LSTM and RESHAPE"
-            )
-    dense = [isinstance(layer, DenseLayer) for layer in layers]
-    first = layers[0] if dense[:1] == [True] else None
-    inner = layers[1:-1] if first else layers[:-1]
-    if (
-        len(layers) < 2
-        or not dense[-1]
-        or not inner
-        or any(isinstance(x, DenseLayer) for x in inner)
-    ):
-        kinds = ", ".join("dense" if is_dense else "LSTM" for is_dense in dense) or "nothing"
-        raise ExportError(
-            f"the layers are {kinds}; the C engine runs a dense layer or none, one or more LSTM "
-            "layers, and a dense layer, in this order"
-        )
-    assert first is None or isinstance(first, DenseLayer)
-    last = layers[-1]
-    assert isinstance(last, DenseLayer)
+    return engine_network(read_layers(content))
+
+
+def engine_network(network: QuantizedNetwork) -> EngineNetwork:
+    """Turn the scales of a network into integers.
+
+    Raises
+    ------
+    ExportError
+        Sums could leave 32 bits. Names the layer.
+    """
     return EngineNetwork(
-        first=first, lstm=tuple(x for x in inner if isinstance(x, LstmLayer)), last=last
+        first=None if network.first is None else _dense(network.first),
+        svdf=tuple(_svdf(layer) for layer in network.svdf),
+        lstm=tuple(_lstm(layer) for layer in network.lstm),
+        last=_dense(network.last),
     )
 
 
-class _Reader:
-    def __init__(self, model: Any) -> None:
-        self.model = model
-        self.graph = model.subgraphs[0]
+def _dense(layer: layers.DenseLayer) -> DenseLayer:
+    zero_point = layer.output.zero_point
+    return DenseLayer(
+        name=layer.name,
+        weights=layer.weights,
+        bias=_effective(layer.bias, layer.weights, layer.source.zero_point),
+        # The product of the two scales is one of float32.
+        scale=Rescale.of(
+            float(np.float32(layer.source.scale * layer.weight_scale)) / float(layer.output.scale),
+            layer=layer.name,
+            largest=_largest(layer.weights, 255, layer.bias),
+        ),
+        zero_point=zero_point,
+        lowest=zero_point if layer.relu else -128,
+    )
 
-    def dense(self, operator: Any, name: str) -> DenseLayer:
-        source, kernel, *rest = operator.inputs
-        weights = self._weights(kernel, name)
-        x, w = self._scale(source, name), self._scale(kernel, name)
-        y = self._scale(operator.outputs[0], name)
-        activation = operator.builtinOptions.fusedActivationFunction
-        kinds = schema.ActivationFunctionType
-        if activation not in (kinds.NONE, kinds.RELU):
-            raise ExportError(f"layer {name}: its activation is neither none nor RELU")
-        zero_point = self._zero_point(operator.outputs[0])
-        bias = self._bias(rest[0] if rest else -1, len(weights), name)
-        return DenseLayer(
-            name=name,
-            weights=weights,
-            bias=_effective(bias, weights, self._zero_point(source)),
-            # The product of the two scales is one of float32.
-            scale=Rescale.of(
-                float(np.float32(x * w)) / float(y), layer=name, largest=_largest(weights, bias)
-            ),
-            zero_point=zero_point,
-            lowest=zero_point if activation == kinds.RELU else -128,
+
+def _svdf(layer: layers.SvdfLayer) -> SvdfLayer:
+    none = np.zeros(layer.units, np.int32)
+    return SvdfLayer(
+        name=layer.name,
+        weights=layer.weights,
+        time_weights=layer.time_weights,
+        bias=_effective(none, layer.weights, layer.source.zero_point),
+        time_bias=layer.bias.astype(np.int64),
+        # All of both factors is of float32.
+        scale=Rescale.of(
+            float(np.float32(layer.source.scale * layer.weight_scale) / layer.state_scale),
+            layer=layer.name,
+            largest=_largest(layer.weights, 255, none),
+        ),
+        time_scale=Rescale.of(
+            float(np.float32(layer.state_scale * layer.time_scale) / layer.output.scale),
+            layer=f"{layer.name}, over time",
+            largest=_largest(layer.time_weights, 2**15, layer.bias),
+        ),
+        zero_point=layer.output.zero_point,
+        addition=None if layer.total is None else _addition(layer, layer.total),
+    )
+
+
+def _addition(layer: layers.SvdfLayer, total: Affine) -> Addition:
+    one, other = layer.output, layer.source
+    twice = 2 * max(float(one.scale), float(other.scale))
+
+    def scale(factor: float) -> Rescale:
+        largest = 255.0 * 2**_ADDED_BITS
+        return Rescale.of(factor, layer=f"{layer.name}, added", largest=largest)
+
+    return Addition(
+        scales=(
+            scale(float(one.scale) / twice),
+            scale(float(other.scale) / twice),
+            scale(twice / (2**_ADDED_BITS * float(total.scale))),
+        ),
+        zero_points=(one.zero_point, other.zero_point, total.zero_point),
+        lowest=total.zero_point,
+    )
+
+
+def _lstm(layer: layers.LstmLayer) -> LstmLayer:
+    def gates(weights: Int8, affine: Affine, scales: NDArray[np.float32]) -> tuple[Rescale, ...]:
+        return tuple(
+            Rescale.of(
+                float(affine.scale) * float(scales[index]) / _GATE_SCALE,
+                layer=f"{layer.name}, gate {gate}",
+                largest=_largest(weights[index], 255, layer.bias[index]),
+            )
+            for index, gate in enumerate(GATES)
         )
 
-    def lstm(self, operator: Any, name: str) -> LstmLayer:
-        inputs = operator.inputs
-        options = operator.builtinOptions
-        self._refuse_variants(inputs, options, name)
-        source, hidden, cell = inputs[0], inputs[_HIDDEN_STATE], inputs[_CELL_STATE]
-        input_weights = np.stack([self._weights(inputs[i], name) for i in _INPUT_WEIGHTS])
-        state_weights = np.stack([self._weights(inputs[i], name) for i in _STATE_WEIGHTS])
-        units = input_weights.shape[1]
-        biases = [self._bias(inputs[i], units, name) for i in _BIASES]
-        x, h = self._scale(source, name), self._scale(hidden, name)
-
-        def gates(
-            positions: Sequence[int], scale: np.float32, weights: Int8
-        ) -> tuple[Rescale, ...]:
-            return tuple(
-                Rescale.of(
-                    float(scale) * float(self._scale(inputs[position], name)) / _GATE_SCALE,
-                    layer=f"{name}, gate {gate}",
-                    largest=_largest(weights[index], biases[index]),
-                )
-                for index, (gate, position) in enumerate(zip(_GATES, positions, strict=True))
-            )
-
-        cell_scale = float(self._scale(cell, name))
-        mantissa, exponent = math.frexp(cell_scale)
-        cell_bits = 1 - exponent
-        if mantissa != 0.5 or self._zero_point(cell) != 0 or not 0 <= cell_bits <= 12:
-            raise ExportError(
-                f"layer {name}: cells have the scale {cell_scale} and the zero point "
-                f"{self._zero_point(cell)}; the engine wants 2^-12 to 1, a power of two, and 0"
-            )
-        clip = min(round(float(options.cellClip) / cell_scale), 32767) if options.cellClip else 0
-        return LstmLayer(
-            name=name,
-            input_weights=input_weights,
-            state_weights=state_weights,
-            input_bias=np.stack(
-                [
-                    _effective(bias, weights, self._zero_point(source))
-                    for bias, weights in zip(biases, input_weights, strict=True)
-                ]
-            ),
-            state_bias=np.stack(
-                [
-                    _effective(np.zeros(units, np.int64), weights, self._zero_point(hidden))
-                    for weights in state_weights
-                ]
-            ),
-            input_scales=gates(_INPUT_WEIGHTS, x, input_weights),
-            state_scales=gates(_STATE_WEIGHTS, h, state_weights),
-            hidden=Rescale.of(2.0**-30 / float(h), layer=name, largest=32767.0**2),
-            cell_clip=0 if clip == 32767 else clip,
-            cell_bits=cell_bits,
-            zero_point=self._zero_point(hidden),
+    def biases(bias: Int32, weights: Int8, affine: Affine) -> Int64:
+        return np.stack(
+            [_effective(b, w, affine.zero_point) for b, w in zip(bias, weights, strict=True)]
         )
 
-    def _refuse_variants(self, inputs: Any, options: Any, name: str) -> None:
-        for positions, what in (
-            (_PEEPHOLES, "peepholes"),
-            (_PROJECTIONS, "a projection"),
-            (_NORMALISATIONS, "layer normalisation"),
-        ):
-            for position in positions:
-                used = position < len(inputs) and inputs[position] >= 0
-                if used and math.prod(self.graph.tensors[inputs[position]].shape):
-                    raise ExportError(f"layer {name}: the LSTM has {what}; the engine has none")
-        if options.fusedActivationFunction != schema.ActivationFunctionType.TANH:
-            raise ExportError(f"layer {name}: the LSTM's activation is not TANH")
-        if any(inputs[position] < 0 for position in (*_INPUT_WEIGHTS, *_STATE_WEIGHTS)):
-            raise ExportError(f"layer {name}: the LSTM lacks a gate; the engine has all four")
-
-    def _weights(self, index: int, name: str) -> Int8:
-        tensor = self.graph.tensors[index]
-        shape = tuple(tensor.shape)
-        if tensor.type != schema.TensorType.INT8 or len(shape) != 2:
-            raise ExportError(f"layer {name}: its weights are no matrix of int8")
-        if self._zero_point(index) != 0:
-            raise ExportError(f"layer {name}: its weights have a zero point other than 0")
-        if shape[1] > _MOST_COLUMNS or shape[0] > _MOST_ROWS:
-            raise ExportError(
-                f"layer {name} is too large: {shape[0]} x {shape[1]} weights, of which the engine "
-                f"runs up to {_MOST_ROWS} x {_MOST_COLUMNS}"
-            )
-        data = self.model.buffers[tensor.buffer].data
-        if data is None or len(data) != math.prod(shape):
-            raise ExportError(f"layer {name}: its weights are not constant")
-        return np.asarray(data, np.uint8).view(np.int8).reshape(shape)
-
-    def _bias(self, index: int, rows: int, name: str) -> Int64:
-        if index < 0:
-            return np.zeros(rows, np.int64)
-        tensor = self.graph.tensors[index]
-        if tensor.type != schema.TensorType.INT32:
-            raise ExportError(f"layer {name}: its bias is not int32")
-        data = self.model.buffers[tensor.buffer].data
-        return np.asarray(data, np.uint8).view("<i4").astype(np.int64, copy=False)
-
-    def _scale(self, index: int, name: str) -> np.float32:
-        quantization = self.graph.tensors[index].quantization
-        scales = None if quantization is None else quantization.scale
-        if scales is None or len(scales) != 1:
-            count = 0 if scales is None else len(scales)
-            raise ExportError(
-                f"layer {name}: a tensor has {count} scales; the engine runs models that are int8 "
-                "throughout, with one scale a tensor"
-            )
-        return np.float32(scales[0])
-
-    def _zero_point(self, index: int) -> int:
-        return int(self.graph.tensors[index].quantization.zeroPoint[0])
+    cell_scale = float(layer.cell_scale)
+    clip = min(round(layer.cell_clip / cell_scale), 32767)
+    none = np.zeros_like(layer.bias)
+    return LstmLayer(
+        name=layer.name,
+        input_weights=layer.input_weights,
+        state_weights=layer.state_weights,
+        input_bias=biases(layer.bias, layer.input_weights, layer.source),
+        state_bias=biases(none, layer.state_weights, layer.hidden),
+        input_scales=gates(layer.input_weights, layer.source, layer.input_scales),
+        state_scales=gates(layer.state_weights, layer.hidden, layer.state_scales),
+        hidden=Rescale.of(
+            2.0**-30 / float(layer.hidden.scale), layer=layer.name, largest=32767.0**2
+        ),
+        cell_clip=0 if clip == 32767 else clip,
+        cell_bits=1 - math.frexp(cell_scale)[1],
+        zero_point=layer.hidden.zero_point,
+    )
 
 
-def _effective(bias: Int64, weights: Int8, zero_point: int) -> Int64:
+def _effective(bias: Int32, weights: Int8, zero_point: int) -> Int64:
     effective: Int64 = bias - zero_point * weights.astype(np.int64).sum(axis=1)
     return effective
 
 
-def _largest(weights: Int8, bias: Int64) -> float:
-    """Return a bound on the magnitude of the sums of products."""
-    return float((np.abs(weights.astype(np.int64)).sum(axis=1) * 255 + np.abs(bias)).max())
+def _largest(weights: Int8 | Int16, most: int, bias: Int32) -> float:
+    """Return a bound on the magnitude of sums of products with values up to `most`, and a bias."""
+    sums = np.abs(weights.astype(np.int64)).sum(axis=1) * most
+    return float((sums + np.abs(bias.astype(np.int64))).max())

@@ -14,7 +14,16 @@ from ...edge.manifest import Manifest, Model
 from ...edge.memory.grammar import Grammar, shipped_grammars
 from ...edge.memory.lstm import LstmPriorFile
 from ...edge.memory.memory import shipped_prior
-from .graph import DenseLayer, EngineNetwork, LstmLayer, Rescale, read_network, up4
+from .graph import (
+    Addition,
+    DenseLayer,
+    EngineNetwork,
+    LstmLayer,
+    Rescale,
+    SvdfLayer,
+    read_network,
+    up4,
+)
 from .tables import (
     DetectorTables,
     FixedFrontEnd,
@@ -28,7 +37,7 @@ from .tables import (
     prior_tables,
 )
 
-VERSION = 1
+VERSION = 2
 """HARKEN_VERSION of the engine that the data are for."""
 
 _WIDTH = 100
@@ -144,7 +153,8 @@ class EngineModel:
 
 
 def _state_bytes(network: EngineNetwork) -> int:
-    return sum(_up8(3 * up4(layer.units)) for layer in network.lstm)
+    kept = sum(2 * layer.memory * up4(layer.units) for layer in network.svdf)
+    return kept + sum(_up8(3 * up4(layer.units)) for layer in network.lstm)
 
 
 def _scratch_bytes(network: EngineNetwork) -> int:
@@ -239,6 +249,13 @@ def front_end_source(model: EngineModel) -> str:
 def _network(network: EngineNetwork, name: str) -> Iterable[str]:
     if network.first is not None:
         yield _dense(network.first, f"{name}_first")
+    for index, stem in enumerate(network.svdf):
+        yield from _svdf(stem, f"{name}_svdf_{index}")
+    if network.svdf:
+        yield _lines(
+            f"static const harken_svdf {name}_svdf[] = {{",
+            [_svdf_fields(stem, f"{name}_svdf_{i}") for i, stem in enumerate(network.svdf)],
+        )
     for index, layer in enumerate(network.lstm):
         yield from _lstm(layer, f"{name}_lstm_{index}")
     yield _lines(
@@ -247,9 +264,10 @@ def _network(network: EngineNetwork, name: str) -> Iterable[str]:
     )
     yield _dense(network.last, f"{name}_last")
     first = f"&{name}_first" if network.first is not None else "NULL"
+    svdf = f"{name}_svdf" if network.svdf else "NULL"
     yield (
-        f"static const harken_network {name} = {{{first}, {name}_lstm, &{name}_last, "
-        f"{len(network.lstm)}, {network.widest}}};\n"
+        f"static const harken_network {name} = {{{first}, {svdf}, {name}_lstm, &{name}_last, "
+        f"{len(network.svdf)}, {len(network.lstm)}, {network.widest}}};\n"
     )
 
 
@@ -271,20 +289,53 @@ def _prior(prior: EnginePrior | None) -> Iterable[str]:
 
 
 def _dense(layer: DenseLayer, name: str) -> str:
-    rows, columns = up4(layer.outputs), up4(layer.inputs)
-    weights = np.zeros((rows, columns), np.int64)
-    weights[: layer.outputs, : layer.inputs] = layer.weights
-    blocks = weights.reshape(rows // 4, 4, columns // 4, 4).transpose(0, 2, 1, 3)
-    bias = np.zeros(rows, np.int64)
-    bias[: layer.outputs] = layer.bias
     return "\n".join(
         (
-            _weights(f"{name}_weights", blocks.ravel()),
-            array("int32_t", f"{name}_bias", bias),
+            _weights(f"{name}_weights", blocks_of_four(layer.weights)),
+            array("int32_t", f"{name}_bias", rows_of_four(layer.bias)),
             f"static const harken_dense {name} = {{{name}_weights.bytes, {name}_bias, "
             f"{_scale(layer.scale)}, {layer.inputs}, {layer.outputs}, {layer.zero_point}, "
             f"{layer.lowest}}};\n",
         )
+    )
+
+
+def blocks_of_four(weights: np.ndarray) -> np.ndarray:
+    """(rows, columns) to (rows / 4, columns / 4, 4 rows, 4 columns), in one."""
+    rows, columns = weights.shape
+    padded = np.zeros((up4(rows), up4(columns)), np.int64)
+    padded[:rows, :columns] = weights
+    return padded.reshape(up4(rows) // 4, 4, up4(columns) // 4, 4).transpose(0, 2, 1, 3).ravel()
+
+
+def rows_of_four(values: np.ndarray) -> np.ndarray:
+    """(rows, ...) to (rows / 4, ..., 4 rows), in one."""
+    padded = np.zeros((up4(len(values)), *values.shape[1:]), np.int64)
+    padded[: len(values)] = values
+    return np.moveaxis(padded.reshape(-1, 4, *values.shape[1:]), 1, -1).ravel()
+
+
+def _svdf(layer: SvdfLayer, name: str) -> Iterable[str]:
+    yield _weights(f"{name}_weights", blocks_of_four(layer.weights))
+    yield array("int16_t", f"{name}_time", rows_of_four(layer.time_weights))
+    biases = np.stack((layer.bias, layer.time_bias), axis=1)
+    yield array("int32_t", f"{name}_bias", rows_of_four(biases))
+    if layer.addition is not None:
+        yield f"static const harken_addition {name}_sum = {_addition_fields(layer.addition)};\n"
+
+
+def _addition_fields(addition: Addition) -> str:
+    scales = ", ".join(_scale(scale) for scale in addition.scales)
+    zero_points = ", ".join(str(zero_point) for zero_point in addition.zero_points)
+    return f"{{{{{scales}}}, {{{zero_points}}}, {addition.lowest}}}"
+
+
+def _svdf_fields(layer: SvdfLayer, name: str) -> str:
+    addition = "NULL" if layer.addition is None else f"&{name}_sum"
+    return (
+        f"{{{name}_weights.bytes, {name}_time, {name}_bias, {addition},\n"
+        f"     {{{_scale(layer.scale)}, {_scale(layer.time_scale)}}},\n     "
+        f"{layer.inputs}, {layer.units}, {layer.memory}, {layer.zero_point}}}"
     )
 
 

@@ -34,9 +34,9 @@ def model_fields(model: EngineModel, comparison: Comparison) -> dict[str, str]:
     manifest = model.manifest
     config, stride = manifest.front_end, manifest.step.stride_frames
     first = model.network.first
-    layers = [f"LSTM {layer.units}" for layer in model.network.lstm]
-    if first is not None:
-        layers.insert(0, f"dense {first.outputs}")
+    layers = [] if first is None else [f"dense {first.outputs}"]
+    layers += [f"SVDF {layer.units} × {layer.memory}" for layer in model.network.svdf]
+    layers += [f"LSTM {layer.units}" for layer in model.network.lstm]
     step_ms = stride * config.hop_samples * 1000 / config.sample_rate_hz
     return {
         "NAME": manifest.name,

@@ -15,10 +15,12 @@ from ...edge.errors import ExportError
 from ...edge.files import write_together
 from ...edge.manifest import Model
 from ..device.templates import fill
+from ..flatbuffer import operator_names
 from ..folder import check_target
+from ..fused import read_layers
+from ..layers import QuantizedNetwork
 from .check import NEAR_STEPS, LitertCheck, check_litert, check_snippet
-from .graph import SIGNATURE, Edge, explicit_state_graph, operator_names, read_edges
-from .layers import Layers, read_layers
+from .graph import SIGNATURE, Edge, explicit_state_graph, read_edges, state_names
 
 FOLDER = Path(__file__).parents[2] / "edge" / "litert"
 """Folder of what is written beside the model."""
@@ -80,8 +82,8 @@ def export_litert(
             f"{path} is the model itself, which must not be replaced; choose another --out"
         )
     on_stage("writing out the step")
-    layers = read_layers(model.content)
-    content = explicit_state_graph(layers, manifest.state.cell_clip)
+    layers = _layers(model)
+    content = explicit_state_graph(layers)
     on_stage("comparing it with the float network and the int8 model")
     check, heard = check_litert(content, layers, model)
     written = {
@@ -103,7 +105,18 @@ def export_litert(
     )
 
 
-def _description(model: Model, content: bytes, layers: Layers, check: LitertCheck) -> str:
+def _layers(model: Model) -> QuantizedNetwork:
+    try:
+        return read_layers(model.content)
+    except ExportError as problem:
+        raise ExportError(
+            f"only what harken's networks consist of can be written out for LiteRT: {problem}"
+        ) from None
+
+
+def _description(
+    model: Model, content: bytes, layers: QuantizedNetwork, check: LitertCheck
+) -> str:
     """Return all that a program must know to run the model, as JSON."""
     manifest = model.manifest
     inputs, outputs = read_edges(content)
@@ -122,6 +135,7 @@ def _description(model: Model, content: bytes, layers: Layers, check: LitertChec
         "signature": SIGNATURE,
         "inputs": [_tensor(edge) for edge in inputs],
         "outputs": [_tensor(edge) for edge in outputs],
+        "states": state_names(layers),
         "initial_state": 0.0,
         "front_end": asdict(manifest.front_end),
         "step": asdict(manifest.step),
@@ -129,7 +143,7 @@ def _description(model: Model, content: bytes, layers: Layers, check: LitertChec
         "labels": manifest.labels,
         "detector": asdict(manifest.detector),
         "cell_clip": manifest.state.cell_clip,
-        "frame_limit": layers.input_limit,
+        "frame_limit": layers.source.limit,
         "checks": check.to_dict(),
         "licences": _licences(model),
     }

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import soundfile
 from ai_edge_litert import schema_py_generated as schema
-from numpy.typing import NDArray
 
 from ...edge.detector import Detection, Detector
 from ...edge.engine import Engine
@@ -27,14 +26,12 @@ from ...edge.frontend import FrontEnd
 from ...edge.manifest import Manifest, Model
 from ..agreement import Agreement, measure_agreement
 from ..device.golden import long_recording, recording
+from ..layers import QuantizedNetwork
 from ..reference import Array, softmax
 from .graph import read_edges
-from .layers import Layers
 from .runtime import Answers, run
 
 DEMO = Path(str(files("harken.models").joinpath("demo.flac")))
-
-Int16 = NDArray[np.int16]
 
 LONG_STEPS = 20_000
 """Steps of the stream that a model is checked on; its state is never reset."""
@@ -97,7 +94,7 @@ def _rounded(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_litert(
-    content: bytes, layers: Layers, model: Model
+    content: bytes, layers: QuantizedNetwork, model: Model
 ) -> tuple[LitertCheck, tuple[Detection, ...]]:
     """Run every check of an explicit-state model.
 
@@ -127,7 +124,7 @@ def check_litert(
     answers = run(content, steps, interpreted_steps=len(recording()) // manifest.step_samples)
     check_interpreter(answers)
     posteriors = softmax(answers.compiled)
-    reference = softmax(bounded_logits(layers, manifest.state.cell_clip, steps))
+    reference = softmax(bounded_logits(layers, steps))
     int8_posteriors = Engine(model, runtime="ai-edge-litert").feed(frames)
     heard, expected = _words(posteriors, manifest), _words(int8_posteriors, manifest)
     same = count_same(heard, expected)
@@ -144,17 +141,17 @@ def check_litert(
     return check, tuple(heard)
 
 
-def bounded_logits(layers: Layers, cell_clip: float, steps: Array) -> Array:
-    """Run the float network over a stream, within the bounds of the int8 model's tensors.
+def bounded_logits(layers: QuantizedNetwork, steps: Array) -> Array:
+    """Run the float network over a stream, within the bounds of the explicit-state model's tensors.
 
-    The explicit-state model has the same: a frame that is too loud for int8 is no louder for it.
+    A frame that is too loud for int8 is no louder for it. Its zero points are 0, so a tensor reaches
+    as far on both sides as the int8 tensor does on its farther one; `QuantizedNetwork.bounded` has
+    both sides as they are, which would be another network where a stream leaves them.
 
     Parameters
     ----------
     layers
         The network.
-    cell_clip
-        Bound of its cells.
     steps
         (steps, inputs) float32.
 
@@ -162,13 +159,19 @@ def bounded_logits(layers: Layers, cell_clip: float, steps: Array) -> Array:
     -------
     (steps, labels) float32.
     """
-    network = layers.network(cell_clip)
-    x = steps.clip(-layers.input_limit, layers.input_limit)
-    if layers.first is not None and network.dense_in is not None:
-        x = x @ network.dense_in.kernel + network.dense_in.bias
-        x = x.clip(0 if layers.first.relu else -layers.first.limit, layers.first.limit)
-    logits = replace(network, dense_in=None).run(x).logits
-    return logits.clip(-layers.last.limit, layers.last.limit)
+    limits = {"input": layers.source.limit, "logits": layers.last.output.limit}
+    if layers.first is not None:
+        limits["dense_in"] = layers.first.output.limit
+    for index, stem in enumerate(layers.svdf):
+        limits[f"svdf_{index}"] = stem.output.limit
+        if stem.total is not None:
+            limits[f"svdf_{index}/sum"] = stem.total.limit
+
+    def bounded(name: str, values: Array) -> Array:
+        limit = limits.get(name, np.inf)
+        return values.clip(-limit, limit)
+
+    return layers.network().run(steps, bounded).logits
 
 
 def check_graph(content: bytes) -> None:

@@ -26,7 +26,7 @@ static int invoke(void *context, const int8_t *input, int8_t *logits) {
 }
 
 int listen() {
-  tflite::MicroMutableOpResolver<3> resolver;
+  tflite::MicroMutableOpResolver<5> resolver;
 @OPERATORS@
   tflite::MicroInterpreter interpreter(tflite::GetModel(harken_@ID@_tflite), resolver, arena,
                                        sizeof arena);
