@@ -1,9 +1,10 @@
 """Measure the C engine: ``python bench/engine.py [--json]``.
 
 For each model and target: instructions a frame, in all and for a multiplication of a weight, flash,
-and RAM with the stack. Beside the models that ship stands the one that harken's aims are stated
-for, an LSTM of 64 units on 40 MFCC at each frame. Its weights are random: it is what a model of
-that shape costs, and hears nothing.
+in all and beyond the weights and biases, and RAM with the stack. Beside the models that ship stand
+those that harken's aims are stated for: an LSTM of 64 units on 40 MFCC at each frame, and the
+shapes of `harken train --size large` and `tiny`. Their weights are random: they are what a model of
+that shape costs, and hear nothing.
 
 Boards are emulated by QEMU, which counts instructions; this machine's are counted by callgrind, and
 the time of a frame is measured beside them.
@@ -26,14 +27,17 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from harken.edge.manifest import load_model
+from harken.edge.manifest import StateConfig, load_model
 from harken.export.device.bundle import engine_sources
 from harken.export.device.compiler import build
 from harken.export.device.golden import ask_engine, boot_recording, golden_source, recording
-from harken.export.device.graph import EngineNetwork, read_network
+from harken.export.device.graph import EngineNetwork, engine_network, read_network
 from harken.export.device.source import EngineModel
 from harken.export.device.tables import detector_tables, front_end_tables
 from harken.export.device.targets import TARGETS, measure
+from harken.export.quantize import CELL_CLIP, quantize
+from harken.export.reference import Dense, Lstm, Network, Svdf
+from harken.train.config import SIZES
 
 BUNDLE = Path(__file__).parents[1] / "edge" / "c" / "bundle"
 UNITS, FEATURES = 64, 40
@@ -72,10 +76,82 @@ def reference() -> EngineModel:
     last = dataclasses.replace(shipped.last, weights=weights(len(manifest.labels), UNITS))
     return EngineModel(
         manifest=manifest,
-        network=EngineNetwork(first=None, lstm=(lstm,), last=last),
+        network=EngineNetwork(first=None, svdf=(), lstm=(lstm,), last=last),
         front_end=front_end_tables(manifest),
         detector=detector_tables(manifest),
     )
+
+
+def hybrid(size: str) -> EngineModel:
+    """Return the shape of a size of `harken train`, on the features of `commands`."""
+    config, manifest = SIZES[size], load_model("commands").manifest
+    rng = np.random.default_rng(0)
+    inputs, labels = manifest.input.shape[-1], len(manifest.labels)
+
+    def weights(*shape: int) -> np.ndarray:
+        return (rng.normal(size=shape) / np.sqrt(shape[0])).astype(np.float32)
+
+    stem, lstm, width = [], [], inputs
+    for layer, (units, memory) in enumerate(config.svdf):
+        stem.append(
+            Svdf(
+                kernel=weights(width, units),
+                time_kernel=weights(memory, units),
+                bias=weights(units),
+                adds=config.adds(layer),
+            )
+        )
+        width = units
+    for units in config.lstm_units:
+        kernels = {"kernel": weights(width, 4 * units)}
+        kernels["recurrent_kernel"] = weights(units, 4 * units)
+        lstm.append(Lstm(**kernels, bias=weights(4 * units)))
+        width = units
+    network = quantize(
+        Network(
+            dense_in=None,
+            svdf=tuple(stem),
+            lstm=tuple(lstm),
+            dense_out=Dense(kernel=weights(width, labels), bias=weights(labels)),
+            cell_clip=CELL_CLIP,
+        ),
+        rng.normal(size=(500, inputs)).astype(np.float32),
+    )
+    source, output = network.source, network.last.output
+    manifest = dataclasses.replace(
+        manifest,
+        name=f"hybrid-{size}",
+        input=dataclasses.replace(
+            manifest.input, scale=float(source.scale), zero_point=source.zero_point
+        ),
+        output=dataclasses.replace(
+            manifest.output, scale=float(output.scale), zero_point=output.zero_point
+        ),
+        state=StateConfig(
+            svdf_units=config.svdf_units,
+            svdf_memory=config.svdf_memory,
+            lstm_units=config.lstm_units,
+            cell_clip=CELL_CLIP,
+        ),
+    )
+    return EngineModel(
+        manifest=manifest,
+        network=engine_network(network),
+        front_end=front_end_tables(manifest),
+        detector=detector_tables(manifest),
+    )
+
+
+def weight_bytes(network: EngineNetwork) -> int:
+    """Count the bytes of weights and biases."""
+    dense = [layer for layer in (network.first, network.last) if layer is not None]
+    arrays = [part for layer in dense for part in (layer.weights, layer.bias)]
+    for stem in network.svdf:
+        arrays += [stem.weights, stem.time_weights, stem.bias, stem.time_bias]
+    for layer in network.lstm:
+        arrays += [layer.input_weights, layer.state_weights, layer.input_bias, layer.state_bias]
+    # Biases are of int64 here, of int32 in the engine.
+    return sum(array.size * min(array.itemsize, 4) for array in arrays)
 
 
 def write(model: EngineModel, folder: Path) -> None:
@@ -141,7 +217,11 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--json", action="store_true", help="print JSON")
     as_json = arguments.parse_args().json
-    models = [reference(), *(EngineModel.of(load_model(n)) for n in ("commands", "commands-tiny"))]
+    models = [
+        reference(),
+        *(hybrid(size) for size in ("large", "tiny")),
+        *(EngineModel.of(load_model(name)) for name in ("commands", "commands-tiny")),
+    ]
     report = []
     for model in models:
         per_frame = model.network.multiplications / model.manifest.step.stride_frames
@@ -160,6 +240,7 @@ def main() -> None:
                 rows.append(
                     {
                         **measured.to_dict(),
+                        "beyond_weights": measured.flash - weight_bytes(model.network),
                         "ram": model.memory_bytes + measured.data + measured.stack,
                         "per_multiplication": round(measured.instructions / per_frame, 2),
                     }
@@ -184,7 +265,7 @@ def main() -> None:
         )
         table.add_column("target", no_wrap=True)
         table.add_column("front end")
-        for heading in ("instructions", "per MAC", "flash", "RAM", "µs"):
+        for heading in ("instructions", "per MAC", "flash", "but weights", "RAM", "µs"):
             table.add_column(heading, justify="right")
         for row in entry["targets"]:
             table.add_row(
@@ -192,7 +273,13 @@ def main() -> None:
                 "integers" if row["fixed"] else "float32",
                 *(
                     f"{row[key]:,}" if key in row else ""
-                    for key in ("instructions", "per_multiplication", "flash", "ram")
+                    for key in (
+                        "instructions",
+                        "per_multiplication",
+                        "flash",
+                        "beyond_weights",
+                        "ram",
+                    )
                 ),
                 str(row.get("microseconds", "")),
             )

@@ -1,7 +1,7 @@
 """A run folder as training leaves it, but with drawn weights: no data, no time.
 
 They are drawn so that the network behaves like a trained one: it forgets slowly, its cells fill up
-to the clip, and it is sure of its labels.
+to the clip, and it is sure of its labels. Mean and variance of a stem are those of a stream.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from harken.edge.frontend import FrontEndConfig
 from harken.edge.manifest import StepConfig
-from harken.train.config import ModelConfig, TrainConfig
+from harken.train.config import NORMALISATION_EPSILON, ModelConfig, TrainConfig
 from harken.train.run import RunFolder, RunRecord
 from harken.train.scenes.leaks import encode_identities
 
@@ -23,13 +23,24 @@ STRIDE, CONTEXT = 2, 3
 
 
 def write_run(
-    path: Path, *, dense_units: int = 12, lstm_units: tuple[int, ...] = (16,), seed: int = 0
+    path: Path,
+    *,
+    dense_units: int = 12,
+    svdf_units: tuple[int, ...] = (),
+    svdf_memory: tuple[int, ...] = (),
+    lstm_units: tuple[int, ...] = (16,),
+    seed: int = 0,
 ) -> Path:
     """Write the run folder `path` and return it."""
     rng = np.random.default_rng(seed)
     config = TrainConfig(
         words=("yes", "no"),
-        model=ModelConfig(dense_units=dense_units, lstm_units=lstm_units),
+        model=ModelConfig(
+            dense_units=dense_units,
+            svdf_units=svdf_units,
+            svdf_memory=svdf_memory,
+            lstm_units=lstm_units,
+        ),
         front_end=FrontEndConfig(n_mels=20, n_mfcc=N_MFCC),
         step=StepConfig(stride_frames=STRIDE, context_frames=CONTEXT),
         seed=seed,
@@ -79,16 +90,58 @@ def _weights(config: TrainConfig, rng: np.random.Generator) -> dict[str, np.ndar
         weights["dense_in/kernel"] = draw(width, units, 1.0)
         weights["dense_in/bias"] = draw(1, units, 0.3)[0]
         width = units
+    centre = np.zeros(width)
+    if config.model.svdf:
+        stem, centre = _stem(config, rng, weights)
+        weights |= stem
+        width = centre.size
     for layer, units in enumerate(config.model.lstm_units):
         bias = draw(1, 4 * units, 0.5)[0]
         bias[units : 2 * units] += 3.0  # forget slowly
         weights[f"lstm_{layer}/kernel"] = draw(width, 4 * units, 1.5)
         weights[f"lstm_{layer}/recurrent_kernel"] = draw(units, 4 * units, 0.5)
         weights[f"lstm_{layer}/bias"] = bias
+        if layer == 0:
+            # What a stem gives is never negative: without this the gates would hardly move.
+            bias -= (centre @ weights["lstm_0/kernel"]).astype(np.float32)
         width = units
     weights["dense_out/kernel"] = draw(width, len(config.labels), 6.0)
     weights["dense_out/bias"] = draw(1, len(config.labels), 0.5)[0]
     return weights
+
+
+def _stem(
+    config: TrainConfig, rng: np.random.Generator, first: dict[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """SVDF layers behind the layer `first`, or behind the features where it is empty.
+
+    Returned with the mean of what they give.
+    """
+    weights = {}
+    frames = _frames(rng)[: 600 * STRIDE + CONTEXT]
+    x = np.stack([frames[i : i + CONTEXT].ravel() for i in range(0, 600 * STRIDE, STRIDE)])
+    if first:
+        x = np.maximum(x @ first["dense_in/kernel"] + first["dense_in/bias"], 0)
+    for layer, (units, memory) in enumerate(config.model.svdf):
+        kernel = rng.normal(size=(x.shape[1], units)) / np.sqrt(x.shape[1])
+        filters = rng.normal(size=(memory, units)) / np.sqrt(memory)
+        scale, bias = rng.uniform(0.5, 1.5, units), rng.normal(0, 0.3, units)
+        heard = np.concatenate((np.zeros((memory - 1, units)), x @ kernel))
+        y = sum(filters[age] * heard[age : age + len(x)] for age in range(memory))
+        mean, variance = y.mean(axis=0), y.var(axis=0)
+        y = (y - mean) / np.sqrt(variance + NORMALISATION_EPSILON) * scale + bias
+        x = np.maximum(y + x if config.model.adds(layer) else y, 0)
+        parts = {
+            "kernel": kernel,
+            "time_kernel": filters,
+            "scale": scale,
+            "bias": bias,
+            "mean": mean,
+            "variance": variance,
+        }
+        for name, value in parts.items():
+            weights[f"svdf_{layer}/{name}"] = value.astype(np.float32)
+    return weights, x.mean(axis=0)
 
 
 def _frames(rng: np.random.Generator) -> np.ndarray:

@@ -60,11 +60,9 @@ class TestClips:
         for seed in range(3):
             network = Network.from_weights(
                 weights(seed),
+                CONFIG.model,
                 inputs=30,
-                dense_units=6,
-                lstm_units=(9,),
                 labels=4,
-                cell_clip=CONFIG.model.cell_clip,
             )
             expected = np.zeros((4, 4), int)
             for clip in select_clips(corpus, WORDS, split="validation"):

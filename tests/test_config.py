@@ -9,6 +9,7 @@ import pytest
 
 from harken.edge.errors import DataError, HarkenError
 from harken.edge.frontend import FrontEndConfig
+from harken.edge.manifest import MOST_SVDF_MEMORY
 from harken.edge.validation import decode
 from harken.train.config import SIZES, ModelConfig, StreamConfig, TrainConfig
 
@@ -21,9 +22,19 @@ def test_words_are_all_that_has_to_be_given() -> None:
 
 def test_every_size_is_a_model_of_its_own() -> None:
     assert list(SIZES) == ["tiny", "small", "medium", "large"]
-    units = [size.dense_units + sum(size.lstm_units) for size in SIZES.values()]
+    units = [sum(size.svdf_units) + sum(size.lstm_units) for size in SIZES.values()]
     assert units == sorted(set(units))
-    assert SIZES["medium"] == ModelConfig(), "the default"
+    assert all(size.svdf for size in SIZES.values())
+    assert SIZES["medium"] == TrainConfig(words=("yes",)).model, "the default"
+
+
+def test_layers_of_equal_width_are_added() -> None:
+    config = ModelConfig(svdf_units=(8, 8, 9, 9), svdf_memory=(1, 2, 3, 4), lstm_units=(5,))
+    assert config.svdf == ((8, 1), (8, 2), (9, 3), (9, 4))
+    assert [config.adds(layer) for layer in range(4)] == [False, True, False, True]
+    plain = dataclasses.replace(config, svdf_residual=False)
+    assert not any(plain.adds(layer) for layer in range(4))
+    assert dataclasses.replace(config, dense_units=8).adds(0)
 
 
 def test_it_survives_a_file() -> None:
@@ -73,6 +84,11 @@ def test_a_value_that_does_not_fit(field: str, value: object, must: str) -> None
     ("field", "value", "must"),
     [
         ("dense_units", -1, "be at least 0"),
+        ("svdf_units", (8, 0), "hold numbers of at least 1"),
+        ("svdf_memory", (0,), f"hold numbers of 1 to {MOST_SVDF_MEMORY}"),
+        ("svdf_memory", (MOST_SVDF_MEMORY + 1,), f"hold numbers of 1 to {MOST_SVDF_MEMORY}"),
+        ("svdf_memory", (3, -1), f"hold numbers of 1 to {MOST_SVDF_MEMORY}"),
+        ("svdf_memory", (5,), "hold one number for each of the 0 svdf_units"),
         ("lstm_units", (), "name the units of at least one layer"),
         ("lstm_units", (8, 0), "hold numbers of at least 1"),
         ("cell_clip", 0.0, "be greater than 0"),
@@ -80,8 +96,22 @@ def test_a_value_that_does_not_fit(field: str, value: object, must: str) -> None
 )
 def test_a_network_that_cannot_be(field: str, value: object, must: str) -> None:
     with pytest.raises(DataError) as caught:
-        ModelConfig(**{field: value})
+        ModelConfig(**{"lstm_units": (8,), field: value})
     assert str(caught.value) == f"model.{field} is {value!r}; it must {must}"
+
+
+@pytest.mark.parametrize("memory", [(), (3,), (3, 5, 5)])
+def test_every_svdf_layer_has_a_memory(memory: tuple[int, ...]) -> None:
+    with pytest.raises(DataError) as caught:
+        ModelConfig(svdf_units=(8, 8), svdf_memory=memory, lstm_units=(8,))
+    assert str(caught.value) == (
+        f"model.svdf_memory is {memory!r}; it must hold one number for each of the 2 svdf_units"
+    )
+
+
+def test_a_memory_may_be_of_one_step_and_of_the_most() -> None:
+    config = ModelConfig(svdf_units=(1, 1), svdf_memory=(1, MOST_SVDF_MEMORY), lstm_units=(1,))
+    assert config.svdf == ((1, 1), (1, MOST_SVDF_MEMORY))
 
 
 SHARES = [field.name for field in dataclasses.fields(StreamConfig) if field.name.endswith("_share")]

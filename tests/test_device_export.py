@@ -19,19 +19,29 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from c_engine import compile_engine, needs_compiler
 from command import harken
+from hybrids import TINY, drawn_model
 
 from harken.edge import ExportError, load_model
 from harken.edge.errors import DependencyError
 from harken.edge.manifest import Model
 from harken.edge.memory.grammar import load_grammar
 from harken.export.device import bundle as device_bundle
-from harken.export.device.bundle import export_engine
+from harken.export.device.bundle import ENGINE, engine_sources, export_engine
 from harken.export.device.compiler import build, find_compiler
-from harken.export.device.golden import FRONT_ENDS, Answers, ask_engine, compare, recording
-from harken.export.device.graph import Rescale, read_network
+from harken.export.device.golden import (
+    FRONT_ENDS,
+    Answers,
+    ask_engine,
+    boot_recording,
+    compare,
+    golden_source,
+    recording,
+)
+from harken.export.device.graph import Rescale, engine_network, read_network
 from harken.export.device.source import EngineModel, data
 from harken.export.device.targets import TARGETS, Target, measure
 from harken.export.device.tflm import export_tflm
+from harken.export.fused import read_layers
 
 pytestmark = needs_compiler
 
@@ -219,6 +229,33 @@ class TestBoards:
         again = measure(target, exported / "src")
         assert abs(again.instructions - measured.instructions) <= 40
 
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def stem(tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """A model with SVDF layers, with what the engine answers on this machine."""
+        model = drawn_model(*TINY)
+        engine_model = EngineModel.of(model)
+        sources, boot = engine_sources(engine_model), boot_recording(model)
+        sources["model_golden.c"] = golden_source(engine_model.identifier, boot, {})
+        main = {"main_stdin.c": (ENGINE / "bundle" / "main_stdin.c").read_text()}
+        answers = ask_engine(sources | main, recording()[:16_000])
+        values = {kind: answer.boot for kind, answer in answers.items()}
+        sources["model_golden.c"] = golden_source(engine_model.identifier, boot, values)
+        folder = tmp_path_factory.mktemp("stem")
+        for name, text in sources.items():
+            (folder / name).write_text(text)
+        return folder
+
+    @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+    def test_svdf_layers_answer_as_on_this_machine(self, stem: Path, target: Target) -> None:
+        if target.missing is not None:
+            pytest.skip(f"{target.missing} is not installed")
+        measured = measure(target, stem)
+        assert measured.passed
+        assert measured.data == 0
+        assert measured.stack < 1024
+        assert measured.flash <= 46 * 1024
+
     def test_a_program_that_fails_to_link(self, exported: Path, tmp_path: Path) -> None:
         if TARGETS[0].missing is not None:
             pytest.skip(f"{TARGETS[0].missing} is not installed")
@@ -347,6 +384,22 @@ class TestRefused:
             tensor.shape = np.array([2, 1200], np.int32)
 
         self.refused(edit, r"layer 0 .* is too large: 2 x 1200 weights")
+
+    @pytest.mark.parametrize(
+        ("changes", "match"),
+        [
+            ({"state_scale": np.float32(1e-9)}, r"layer 1 \(svdf_0\): sums up to .* do not fit"),
+            ({"time_scale": np.float32(1e3)}, r"layer 1 \(svdf_0\), over time: sums up to"),
+            ({"bias": np.full(48, 2**30, np.int32)}, r"layer 1 \(svdf_0\), over time: sums up to"),
+        ],
+        ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+    )
+    def test_sums_of_an_svdf_that_do_not_fit(self, changes: dict[str, Any], match: str) -> None:
+        network = read_layers(drawn_model(*TINY).content)
+        engine_network(network)
+        stem = (dataclasses.replace(network.svdf[0], **changes), *network.svdf[1:])
+        with pytest.raises(ExportError, match=match):
+            engine_network(dataclasses.replace(network, svdf=stem))
 
     def test_sums_that_do_not_fit(self) -> None:
         with pytest.raises(ExportError, match=r"layer 7: sums up to 1000000 times 5000 do not fit"):

@@ -27,17 +27,18 @@ from harken.edge.errors import DataError, RunError
 from harken.edge.frontend import FrontEndConfig
 from harken.export.trained import load_run
 from harken.train import fit
-from harken.train.batches import DataSource
+from harken.train.batches import DataSource, stream_maker
 from harken.train.config import ModelConfig, StreamConfig, TrainConfig
 from harken.train.fit import Outcome, Progress, train
-from harken.train.network import initial_weights
+from harken.train.network import initial_weights, is_moment
 from harken.train.record import make_record
 from harken.train.run import RunFolder
+from harken.train.streams import Batch
 
 # So small that an epoch takes a tenth of a second.
 CONFIG = TrainConfig(
     words=("low", "high"),
-    model=ModelConfig(dense_units=8, lstm_units=(12,)),
+    model=ModelConfig(dense_units=8, svdf_units=(8, 8), svdf_memory=(2, 3), lstm_units=(12,)),
     front_end=FrontEndConfig(n_mels=20, n_mfcc=10),
     streams=StreamConfig(gain_db=(-6.0, 6.0), snr_db=(20.0, 40.0)),
     batch_streams=4,
@@ -185,8 +186,10 @@ class TestWholeRun:
     def test_weights_stay_within_their_bound(self, whole_run: Path) -> None:
         first = initial_weights(CONFIG.model, inputs=30, labels=4, seed=CONFIG.seed)
         assert np.abs(first["lstm_0/recurrent_kernel"]).max() > CONFIG.weight_clip
-        for name, value in weights(whole_run).items():
-            assert np.abs(value).max() <= CONFIG.weight_clip or name.endswith("bias")
+        kernels = {n: v for n, v in weights(whole_run).items() if n.endswith("kernel")}
+        assert len(kernels) == 8, "dense, two SVDF layers of two each, an LSTM of two, dense"
+        for name, value in kernels.items():
+            assert np.abs(value).max() <= CONFIG.weight_clip, name
 
     def test_the_calibration_streams_are_minutes_long(self, whole_run: Path) -> None:
         streams = RunFolder(whole_run).load_arrays("calibration.npz")
@@ -199,7 +202,30 @@ class TestWholeRun:
 
     def test_export_can_read_it(self, whole_run: Path) -> None:
         run = load_run(whole_run)
-        assert run.network.description == "30 inputs, Dense 8, LSTM 12, 4 labels"
+        assert run.network.description == (
+            "30 inputs, Dense 8, SVDF 8 × 2 added, SVDF 8 × 3 added, LSTM 12, 4 labels"
+        )
+
+    def test_moments_are_measured_and_kept(self, whole_run: Path) -> None:
+        kept = weights(whole_run)
+        first = initial_weights(CONFIG.model, inputs=30, labels=4, seed=CONFIG.seed)
+        assert kept.keys() == first.keys()
+        for layer in range(2):
+            mean, variance = kept[f"svdf_{layer}/mean"], kept[f"svdf_{layer}/variance"]
+            assert np.abs(mean).max() > 0
+            assert (variance > 0).all()
+            assert not (variance == 1).any()
+
+    def test_a_network_without_a_stem_is_trained_too(
+        self, tone_words: Tones, tmp_path: Path
+    ) -> None:
+        model = ModelConfig(dense_units=8, lstm_units=(12,))
+        config = dataclasses.replace(CONFIG, model=model, epochs=8)
+        assert tone_words.train(tmp_path / "run", config).finished
+        figures = history(tmp_path / "run")
+        assert figures[-1]["loss"] < figures[0]["loss"]
+        network = load_run(tmp_path / "run").network
+        assert network.description == "30 inputs, Dense 8, LSTM 12, 4 labels"
 
     def test_the_same_again_is_the_same_with_any_number_of_workers(
         self, whole_run: Path, tone_words: Tones, tmp_path: Path
@@ -219,6 +245,85 @@ class TestWholeRun:
     def test_a_complete_run_cannot_be_resumed(self, whole_run: Path, tone_words: Tones) -> None:
         with pytest.raises(RunError, match=r"is complete; make a model of it with `harken export`"):
             tone_words.train(whole_run, resume=True)
+
+
+@pytest.mark.slow
+class TestBatch:
+    """What one batch leaves behind, for the next one and for the weights that are kept."""
+
+    @pytest.fixture(scope="class")
+    def fitting(
+        self, whole_run: Path, tone_words: Tones, tmp_path_factory: pytest.TempPathFactory
+    ) -> fit._Fitting:
+        config = RunFolder(whole_run).load_record().config
+        run = RunFolder(tmp_path_factory.mktemp("runs"))
+        return fit._Fitting(config, tone_words.source.open(), run)
+
+    @pytest.fixture(scope="class")
+    def batch(self, fitting: fit._Fitting) -> Batch:
+        return stream_maker(fitting.config, fitting.corpus, "training").batch(0, 0, 4)
+
+    @pytest.fixture
+    def calls(
+        self, fitting: fit._Fitting, monkeypatch: pytest.MonkeyPatch
+    ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        """The state that each batch began with, and the moments that it had."""
+        seen = []
+        gradient = fitting._gradient
+
+        def spy(inputs: Any, allowed: Any, state: Any, seed: Any) -> Any:
+            given = gradient(inputs, allowed, state, seed)
+            seen.append((state, given[3]))
+            return given
+
+        monkeypatch.setattr(fitting, "_gradient", spy)
+        return seen
+
+    def test_the_state_goes_on_unless_a_stream_is_fresh(
+        self, fitting: fit._Fitting, batch: Batch, calls: list[tuple[Any, Any]]
+    ) -> None:
+        fresh = np.array([True, False, False, True])
+        fitting._learn(dataclasses.replace(batch, fresh=np.ones(4, bool)))
+        left = {name: value.numpy() for name, value in fitting.state.items()}
+        fitting._learn(dataclasses.replace(batch, fresh=fresh))
+        (first, _), (second, _) = calls
+        assert list(second) == ["svdf_0", "svdf_1", "lstm_0/h", "lstm_0/c"]
+        for name, value in second.items():
+            assert not np.any(first[name])
+            assert not np.any(value.numpy()[fresh])
+            assert np.any(left[name][fresh]), name
+            np.testing.assert_array_equal(value.numpy()[~fresh], left[name][~fresh])
+            assert np.any(value.numpy()[~fresh]), name
+
+    def test_moments_are_averaged_as_the_weights_are(
+        self, fitting: fit._Fitting, batch: Batch, calls: list[tuple[Any, Any]]
+    ) -> None:
+        before = {name: value.copy() for name, value in fitting.average.items()}
+        fitting._learn(batch)
+        decay = min(CONFIG.averaging, fitting.step / (fitting.step + 10))
+        ((_, moments),) = calls
+        now = {name: variable.numpy() for name, variable in fitting.variables.items()}
+        assert now.keys().isdisjoint(moments)
+        for name, average in fitting.average.items():
+            value = moments[name].numpy() if is_moment(name) else now[name]
+            assert not np.array_equal(average, before[name]), name
+            expected = decay * before[name] + (1 - decay) * value
+            np.testing.assert_allclose(average, expected, rtol=1e-4, atol=1e-6, err_msg=name)
+
+    def test_a_checkpoint_holds_all_of_it(self, fitting: fit._Fitting, batch: Batch) -> None:
+        fitting._learn(batch)
+        fitting.save()
+        state = {name: value.numpy() for name, value in fitting.state.items()}
+        average = {name: value.copy() for name, value in fitting.average.items()}
+        fitting._learn(dataclasses.replace(batch, fresh=np.zeros(4, bool)))
+        assert not np.array_equal(fitting.state["svdf_1"].numpy(), state["svdf_1"])
+        assert not np.array_equal(fitting.average["svdf_1/mean"], average["svdf_1/mean"])
+        fitting.restore()
+        assert fitting.state.keys() == state.keys()
+        for name, value in fitting.state.items():
+            np.testing.assert_array_equal(value.numpy(), state[name])
+        for name, average_again in fitting.average.items():
+            np.testing.assert_array_equal(average_again, average[name])
 
 
 class StopAt:
@@ -417,6 +522,9 @@ class TestFailures:
         fitting.save()
         fitting.restore()
         good = run.load_arrays("checkpoint.npz")
+        assert {name for name in good if name.startswith("state/")} == {
+            *("state/svdf_0", "state/svdf_1", "state/lstm_0/h", "state/lstm_0/c")
+        }
         assert {name.split("/")[0] for name in good} == {
             "average",
             "loss_sum",

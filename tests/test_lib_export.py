@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from c_engine import MISMATCH, NULL, RANGE, Event, needs_compiler
 from command import harken
+from hybrids import LARGE, drawn_model
 
 from harken.edge import ExportError, load_model
 from harken.edge.memory.grammar import load_grammar
@@ -823,3 +824,11 @@ class TestCommand:
         assert outcome.exit_code == 6
         assert "CC is 'no-such-compiler'" in outcome.error
         assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_network_with_a_stem_answers_the_same_everywhere(tmp_path: Path) -> None:
+    """Compiled for all targets whose tools are here; run, and compared byte for byte."""
+    bundle = export_library(drawn_model(*LARGE), tmp_path)
+    assert any(built.run for built in bundle.built)
+    assert not {built.target for built in bundle.built} & bundle.not_built.keys()

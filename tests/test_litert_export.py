@@ -21,25 +21,38 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.compiled_model import CompiledModel
 from ai_edge_litert.interpreter import Interpreter
 from command import harken
+from hybrids import drawn_network, drawn_stream
 
 from harken.edge import ExportError, Spotter, load_model
 from harken.edge.detector import Detection
-from harken.export.litert.bundle import LitertBundle, export_litert
+from harken.edge.frontend import FrontEnd
+from harken.edge.manifest import Model, ModelFile, Quantization, StateConfig
+from harken.export.agreement import measure_agreement
+from harken.export.device.golden import long_recording
+from harken.export.flatbuffer import operator_names
+from harken.export.fused import read_layers, write_network
+from harken.export.layers import Affine, DenseLayer, LstmLayer, QuantizedNetwork
+from harken.export.litert.bundle import LitertBundle, export_litert, layers_of
 from harken.export.litert.check import (
     DEMO,
     LONG_STEPS,
+    MAX_FLOAT_DIFFERENCE,
+    MAX_FLOAT_MEAN,
+    MIN_FLOAT_AGREEMENT,
     LitertCheck,
+    bounded_logits,
     check_graph,
     check_interpreter,
     check_litert,
     check_parity,
     check_snippet,
     count_same,
-    long_recording,
+    stacked,
 )
 from harken.export.litert.graph import explicit_state_graph, read_edges, state_names
-from harken.export.litert.layers import DenseLayer, Layers, LstmLayer, Weights, read_layers
 from harken.export.litert.runtime import Answers, CompiledStep, InterpretedStep, run
+from harken.export.quantize import quantize
+from harken.export.reference import Network, Svdf, softmax
 
 CLIP = 10.0
 
@@ -67,6 +80,12 @@ def edited(content: bytes, edit: Callable[[Any], object]) -> bytes:
 
 def tensor(model: Any, name: str) -> Any:
     return next(t for t in model.subgraphs[0].tensors if t.name == name.encode())
+
+
+def data(model: Any, name: str, dtype: Any) -> np.ndarray:
+    entry = tensor(model, name)
+    values = np.asarray(model.buffers[entry.buffer].data, np.uint8).view(dtype)
+    return values.reshape(entry.shape)
 
 
 class TestFolder:
@@ -101,6 +120,7 @@ class TestFolder:
         assert [entry["name"] for entry in description["inputs"]] == ["frame", "h0", "c0"]
         assert [entry["name"] for entry in description["outputs"]] == ["logits", "h0", "c0"]
         assert [entry["shape"] for entry in description["inputs"]] == [[1, 60], [1, 60], [1, 60]]
+        assert description["states"] == ["h0", "c0"]
         assert description["labels"] == list(manifest.labels)
         assert description["detector"]["thresholds"] == manifest.detector.thresholds
         assert description["checks"] == json.loads(json.dumps(bundle.check.to_dict()))
@@ -120,14 +140,14 @@ class TestFolder:
     def test_weights_are_those_of_the_model_to_the_bit(self, bundle: LitertBundle) -> None:
         layers = read_layers(load_model("commands-tiny").content)
         model = schema.ModelT.InitFromPackedBuf(bundle.model.read_bytes(), 0)
-        for name, weights in (
-            ("lstm0_input_weights", layers.lstm[0].input_weights),
-            ("lstm0_state_weights", layers.lstm[0].state_weights),
+        (lstm,) = layers.lstm
+        for name, weights, scales in (
+            ("lstm0_input_weights", lstm.input_weights, lstm.input_scales),
+            ("lstm0_state_weights", lstm.state_weights, lstm.state_scales),
         ):
             entry = tensor(model, name)
-            data = np.asarray(model.buffers[entry.buffer].data, np.uint8).view(np.int8)
-            np.testing.assert_array_equal(data.reshape(entry.shape), weights.values)
-            np.testing.assert_array_equal(entry.quantization.scale, weights.scales)
+            np.testing.assert_array_equal(data(model, name, np.int8), np.concatenate(weights))
+            np.testing.assert_array_equal(entry.quantization.scale, np.repeat(scales, lstm.units))
 
     def test_constants_are_aligned(self, bundle: LitertBundle) -> None:
         content = bundle.model.read_bytes()
@@ -230,54 +250,82 @@ class TestRuntimes:
         assert np.abs(state["c0"]).max() > 1
 
 
+UNITS = Affine(scale=np.float32(1 / 128), zero_point=0)
+"""Of an LSTM's outputs."""
+
+
 class TestNetworks:
     """Other networks than those that ship."""
 
     @staticmethod
-    def weights(rng: np.random.Generator, rows: int, columns: int) -> Weights:
-        return Weights(
-            values=rng.integers(-127, 128, (rows, columns)).astype(np.int8),
-            scales=rng.uniform(0.001, 0.006, rows).astype(np.float32),
+    def weights(rng: np.random.Generator, *shape: int) -> np.ndarray:
+        return rng.integers(-127, 128, shape).astype(np.int8)
+
+    def lstm(self, rng: np.random.Generator, source: Affine, inputs: int, units: int) -> LstmLayer:
+        scales = rng.uniform(0.001, 0.006, (2, 4)).astype(np.float32)
+        return LstmLayer(
+            name="lstm",
+            input_weights=self.weights(rng, 4, units, inputs),
+            input_scales=scales[0],
+            state_weights=self.weights(rng, 4, units, units),
+            state_scales=scales[1],
+            bias=self.bias(rng.normal(0, 0.5, (4, units)), source, scales[0][:, np.newaxis]),
+            source=source,
+            hidden=UNITS,
+            cell_scale=np.float32(2.0**-11),
+            cell_clip=CLIP,
         )
 
-    def lstm(self, rng: np.random.Generator, inputs: int, units: int) -> LstmLayer:
-        return LstmLayer(
-            input_weights=self.weights(rng, 4 * units, inputs),
-            state_weights=self.weights(rng, 4 * units, units),
-            bias=rng.normal(0, 0.5, 4 * units),
+    @staticmethod
+    def bias(real: np.ndarray, source: Affine, scales: np.ndarray) -> np.ndarray:
+        return np.rint(real / (source.scale * scales)).astype(np.int32)
+
+    def last(self, rng: np.random.Generator, labels: int, units: int, limit: float) -> DenseLayer:
+        scale = np.float32(0.004)
+        return DenseLayer(
+            name="last",
+            weights=self.weights(rng, labels, units),
+            weight_scale=scale,
+            bias=self.bias(rng.normal(0, 1, labels), UNITS, scale),
+            source=UNITS,
+            output=Affine(scale=np.float32(limit / 128), zero_point=0),
+            relu=False,
         )
 
     def test_two_lstm_layers_and_no_dense_layer_before_them(self) -> None:
         rng = np.random.default_rng(3)
-        last = DenseLayer(
-            weights=self.weights(rng, 5, 12), bias=rng.normal(0, 1, 5), relu=False, limit=12.0
-        )
-        layers = Layers(
-            input_limit=4.0,
+        source = Affine(scale=np.float32(4.0 / 128), zero_point=0)
+        network = QuantizedNetwork(
             first=None,
-            lstm=(self.lstm(rng, 6, 8), self.lstm(rng, 8, 12)),
-            last=last,
+            svdf=(),
+            lstm=(self.lstm(rng, source, 6, 8), self.lstm(rng, UNITS, 8, 12)),
+            last=self.last(rng, 5, 12, 12.0),
         )
-        content = explicit_state_graph(layers, CLIP)
+        content = explicit_state_graph(network)
         check_graph(content)
         inputs, _ = read_edges(content)
-        assert [edge.name for edge in inputs] == ["frame", *state_names(2)]
-        assert state_names(2) == ("h0", "c0", "h1", "c1")
+        assert [edge.name for edge in inputs] == ["frame", *state_names(network)]
+        assert state_names(network) == ("h0", "c0", "h1", "c1")
         frames = rng.normal(0, 1, (400, 6)).astype(np.float32)
         step = CompiledStep(content)
         logits = np.array([step.step(frame) for frame in frames])
-        expected = layers.network(CLIP).run(frames).logits
+        expected = network.network().run(frames).logits
         assert expected.std() > 0.1
         np.testing.assert_allclose(logits, expected, atol=0.02)
 
     def test_cells_are_clipped(self) -> None:
         rng = np.random.default_rng(0)
-        lstm = dataclasses.replace(
-            self.lstm(rng, 2, 1), bias=np.array([20.0, 20.0, 20.0, 0.0])
-        )  # what comes is added, and nothing forgotten
-        last = DenseLayer(weights=self.weights(rng, 3, 1), bias=np.zeros(3), relu=False, limit=1.0)
-        layers = Layers(input_limit=1.0, first=None, lstm=(lstm,), last=last)
-        runner = Interpreter(model_content=explicit_state_graph(layers, CLIP)).get_signature_runner(
+        source = Affine(scale=np.float32(1.0 / 128), zero_point=0)
+        lstm = self.lstm(rng, source, 2, 1)
+        real = np.array([[20.0], [20.0], [20.0], [0.0]])  # what comes is added, nothing forgotten
+        bias = self.bias(real, source, lstm.input_scales[:, np.newaxis])
+        network = QuantizedNetwork(
+            first=None,
+            svdf=(),
+            lstm=(dataclasses.replace(lstm, bias=bias),),
+            last=self.last(rng, 3, 1, 1.0),
+        )
+        runner = Interpreter(model_content=explicit_state_graph(network)).get_signature_runner(
             "step"
         )
         state = {"h0": np.zeros((1, 1), np.float32), "c0": np.zeros((1, 1), np.float32)}
@@ -289,6 +337,212 @@ class TestNetworks:
             cells.append(float(state["c0"][0, 0]))
         assert cells[4] == pytest.approx(5.0, abs=0.01)
         assert cells[-1] == pytest.approx(CLIP, abs=0.001)
+
+
+STEM = ((24, 3), (24, 5))
+HYBRIDS = {
+    "added": drawn_network(STEM),
+    "not added": drawn_network(((24, 3), (30, 5)), residual=False, seed=1),
+    "memory 1": drawn_network(((24, 1), (24, 5), (24, 1)), seed=2),
+    "dense before": drawn_network(((24, 4), (20, 6)), dense=24, seed=3),
+    "two LSTM layers": drawn_network(STEM, (20, 12), seed=4),
+    "one long memory": drawn_network(((30, 40),), seed=5),
+}
+
+
+def quantized(network: Network) -> QuantizedNetwork:
+    """As a model file would have it."""
+    return read_layers(write_network(quantize(network, drawn_stream(3000, seed=1))))
+
+
+class TestHybrids:
+    """Networks with SVDF layers."""
+
+    @pytest.mark.parametrize("name", HYBRIDS)
+    def test_it_is_the_float_network(self, name: str) -> None:
+        network = quantized(HYBRIDS[name])
+        content = explicit_state_graph(network)
+        check_graph(content)
+        stream = drawn_stream(LONG_STEPS, seed=9)
+        answers = run(content, stream, interpreted_steps=1500)
+        check_interpreter(answers)
+        expected = softmax(bounded_logits(network, stream))
+        agreement = measure_agreement(expected, softmax(answers.compiled))
+        assert expected.std(axis=0).max() > 0.1
+        assert agreement.same_argmax >= MIN_FLOAT_AGREEMENT
+        assert agreement.difference_mean <= MAX_FLOAT_MEAN
+        assert agreement.difference_max <= MAX_FLOAT_DIFFERENCE / 2
+
+    def test_it_saturates_where_its_tensors_end(self) -> None:
+        network = quantized(HYBRIDS["added"])
+        stream = 3 * drawn_stream(2000, seed=9)
+        steps = CompiledStep(explicit_state_graph(network))
+        posteriors = softmax(np.array([steps.step(frame) for frame in stream]))
+        bounded = measure_agreement(softmax(bounded_logits(network, stream)), posteriors)
+        free = measure_agreement(softmax(network.network().run(stream).logits), posteriors)
+        assert bounded.difference_max <= MAX_FLOAT_DIFFERENCE
+        assert free.difference_max > 5 * bounded.difference_max
+
+    def test_what_is_kept(self) -> None:
+        def names(hybrid: str) -> tuple[str, ...]:
+            return state_names(quantized(HYBRIDS[hybrid]))
+
+        assert names("added") == ("s0", "s1", "h0", "c0")
+        assert names("memory 1") == ("s1", "h0", "c0")
+        assert names("two LSTM layers") == ("s0", "s1", "h0", "c0", "h1", "c1")
+        network = quantized(HYBRIDS["added"])
+        inputs, outputs = read_edges(explicit_state_graph(network))
+        assert [edge.shape for edge in inputs] == [(1, 60), (1, 48), (1, 96), (1, 20), (1, 20)]
+        assert inputs[1:] == outputs[1:]
+        assert [np.float32(edge.scale) for edge in inputs[1:3]] == [
+            layer.state_scale for layer in network.svdf
+        ]
+
+    def test_weights_are_those_of_the_model_to_the_bit(self) -> None:
+        network = quantized(HYBRIDS["added"])
+        model = schema.ModelT.InitFromPackedBuf(explicit_state_graph(network), 0)
+        for index, layer in enumerate(network.svdf):
+            name = f"svdf{index}"
+            weights = data(model, f"{name}_newest_weights", np.int8)
+            np.testing.assert_array_equal(weights, layer.weights)
+            filters = data(model, f"{name}_filtered_weights", np.int16)
+            np.testing.assert_array_equal(filters[:, 0], layer.time_weights)
+            scale = tensor(model, f"{name}_filtered_weights").quantization.scale
+            np.testing.assert_array_equal(scale, [layer.time_scale])
+
+    def test_operators(self) -> None:
+        def names(hybrid: str) -> tuple[str, ...]:
+            return operator_names(explicit_state_graph(quantized(HYBRIDS[hybrid])))
+
+        assert names("added").count("BATCH_MATMUL") == names("memory 1").count("SLICE") + 1 == 2
+        assert names("memory 1").count("CONCATENATION") == 1
+        assert "RELU" not in names("added")  # it is fused
+
+    def test_its_state_lies_unit_by_unit_the_oldest_step_first(self) -> None:
+        network = quantized(HYBRIDS["added"])
+        content = explicit_state_graph(network)
+        runner = Interpreter(model_content=content).get_signature_runner("step")
+        stream, (stem, _) = drawn_stream(6, seed=7), network.svdf
+        state = self.silence(content)
+        for frame in stream:
+            answer = dict(runner(frame=frame[np.newaxis], **state))
+            answer.pop("logits")
+            state = answer
+        rows = stream @ (stem.weights.T * stem.weight_scale)
+        kept = state["s0"].reshape(stem.units, stem.memory - 1)
+        np.testing.assert_allclose(kept, rows[-2:].T, atol=0.005)
+
+    def test_a_reset_forgets_and_nothing_else_does(self) -> None:
+        content = explicit_state_graph(quantized(HYBRIDS["added"]))
+        stream = drawn_stream(60, seed=8)
+        runner = Interpreter(model_content=content).get_signature_runner("step")
+
+        def heard(frames: np.ndarray, state: dict[str, np.ndarray]) -> np.ndarray:
+            logits = []
+            for frame in frames:
+                answer = dict(runner(frame=frame[np.newaxis], **state))
+                logits.append(answer.pop("logits")[0])
+                state.update(answer)
+            return np.array(logits)
+
+        state = self.silence(content)
+        whole = np.concatenate((heard(stream[:25], state), heard(stream[25:], state)))
+        np.testing.assert_array_equal(heard(stream, self.silence(content)), whole)
+        for name in state:
+            kept = self.silence(content)
+            heard(stream[:25], kept)
+            kept[name] = np.zeros_like(kept[name])
+            assert np.abs(heard(stream[25:], kept) - whole[25:]).max() > 0.01, name
+
+    @staticmethod
+    def silence(content: bytes) -> dict[str, np.ndarray]:
+        return {edge.name: np.zeros(edge.shape, np.float32) for edge in read_edges(content)[0][1:]}
+
+
+@pytest.fixture(scope="module")
+def hybrid() -> Model:
+    """`commands-tiny` with a stem that passes on what it hears, and a little of what was before."""
+    shipped, rng = load_model("commands-tiny"), np.random.default_rng(0)
+    trained = read_layers(shipped.content).network()
+    assert trained.dense_in is not None
+    units = trained.dense_in.bias.size
+
+    def stem(memory: int, *, adds: bool) -> Svdf:
+        kernel = rng.normal(0, 0.3 / np.sqrt(units), (units, units)).astype(np.float32)
+        filters = rng.normal(0, 0.05, (memory, units)).astype(np.float32)
+        if not adds:
+            kernel += np.eye(units, dtype=np.float32)
+            filters[-1] = 1
+        return Svdf(kernel=kernel, time_kernel=filters, bias=np.zeros(units, np.float32), adds=adds)
+
+    network = dataclasses.replace(trained, svdf=(stem(3, adds=False), stem(5, adds=True)))
+    manifest = shipped.manifest
+    frames = FrontEnd(manifest.front_end).feed(long_recording(3000 * manifest.step_samples))
+    layers = quantize(network, stacked(frames, manifest))
+    content = write_network(layers)
+
+    def quantization(affine: Affine, shape: tuple[int, ...]) -> Quantization:
+        return Quantization(scale=float(affine.scale), zero_point=affine.zero_point, shape=shape)
+
+    return Model(
+        manifest=dataclasses.replace(
+            manifest,
+            name="hybrid",
+            model=ModelFile(
+                file="hybrid.tflite",
+                bytes=len(content),
+                sha256=hashlib.sha256(content).hexdigest(),
+            ),
+            input=quantization(layers.source, manifest.input.shape),
+            output=quantization(layers.last.output, manifest.output.shape),
+            state=StateConfig(
+                svdf_units=(units, units),
+                svdf_memory=(3, 5),
+                lstm_units=manifest.state.lstm_units,
+                cell_clip=manifest.state.cell_clip,
+            ),
+        ),
+        content=content,
+        path=Path("hybrid.tflite"),
+    )
+
+
+class TestHybridFolder:
+    """A model with a stem, exported."""
+
+    def test_every_check_passes_and_listen_py_hears_words(
+        self, hybrid: Model, tmp_path: Path
+    ) -> None:
+        written = export_litert(hybrid, tmp_path)
+        check = written.check
+        assert check.float_network.same_argmax > 0.9995
+        assert check.float_network.difference_max < 0.01
+        assert check.words > 100
+        assert check.words - check.words_same <= check.words // 50
+        description = json.loads((tmp_path / "hybrid.json").read_text())
+        states = ["s0", "s1", "h0", "c0"]
+        assert description["states"] == states
+        assert [entry["name"] for entry in description["inputs"]] == ["frame", *states]
+        assert [entry["name"] for entry in description["outputs"]] == ["logits", *states]
+        readme = (tmp_path / "README.md").read_text()
+        assert not re.search(r"@\w+@", readme)
+        assert "`s0`, `s1`, `h0`, `c0`" in readme
+        done = subprocess.run(
+            [sys.executable, "listen.py", "hybrid.json", str(DEMO)],
+            cwd=tmp_path, capture_output=True, check=True,
+        )  # fmt: skip
+        assert len(done.stdout.splitlines()) > 5
+
+    def test_a_damaged_filter(self, hybrid: Model) -> None:
+        layers = read_layers(hybrid.content)
+
+        def edit(model: Any) -> None:
+            buffer = model.buffers[tensor(model, "svdf0_filtered_weights").buffer]
+            buffer.data = np.roll(buffer.data, 2)  # each filter is a step late
+
+        content = edited(explicit_state_graph(layers), edit)
+        with pytest.raises(ExportError, match="float agreement check: over 20"):
+            check_litert(content, layers, hybrid)
 
 
 class TestChecks:
@@ -311,19 +565,18 @@ class TestChecks:
         model = load_model("commands-tiny")
         layers = read_layers(model.content)
         (lstm,) = layers.lstm
-        swapped = np.arange(240).reshape(4, 60)[[1, 0, 2, 3]].ravel()  # input and forget gate
-
-        def confused(weights: Weights) -> Weights:
-            return Weights(values=weights.values[swapped], scales=weights.scales[swapped])
-
-        wrong = LstmLayer(
-            input_weights=confused(lstm.input_weights),
-            state_weights=confused(lstm.state_weights),
+        swapped = [1, 0, 2, 3]  # input and forget gate
+        wrong = dataclasses.replace(
+            lstm,
+            input_weights=lstm.input_weights[swapped],
+            input_scales=lstm.input_scales[swapped],
+            state_weights=lstm.state_weights[swapped],
+            state_scales=lstm.state_scales[swapped],
             bias=lstm.bias[swapped],
         )
         layers = dataclasses.replace(layers, lstm=(wrong,))
         with pytest.raises(ExportError, match="int8 agreement check: over 20"):
-            check_litert(explicit_state_graph(layers, CLIP), layers, model)
+            check_litert(explicit_state_graph(layers), layers, model)
 
     def test_a_state_that_comes_out_in_another_scale(self, bundle: LitertBundle) -> None:
         def edit(model: Any) -> None:
@@ -430,7 +683,7 @@ class TestRefused:
             graph.operators = [op for op in graph.operators if codes[op.opcodeIndex] != lstm]
 
         with pytest.raises(ExportError, match=r"written out for LiteRT: the layers are dense, den"):
-            read_layers(edited(load_model("commands-tiny").content, edit))
+            layers_of(edited(load_model("commands-tiny").content, edit))
 
     def test_a_model_with_several_scales_a_tensor(self, tones_model: Any, tmp_path: Path) -> None:
         with pytest.raises(ExportError, match=r"for LiteRT: layer 1 .* a tensor has 4 scales"):

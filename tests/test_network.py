@@ -12,10 +12,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 pytest.importorskip("tensorflow", reason="training needs harken[train]")
 
 import tensorflow as tf
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from harken.export.reference import Network
-from harken.train.config import ModelConfig
-from harken.train.network import forward, initial_weights, set_loss, zero_state
+from harken.export.reference import Dense, Lstm, Network, Svdf
+from harken.train.config import NORMALISATION_EPSILON, ModelConfig
+from harken.train.network import forward, initial_weights, is_moment, set_loss, zero_state
 
 INPUTS, LABELS, STEPS = 12, 5, 60
 
@@ -24,8 +26,21 @@ SHAPES = {
     "LSTM alone": ModelConfig(dense_units=0, lstm_units=(16,)),
     "two LSTM layers": ModelConfig(dense_units=10, lstm_units=(16, 7)),
     "a narrow cell": ModelConfig(dense_units=10, lstm_units=(16,), cell_clip=0.5),
+    "stem": ModelConfig(svdf_units=(10, 10, 10), svdf_memory=(3, 5, 2), lstm_units=(16,)),
+    "stem behind a dense layer": ModelConfig(
+        dense_units=10, svdf_units=(10, 10), svdf_memory=(4, 4), lstm_units=(16,)
+    ),
+    "stem, nothing added": ModelConfig(
+        svdf_units=(10, 10), svdf_memory=(3, 5), svdf_residual=False, lstm_units=(16,)
+    ),
+    "stem of other widths": ModelConfig(
+        svdf_units=(9, 7, 12), svdf_memory=(1, 6, 1), lstm_units=(16, 7)
+    ),
 }
+STEM = SHAPES["stem"]
 shapes = pytest.mark.parametrize("config", SHAPES.values(), ids=SHAPES.keys())
+STEMS = {name: config for name, config in SHAPES.items() if config.svdf}
+stems = pytest.mark.parametrize("config", STEMS.values(), ids=STEMS.keys())
 
 
 def weights_of(config: ModelConfig, *, seed: int = 0) -> dict[str, np.ndarray]:
@@ -33,7 +48,9 @@ def weights_of(config: ModelConfig, *, seed: int = 0) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     weights = initial_weights(config, inputs=INPUTS, labels=LABELS, seed=seed)
     return {
-        name: 2 * value + rng.normal(0, 0.3, value.shape).astype(np.float32)
+        name: np.abs(2 * value + rng.normal(0, 0.3, value.shape)).astype(np.float32)
+        if name.endswith("/variance")
+        else 2 * value + rng.normal(0, 0.3, value.shape).astype(np.float32)
         for name, value in weights.items()
     }
 
@@ -46,18 +63,16 @@ def streams(batch: int = 3, *, seed: int = 0, steps: int = STEPS) -> np.ndarray:
 def run(weights, config, inputs, state=None, **options):
     if state is None:
         state = zero_state(config, len(inputs))
-    logits, after = forward(weights, config, tf.constant(inputs), state, **options)
-    return logits.numpy(), after
+    outputs = forward(weights, config, tf.constant(inputs), state, **options)
+    return outputs.logits.numpy(), outputs.state
 
 
 def reference(weights: dict[str, np.ndarray], config: ModelConfig) -> Network:
     return Network.from_weights(
         weights,
+        config,
         inputs=INPUTS,
-        dense_units=config.dense_units,
-        lstm_units=config.lstm_units,
         labels=LABELS,
-        cell_clip=config.cell_clip,
     )
 
 
@@ -79,9 +94,23 @@ class TestForward:
         first, between = run(weights, config, inputs[:, :25])
         second, after = run(weights, config, inputs[:, 25:], between)
         np.testing.assert_allclose(np.concatenate([first, second], axis=1), whole, atol=1e-5)
-        for (h, c), (whole_h, whole_c) in zip(after, end, strict=True):
-            np.testing.assert_allclose(h, whole_h, atol=1e-5)
-            np.testing.assert_allclose(c, whole_c, atol=1e-5)
+        assert after.keys() == end.keys()
+        for name, value in after.items():
+            np.testing.assert_allclose(value, end[name], atol=1e-5)
+
+    @given(cuts=st.sets(st.integers(1, 11)))
+    @example(cuts=set(range(1, 12)))
+    @settings(deadline=None, max_examples=10)
+    def test_any_pieces_of_a_stream_give_the_same(
+        self, config: ModelConfig, cuts: set[int]
+    ) -> None:
+        weights, inputs = weights_of(config), streams(steps=12)
+        whole, _ = run(weights, config, inputs)
+        state, pieces = zero_state(config, len(inputs)), []
+        for start, end in pairwise([0, *sorted(cuts), 12]):
+            logits, state = run(weights, config, inputs[:, start:end], state)
+            pieces.append(logits)
+        np.testing.assert_allclose(np.concatenate(pieces, axis=1), whole, atol=1e-5)
 
     def test_the_state_matters(self, config: ModelConfig) -> None:
         weights, inputs = weights_of(config), streams()
@@ -98,8 +127,14 @@ class TestForward:
 
     def test_a_reset_state_is_zero(self, config: ModelConfig) -> None:
         state = zero_state(config, 4)
-        assert [h.shape for h, _ in state] == [(4, units) for units in config.lstm_units]
-        assert not any(np.any(h) or np.any(c) for h, c in state)
+        shapes = {
+            f"svdf_{layer}": (4, memory - 1, units)
+            for layer, (units, memory) in enumerate(config.svdf)
+        }
+        for layer, units in enumerate(config.lstm_units):
+            shapes |= {f"lstm_{layer}/{part}": (4, units) for part in "hc"}
+        assert {name: tuple(value.shape) for name, value in state.items()} == shapes
+        assert not any(np.any(value) for value in state.values())
 
 
 class TestCellClip:
@@ -115,7 +150,7 @@ class TestCellClip:
         state = zero_state(config, 1)
         for _ in range(15):
             _, state = run(weights, config, streams(1, steps=1), state)
-            cells.append(state[0][1].numpy()[0])
+            cells.append(state["lstm_0/c"].numpy()[0])
         np.testing.assert_allclose(np.array(cells)[:, 2], np.minimum(np.arange(1, 16), 10))
         np.testing.assert_allclose(np.array(cells)[:, 0], -np.minimum(np.arange(1, 16), 10))
 
@@ -159,7 +194,114 @@ class TestDropout:
         weights, inputs = weights_of(self.CONFIG), streams()
         _, without = run(weights, self.CONFIG, inputs)
         _, dropped = run(weights, self.CONFIG, inputs, dropout=0.5, seed=tf.constant([0, 0]))
-        np.testing.assert_array_equal(without[0][0], dropped[0][0])
+        np.testing.assert_array_equal(without["lstm_0/h"], dropped["lstm_0/h"])
+
+
+def filtered(weights: dict[str, np.ndarray], name: str, inputs: np.ndarray) -> np.ndarray:
+    """What an SVDF gives before normalisation, step by step: (batch, steps, units)."""
+    heard = inputs @ weights[f"{name}/kernel"]
+    filters = weights[f"{name}/time_kernel"]
+    memory = len(filters)
+    padded = np.pad(heard, ((0, 0), (memory - 1, 0), (0, 0)))
+    return np.stack(
+        [(padded[:, step : step + memory] * filters).sum(axis=1) for step in range(heard.shape[1])],
+        axis=1,
+    )
+
+
+class TestNormalisation:
+    def test_while_training_it_goes_by_the_batch(self) -> None:
+        weights, inputs = weights_of(STEM), streams()
+        outputs = forward(
+            weights, STEM, tf.constant(inputs), zero_state(STEM, len(inputs)), training=True
+        )
+        y = filtered(weights, "svdf_0", inputs)
+        np.testing.assert_allclose(outputs.moments["svdf_0/mean"], y.mean(axis=(0, 1)), atol=1e-4)
+        np.testing.assert_allclose(
+            outputs.moments["svdf_0/variance"], y.var(axis=(0, 1)), rtol=1e-3
+        )
+        assert {name for name in weights if is_moment(name)} == outputs.moments.keys()
+
+    @stems
+    def test_with_the_moments_of_a_batch_kept_inference_is_the_same(
+        self, config: ModelConfig
+    ) -> None:
+        weights, inputs = weights_of(config), streams()
+        state = zero_state(config, len(inputs))
+        for _ in range(2):
+            outputs = forward(weights, config, tf.constant(inputs), state, training=True)
+            kept, after = run({**weights, **outputs.moments}, config, inputs, state)
+            np.testing.assert_allclose(kept, outputs.logits, atol=1e-4)
+            for name, value in after.items():
+                np.testing.assert_allclose(value, outputs.state[name], atol=1e-4)
+            assert np.abs(run(weights, config, inputs, state)[0] - kept).max() > 0.1
+            state = outputs.state
+
+    def test_while_training_kept_moments_are_of_no_account(self) -> None:
+        weights, inputs, state = weights_of(STEM), tf.constant(streams()), zero_state(STEM, 3)
+        learned = {name: value for name, value in weights.items() if not is_moment(name)}
+        one, other = (forward(w, STEM, inputs, state, training=True) for w in (weights, learned))
+        np.testing.assert_array_equal(one.logits, other.logits)
+
+    def test_without_training_nothing_is_measured(self) -> None:
+        inputs = streams()
+        outputs = forward(weights_of(STEM), STEM, tf.constant(inputs), zero_state(STEM, 3))
+        assert outputs.moments == {}
+
+    def test_moments_are_learned_from_no_gradient(self) -> None:
+        values = {name: tf.constant(value) for name, value in weights_of(STEM).items()}
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            outputs = forward(
+                values, STEM, tf.constant(streams()), zero_state(STEM, 3), training=True
+            )
+            loss = tf.reduce_sum(outputs.logits**2)
+        for name, gradient in tape.gradient(loss, values).items():
+            assert (gradient is None) == is_moment(name), name
+
+    @given(
+        seed=st.integers(0, 2**20),
+        units=st.integers(1, 5),
+        memory=st.integers(1, 6),
+        gain=st.floats(0.01, 100),
+    )
+    @settings(deadline=None)
+    def test_folded_it_is_the_same_layer(
+        self, seed: int, units: int, memory: int, gain: float
+    ) -> None:
+        rng = np.random.default_rng(seed)
+        weights = {
+            "s/kernel": rng.normal(size=(INPUTS, units)),
+            "s/time_kernel": rng.normal(size=(memory, units)),
+            "s/scale": rng.normal(size=units) * gain,
+            "s/bias": rng.normal(size=units),
+            "s/mean": rng.normal(size=units),
+            "s/variance": rng.uniform(0, gain, units),
+        }
+        inputs = rng.normal(size=(1, 9, INPUTS))
+        y = filtered(weights, "s", inputs)[0]
+        spread = np.sqrt(weights["s/variance"] + NORMALISATION_EPSILON)
+        y = (y - weights["s/mean"]) / spread * weights["s/scale"] + weights["s/bias"]
+        layer = Svdf.folded(
+            {name: value.astype(np.float32) for name, value in weights.items()}, "s", adds=False
+        )
+        network = Network(
+            dense_in=None,
+            svdf=(layer,),
+            lstm=(
+                Lstm(
+                    kernel=np.zeros((units, 4), np.float32),
+                    recurrent_kernel=np.zeros((1, 4), np.float32),
+                    bias=np.zeros(4, np.float32),
+                ),
+            ),
+            dense_out=Dense(kernel=np.zeros((1, 2), np.float32), bias=np.zeros(2, np.float32)),
+            cell_clip=10.0,
+        )
+        seen: dict[str, np.ndarray] = {}
+        network.run(inputs[0].astype(np.float32), seen.setdefault)
+        tolerance = 1e-4 * max(1.0, np.abs(y).max())
+        np.testing.assert_allclose(seen["svdf_0"], np.maximum(y, 0), atol=tolerance)
 
 
 @shapes

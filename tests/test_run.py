@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from harken.edge.errors import RunError
-from harken.train.config import TrainConfig
+from harken.train.config import ModelConfig, TrainConfig
 from harken.train.run import VERSION, RunFolder, RunRecord
 
 RECORD = RunRecord(
@@ -74,6 +75,30 @@ class TestWhatCannotBeRead:
     def test_weights_that_are_missing(self, run: RunFolder) -> None:
         with pytest.raises(RunError, match=r"weights\.npz is missing.* --resume it goes on"):
             run.load_arrays("weights.npz")
+
+    def test_a_run_of_before_the_stem_that_lacks_something_else(self, run: RunFolder) -> None:
+        run.save_record(RECORD)
+        self.change(run, {"harken_run": 1, "config": {"words": ["yes"], "model": {}}})
+        with pytest.raises(RunError, match=r"config\.json: config\.\w+ is missing"):
+            run.load_record()
+
+    def test_a_run_of_now_must_say_whether_it_has_one(self, run: RunFolder) -> None:
+        run.save_record(RECORD)
+        content = json.loads((run.path / "config.json").read_text())
+        del content["config"]["model"]["svdf_memory"]
+        run.save_json("config.json", content)
+        with pytest.raises(RunError, match=r"config\.model\.svdf_memory is missing"):
+            run.load_record()
+
+    def test_a_run_of_before_the_stem_has_none(self, run: RunFolder) -> None:
+        model = ModelConfig(dense_units=5, lstm_units=(7,))
+        record = dataclasses.replace(RECORD, config=dataclasses.replace(RECORD.config, model=model))
+        run.save_record(record)
+        content = json.loads((run.path / "config.json").read_text())
+        for name in ("svdf_units", "svdf_memory", "svdf_residual"):
+            del content["config"]["model"][name]
+        (run.path / "config.json").write_text(json.dumps({**content, "harken_run": 1}))
+        assert run.load_record() == record
 
     @pytest.mark.parametrize("content", ["", "{", '{"harken_run": 1', "\ud800"])
     def test_json_that_is_damaged(self, run: RunFolder, content: str) -> None:

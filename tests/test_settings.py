@@ -11,10 +11,11 @@ import pytest
 
 from harken.edge.errors import DataError
 from harken.edge.frontend import FrontEndConfig
-from harken.train.config import SIZES, TrainConfig
+from harken.train.config import SIZES, ModelConfig, TrainConfig
 from harken.train.run import RunFolder, RunRecord
 from harken.train.settings import settings
 
+MEDIUM = SIZES["medium"]
 SHIPPED = Path(__file__).parents[1] / "models" / "recipes"
 
 
@@ -42,9 +43,43 @@ class TestOrder:
         assert (chosen.words, chosen.epochs, chosen.seed) == (("up",), 5, 4)
 
     def test_a_size_takes_the_place_of_a_files_model(self, tmp_path: Path) -> None:
-        file = write(tmp_path, {"words": ["yes"], "model": {"dense_units": 0}})
-        assert settings(None, file).model == dataclasses.replace(SIZES["medium"], dense_units=0)
+        file = write(tmp_path, {"words": ["yes"], "model": {"svdf_residual": False}})
+        plain = dataclasses.replace(MEDIUM, svdf_residual=False)
+        assert settings(None, file).model == plain
         assert settings(None, file, size="large").model == SIZES["large"]
+
+    @pytest.mark.parametrize(
+        ("model", "expected"),
+        [
+            ({"dense_units": 9, "lstm_units": [7]}, ModelConfig(dense_units=9, lstm_units=(7,))),
+            ({"lstm_units": [7]}, ModelConfig(lstm_units=(7,))),
+            ({"dense_units": 9}, ModelConfig(dense_units=9, lstm_units=MEDIUM.lstm_units)),
+            ({"dense_units": 0}, ModelConfig(lstm_units=MEDIUM.lstm_units)),
+        ],
+        ids=str,
+    )
+    def test_a_model_of_before_the_stem_gets_none(
+        self, tmp_path: Path, model: dict[str, Any], expected: ModelConfig
+    ) -> None:
+        """Files that were written before there were SVDF layers go on meaning what they meant."""
+        file = write(tmp_path, {"words": ["yes"], "model": model})
+        assert settings(None, file).model == expected
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"cell_clip": 5.0},
+            {"svdf_residual": False, "lstm_units": (7,)},
+            {"svdf_units": (9,) * 5, "lstm_units": (7,)},
+            {"svdf_units": (9,), "svdf_memory": (4,), "dense_units": 9},
+        ],
+        ids=str,
+    )
+    def test_a_file_that_knows_of_the_stem_goes_before_the_defaults(
+        self, tmp_path: Path, changes: dict[str, Any]
+    ) -> None:
+        file = write(tmp_path, {"words": ["yes"], "model": changes})
+        assert settings(None, file).model == dataclasses.replace(MEDIUM, **changes)
 
     def test_a_resumed_run_goes_before_the_defaults(self) -> None:
         run = TrainConfig(words=("yes",), seed=9)
@@ -68,9 +103,20 @@ class TestOrder:
         )
         assert settings(None, tmp_path / "config.json") == config
 
+    def test_so_is_that_of_a_run_of_before_the_stem(self, tmp_path: Path) -> None:
+        model = ModelConfig(dense_units=9, lstm_units=(7,))
+        config = TrainConfig(words=("yes", "no"), seed=9, model=model)
+        old = dataclasses.asdict(config)
+        for name in ("svdf_units", "svdf_memory", "svdf_residual"):
+            del old["model"][name]
+        content = {"harken_run": 1, "config": old, "recipe": "", "data": {}, "versions": {}}
+        assert settings(None, write(tmp_path, content)) == config
+
     @pytest.mark.parametrize("file", sorted(SHIPPED.glob("*.json")), ids=lambda path: path.name)
     def test_the_settings_of_shipped_models_can_be_read(self, file: Path) -> None:
-        assert settings(None, file).words
+        read = settings(None, file)
+        assert read.words
+        assert json.loads(file.read_text())["model"].keys() >= {"svdf_units", "svdf_memory"}
 
 
 class TestErrors:
@@ -101,6 +147,15 @@ class TestErrors:
             (
                 {"words": ["yes"], "licences": {"mine": 4}},
                 "licences.mine is 4; it must be a text",
+            ),
+            (
+                {"words": ["yes"], "model": {"svdf_units": [9, 9]}},
+                "model.svdf_memory is (3, 5, 5, 5, 5); it must hold one number for each of the 2 "
+                "svdf_units",
+            ),
+            (
+                {"words": ["yes"], "model": {"svdf_memory": [3]}},
+                "model.svdf_memory is (3,); it must hold one number for each of the 5 svdf_units",
             ),
             ({"harken_run": 1}, "is damaged: config must be a JSON object"),
             ({"harken_run": 1, "config": [1]}, "is damaged: config must be"),

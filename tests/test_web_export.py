@@ -16,6 +16,7 @@ import soundfile
 import soxr
 from c_engine import compile_engine, needs_compiler
 from command import harken
+from hybrids import LARGE, TINY, drawn_model
 
 from harken.edge import ExportError, Spotter, load_model
 from harken.edge.errors import DependencyError
@@ -558,3 +559,13 @@ def test_a_failing_compiler_is_named(tmp_path: Path) -> None:
     (tmp_path / "wrong.c").write_text("int f(void) { return nothing; }\n")
     with pytest.raises(ExportError, match=r"the C compiler clang|the C compiler .*python"):
         build([tmp_path / "wrong.c"], tmp_path / "out", compiler=find_wasm_compiler())
+
+
+@needs_node
+def test_networks_with_a_stem_answer_as_c_does(tmp_path: Path) -> None:
+    """The export compares features and logits in Node, to the last byte."""
+    models = [drawn_model(*LARGE, name="large"), drawn_model(*TINY, name="tiny")]
+    bundle = export_web(models, tmp_path / "site")
+    assert not bundle.not_checked
+    script = gzip.compress((tmp_path / "site" / "models" / "large.wasm").read_bytes())
+    assert len(script) < PAGE_LIMIT

@@ -31,7 +31,8 @@ from ..edge.files import write_atomic
 from ..edge.validation import decode
 from .config import TrainConfig
 
-VERSION = 1
+VERSION = 2
+_BEFORE_THE_STEM = {"svdf_units": [], "svdf_memory": [], "svdf_residual": True}
 Arrays = dict[str, NDArray[Any]]
 T = TypeVar("T")
 
@@ -50,6 +51,28 @@ class RunRecord:
     """Fingerprint, split rule and counts of the data, and who is heard in them."""
     versions: Mapping[str, str]
     """Versions of harken, Python and the packages that shape the result."""
+
+
+def with_stem_fields(config: dict[str, Any]) -> dict[str, Any]:
+    """Say of settings from before there were SVDF layers that there are none.
+
+    Parameters
+    ----------
+    config
+        Settings as JSON has them, or a part of them.
+
+    Returns
+    -------
+    dict
+        The same; with an empty stem where their ``model`` names ``dense_units`` or ``lstm_units``
+        and no field that begins with ``svdf_``.
+    """
+    model = config.get("model")
+    if not isinstance(model, dict) or any(name.startswith("svdf_") for name in model):
+        return config
+    if not model.keys() & {"dense_units", "lstm_units"}:
+        return config
+    return {**config, "model": {**_BEFORE_THE_STEM, **model}}
 
 
 class RunFolder:
@@ -111,12 +134,15 @@ class RunFolder:
             raise RunError(
                 f"{path} is no configuration of a run; give a folder that `harken train` wrote"
             )
-        if version != VERSION:
+        if not 1 <= version <= VERSION:
             raise RunError(
-                f"{path}: harken_run is {version}, but this harken reads {VERSION}; "
+                f"{path}: harken_run is {version}, but this harken reads up to {VERSION}; "
                 + ("upgrade harken" if version > VERSION else "use the harken that wrote it")
             )
         try:
+            config = data.get("config")
+            if version == 1 and isinstance(config, dict):
+                data = {**data, "config": with_stem_fields(config)}
             return decode(RunRecord, data)
         except HarkenError as problem:
             raise RunError(f"{path}: {problem}") from None

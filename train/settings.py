@@ -11,6 +11,7 @@ from typing import Any
 from ..edge.errors import DataError, HarkenError
 from ..edge.validation import decode
 from .config import SIZES, TrainConfig
+from .run import with_stem_fields
 
 
 def settings(
@@ -31,7 +32,10 @@ def settings(
         Configuration of the run that is resumed; it takes the place of the defaults, and of the
         file where none is given again.
     file
-        JSON file of settings: a run's ``config.json``, or any part of a `TrainConfig`.
+        JSON file of settings: a run's ``config.json``, or any part of a `TrainConfig`. Where its
+        ``model`` names ``dense_units`` or ``lstm_units`` and no field of the SVDF layers
+        (``svdf_units``, ``svdf_memory``, ``svdf_residual``), there are no SVDF layers: such a file
+        is from before harken had them, and keeps its meaning.
     words, held_out_words, size, epochs, seed
         What the command line gave; None where it did not. `size` is a name in `SIZES`.
 
@@ -76,7 +80,7 @@ def _read(file: Path) -> dict[str, Any]:
         data = data.get("config")
         if not isinstance(data, dict):
             raise DataError(f"{file} is damaged: config must be a JSON object {{…}}")
-    return data
+    return with_stem_fields(data)
 
 
 def _merged(defaults: Mapping[str, Any], given: Mapping[str, Any], where: str) -> dict[str, Any]:

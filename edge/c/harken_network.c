@@ -14,6 +14,9 @@
 #if defined(__ARM_FEATURE_SIMD32)
 #include <arm_acle.h>
 #include <string.h>
+#elif defined(__GNUC__) && (defined(__ARM_ARCH_6M__) || defined(__ARM_ARCH_8M_BASE__))
+#define HARKEN_THUMB1
+#include <string.h>
 #elif defined(__SSE2__)
 #include <emmintrin.h>
 #elif defined(__ARM_NEON)
@@ -23,13 +26,44 @@
 #define UP4(n) (((size_t)(n) + 3) & ~(size_t)3)
 #define UP8(n) (((size_t)(n) + 7) & ~(size_t)7)
 
+#if defined(__ARM_FEATURE_SIMD32)
+static uint32_t load(const void *four_bytes) {
+    uint32_t word;
+    memcpy(&word, four_bytes, 4); /* one instruction */
+    return word;
+}
+
+static void store(void *four_bytes, int16x2_t word) { memcpy(four_bytes, &word, 4); }
+
+/* Bytes 0 and 2, 1 and 3 of a word, extended: an instruction each, of which gcc alone makes two. */
+static int16x2_t even_bytes(uint32_t word) { return __sxtb16(word); }
+
+static int16x2_t odd_bytes(uint32_t word) {
+#if defined(__GNUC__)
+    int16x2_t bytes;
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(bytes) : "r"(word));
+    return bytes;
+#else
+    return __sxtb16(word >> 8 | word << 24);
+#endif
+}
+#endif
+
 /* Spread out int8 values, [n], to int16, [n rounded up to 4], for multiply4(). Returns the end. */
 static int16_t *spread(const int8_t *from, int32_t n, int16_t *to) {
-    for (int32_t i = 0; i < n; i += 4, to += 4) {
+    int32_t i = 0;
+#if defined(__ARM_FEATURE_SIMD32) /* the second and the third of each four change places */
+    for (; i + 4 <= n; i += 4, to += 4) {
+        uint32_t word = load(from + i);
+        store(to, even_bytes(word));
+        store(to + 2, odd_bytes(word));
+    }
+#endif
+    for (; i < n; i += 4, to += 4) {
         int16_t a = from[i], b = i + 1 < n ? from[i + 1] : 0, c = i + 2 < n ? from[i + 2] : 0,
                 d = i + 3 < n ? from[i + 3] : 0;
         to[0] = a;
-#if defined(__ARM_FEATURE_SIMD32) /* as SXTB16 takes four bytes apart */
+#if defined(__ARM_FEATURE_SIMD32)
         to[1] = c;
         to[2] = b;
 #else
@@ -41,16 +75,6 @@ static int16_t *spread(const int8_t *from, int32_t n, int16_t *to) {
     return to;
 }
 
-#if defined(__ARM_FEATURE_SIMD32)
-static uint32_t load(const void *four_bytes) {
-    uint32_t word;
-    memcpy(&word, four_bytes, 4); /* one instruction */
-    return word;
-}
-
-static uint32_t turn8(uint32_t word) { return word >> 8 | word << 24; } /* part of SXTB16 */
-#endif
-
 /* Add to sums [4] int32 the products of four rows, [blocks][4 rows][4 columns] int8, with x
  * [blocks][4] as spread() left it. Returns the end of the rows. |sum| < 2^31: up to 2^16 columns. */
 static const int8_t *multiply4(const int8_t *w, const int16_t *x, int32_t blocks, int32_t *sums) {
@@ -59,13 +83,13 @@ static const int8_t *multiply4(const int8_t *w, const int16_t *x, int32_t blocks
     for (; blocks > 0; blocks--, w += 16, x += 4) {
         int16x2_t even = (int16x2_t)load(x), odd = (int16x2_t)load(x + 2);
         uint32_t word = load(w);
-        a = __smlad(__sxtb16(word), even, __smlad(__sxtb16(turn8(word)), odd, a));
+        a = __smlad(even_bytes(word), even, __smlad(odd_bytes(word), odd, a));
         word = load(w + 4);
-        b = __smlad(__sxtb16(word), even, __smlad(__sxtb16(turn8(word)), odd, b));
+        b = __smlad(even_bytes(word), even, __smlad(odd_bytes(word), odd, b));
         word = load(w + 8);
-        c = __smlad(__sxtb16(word), even, __smlad(__sxtb16(turn8(word)), odd, c));
+        c = __smlad(even_bytes(word), even, __smlad(odd_bytes(word), odd, c));
         word = load(w + 12);
-        d = __smlad(__sxtb16(word), even, __smlad(__sxtb16(turn8(word)), odd, d));
+        d = __smlad(even_bytes(word), even, __smlad(odd_bytes(word), odd, d));
     }
     sums[0] = a, sums[1] = b, sums[2] = c, sums[3] = d;
     return w;
@@ -104,17 +128,22 @@ static const int8_t *multiply4(const int8_t *w, const int16_t *x, int32_t blocks
         sums[row] += vget_lane_s32(half, 0) + vget_lane_s32(half, 1);
     }
     return w;
-#elif defined(__ARM_ARCH_6M__) || defined(__ARM_ARCH_8M_BASE__)
-    /* Eight low registers: a row at a time, over blocks 16 bytes apart. */
+#elif defined(HARKEN_THUMB1)
+    /* Eight low registers: a row at a time, over blocks 16 bytes apart. No load of a signed number
+     * has a constant offset, so whole words are loaded and taken apart. */
     for (int32_t row = 0; row < 4; row++) {
         const int8_t *v = w + 4 * row;
         const int16_t *y = x, *end = x + 4 * blocks;
         int32_t sum = sums[row];
         for (; y != end; y += 4, v += 16) {
-            sum += v[0] * y[0];
-            sum += v[1] * y[1];
-            sum += v[2] * y[2];
-            sum += v[3] * y[3];
+            int32_t four, low, high;
+            memcpy(&four, __builtin_assume_aligned(v, 4), 4);
+            memcpy(&low, __builtin_assume_aligned(y, 4), 4);
+            memcpy(&high, __builtin_assume_aligned(y + 2, 4), 4);
+            sum += (int8_t)four * (int16_t)low;
+            sum += (int8_t)(four >> 8) * (low >> 16);
+            sum += (int8_t)(four >> 16) * (int16_t)high;
+            sum += (four >> 24) * (high >> 16);
         }
         sums[row] = sum;
     }
@@ -157,6 +186,12 @@ int16_t harken_tanh(int16_t x, int32_t shift) {
     return (int16_t)((u < 0 ? 127 - y : 128 + y) >> 8);
 }
 
+/* harken_rescale() for four values. */
+static void rescale4(int32_t *values, const harken_scale *scale) {
+    const harken_scale by = *scale;
+    for (int32_t i = 0; i < 4; i++) values[i] = harken_rescale(values[i], &by);
+}
+
 /* One layer: x [inputs4] as spread() left it, to out [outputs4] int8. */
 static void dense(const harken_dense *layer, const int16_t *x, int8_t *out) {
     const int8_t *weights = layer->weights;
@@ -165,20 +200,24 @@ static void dense(const harken_dense *layer, const int16_t *x, int8_t *out) {
         int32_t sums[4];
         for (int32_t i = 0; i < 4; i++) sums[i] = layer->bias[row + i];
         weights = multiply4(weights, x, blocks, sums);
-        for (int32_t i = 0; i < 4; i++) {
-            int32_t y = harken_rescale(sums[i], &layer->scale) + layer->zero_point;
-            out[row + i] = (int8_t)harken_clamp(y, layer->lowest, 127);
-        }
+        rescale4(sums, &layer->scale);
+        for (int32_t i = 0; i < 4; i++)
+            out[row + i] = (int8_t)harken_clamp(sums[i] + layer->zero_point, layer->lowest, 127);
     }
 }
 
-/* The sum of an output y and an input x of a layer, with their zero points. */
-static inline int8_t add(const harken_addition *addition, int32_t y, int32_t x) {
-    const harken_scale *scale = addition->scale;
-    int32_t one = harken_rescale((y - addition->zero_point[0]) * (1 << 20), &scale[0]);
-    int32_t two = harken_rescale((x - addition->zero_point[1]) * (1 << 20), &scale[1]);
-    int32_t sum = harken_rescale(one + two, &scale[2]) + addition->zero_point[2];
-    return (int8_t)harken_clamp(sum, addition->lowest, 127);
+/* Add x [n] int8, the inputs, to y [4], the outputs, with their zero points: n = 1 .. 4. */
+static void add4(const harken_addition *addition, int32_t *y, const int8_t *x, int32_t n) {
+    int32_t other[4] = {0, 0, 0, 0};
+    int32_t zero = addition->zero_point[0], other_zero = addition->zero_point[1];
+    for (int32_t i = 0; i < n; i++) other[i] = (x[i] - other_zero) * (1 << 20);
+    for (int32_t i = 0; i < 4; i++) y[i] = (y[i] - zero) * (1 << 20);
+    rescale4(y, &addition->scale[0]);
+    rescale4(other, &addition->scale[1]);
+    for (int32_t i = 0; i < 4; i++) y[i] += other[i];
+    rescale4(y, &addition->scale[2]);
+    zero = addition->zero_point[2];
+    for (int32_t i = 0; i < 4; i++) y[i] = harken_clamp(y[i] + zero, addition->lowest, 127);
 }
 
 /* One step: x [inputs4] as spread() left it, which `in` [inputs] int8 was; what is kept moves on by a
@@ -190,22 +229,31 @@ static void svdf(const harken_svdf *layer, const int16_t *x, const int8_t *in, i
     const int32_t *bias = layer->bias;
     int32_t blocks = (layer->inputs + 3) / 4;
     for (int32_t row = 0; row < layer->units; row += 4, bias += 8) {
-        int32_t sums[4] = {bias[0], bias[1], bias[2], bias[3]};
-        weights = multiply4(weights, x, blocks, sums);
+        int32_t newest[4] = {bias[0], bias[1], bias[2], bias[3]};
+        weights = multiply4(weights, x, blocks, newest);
+        rescale4(newest, &layer->scale[0]);
         int32_t a = bias[4], b = bias[5], c = bias[6], d = bias[7];
         for (int32_t age = layer->memory - 1; age > 0; age--, kept += 4, time += 4) {
+#if defined(__ARM_FEATURE_SIMD32)
+            int16x2_t ab = (int16x2_t)load(kept + 4), cd = (int16x2_t)load(kept + 6);
+            store(kept, ab), store(kept + 2, cd);
+            int16x2_t by_ab = (int16x2_t)load(time), by_cd = (int16x2_t)load(time + 2);
+            a = __smlabb(by_ab, ab, a), b = __smlatt(by_ab, ab, b);
+            c = __smlabb(by_cd, cd, c), d = __smlatt(by_cd, cd, d);
+#else
             a += time[0] * (kept[0] = kept[4]);
             b += time[1] * (kept[1] = kept[5]);
             c += time[2] * (kept[2] = kept[6]);
             d += time[3] * (kept[3] = kept[7]);
+#endif
         }
-        int32_t filtered[4] = {a, b, c, d};
-        for (int32_t i = 0; i < 4 && row + i < layer->units; i++, kept++, time++) {
-            *kept = harken_sat16(harken_rescale(sums[i], &layer->scale[0]));
-            int32_t y = harken_rescale(filtered[i] + *time * *kept, &layer->scale[1]);
-            y = harken_clamp(y + layer->zero_point, -128, 127);
-            out[row + i] = layer->addition ? add(layer->addition, y, in[row + i]) : (int8_t)y;
-        }
+        int32_t y[4] = {a, b, c, d};
+        for (int32_t i = 0; i < 4; i++) y[i] += *time++ * (*kept++ = harken_sat16(newest[i]));
+        rescale4(y, &layer->scale[1]);
+        for (int32_t i = 0; i < 4; i++) y[i] = harken_clamp(y[i] + layer->zero_point, -128, 127);
+        int32_t n = layer->units - row < 4 ? layer->units - row : 4;
+        if (layer->addition) add4(layer->addition, y, in + row, n);
+        for (int32_t i = 0; i < n; i++) out[row + i] = (int8_t)y[i];
     }
 }
 

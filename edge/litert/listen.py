@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ai_edge_litert.compiled_model import CompiledModel
@@ -21,20 +22,34 @@ from harken.edge.sources import AudioFile
 class Network:
     """One step after another; the state that comes out of one goes into the next."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, description: dict[str, Any]) -> None:
         self.model = CompiledModel.from_file(str(path))
-        self.inputs = self.model.create_input_buffers(0)  # frame, h0, c0, ...
-        self.outputs = self.model.create_output_buffers(0)  # logits, h0, c0, ...
-        self.n_labels = self.outputs[0].get_tensor_details()["shape"][-1]
-        for state in self.inputs[1:]:
-            state.write(np.zeros(state.get_tensor_details()["shape"], np.float32))
+        self.signature = description["signature"]
+        self.states = description["states"]
+        self.n_labels = len(description["labels"])
+        self.inputs = {
+            tensor["name"]: self.model.create_input_buffer_by_name(self.signature, tensor["name"])
+            for tensor in description["inputs"]
+        }
+        self.outputs = {
+            tensor["name"]: self.model.create_output_buffer_by_name(self.signature, tensor["name"])
+            for tensor in description["outputs"]
+        }
+        self.shapes = {tensor["name"]: tensor["shape"] for tensor in description["inputs"]}
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        for name in self.states:
+            self.inputs[name].write(np.zeros(self.shapes[name], np.float32))
 
     def step(self, frame: np.ndarray) -> np.ndarray:
         """Run one step: stacked frames in, posteriors out."""
-        self.inputs[0].write(frame)
-        self.model.run_by_index(0, self.inputs, self.outputs)
-        self.inputs[1:], self.outputs[1:] = self.outputs[1:], self.inputs[1:]
-        logits = self.outputs[0].read(self.n_labels, np.float32)
+        self.inputs["frame"].write(frame)
+        self.model.run_by_name(self.signature, self.inputs, self.outputs)
+        for name in self.states:
+            self.inputs[name], self.outputs[name] = self.outputs[name], self.inputs[name]
+        logits = self.outputs["logits"].read(self.n_labels, np.float32)
         posteriors: np.ndarray = np.exp(logits - logits.max())
         posteriors /= posteriors.sum()
         return posteriors
@@ -57,7 +72,7 @@ def main(description_path: str, source: str) -> None:
     config = FrontEndConfig(**description["front_end"])
     labels, step = description["labels"], description["step"]
     front_end = FrontEnd(config)
-    network = Network(path.with_name(description["model"]["file"]))
+    network = Network(path.with_name(description["model"]["file"]), description)
     detector = Detector(
         DetectorConfig(**description["detector"]),
         labels,

@@ -4,8 +4,9 @@ What the engine cannot run is refused by the layer's name: here, sums that do no
 `harken.export.fused`, which reads the file, everything else.
 
 Source of the arithmetic: TensorFlow Lite's quantization specification, and the preparation of its
-operators in TensorFlow Lite Micro (fully_connected, svdf, add, unidirectional_sequence_lstm), in
-whose precision, now float32, now float64, the scales are computed.
+operators in TensorFlow Lite Micro (fully_connected, svdf, add, unidirectional_sequence_lstm). The
+factors are computed in float64, as the wheel of today does; its older sources multiply scales in
+float32, which moves one value in tens of thousands by 1.
 """
 
 from __future__ import annotations
@@ -239,9 +240,8 @@ def _dense(layer: layers.DenseLayer) -> DenseLayer:
         name=layer.name,
         weights=layer.weights,
         bias=_effective(layer.bias, layer.weights, layer.source.zero_point),
-        # The product of the two scales is one of float32.
         scale=Rescale.of(
-            float(np.float32(layer.source.scale * layer.weight_scale)) / float(layer.output.scale),
+            float(layer.source.scale) * float(layer.weight_scale) / float(layer.output.scale),
             layer=layer.name,
             largest=_largest(layer.weights, 255, layer.bias),
         ),
@@ -258,14 +258,13 @@ def _svdf(layer: layers.SvdfLayer) -> SvdfLayer:
         time_weights=layer.time_weights,
         bias=_effective(none, layer.weights, layer.source.zero_point),
         time_bias=layer.bias.astype(np.int64),
-        # All of both factors is of float32.
         scale=Rescale.of(
-            float(np.float32(layer.source.scale * layer.weight_scale) / layer.state_scale),
+            float(layer.source.scale) * float(layer.weight_scale) / float(layer.state_scale),
             layer=layer.name,
             largest=_largest(layer.weights, 255, none),
         ),
         time_scale=Rescale.of(
-            float(np.float32(layer.state_scale * layer.time_scale) / layer.output.scale),
+            float(layer.state_scale) * float(layer.time_scale) / float(layer.output.scale),
             layer=f"{layer.name}, over time",
             largest=_largest(layer.time_weights, 2**15, layer.bias),
         ),

@@ -82,7 +82,7 @@ def export_litert(
             f"{path} is the model itself, which must not be replaced; choose another --out"
         )
     on_stage("writing out the step")
-    layers = _layers(model)
+    layers = layers_of(model.content)
     content = explicit_state_graph(layers)
     on_stage("comparing it with the float network and the int8 model")
     check, heard = check_litert(content, layers, model)
@@ -105,18 +105,23 @@ def export_litert(
     )
 
 
-def _layers(model: Model) -> QuantizedNetwork:
+def layers_of(content: bytes) -> QuantizedNetwork:
+    """Read what can be written out for LiteRT.
+
+    Raises
+    ------
+    ExportError
+        The model has layers that harken's networks do not have. Names the layer.
+    """
     try:
-        return read_layers(model.content)
+        return read_layers(content)
     except ExportError as problem:
         raise ExportError(
             f"only what harken's networks consist of can be written out for LiteRT: {problem}"
         ) from None
 
 
-def _description(
-    model: Model, content: bytes, layers: QuantizedNetwork, check: LitertCheck
-) -> str:
+def _description(model: Model, content: bytes, layers: QuantizedNetwork, check: LitertCheck) -> str:
     """Return all that a program must know to run the model, as JSON."""
     manifest = model.manifest
     inputs, outputs = read_edges(content)
@@ -189,6 +194,7 @@ def _fields(model: Model, content: bytes, check: LitertCheck) -> dict[str, str]:
             for side, edges in (("input", inputs), ("output", outputs))
             for index, edge in enumerate(edges)
         ),
+        "STATES": ", ".join(f"`{edge.name}`" for edge in inputs[1:]),
         "STATE_SIZES": ", ".join(str(edge.shape[-1]) for edge in inputs[1:]),
         "OPERATORS": ", ".join(sorted(set(operator_names(content)))),
         "FEATURE_SCALE": f"{manifest.input.scale:.9g}",

@@ -120,7 +120,7 @@ def check_litert(
     manifest = model.manifest
     pcm = long_recording(LONG_STEPS * manifest.step_samples)
     frames = FrontEnd(manifest.front_end).feed(pcm)
-    steps = _stacked(frames, manifest)
+    steps = stacked(frames, manifest)
     answers = run(content, steps, interpreted_steps=len(recording()) // manifest.step_samples)
     check_interpreter(answers)
     posteriors = softmax(answers.compiled)
@@ -142,11 +142,11 @@ def check_litert(
 
 
 def bounded_logits(layers: QuantizedNetwork, steps: Array) -> Array:
-    """Run the float network over a stream, within the bounds of the explicit-state model's tensors.
+    """Run the float network over a stream, within the bounds of the explicit-state tensors.
 
-    A frame that is too loud for int8 is no louder for it. Its zero points are 0, so a tensor reaches
-    as far on both sides as the int8 tensor does on its farther one; `QuantizedNetwork.bounded` has
-    both sides as they are, which would be another network where a stream leaves them.
+    A frame that is too loud for int8 is no louder for them. Their zero points are 0, so they reach
+    as far on both sides as the int8 tensors do on one; `QuantizedNetwork.bounded` keeps to both
+    sides of int8, which is another network where a stream leaves the nearer one.
 
     Parameters
     ----------
@@ -317,13 +317,13 @@ def count_same(heard: Sequence[Detection], expected: Sequence[Detection]) -> int
     return len(heard) - len(left)
 
 
-def _stacked(frames: Array, manifest: Manifest) -> Array:
+def stacked(frames: Array, manifest: Manifest) -> Array:
     """Return what the network reads at each step: (n, n_mfcc) frames to (steps, inputs)."""
     stride, context = manifest.step.stride_frames, manifest.step.context_frames
     padded = np.pad(frames, ((context - stride, 0), (0, 0)))
     starts = np.arange(len(frames) // stride) * stride
-    stacked: Array = padded[starts[:, np.newaxis] + np.arange(context)].reshape(len(starts), -1)
-    return stacked
+    steps: Array = padded[starts[:, np.newaxis] + np.arange(context)].reshape(len(starts), -1)
+    return steps
 
 
 def _words(posteriors: Array, manifest: Manifest) -> list[Detection]:

@@ -8,12 +8,12 @@ The graph is written as it shall be, not converted. TensorFlow's converter would
 are int8 already a second time, and give a state that goes in another scale than the one that came
 out. Here the weights are the model's own to the bit, each row with its scale; the state has one
 scale on both sides; and no scale has to be found by calibration: those of the layers' outputs are
-taken from the model's int8 tensors, those of what an SVDF keeps from its int16 state, and all others
-are bounded by what they are.
+taken from the model's int8 tensors, those of what an SVDF keeps from its int16 state, and all
+others are bounded by what they are.
 
-The filters over time of an SVDF are one ``BATCH_MATMUL`` of int16 with int16, a batch for each unit:
-the int16 weights stay as they are too, and a sum is rounded once, not once for each step that it
-remembers. What an SVDF keeps lies unit by unit, the oldest step first.
+The filters over time of an SVDF are one ``BATCH_MATMUL`` of int16 with int16, a batch for each
+unit: these weights stay as they are too, and a sum is rounded once, not once for each step in it.
+What an SVDF keeps lies unit by unit, the oldest step first.
 
 Inputs and outputs are float32, quantized inside: the bindings of ``CompiledModel`` in Kotlin and
 Python have no int16, and a caller has no scale to get wrong. State that came out goes in again
@@ -118,10 +118,7 @@ def explicit_state_graph(network: QuantizedNetwork) -> bytes:
     given = [writer.input(state.name, state.size) for state in states]
     x = writer.quantize(frame, network.source.limit / _INT16_MAX)
     held = iter(
-        [
-            writer.quantize(tensor, state.scale)
-            for tensor, state in zip(given, states, strict=True)
-        ]
+        [writer.quantize(tensor, state.scale) for tensor, state in zip(given, states, strict=True)]
     )
     kept = []
     if network.first is not None:

@@ -86,7 +86,7 @@ def train_prior(
     drawn += [list(session) for session in logged for _ in range(_LOGGED)]
     examples = _examples(words, pending, drawn)
     inputs, labels = examples.steps.shape[2], N_GAPS * len(words)
-    config = ModelConfig(dense_units=0, lstm_units=(units,))
+    config = ModelConfig(lstm_units=(units,))
     first = initial_weights(config, inputs=inputs, labels=labels, seed=seed)
     weights = {name: keras.Variable(v, name=name.replace("/", "_")) for name, v in first.items()}
     batches = len(examples.steps) // _BATCH
@@ -113,11 +113,9 @@ def train_prior(
             progress(epoch + 1, _EPOCHS)
     network = Network.from_weights(
         {name: variable.numpy() for name, variable in weights.items()},
+        config,
         inputs=inputs,
-        dense_units=0,
-        lstm_units=(units,),
         labels=labels,
-        cell_clip=config.cell_clip,
     )
     stream = [encode(words, pending, *said) for session in drawn[:_CALIBRATION] for said in session]
     content = write_network(quantize(network, np.stack(stream)))
