@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ..edge.errors import ExportError
 from ..edge.manifest import MOST_SVDF_MEMORY
+from ..train.config import MOST_SVDF_SPAN
 from .flatbuffer import GraphBuilder
 from .layers import (
     Affine,
@@ -72,8 +73,10 @@ def write_network(network: QuantizedNetwork) -> bytes:
         x = writer.dense(network.first, x, flat=bool(network.svdf))
     elif network.svdf:
         x = writer.reshape(x, (1, network.inputs), network.source)
+    taken: list[int] = []
     for stem in network.svdf:
-        x = writer.svdf(stem, x)
+        taken.append(x)
+        x = writer.svdf(stem, x, taken[-stem.adds] if stem.adds else None)
     if network.svdf:
         stem = network.svdf[-1]
         x = writer.reshape(x, (1, 1, stem.units), stem.after)
@@ -135,7 +138,8 @@ class _Writer:
             _OPERATOR.FULLY_CONNECTED, inputs, [target], _OPTIONS.FullyConnectedOptions, options
         )
 
-    def svdf(self, layer: SvdfLayer, source: int) -> int:
+    def svdf(self, layer: SvdfLayer, source: int, added: int | None) -> int:
+        """Add an SVDF layer, and the addition behind it where there is one."""
         name = layer.name
         options = schema.SVDFOptionsT()
         options.rank = 1
@@ -159,13 +163,13 @@ class _Writer:
         ]
         target = self.int8(name, (1, layer.units), layer.output)
         y = self.graph.operator(_OPERATOR.SVDF, inputs, [target], _OPTIONS.SVDFOptions, options)
-        if layer.total is None:
+        if layer.total is None or added is None:
             return y
         addition = schema.AddOptionsT()
         addition.fusedActivationFunction = _ACTIVATION.RELU
         total = self.int8(f"{name}_sum", (1, layer.units), layer.total)
         return self.graph.operator(
-            _OPERATOR.ADD, [y, source], [total], _OPTIONS.AddOptions, addition
+            _OPERATOR.ADD, [y, added], [total], _OPTIONS.AddOptions, addition
         )
 
     def lstm(self, layer: LstmLayer, source: int) -> int:
@@ -237,8 +241,8 @@ def read_layers(content: bytes) -> QuantizedNetwork:
             )
         elif code == _OPERATOR.ADD and index not in reader.additions:  # read with its SVDF
             raise ExportError(
-                f"layer {name} is an ADD, but not of an SVDF to what that takes in; the C engine "
-                "runs no other"
+                f"layer {name} is an ADD, but not of an SVDF's outputs to what that SVDF or the "
+                "one before it takes in of another layer; the C engine runs no other"
             )
     return _arranged(layers)
 
@@ -284,8 +288,16 @@ class _Reader:
         self.graph = model.subgraphs[0]
         self._codes = [code.builtinCode for code in model.operatorCodes]
         self._buffers = model.buffers
+        self._taken: list[int] = []  # what each SVDF so far takes in
+        # The network's input, also in another shape: nothing is added to features.
+        self._features = {*self.graph.inputs} | {
+            operator.outputs[0]
+            for operator in self.graph.operators
+            if self._codes[operator.opcodeIndex] == _OPERATOR.RESHAPE
+            and operator.inputs[0] in self.graph.inputs
+        }
         self.additions: set[int] = set()
-        """The operators that add an SVDF's outputs to its inputs."""
+        """The operators that add something to an SVDF's outputs."""
 
     def dense(self, operator: Any, name: str) -> DenseLayer:
         source, kernel, *rest = operator.inputs
@@ -312,7 +324,8 @@ class _Reader:
         options, output = operator.builtinOptions, operator.outputs[0]
         if options.rank != 1:
             raise ExportError(f"layer {name}: the SVDF has rank {options.rank}; the engine has 1")
-        addition = self._addition(source, output)
+        self._taken.append(source)
+        adds, addition = self._addition(output)
         weights = self._weights(kernel, name)
         units = len(weights)
         affine = self._affine(output, name)
@@ -320,8 +333,9 @@ class _Reader:
             raise ExportError(
                 f"layer {name}: the SVDF's activation is not RELU, which integer kernels ask for"
             )
-        total = None
+        added = total = None
         if addition is not None:
+            added = self._affine(self._taken[-adds], name)
             total = self._affine(addition.outputs[0], name)
             if addition.builtinOptions.fusedActivationFunction != _ACTIVATION.RELU:
                 raise ExportError(
@@ -344,18 +358,23 @@ class _Reader:
             source=self._affine(source, name),
             state_scale=self._scale(state, name),
             output=affine,
+            adds=adds,
+            added=added,
             total=total,
         )
 
-    def _addition(self, source: int, output: int) -> Any:
-        """Return the operator that adds an SVDF's outputs to its inputs; None where none does."""
+    def _addition(self, output: int) -> tuple[int, Any]:
+        """Return how many layers an addition to the latest SVDF's outputs spans, and its operator.
+
+        (0, None) where there is none.
+        """
         for index, operator in enumerate(self.graph.operators):
             if self._codes[operator.opcodeIndex] == _OPERATOR.ADD:
-                one, other = operator.inputs
-                if {one, other} == {source, output}:
-                    self.additions.add(index)
-                    return operator
-        return None
+                for span, source in enumerate(self._taken[: -MOST_SVDF_SPAN - 1 : -1], 1):
+                    if set(operator.inputs) == {source, output} and source not in self._features:
+                        self.additions.add(index)
+                        return span, operator
+        return 0, None
 
     def _time_weights(self, index: int, units: int, name: str) -> NDArray[np.int16]:
         tensor = self.graph.tensors[index]

@@ -78,8 +78,8 @@ class DenseLayer:
 class SvdfLayer:
     """An SVDF of rank 1: a pointwise layer without bias, and a filter over time of each channel.
 
-    With `total` what it takes in is added to its outputs and the ReLU comes after that, else the
-    outputs end in the ReLU; either is the clamp at a zero point of -128.
+    Where something is added to its outputs, the ReLU comes after that, else the outputs end in the
+    ReLU; either is the clamp at a zero point of -128.
     """
 
     name: str
@@ -95,7 +95,13 @@ class SvdfLayer:
     state_scale: np.float32
     """Of the int16 state, whose zero point is 0."""
     output: Affine
+    adds: int
+    """Layers that an addition spans: 1, what this one takes in is added; 2, what the one before it
+    takes in; 0, nothing."""
+    added: Affine | None
+    """Of what is added …"""
     total: Affine | None
+    """… and of the sum."""
 
     @property
     def units(self) -> int:
@@ -193,7 +199,7 @@ class QuantizedNetwork:
                     kernel=layer.weights.T * layer.weight_scale,
                     time_kernel=layer.time_weights.T * layer.time_scale,
                     bias=layer.real_bias.astype(np.float32),
-                    adds=layer.total is not None,
+                    adds=layer.adds,
                 )
                 for layer in self.svdf
             ),

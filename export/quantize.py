@@ -67,9 +67,12 @@ def quantize(network: Network, calibration: Array) -> QuantizedNetwork:
     if network.dense_in is not None:
         first = _dense("dense_in", network.dense_in, source, ranges["dense_in"], relu=True)
         source = first.output
-    svdf = []
+    svdf: list[SvdfLayer] = []
+    sources: list[Affine] = []
     for index, stem in enumerate(network.svdf):
-        svdf.append(_svdf(f"svdf_{index}", stem, source, ranges))
+        sources.append(source)
+        added = sources[index - stem.adds + 1] if stem.adds else None
+        svdf.append(_svdf(f"svdf_{index}", stem, source, added, ranges))
         source = svdf[-1].after
     lstm = []
     for index, layer in enumerate(network.lstm):
@@ -97,7 +100,9 @@ def _dense(name: str, layer: Dense, source: Affine, output: Affine, *, relu: boo
     )
 
 
-def _svdf(name: str, layer: Svdf, source: Affine, ranges: dict[str, Affine]) -> SvdfLayer:
+def _svdf(
+    name: str, layer: Svdf, source: Affine, added: Affine | None, ranges: dict[str, Affine]
+) -> SvdfLayer:
     kernel, time_kernel = equalized(layer)
     weights, scale = symmetric(kernel)
     rows = weights.astype(np.float64) * float(scale)
@@ -119,6 +124,8 @@ def _svdf(name: str, layer: Svdf, source: Affine, ranges: dict[str, Affine]) -> 
         source=source,
         state_scale=state_scale,
         output=ranges[name],
+        adds=layer.adds,
+        added=added,
         total=ranges[f"{name}/sum"] if layer.adds else None,
     )
 

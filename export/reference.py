@@ -43,8 +43,9 @@ class Svdf:
     """(memory, units): for the oldest step first, for the one at hand last."""
     bias: Array
     """(units,)."""
-    adds: bool
-    """Whether what it takes in is added, before the ReLU."""
+    adds: int
+    """Layers that an addition before the ReLU spans: 1, what this one takes in is added; 2, what
+    the one before it takes in; 0, nothing."""
 
     @property
     def units(self) -> int:
@@ -57,7 +58,7 @@ class Svdf:
         return len(self.time_kernel)
 
     @classmethod
-    def folded(cls, weights: Mapping[str, Array], name: str, *, adds: bool) -> Svdf:
+    def folded(cls, weights: Mapping[str, Array], name: str, *, adds: int) -> Svdf:
         """Take a layer as it was trained: with the batch normalisation between filter and ReLU.
 
         Parameters
@@ -262,13 +263,15 @@ class Network:
         if self.dense_in is not None:
             x = x @ self.dense_in.kernel + self.dense_in.bias
             x = tap("dense_in", np.maximum(x, np.float32(0)))
-        svdf_peaks = []
+        svdf_peaks: list[float] = []
+        taken: list[Array] = []
         for index, stem in enumerate(self.svdf):
             state = tap(f"svdf_{index}/state", x @ stem.kernel)
             svdf_peaks.append(float(np.abs(state).max()))
+            taken.append(x)
             y = _filtered(stem, state)
             if stem.adds:
-                y = tap(f"svdf_{index}", y) + x
+                y = tap(f"svdf_{index}", y) + taken[index - stem.adds + 1]
             relu = np.maximum(y, np.float32(0))
             x = tap(f"svdf_{index}/sum" if stem.adds else f"svdf_{index}", relu)
         cell_peaks = []

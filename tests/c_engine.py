@@ -73,6 +73,7 @@ class CAddition(ctypes.Structure):
         ("scale", CScale * 3),
         ("zero_point", ctypes.c_int8 * 3),
         ("lowest", ctypes.c_int8),
+        ("span", ctypes.c_int8),
     )
 
 
@@ -97,7 +98,7 @@ void probe_svdf(const harken_svdf *layer, const int8_t *in, int16_t *kept, void 
 void probe_svdf(const harken_svdf *layer, const int8_t *in, int16_t *kept, void *scratch,
                 int8_t *out) {
     (void)spread(in, layer->inputs, scratch);
-    svdf(layer, scratch, in, kept, out);
+    svdf(layer, scratch, out, kept, out); /* what is added lies where the outputs go */
 }
 """
 
@@ -125,23 +126,24 @@ class CLayer:
         if (added := layer.addition) is not None:
             scales = (CScale * 3)(*map(CScale.of, added.scales))
             zero_points = (ctypes.c_int8 * 3)(*added.zero_points)
-            self.addition = CAddition(scales, zero_points, added.lowest)
+            self.addition = CAddition(scales, zero_points, added.lowest, added.span)
             self.struct.addition = ctypes.pointer(self.addition)
         self.kept = np.zeros(layer.memory * up4(layer.units), np.int16)
         self.scratch = np.zeros(up4(layer.inputs) + 4, np.int16)
 
-    def invoke(self, x: np.ndarray) -> np.ndarray:
-        """(inputs,) int8 to (units,) int8, both in the same place, as the engine has it."""
-        place = np.full(max(self.layer.inputs, self.layer.units) + 8, 99, np.int8)
-        place[: self.layer.inputs] = x
+    def invoke(self, x: np.ndarray, added: np.ndarray | None = None) -> np.ndarray:
+        """(inputs,) int8, and what is added, (units,) int8, to (units,) int8."""
+        place = np.full(self.layer.units + 8, 99, np.int8)
+        if added is not None:
+            place[: self.layer.units] = added
         self.library.probe_svdf(
             ctypes.byref(self.struct),
             *(
                 array.ctypes.data_as(ctypes.c_void_p)
-                for array in (place, self.kept, self.scratch, place)
+                for array in (np.array(x, np.int8), self.kept, self.scratch, place)
             ),
         )
-        assert (place[max(self.layer.inputs, self.layer.units) :] == 99).all()
+        assert (place[self.layer.units :] == 99).all()
         return place[: self.layer.units].copy()
 
     def state(self) -> np.ndarray:

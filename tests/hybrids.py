@@ -15,9 +15,10 @@ from harken.export.fused import write_network
 from harken.export.layers import Affine
 from harken.export.quantize import quantize
 from harken.export.reference import Dense, Lstm, Network, Svdf
+from harken.train.config import ModelConfig
 
 LARGE = ((88, 3), (88, 5), (88, 5), (88, 5), (88, 5)), (72,)
-TINY = ((48, 3), (48, 5), (48, 5), (48, 5)), (40,)
+TINY = ((44, 3), (44, 5), (44, 5), (44, 5), (44, 5)), (40,)
 """SVDF layers (units, memory) and LSTM units of `harken train --size large` and `tiny`."""
 
 
@@ -28,12 +29,19 @@ def drawn_network(
     inputs: int = 60,
     labels: int = 5,
     dense: int = 0,
-    residual: bool = True,
+    residual: int = 1,
     seed: int = 0,
 ) -> Network:
     """Return a network that forgets slowly and is sure of its labels."""
     rng = np.random.default_rng(seed)
     width, x = inputs, drawn_stream(300, inputs, seed=seed)
+    config = ModelConfig(
+        dense_units=dense,
+        svdf_units=tuple(units for units, _ in svdf),
+        svdf_memory=tuple(memory for _, memory in svdf),
+        svdf_residual=residual,
+        lstm_units=tuple(lstm),
+    )
 
     def draw(*shape: int, gain: float = 1.0) -> np.ndarray:
         return (gain * rng.normal(size=shape) / np.sqrt(shape[0])).astype(np.float32)
@@ -42,15 +50,16 @@ def drawn_network(
     if dense:
         first = Dense(kernel=draw(width, dense), bias=draw(dense, gain=0.3))
         width, x = dense, np.maximum(x @ first.kernel + first.bias, 0)
-    stem = []
-    for units, memory in svdf:
+    stem, taken = [], []
+    for layer, (units, memory) in enumerate(svdf):
+        taken.append(x)
         kernel, filters = draw(width, units), draw(memory, units)
         # What batch normalisation does: without it the layers would grow louder and louder.
         heard = np.concatenate((np.zeros((memory - 1, units)), x @ kernel))
         y = sum(filters[age] * heard[age : age + len(x)] for age in range(memory))
         gain = rng.uniform(0.5, 1.5, units) / y.std(axis=0)
         bias = rng.normal(0, 0.3, units) - y.mean(axis=0) * gain
-        adds = residual and units == width and (dense > 0 or bool(stem))
+        adds = config.adds(layer)
         stem.append(
             Svdf(
                 kernel=kernel,
@@ -59,7 +68,7 @@ def drawn_network(
                 adds=adds,
             )
         )
-        width, x = units, np.maximum(y * gain + bias + (x if adds else 0), 0)
+        width, x = units, np.maximum(y * gain + bias + (taken[-adds] if adds else 0), 0)
     layers = []
     for units in lstm:
         bias = draw(4 * units, gain=0.5)
@@ -97,7 +106,7 @@ def drawn_model(
     manifest = load_model("commands").manifest
     inputs, labels = manifest.input.shape[-1], len(manifest.labels)
     network = quantize(
-        drawn_network(svdf, lstm, inputs=inputs, labels=labels, seed=seed),
+        drawn_network(svdf, lstm, inputs=inputs, labels=labels, residual=2, seed=seed),
         drawn_stream(3000, inputs, seed=seed + 1),
     )
     content = write_network(network)

@@ -122,7 +122,9 @@ def _stem(
     x = np.stack([frames[i : i + CONTEXT].ravel() for i in range(0, 600 * STRIDE, STRIDE)])
     if first:
         x = np.maximum(x @ first["dense_in/kernel"] + first["dense_in/bias"], 0)
+    taken = []
     for layer, (units, memory) in enumerate(config.model.svdf):
+        taken.append(x)
         kernel = rng.normal(size=(x.shape[1], units)) / np.sqrt(x.shape[1])
         filters = rng.normal(size=(memory, units)) / np.sqrt(memory)
         scale, bias = rng.uniform(0.5, 1.5, units), rng.normal(0, 0.3, units)
@@ -130,7 +132,8 @@ def _stem(
         y = sum(filters[age] * heard[age : age + len(x)] for age in range(memory))
         mean, variance = y.mean(axis=0), y.var(axis=0)
         y = (y - mean) / np.sqrt(variance + NORMALISATION_EPSILON) * scale + bias
-        x = np.maximum(y + x if config.model.adds(layer) else y, 0)
+        span = config.model.adds(layer)
+        x = np.maximum(y + taken[-span] if span else y, 0)
         parts = {
             "kernel": kernel,
             "time_kernel": filters,

@@ -191,13 +191,13 @@ class TestNetwork:
 
 
 SHAPES: dict[str, dict[str, Any]] = {
-    "large": {"svdf": LARGE[0], "lstm": LARGE[1]},
-    "tiny": {"svdf": TINY[0], "lstm": TINY[1]},
+    "large": {"svdf": LARGE[0], "lstm": LARGE[1], "residual": 2},
+    "tiny": {"svdf": TINY[0], "lstm": TINY[1], "residual": 2},
     "other widths": {"svdf": ((7, 2), (9, 7), (9, 3)), "lstm": (5,), "inputs": 13},
     "a memory of one step": {"svdf": ((10, 1), (10, 1)), "lstm": (6, 7)},
     "dense before the stem": {"svdf": ((24, 3), (24, 5)), "dense": 24},
-    "nothing added": {"svdf": ((24, 3), (24, 5)), "residual": False},
-    "added to what comes in": {"svdf": ((59, 4), (33, 2)), "inputs": 59},
+    "nothing added": {"svdf": ((24, 3), (24, 5)), "residual": 0},
+    "added over one and over two": {"svdf": ((24, 4), (24, 2), (24, 3)), "dense": 24, "inputs": 59},
 }
 QUICK = ("tiny", "other widths")
 
@@ -206,8 +206,8 @@ def quantized(shape: dict[str, Any], *, saturates: bool = False) -> QuantizedNet
     """Return a drawn network, or what becomes of it if the ranges of its stem are far too small."""
     network = drawn_network(labels=19, seed=3, **shape)
     if shape.get("inputs") == 59:
-        stem = dataclasses.replace(network.svdf[0], adds=True)
-        network = dataclasses.replace(network, svdf=(stem, *network.svdf[1:]))
+        last = dataclasses.replace(network.svdf[-1], adds=2)
+        network = dataclasses.replace(network, svdf=(*network.svdf[:-1], last))
     int8 = quantize(network, drawn_stream(1500, network.inputs, seed=4))
     if not saturates:
         return int8
@@ -294,9 +294,11 @@ class TestStem:
                 assert network.hidden(index).tobytes() == shown[f"lstm_{index}_h"].tobytes()
             # And each layer alone, for its outputs.
             if made.first is None:
-                x = step.ravel()
+                x, taken = step.ravel(), []
                 for index, layer in enumerate(layers):
-                    x = layer.invoke(x)
+                    taken.append(x)
+                    addition = layer.layer.addition
+                    x = layer.invoke(x, None if addition is None else taken[-addition.span])
                     after = shown.get(f"svdf_{index}_sum", shown[f"svdf_{index}"])
                     assert x.tobytes() == after.tobytes()
         if saturates:
@@ -372,13 +374,15 @@ class TestStem:
             source=source,
             state_scale=np.float32(state),
             output=output,
+            adds=int(adds),
+            added=source if adds else None,
             total=affine(relu=True) if adds else None,
         )
         (ours,) = engine_network(dataclasses.replace(other_widths, svdf=(layer,))).svdf
         compiled, kept = CLayer(engine.library, ours), np.zeros((units, memory), np.int64)
         for x in rng.integers(-128, 128, (12, inputs)).astype(np.int8):
             expected, kept = svdf_step(layer, x, kept)
-            assert compiled.invoke(x).tolist() == expected.tolist()
+            assert compiled.invoke(x, x if adds else None).tolist() == expected.tolist()
             assert compiled.state().tolist() == kept.tolist()
 
 

@@ -31,10 +31,17 @@ def test_every_size_is_a_model_of_its_own() -> None:
 def test_layers_of_equal_width_are_added() -> None:
     config = ModelConfig(svdf_units=(8, 8, 9, 9), svdf_memory=(1, 2, 3, 4), lstm_units=(5,))
     assert config.svdf == ((8, 1), (8, 2), (9, 3), (9, 4))
-    assert [config.adds(layer) for layer in range(4)] == [False, True, False, True]
-    plain = dataclasses.replace(config, svdf_residual=False)
-    assert not any(plain.adds(layer) for layer in range(4))
-    assert dataclasses.replace(config, dense_units=8).adds(0)
+
+    def spans(**changes: int) -> list[int]:
+        changed = dataclasses.replace(config, **changes)
+        return [changed.adds(layer) for layer in range(len(changed.svdf))]
+
+    assert spans(svdf_residual=1) == [0, 1, 0, 1]
+    assert spans(svdf_residual=1, dense_units=8) == [1, 1, 0, 1]
+    assert spans(svdf_residual=0) == [0, 0, 0, 0]
+    assert spans() == [0, 0, 0, 0], "layers 1 and 2 take in 8 and give 9"
+    assert spans(dense_units=8) == [0, 2, 0, 0]
+    assert [SIZES["large"].adds(layer) for layer in range(5)] == [0, 0, 2, 0, 2]
 
 
 def test_it_survives_a_file() -> None:
@@ -89,6 +96,7 @@ def test_a_value_that_does_not_fit(field: str, value: object, must: str) -> None
         ("svdf_memory", (MOST_SVDF_MEMORY + 1,), f"hold numbers of 1 to {MOST_SVDF_MEMORY}"),
         ("svdf_memory", (3, -1), f"hold numbers of 1 to {MOST_SVDF_MEMORY}"),
         ("svdf_memory", (5,), "hold one number for each of the 0 svdf_units"),
+        ("svdf_residual", 3, "be 0, 1 or 2"),
         ("lstm_units", (), "name the units of at least one layer"),
         ("lstm_units", (8, 0), "hold numbers of at least 1"),
         ("cell_clip", 0.0, "be greater than 0"),

@@ -390,7 +390,7 @@ class TestRefused:
         [
             ({"state_scale": np.float32(1e-9)}, r"layer 1 \(svdf_0\): sums up to .* do not fit"),
             ({"time_scale": np.float32(1e3)}, r"layer 1 \(svdf_0\), over time: sums up to"),
-            ({"bias": np.full(48, 2**30, np.int32)}, r"layer 1 \(svdf_0\), over time: sums up to"),
+            ({"bias": np.full(44, 2**30, np.int32)}, r"layer 1 \(svdf_0\), over time: sums up to"),
         ],
         ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
     )

@@ -203,7 +203,7 @@ class TestWholeRun:
     def test_export_can_read_it(self, whole_run: Path) -> None:
         run = load_run(whole_run)
         assert run.network.description == (
-            "30 inputs, Dense 8, SVDF 8 × 2 added, SVDF 8 × 3 added, LSTM 12, 4 labels"
+            "30 inputs, Dense 8, SVDF 8 × 2, SVDF 8 × 3 added, LSTM 12, 4 labels"
         )
 
     def test_moments_are_measured_and_kept(self, whole_run: Path) -> None:
@@ -247,21 +247,24 @@ class TestWholeRun:
             tone_words.train(whole_run, resume=True)
 
 
+@pytest.fixture(scope="module")
+def fitting(
+    whole_run: Path, tone_words: Tones, tmp_path_factory: pytest.TempPathFactory
+) -> fit._Fitting:
+    """A run that has begun, in this process alone."""
+    config = RunFolder(whole_run).load_record().config
+    run = RunFolder(tmp_path_factory.mktemp("runs"))
+    return fit._Fitting(config, tone_words.source.open(), run)
+
+
+@pytest.fixture(scope="module")
+def batch(fitting: fit._Fitting) -> Batch:
+    return stream_maker(fitting.config, fitting.corpus, "training").batch(0, 0, 4)
+
+
 @pytest.mark.slow
 class TestBatch:
     """What one batch leaves behind, for the next one and for the weights that are kept."""
-
-    @pytest.fixture(scope="class")
-    def fitting(
-        self, whole_run: Path, tone_words: Tones, tmp_path_factory: pytest.TempPathFactory
-    ) -> fit._Fitting:
-        config = RunFolder(whole_run).load_record().config
-        run = RunFolder(tmp_path_factory.mktemp("runs"))
-        return fit._Fitting(config, tone_words.source.open(), run)
-
-    @pytest.fixture(scope="class")
-    def batch(self, fitting: fit._Fitting) -> Batch:
-        return stream_maker(fitting.config, fitting.corpus, "training").batch(0, 0, 4)
 
     @pytest.fixture
     def calls(

@@ -31,14 +31,15 @@ SHAPES: dict[str, dict[str, Any]] = {
     "stem": {},
     "stem of one layer": {"svdf": ((24, 4),)},
     "dense before the stem": {"dense": 24},
-    "nothing added": {"residual": False},
+    "nothing added": {"residual": 0},
     "other widths": {"svdf": ((17, 2), (23, 7), (23, 3)), "lstm": (9,)},
     "a memory of one step": {"svdf": ((24, 1), (24, 1))},
     "two LSTM layers": {"lstm": (20, 12)},
     "dense and LSTM": {"svdf": (), "dense": 24},
     "LSTM alone": {"svdf": ()},
-    "large": {"svdf": LARGE[0], "lstm": LARGE[1], "labels": 19},
-    "tiny": {"svdf": TINY[0], "lstm": TINY[1], "labels": 19},
+    "dense, and an addition over two": {"svdf": ((24, 2), (24, 3)), "dense": 24, "residual": 2},
+    "large": {"svdf": LARGE[0], "lstm": LARGE[1], "labels": 19, "residual": 2},
+    "tiny": {"svdf": TINY[0], "lstm": TINY[1], "labels": 19, "residual": 2},
 }
 shapes = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
 
@@ -146,7 +147,7 @@ class TestQuantize:
             kernel=(rng.normal(size=(5, units)) * 10.0 ** rng.uniform(-3, 1, units)).astype("f4"),
             time_kernel=rng.normal(size=(memory, units)).astype(np.float32),
             bias=np.zeros(units, np.float32),
-            adds=False,
+            adds=0,
         )
         rows, filters = equalized(layer)
         peaks = np.abs(rows).max(axis=1)

@@ -342,7 +342,7 @@ class TestNetworks:
 STEM = ((24, 3), (24, 5))
 HYBRIDS = {
     "added": drawn_network(STEM),
-    "not added": drawn_network(((24, 3), (30, 5)), residual=False, seed=1),
+    "not added": drawn_network(((24, 3), (30, 5)), residual=0, seed=1),
     "memory 1": drawn_network(((24, 1), (24, 5), (24, 1)), seed=2),
     "dense before": drawn_network(((24, 4), (20, 6)), dense=24, seed=3),
     "two LSTM layers": drawn_network(STEM, (20, 12), seed=4),
@@ -473,7 +473,7 @@ def hybrid() -> Model:
         if not adds:
             kernel += np.eye(units, dtype=np.float32)
             filters[-1] = 1
-        return Svdf(kernel=kernel, time_kernel=filters, bias=np.zeros(units, np.float32), adds=adds)
+        return Svdf(kernel=kernel, time_kernel=filters, bias=np.zeros(units, np.float32), adds=int(adds))
 
     network = dataclasses.replace(trained, svdf=(stem(3, adds=False), stem(5, adds=True)))
     manifest = shipped.manifest

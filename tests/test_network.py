@@ -31,7 +31,10 @@ SHAPES = {
         dense_units=10, svdf_units=(10, 10), svdf_memory=(4, 4), lstm_units=(16,)
     ),
     "stem, nothing added": ModelConfig(
-        svdf_units=(10, 10), svdf_memory=(3, 5), svdf_residual=False, lstm_units=(16,)
+        svdf_units=(10, 10), svdf_memory=(3, 5), svdf_residual=0, lstm_units=(16,)
+    ),
+    "stem, each added": ModelConfig(
+        svdf_units=(10, 10, 10), svdf_memory=(2, 3, 4), svdf_residual=1, lstm_units=(16,)
     ),
     "stem of other widths": ModelConfig(
         svdf_units=(9, 7, 12), svdf_memory=(1, 6, 1), lstm_units=(16, 7)
@@ -68,12 +71,7 @@ def run(weights, config, inputs, state=None, **options):
 
 
 def reference(weights: dict[str, np.ndarray], config: ModelConfig) -> Network:
-    return Network.from_weights(
-        weights,
-        config,
-        inputs=INPUTS,
-        labels=LABELS,
-    )
+    return Network.from_weights(weights, config, inputs=INPUTS, labels=LABELS)
 
 
 @shapes
@@ -283,7 +281,7 @@ class TestNormalisation:
         spread = np.sqrt(weights["s/variance"] + NORMALISATION_EPSILON)
         y = (y - weights["s/mean"]) / spread * weights["s/scale"] + weights["s/bias"]
         layer = Svdf.folded(
-            {name: value.astype(np.float32) for name, value in weights.items()}, "s", adds=False
+            {name: value.astype(np.float32) for name, value in weights.items()}, "s", adds=0
         )
         network = Network(
             dense_in=None,

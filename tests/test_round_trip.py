@@ -25,7 +25,7 @@ SPEAKERS = 30
 # So small that it is trained within half a minute.
 SETTINGS = {
     "words": ["low", "high"],
-    "model": {"dense_units": 16, "lstm_units": [16]},
+    "model": {"svdf_units": [16, 16], "svdf_memory": [3, 5], "lstm_units": [16]},
     "batch_streams": 8,
     "learning_rate": 0.01,
     "averaging": 0.9,

@@ -43,8 +43,8 @@ class TestOrder:
         assert (chosen.words, chosen.epochs, chosen.seed) == (("up",), 5, 4)
 
     def test_a_size_takes_the_place_of_a_files_model(self, tmp_path: Path) -> None:
-        file = write(tmp_path, {"words": ["yes"], "model": {"svdf_residual": False}})
-        plain = dataclasses.replace(MEDIUM, svdf_residual=False)
+        file = write(tmp_path, {"words": ["yes"], "model": {"svdf_residual": 1}})
+        plain = dataclasses.replace(MEDIUM, svdf_residual=1)
         assert settings(None, file).model == plain
         assert settings(None, file, size="large").model == SIZES["large"]
 
@@ -69,7 +69,7 @@ class TestOrder:
         "changes",
         [
             {"cell_clip": 5.0},
-            {"svdf_residual": False, "lstm_units": (7,)},
+            {"svdf_residual": 0, "lstm_units": (7,)},
             {"svdf_units": (9,) * 5, "lstm_units": (7,)},
             {"svdf_units": (9,), "svdf_memory": (4,), "dense_units": 9},
         ],

@@ -11,6 +11,9 @@ from ..edge.frontend import FrontEndConfig
 from ..edge.manifest import MOST_SVDF_MEMORY, NON_WORDS, StepConfig
 from .decode import SAMPLE_RATE_HZ
 
+MOST_SVDF_SPAN = 2
+"""SVDF layers that a residual addition spans at most."""
+
 NORMALISATION_EPSILON = 1e-3
 """Of batch normalisation: added to a variance before its root is taken."""
 
@@ -37,8 +40,9 @@ class ModelConfig:
     """Units of each SVDF layer of the stem; none leaves it out."""
     svdf_memory: tuple[int, ...] = ()
     """Steps that each SVDF layer's filters over time see, the one at hand included."""
-    svdf_residual: bool = True
-    """Whether an SVDF layer that is as wide as what it takes in is added to that."""
+    svdf_residual: int = 2
+    """Layers that a residual addition spans, 1 or 2: what they take in is added to what the last of
+    them gives, where both are equally wide. 0: nothing is added."""
     lstm_units: tuple[int, ...]
     """Units of each LSTM layer."""
     cell_clip: float = 10.0
@@ -48,6 +52,7 @@ class ModelConfig:
         check = partial(_check, self, "model.")
         check(self.dense_units >= 0, "dense_units", "be at least 0")
         layers = len(self.svdf_units)
+        check(0 <= self.svdf_residual <= MOST_SVDF_SPAN, "svdf_residual", "be 0, 1 or 2")
         check(min(self.svdf_units, default=1) >= 1, "svdf_units", "hold numbers of at least 1")
         check(
             all(1 <= memory <= MOST_SVDF_MEMORY for memory in self.svdf_memory),
@@ -68,13 +73,17 @@ class ModelConfig:
         """Units and memory of each SVDF layer."""
         return tuple(zip(self.svdf_units, self.svdf_memory, strict=True))
 
-    def adds(self, layer: int) -> bool:
-        """Whether what an SVDF layer takes in is added to what it gives.
+    def adds(self, layer: int) -> int:
+        """Return over how many SVDF layers something is added to what a layer gives; 0: nothing is.
 
-        Never at the first layer behind the features, which are of another kind.
+        The layers are taken in blocks of `svdf_residual`. The first one behind the features, which
+        are of another kind, is in no block.
         """
-        before = (self.dense_units, *self.svdf_units)[layer]
-        return self.svdf_residual and self.svdf_units[layer] == before
+        span, first = self.svdf_residual, 0 if self.dense_units else 1
+        if layer < first or not span or (layer - first + 1) % span:
+            return 0
+        before = (self.dense_units, *self.svdf_units)[layer - span + 1]
+        return span if before == self.svdf_units[layer] else 0
 
 
 def _hybrid(units: int, memory: tuple[int, ...], lstm_units: int) -> ModelConfig:
@@ -84,7 +93,7 @@ def _hybrid(units: int, memory: tuple[int, ...], lstm_units: int) -> ModelConfig
 
 
 SIZES: dict[str, ModelConfig] = {
-    "tiny": _hybrid(48, (3, 5, 5, 5), 40),
+    "tiny": _hybrid(44, (3, 5, 5, 5, 5), 40),
     "small": _hybrid(60, (3, 5, 5, 5, 5), 48),
     "medium": _hybrid(72, (3, 5, 5, 5, 5), 60),
     "large": _hybrid(88, (3, 5, 5, 5, 5), 72),

@@ -2,10 +2,10 @@
 
 The same arithmetic as the int8 model on the device, in float32: an optional dense layer with ReLU;
 a stem of SVDF layers of rank 1 with ReLU (Nakkiran et al., "Compressing Deep Neural Networks using
-a Rank-Constrained Topology", 2015), with residual additions between those of equal width; one or
-more LSTM layers whose cell is clipped (at ±10, as TensorFlow Lite's kernels are told to); a dense
-layer of logits. While training, the stem is normalised over the batch (Ioffe and Szegedy, "Batch
-Normalization", 2015); `harken.export.reference` folds that into weights and biases.
+a Rank-Constrained Topology", 2015), with residual additions (He et al., "Deep Residual Learning for Image Recognition", 2016);
+one or more LSTM layers whose cell is clipped (at ±10, as TensorFlow Lite's kernels are told to); a
+dense layer of logits. While training, the stem is normalised over the batch (Ioffe and Szegedy,
+"Batch Normalization", 2015); `harken.export.reference` folds that into weights and biases.
 """
 
 from __future__ import annotations
@@ -139,8 +139,8 @@ def forward(
     training
         Normalise by the mean and the variance of this batch, not by those that were kept.
     dropout, seed
-        Share of the units dropped before and after each LSTM layer, and after a dense layer; and
-        the stateless seed, shape (2,), of the draw; 0 for everything but training.
+        Share of the units dropped after each LSTM layer, and after a dense layer; and the stateless
+        seed, shape (2,), of the draw; 0 for everything but training.
     """
 
     def drop(x: Any, salt: int) -> Any:
@@ -152,6 +152,7 @@ def forward(
         return x * tf.cast(keep, x.dtype) / (1.0 - dropout)
 
     x = steps
+    taken: list[Any] = []  # what each SVDF layer takes in
     after: State = {}
     moments: dict[str, Any] = {}
     if config.dense_units:
@@ -159,6 +160,7 @@ def forward(
         x = drop(x, 1)
     for layer in range(len(config.svdf)):
         name = f"svdf_{layer}"
+        taken.append(x)
         y, after[name] = _svdf(
             x @ weights[f"{name}/kernel"], weights[f"{name}/time_kernel"], state[name]
         )
@@ -169,9 +171,8 @@ def forward(
             mean, variance = weights[f"{name}/mean"], weights[f"{name}/variance"]
         scale = weights[f"{name}/scale"] * tf.math.rsqrt(variance + NORMALISATION_EPSILON)
         y = (y - mean) * scale + weights[f"{name}/bias"]
-        x = tf.nn.relu(y + x if config.adds(layer) else y)
-    if config.svdf:
-        x = drop(x, 1)
+        span = config.adds(layer)
+        x = tf.nn.relu(y + taken[layer - span + 1] if span else y)
     for layer in range(len(config.lstm_units)):
         name = f"lstm_{layer}"
         x, after[f"{name}/h"], after[f"{name}/c"] = _lstm(

@@ -32,7 +32,7 @@ from ..edge.validation import decode
 from .config import TrainConfig
 
 VERSION = 2
-_BEFORE_THE_STEM = {"svdf_units": [], "svdf_memory": [], "svdf_residual": True}
+_BEFORE_THE_STEM = {"svdf_units": [], "svdf_memory": [], "svdf_residual": 2}
 Arrays = dict[str, NDArray[Any]]
 T = TypeVar("T")
 

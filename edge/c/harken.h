@@ -79,12 +79,13 @@ typedef struct {
     int8_t lowest;     /* -128, or the zero point: then the layer ends in a ReLU */
 } harken_dense;
 
-/* Sum of an SVDF layer's outputs and its inputs, `units` of each, ending in a ReLU where `lowest`
- * is the zero point of the sum. */
+/* Sum of an SVDF layer's outputs and what it or the layer before it takes in, `units` of each, ending
+ * in a ReLU where `lowest` is the zero point of the sum. Nothing is added to the network's input. */
 typedef struct {
-    harken_scale scale[3]; /* of an output and of an input, times 2^20, to a common scale; to the sum's */
-    int8_t zero_point[3];  /* of the outputs, the inputs, the sum */
+    harken_scale scale[3]; /* of an output and of what is added, times 2^20, to a common one; to the sum's */
+    int8_t zero_point[3];  /* of the outputs, of what is added, of the sum */
     int8_t lowest;
+    int8_t span; /* 1: what the layer takes in is added; 2: what the one before it takes in */
 } harken_addition;
 
 /* Singular value decomposition filter of rank 1: fully connected to one value a unit, of which the

@@ -206,7 +206,7 @@ static void dense(const harken_dense *layer, const int16_t *x, int8_t *out) {
     }
 }
 
-/* Add x [n] int8, the inputs, to y [4], the outputs, with their zero points: n = 1 .. 4. */
+/* Add x [n] int8 to y [4], the outputs, with their zero points: n = 1 .. 4. */
 static void add4(const harken_addition *addition, int32_t *y, const int8_t *x, int32_t n) {
     int32_t other[4] = {0, 0, 0, 0};
     int32_t zero = addition->zero_point[0], other_zero = addition->zero_point[1];
@@ -220,9 +220,10 @@ static void add4(const harken_addition *addition, int32_t *y, const int8_t *x, i
     for (int32_t i = 0; i < 4; i++) y[i] = harken_clamp(y[i] + zero, addition->lowest, 127);
 }
 
-/* One step: x [inputs4] as spread() left it, which `in` [inputs] int8 was; what is kept moves on by a
- * step, kept [units4 / 4][memory][4] int16; to out [units] int8, which may be `in`. */
-static void svdf(const harken_svdf *layer, const int16_t *x, const int8_t *in, int16_t *kept,
+/* One step: x [inputs4] as spread() left it; what is kept moves on by a step, kept [units4 / 4]
+ * [memory][4] int16; to out [units] int8. `added` [units] is what is added to it, if anything is: it
+ * may be `out`. */
+static void svdf(const harken_svdf *layer, const int16_t *x, const int8_t *added, int16_t *kept,
                  int8_t *out) {
     const int8_t *weights = layer->weights;
     const int16_t *time = layer->time;
@@ -252,7 +253,7 @@ static void svdf(const harken_svdf *layer, const int16_t *x, const int8_t *in, i
         rescale4(y, &layer->scale[1]);
         for (int32_t i = 0; i < 4; i++) y[i] = harken_clamp(y[i] + layer->zero_point, -128, 127);
         int32_t n = layer->units - row < 4 ? layer->units - row : 4;
-        if (layer->addition) add4(layer->addition, y, in + row, n);
+        if (layer->addition) add4(layer->addition, y, added + row, n);
         for (int32_t i = 0; i < n; i++) out[row + i] = (int8_t)y[i];
     }
 }
@@ -305,7 +306,8 @@ size_t harken_network_bytes(const harken_network *network) {
 
 size_t harken_network_scratch(const harken_network *network) {
     size_t outputs = UP4(network->last->outputs), widest = (size_t)network->widest;
-    return UP8(2 * widest + (outputs > widest ? outputs : widest));
+    if (outputs < widest) outputs = widest;
+    return UP8(2 * widest + outputs + (network->n_svdf ? widest : 0));
 }
 
 void harken_network_reset(const harken_network *network, void *state) {
@@ -332,7 +334,8 @@ void harken_network_reset(const harken_network *network, void *state) {
 const int8_t *harken_network_step(const harken_network *network, void *state, void *scratch,
                                   const int8_t *features) {
     int16_t *x = scratch;
-    int8_t *out = (int8_t *)(x + network->widest);
+    int8_t *other = (int8_t *)(x + network->widest); /* SVDF layers write here and there by turns */
+    int8_t *out = network->n_svdf ? other + network->widest : other;
     uint8_t *place = state;
     const int8_t *in = features;
     if (network->first) {
@@ -342,9 +345,11 @@ const int8_t *harken_network_step(const harken_network *network, void *state, vo
     }
     for (int32_t i = 0; i < network->n_svdf; i++) {
         const harken_svdf *layer = &network->svdf[i];
+        int8_t *to = in == out ? other : out; /* what the layer before takes in, until it is written */
+        const int8_t *added = layer->addition && layer->addition->span == 1 ? in : to;
         (void)spread(in, layer->inputs, x);
-        svdf(layer, x, in, (int16_t *)(void *)place, out);
-        in = out;
+        svdf(layer, x, added, (int16_t *)(void *)place, to);
+        in = to;
         place += kept_bytes(layer);
     }
     for (int32_t i = 0; i < network->n_lstm; i++) {

@@ -93,10 +93,12 @@ class Addition:
     """What comes behind an SVDF layer; see ``harken_addition`` in harken.h."""
 
     scales: tuple[Rescale, Rescale, Rescale]
-    """Of an output, of an input, of the sum."""
+    """Of an output, of what is added, of the sum."""
     zero_points: tuple[int, int, int]
     """The same."""
     lowest: int
+    span: int
+    """1: what the layer takes in is added; 2: what the one before it takes in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,12 +271,14 @@ def _svdf(layer: layers.SvdfLayer) -> SvdfLayer:
             largest=_largest(layer.time_weights, 2**15, layer.bias),
         ),
         zero_point=layer.output.zero_point,
-        addition=None if layer.total is None else _addition(layer, layer.total),
+        addition=None
+        if layer.added is None or layer.total is None
+        else _addition(layer, layer.added, layer.total),
     )
 
 
-def _addition(layer: layers.SvdfLayer, total: Affine) -> Addition:
-    one, other = layer.output, layer.source
+def _addition(layer: layers.SvdfLayer, other: Affine, total: Affine) -> Addition:
+    one = layer.output
     twice = 2 * max(float(one.scale), float(other.scale))
 
     def scale(factor: float) -> Rescale:
@@ -289,6 +293,7 @@ def _addition(layer: layers.SvdfLayer, total: Affine) -> Addition:
         ),
         zero_points=(one.zero_point, other.zero_point, total.zero_point),
         lowest=total.zero_point,
+        span=layer.adds,
     )
 
 

@@ -158,7 +158,8 @@ def _state_bytes(network: EngineNetwork) -> int:
 
 
 def _scratch_bytes(network: EngineNetwork) -> int:
-    return _up8(2 * network.widest + max(up4(network.last.outputs), network.widest))
+    outputs = max(up4(network.last.outputs), network.widest)
+    return _up8(2 * network.widest + outputs + (network.widest if network.svdf else 0))
 
 
 def header(model: EngineModel) -> str:
@@ -327,7 +328,7 @@ def _svdf(layer: SvdfLayer, name: str) -> Iterable[str]:
 def _addition_fields(addition: Addition) -> str:
     scales = ", ".join(_scale(scale) for scale in addition.scales)
     zero_points = ", ".join(str(zero_point) for zero_point in addition.zero_points)
-    return f"{{{{{scales}}}, {{{zero_points}}}, {addition.lowest}}}"
+    return f"{{{{{scales}}}, {{{zero_points}}}, {addition.lowest}, {addition.span}}}"
 
 
 def _svdf_fields(layer: SvdfLayer, name: str) -> str:

@@ -123,8 +123,16 @@ def explicit_state_graph(network: QuantizedNetwork) -> bytes:
     kept = []
     if network.first is not None:
         x = writer.dense("first", network.first, x)
+    taken: list[int] = []
     for index, stem in enumerate(network.svdf):
-        x, *rows = writer.svdf(f"svdf{index}", stem, x, next(held) if stem.memory > 1 else None)
+        taken.append(x)
+        x, *rows = writer.svdf(
+            f"svdf{index}",
+            stem,
+            x,
+            next(held) if stem.memory > 1 else None,
+            taken[-stem.adds] if stem.adds else None,
+        )
         kept += rows
     for index, layer in enumerate(network.lstm):
         x, cells = writer.lstm(f"lstm{index}", layer, x, next(held), next(held))
@@ -174,7 +182,9 @@ class _Writer:
             relu=layer.relu,
         )
 
-    def svdf(self, name: str, layer: SvdfLayer, x: int, state: int | None) -> tuple[int, ...]:
+    def svdf(
+        self, name: str, layer: SvdfLayer, x: int, state: int | None, added: int | None
+    ) -> tuple[int, ...]:
         """Return outputs after a step, and what is kept where something is."""
         units, memory = layer.units, layer.memory
         newest = self._product(
@@ -207,8 +217,8 @@ class _Writer:
             limit / _INT16_MAX,
             relu=layer.total is None,
         )
-        if layer.total is not None:
-            y = self._add(f"{name}_total", y, x, layer.total.limit / _INT16_MAX, relu=True)
+        if layer.total is not None and added is not None:
+            y = self._add(f"{name}_total", y, added, layer.total.limit / _INT16_MAX, relu=True)
         return y, *kept
 
     def lstm(self, name: str, layer: LstmLayer, x: int, h: int, c: int) -> tuple[int, int]:
