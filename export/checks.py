@@ -112,6 +112,7 @@ def check_model(model: Model, run: TrainedRun) -> CheckReport:
         A check failed.
     """
     graph = check_graph(model.content, run.network)
+    svdf_states = check_svdf_states(model)
 
     litert = TfliteRuntime(model)
     litert_name = f"{litert.name} {importlib.metadata.version(litert.name)}"
@@ -127,7 +128,7 @@ def check_model(model: Model, run: TrainedRun) -> CheckReport:
 
     figures: dict[str, Any] = {
         "graph": asdict(graph),
-        **check_svdf_states(model),
+        **svdf_states,
         "cell_peaks": activity.cell_peaks,
         "float_and_int8": {"runtime": litert_name, **asdict(agreement)},
     }

@@ -30,6 +30,7 @@ from harken.export import bundle as bundle_module
 from harken.export.agreement import Agreement, measure_agreement
 from harken.export.bundle import Bundle, export_run
 from harken.export.checks import (
+    HOUR_S,
     check_agreement,
     check_cells,
     check_graph,
@@ -38,6 +39,8 @@ from harken.export.checks import (
     measure_parity,
     run_stream,
 )
+from harken.export.fused import write_network
+from harken.export.layers import QuantizedNetwork
 from harken.export.quantize import quantize
 from harken.export.reference import Dense, Lstm, Network, softmax
 from harken.export.tflm import TflmRuntime, measure_arena
@@ -406,6 +409,56 @@ class TestExport:
             "FULLY_CONNECTED",
         ]
         load_model(tmp_path / "out" / "two.layers.json")
+
+    def test_a_stem(self, tmp_path: Path) -> None:
+        run = write_run(
+            tmp_path / "run",
+            dense_units=0,
+            svdf_units=(12, 12, 12),
+            svdf_memory=(2, 3, 5),
+            lstm_units=(16,),
+        )
+        bundle = export_run(run, tmp_path / "out", name="stem")
+        manifest = bundle.model.manifest
+        assert manifest.state.svdf_units == (12, 12, 12)
+        assert manifest.state.svdf_memory == (2, 3, 5)
+        assert manifest.checks["graph"]["operators"] == [
+            "RESHAPE",
+            "SVDF",
+            "SVDF",
+            "SVDF",
+            "ADD",
+            "RESHAPE",
+            "UNIDIRECTIONAL_SEQUENCE_LSTM",
+            "FULLY_CONNECTED",
+        ]
+        assert manifest.checks["graph"]["state_bytes"] == 2 * 12 * (2 + 3 + 5) + 3 * 16
+        states = manifest.checks["svdf_states"]
+        assert states["steps"] >= HOUR_S * 25
+        assert all(0 < share < 1 for share in states["largest_share_of_int16"])
+        assert "SVDF 12 × 2, SVDF 12 × 3, SVDF 12 × 5 added" in bundle.card_path.read_text()
+        assert load_model(tmp_path / "out" / "stem.json") == bundle.model
+
+    def test_a_state_that_leaves_int16_is_refused(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run = write_run(
+            tmp_path / "run", dense_units=0, svdf_units=(12,), svdf_memory=(3,), lstm_units=(16,)
+        )
+
+        def too_small(network: QuantizedNetwork) -> bytes:
+            (layer,) = network.svdf
+            state = np.float32(layer.state_scale / 50)
+            time = np.float32(layer.time_scale * 50)
+            layer = dataclasses.replace(layer, state_scale=state, time_scale=time)
+            return write_network(dataclasses.replace(network, svdf=(layer,)))
+
+        monkeypatch.setattr(bundle_module, "write_network", too_small)
+        with pytest.raises(
+            ExportError, match=r"state check: .* layer 1 \(svdf_0\) reaches .* times"
+        ):
+            export_run(run, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
 
     def test_a_pair_torn_apart_is_never_loaded(self, exported: Bundle, tmp_path: Path) -> None:
         folder = Path(shutil.copytree(exported.model.path.parent, tmp_path / "torn"))

@@ -473,7 +473,9 @@ def hybrid() -> Model:
         if not adds:
             kernel += np.eye(units, dtype=np.float32)
             filters[-1] = 1
-        return Svdf(kernel=kernel, time_kernel=filters, bias=np.zeros(units, np.float32), adds=int(adds))
+        return Svdf(
+            kernel=kernel, time_kernel=filters, bias=np.zeros(units, np.float32), adds=int(adds)
+        )
 
     network = dataclasses.replace(trained, svdf=(stem(3, adds=False), stem(5, adds=True)))
     manifest = shipped.manifest

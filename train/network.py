@@ -2,10 +2,11 @@
 
 The same arithmetic as the int8 model on the device, in float32: an optional dense layer with ReLU;
 a stem of SVDF layers of rank 1 with ReLU (Nakkiran et al., "Compressing Deep Neural Networks using
-a Rank-Constrained Topology", 2015), with residual additions (He et al., "Deep Residual Learning for Image Recognition", 2016);
-one or more LSTM layers whose cell is clipped (at ±10, as TensorFlow Lite's kernels are told to); a
-dense layer of logits. While training, the stem is normalised over the batch (Ioffe and Szegedy,
-"Batch Normalization", 2015); `harken.export.reference` folds that into weights and biases.
+a Rank-Constrained Topology", 2015), with residual additions (He et al., "Deep Residual Learning for
+Image Recognition", 2016); one or more LSTM layers whose cell is clipped (at ±10, as TensorFlow
+Lite's kernels are told to); a dense layer of logits. While training, the stem is normalised over
+the batch (Ioffe and Szegedy, "Batch Normalization", 2015); `harken.export.reference` folds that
+into weights and biases.
 """
 
 from __future__ import annotations
