@@ -257,8 +257,8 @@ class TrainConfig:
     dropout: float = 0.1
     """Share of the units dropped between layers."""
     weight_clip: float = 1.5
-    """Weights stay within ± this, biases aside: a few large ones would cost all others of their
-    matrix precision as int8. 0 lets them grow."""
+    """Kernels stay within ± this: a few large weights would cost all others of their matrix
+    precision as int8. 0 lets them grow."""
     averaging: float = 0.998
     """Decay of the moving average of the weights, which is what is validated and kept."""
     seed: int = 0
