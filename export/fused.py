@@ -12,6 +12,7 @@ layer's name.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -249,38 +250,23 @@ def read_layers(content: bytes) -> QuantizedNetwork:
 
 def _arranged(layers: Sequence[DenseLayer | SvdfLayer | LstmLayer]) -> QuantizedNetwork:
     """Check the order of the layers."""
-    kinds = [_KINDS[type(layer)] for layer in layers]
-    order = [_KINDS[SvdfLayer], _KINDS[LstmLayer]]
-    first = layers[0] if layers and isinstance(layers[0], DenseLayer) else None
-    inner = list(layers[1 if first else 0 : -1])
-    places = [order.index(kind) if kind in order else -1 for kind in map(_kind, inner)]
-    if (
-        len(layers) < 2
-        or kinds[-1] != _KINDS[DenseLayer]
-        or -1 in places
-        or places != sorted(places)
-        or order.index(_KINDS[LstmLayer]) not in places
-    ):
+    names = [_NAMES[type(layer)] for layer in layers]
+    if not re.fullmatch("(dense )?(SVDF )*(LSTM )+dense", " ".join(names)):
         raise ExportError(
-            f"the layers are {', '.join(kinds) or 'nothing'}; the C engine runs a dense layer or "
+            f"the layers are {', '.join(names) or 'nothing'}; the C engine runs a dense layer or "
             "none, SVDF layers or none, one or more LSTM layers, and a dense layer, in this order"
         )
-    last = layers[-1]
+    first, last = layers[0], layers[-1]
     assert isinstance(last, DenseLayer)
-    assert first is None or isinstance(first, DenseLayer)
     return QuantizedNetwork(
-        first=first,
-        svdf=tuple(layer for layer in inner if isinstance(layer, SvdfLayer)),
-        lstm=tuple(layer for layer in inner if isinstance(layer, LstmLayer)),
+        first=first if isinstance(first, DenseLayer) else None,
+        svdf=tuple(layer for layer in layers if isinstance(layer, SvdfLayer)),
+        lstm=tuple(layer for layer in layers if isinstance(layer, LstmLayer)),
         last=last,
     )
 
 
-_KINDS: dict[type, str] = {DenseLayer: "dense", SvdfLayer: "SVDF", LstmLayer: "LSTM"}
-
-
-def _kind(layer: object) -> str:
-    return _KINDS[type(layer)]
+_NAMES: dict[type, str] = {DenseLayer: "dense", SvdfLayer: "SVDF", LstmLayer: "LSTM"}
 
 
 class _Reader:
