@@ -49,7 +49,6 @@ HOUR_S = 3600
 
 _LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
 
-_INT16_MAX = 32767
 _PROBES = 20  # steps at which a reset state is compared with the stream's
 _REPLAY_STEPS = 100  # steps that must repeat to the bit after a reset
 
@@ -228,7 +227,7 @@ def check_graph(content: bytes, network: Network) -> GraphFacts:
     return GraphFacts(
         operators=operators,
         state_bytes=_check_state_tensors(graph, network),
-        svdf_ranges=tuple(_INT16_MAX * float(layer.state_scale) for layer in layers.svdf),
+        svdf_ranges=tuple(layer.state_limit for layer in layers.svdf),
         cell_ranges=tuple(
             _check_cell(graph, operator)
             for operator, name in zip(graph.operators, operators, strict=True)
@@ -352,10 +351,7 @@ def check_svdf_states(model: Model) -> dict[str, Any]:
         stride_frames=manifest.step.stride_frames,
     )
     peaks = layers.network().run(np.asarray(steps), layers.bounded).svdf_peaks
-    shares = [
-        peak / (_INT16_MAX * float(layer.state_scale))
-        for layer, peak in zip(layers.svdf, peaks, strict=True)
-    ]
+    shares = [peak / layer.state_limit for layer, peak in zip(layers.svdf, peaks, strict=True)]
     for layer, share in zip(layers.svdf, shares, strict=True):
         if share > 1:
             raise ExportError(

@@ -114,6 +114,11 @@ class SvdfLayer:
         return int(self.time_weights.shape[1])
 
     @property
+    def state_limit(self) -> float:
+        """Largest magnitude that its state can hold on both sides."""
+        return 32767 * float(self.state_scale)
+
+    @property
     def after(self) -> Affine:
         """Of what the next layer takes in."""
         return self.total or self.output
@@ -181,11 +186,6 @@ class QuantizedNetwork:
         return int(weights.shape[-1])
 
     @property
-    def labels(self) -> int:
-        """Number of logits."""
-        return len(self.last.weights)
-
-    @property
     def _beginning(self) -> DenseLayer | SvdfLayer | LstmLayer:
         layers: tuple[DenseLayer | SvdfLayer | LstmLayer, ...] = (*self.svdf, *self.lstm)
         return self.first or layers[0]
@@ -220,13 +220,12 @@ class QuantizedNetwork:
 
         A tap for `Network.run`: what is too loud for int8 is no louder for the network either.
         """
-        if name in self._bounds:
-            affine = self._bounds[name]
-            values = values.clip(affine.lowest, affine.highest)
-        return values
+        affine = self.bounds.get(name)
+        return values if affine is None else values.clip(affine.lowest, affine.highest)
 
     @property
-    def _bounds(self) -> dict[str, Affine]:
+    def bounds(self) -> dict[str, Affine]:
+        """The int8 tensors, by the names that `Network.run` gives them."""
         bounds = {"input": self.source, "logits": self.last.output}
         if self.first is not None:
             bounds["dense_in"] = self.first.output

@@ -71,7 +71,7 @@ def quantize(network: Network, calibration: Array) -> QuantizedNetwork:
     sources: list[Affine] = []
     for index, stem in enumerate(network.svdf):
         sources.append(source)
-        added = sources[index - stem.adds + 1] if stem.adds else None
+        added = sources[-stem.adds] if stem.adds else None
         svdf.append(_svdf(f"svdf_{index}", stem, source, added, ranges))
         source = svdf[-1].after
     lstm = []

@@ -271,7 +271,7 @@ class Network:
             taken.append(x)
             y = _filtered(stem, state)
             if stem.adds:
-                y = tap(f"svdf_{index}", y) + taken[index - stem.adds + 1]
+                y = tap(f"svdf_{index}", y) + taken[-stem.adds]
             relu = np.maximum(y, np.float32(0))
             x = tap(f"svdf_{index}/sum" if stem.adds else f"svdf_{index}", relu)
         cell_peaks = []

@@ -86,7 +86,7 @@ class TestFile:
         network = quantized(shape)
         graph = read_graph(write_network(network))
         assert [tensor.shape for tensor in graph.inputs] == [(1, 1, network.inputs)]
-        assert [tensor.shape for tensor in graph.outputs] == [(1, network.labels)]
+        assert [tensor.shape for tensor in graph.outputs] == [(1, len(network.last.weights))]
         assert graph.svdf_units == tuple(layer.units for layer in network.svdf)
         assert graph.svdf_memory == tuple(layer.memory for layer in network.svdf)
         assert graph.lstm_units == tuple(layer.units for layer in network.lstm)

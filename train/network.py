@@ -173,7 +173,7 @@ def forward(
         scale = weights[f"{name}/scale"] * tf.math.rsqrt(variance + NORMALISATION_EPSILON)
         y = (y - mean) * scale + weights[f"{name}/bias"]
         span = config.adds(layer)
-        x = tf.nn.relu(y + taken[layer - span + 1] if span else y)
+        x = tf.nn.relu(y + taken[-span] if span else y)
     for layer in range(len(config.lstm_units)):
         name = f"lstm_{layer}"
         x, after[f"{name}/h"], after[f"{name}/c"] = _lstm(

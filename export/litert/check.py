@@ -159,17 +159,10 @@ def bounded_logits(layers: QuantizedNetwork, steps: Array) -> Array:
     -------
     (steps, labels) float32.
     """
-    limits = {"input": layers.source.limit, "logits": layers.last.output.limit}
-    if layers.first is not None:
-        limits["dense_in"] = layers.first.output.limit
-    for index, stem in enumerate(layers.svdf):
-        limits[f"svdf_{index}"] = stem.output.limit
-        if stem.total is not None:
-            limits[f"svdf_{index}/sum"] = stem.total.limit
+    bounds = layers.bounds
 
     def bounded(name: str, values: Array) -> Array:
-        limit = limits.get(name, np.inf)
-        return values.clip(-limit, limit)
+        return values.clip(-bounds[name].limit, bounds[name].limit) if name in bounds else values
 
     return layers.network().run(steps, bounded).logits
 
