@@ -24,6 +24,7 @@ from harken.edge.errors import DataError
 from harken.train.config import StreamConfig
 from harken.train.data import Corpus
 from harken.train.streams import Batch, StreamMaker
+from harken.train.transcripts import SpokenWord
 
 RATE = tones.RATE
 WORDS = ("left", "right", "stop")
@@ -281,6 +282,99 @@ class TestWhatMayBeNamed:
             assert allowed.any(axis=1).all()
             assert np.isfinite(audio).all()
             assert audio.any()
+
+
+class TestTranscribedSpeech:
+    """A keyword in the flow of speech may be named, and need not; elsewhere none may."""
+
+    SAID = SpokenWord("left", 3 * RATE, round(3.4 * RATE), clear=True)
+
+    def corpus(self, *said: SpokenWord, text: str = "then left and on") -> Corpus:
+        speech = tones.to_int16(tones.hiss(10.0, level=0.1))
+        corpus = corpus_of(*word_sounds(*WORDS), ("speech", "talk", "training", speech))
+        return dataclasses.replace(
+            corpus,
+            recordings=tuple(
+                dataclasses.replace(r, text=text, spoken=said) if r.kind == "speech" else r
+                for r in corpus.recordings
+            ),
+        )
+
+    def test_it_may_be_named(self) -> None:
+        maker = plain(self.corpus(self.SAID), speech_stream_share=1)
+        heard = [allowed for _, allowed in streams(maker, 40)]
+        sets = [named(allowed) for allowed in heard]
+        flow, word = frozenset({UNKNOWN, SILENCE}), frozenset({LEFT, UNKNOWN, SILENCE})
+        assert set().union(*sets) == {flow, word}
+        # Where it is, and a little more, since its time may be a little wrong.
+        steps = max(int(np.sum(allowed[:, LEFT])) for allowed in heard)
+        config = maker.config
+        longest_s = 0.4 + 0.2 + config.hold_s + config.linger_s
+        assert steps * 2 * FRONT_END.hop_samples / RATE == pytest.approx(longest_s, abs=0.1)
+
+    def test_it_is_no_unknown_word(self) -> None:
+        maker = plain(self.corpus(self.SAID), unknown_share=1)
+        segments = [maker._other(np.random.default_rng(seed)) for seed in range(200)]
+        labels = Counter((segment.label, segment.demanded) for segment in segments)
+        assert set(labels) == {(UNKNOWN, True), (LEFT, False)}
+        assert labels[LEFT, False] < labels[UNKNOWN, True]
+
+    def test_where_nobody_knows_when_it_is_said_all_of_it_is_left_out(self) -> None:
+        maker = plain(self.corpus(text="left or right?"), speech_stream_share=1)
+        assert len(maker._speech) == 0
+
+    def test_a_clear_one_is_cut_out_and_taught(self) -> None:
+        maker = plain(self.corpus(self.SAID), cut_out_share=1)
+        rng = np.random.default_rng(3)
+        (word,) = maker._sayings(rng, LEFT)
+        segment = maker._word(rng, [word], LEFT)
+        assert segment.word_end - segment.word_start == self.SAID.end - self.SAID.start
+        assert maker._sayings(rng, RIGHT) == maker._keywords[RIGHT]
+        unclear = dataclasses.replace(self.SAID, clear=False)
+        assert maker._keywords[LEFT] == plain(self.corpus(unclear), cut_out_share=1)._sayings(
+            rng, LEFT
+        )
+
+
+class TestSyntheticSound:
+    def test_synthetic_voices_say_keywords_and_other_words(self) -> None:
+        corpus = corpus_of(
+            *word_sounds(*WORDS),
+            ("synthetic", "left", "training", spoken(500.0)),
+            ("synthetic", "lest", "training", spoken(4500.0)),
+        )
+        maker = plain(corpus, synthetic_share=1)
+        rng = np.random.default_rng(1)
+        assert [r.kind for r in maker._sayings(rng, LEFT)] == ["synthetic"]
+        assert maker._sayings(rng, STOP) == maker._keywords[STOP]
+        assert [[r.label for r in clips] for clips in maker._others] == [["lest"]]
+
+    def test_simulated_rooms_stand_beside_real_ones(self) -> None:
+        decay = tones.to_int16(0.9 * np.exp(-np.arange(4000) / 800))
+        click = tones.to_int16(np.r_[0.9, np.zeros(99)])
+        real = ("room", "hall", "training", click)
+        simulated = ("simulated_room", "1", "training", decay)
+        for share, rooms, echoes in (
+            (0, (real, simulated), False),
+            (1, (real, simulated), True),
+            (0, (simulated,), True),
+            (1, (real,), False),
+        ):
+            corpus = corpus_of(*word_sounds(*WORDS), *rooms)
+            maker = plain(corpus, room_share=1, simulated_room_share=share)
+            (audio, _), *_ = streams(maker, 1)
+            (dry, _), *_ = streams(plain(corpus, simulated_room_share=share), 1)
+            assert (np.abs(audio - dry).max() > 0.01) == echoes
+
+    def test_mains_hum(self) -> None:
+        corpus = corpus_of(*word_sounds(*WORDS))
+        maker = plain(corpus, hum_share=1, noise_stream_share=1)
+        low = []
+        for audio, _ in streams(maker, 8):
+            power = np.abs(np.fft.rfft(audio)) ** 2
+            hertz = np.fft.rfftfreq(len(audio), 1 / RATE)
+            low.append(power[hertz < 1300].sum() / power.sum())
+        assert max(low) > 0.9
 
 
 class TestShares:

@@ -69,6 +69,31 @@ def tilted_noise(rng: np.random.Generator, samples: int, slope_db: float) -> Arr
     return np.asarray(noise / rms(noise), np.float32)
 
 
+def mains_hum(rng: np.random.Generator, samples: int, rate_hz: int) -> Array:
+    """Draw what a poor microphone or its supply adds: mains hum, an offset and slow drift.
+
+    50 or 60 Hz and a bit, with overtones that fall off at 3 to 12 dB an octave and that rise and
+    fall; of unit level.
+    """
+    mains_hz = float(rng.choice([50.0, 60.0]) * rng.uniform(0.99, 1.01))
+    slope = rng.uniform(0.5, 2.0)
+    time_s = np.arange(samples, dtype=np.float32) / np.float32(rate_hz)
+    hum = np.zeros(samples, np.float32)
+    for overtone in range(1, int(rng.integers(2, 21))):
+        level = float(rng.uniform(0.1, 1.0)) * overtone**-slope
+        phase = float(rng.uniform(0, 2 * np.pi))
+        hum += np.float32(level) * np.sin(
+            np.float32(2 * np.pi * mains_hz * overtone) * time_s + np.float32(phase)
+        )
+    hum /= np.float32(rms(hum))
+    offset, drift = rng.normal(0.0, 0.5, 2)
+    drift_hz = float(rng.uniform(0.1, 2.0))
+    hum += np.float32(offset) + np.float32(drift) * np.sin(
+        np.float32(2 * np.pi * drift_hz) * time_s
+    )
+    return np.asarray(hum / np.float32(rms(hum)), np.float32)
+
+
 def mask_spectrum(rng: np.random.Generator, log_mel: Array, *, mel_bands: int, frames: int) -> None:
     """SpecAugment (Park et al., 2019): one stripe of mel bands and one of frames a clip, in place.
 

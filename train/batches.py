@@ -24,6 +24,7 @@ from .cache import Progress
 from .config import TrainConfig
 from .data import Corpus, load_corpus
 from .splits import Split, SplitRule
+from .store import StreamStore
 from .streams import Batch, StreamMaker
 
 _CHANNELS = 2_000_000  # a stream of random numbers beside those of epochs
@@ -39,11 +40,13 @@ class DataSource:
     split_rule: SplitRule = "auto"
     held_out_speech: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    additions: tuple[Path, ...] = ()
 
     def open(self, progress: Progress | None = None) -> Corpus:
         """Open it; see `harken.train.data.load_corpus` for the errors."""
         return load_corpus(
             self.root,
+            additions=self.additions,
             cache_dir=self.cache_dir,
             split_rule=self.split_rule,
             held_out_speech=self.held_out_speech,
@@ -83,11 +86,21 @@ class Batches:
         Batches in an epoch.
     workers
         Number of processes.
+    store
+        Where drawn streams are kept, and taken from if another run drew them. By default they are
+        kept in memory.
     """
 
     def __init__(
-        self, config: TrainConfig, source: DataSource, *, steps_per_epoch: int, workers: int
+        self,
+        config: TrainConfig,
+        source: DataSource,
+        *,
+        steps_per_epoch: int,
+        workers: int,
+        store: StreamStore | None = None,
     ) -> None:
+        self._store = store
         self._config, self._steps_per_epoch, self._workers = config, steps_per_epoch, workers
         self._kept: dict[tuple[int, int], Batch] = {}
         self._pool = ProcessPoolExecutor(
@@ -111,6 +124,8 @@ class Batches:
 
     def __exit__(self, *exc: object) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._store is not None:
+            self._store.__exit__(None, None, None)
 
     def draw(self, first: int, end: int) -> Iterator[Batch]:
         """Yield the batches of the steps `first` to `end`, in order.
@@ -124,7 +139,7 @@ class Batches:
         try:
             for step in range(first, end):
                 place = self._place(step)
-                drawn = None if place in self._kept else self._pool.submit(_draw, *place)
+                drawn = None if self._is_kept(place) else self._pool.submit(_draw, *place)
                 ahead.append((place, drawn))
                 if len(ahead) > _AHEAD * self._workers:
                     yield self._vary(step - len(ahead) + 1, self._take(*ahead.popleft()))
@@ -144,11 +159,16 @@ class Batches:
             index = int(rng.permutation(self._steps_per_epoch)[index])
         return epoch % self._config.distinct_epochs, index
 
+    def _is_kept(self, place: tuple[int, int]) -> bool:
+        return place in self._kept if self._store is None else self._store.has(place[0])
+
     def _take(self, place: tuple[int, int], drawn: Future[Batch] | None) -> Batch:
         if drawn is None:
-            return self._kept[place]
+            return self._kept[place] if self._store is None else self._store.read(*place)
         batch = drawn.result()
-        if self._config.epochs > self._config.distinct_epochs:
+        if self._store is not None:
+            self._store.write(*place, batch)
+        elif self._config.epochs > self._config.distinct_epochs:
             self._kept[place] = batch
         return batch
 

@@ -51,6 +51,8 @@ class AudioFile:
     """Path below the data folder, with forward slashes."""
     size_bytes: int
     mtime_ns: int
+    root: Path | None = None
+    """The folder that the path is below, where it is another than that of the cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,7 +277,10 @@ def _decode_all(
         def submit() -> None:
             first = next(tasks, None)
             if first is not None:
-                batch = [root / file.path for file in files[first : first + _FILES_PER_TASK]]
+                batch = [
+                    (file.root or root) / file.path
+                    for file in files[first : first + _FILES_PER_TASK]
+                ]
                 pending.append((first, pool.submit(_decode_batch, batch)))
 
         try:

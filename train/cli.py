@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+from collections.abc import Sequence
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -46,6 +47,15 @@ class SplitRuleChoice(StrEnum):
 CacheOption = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Where decoded audio is kept; the user's cache by default."),
+]
+AddOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--add",
+        metavar="DIR",
+        help="A further folder of recordings other than words, or of the texts of such: noise/, "
+        "speech/, synthetic/ … May be repeated.",
+    ),
 ]
 SplitRuleOption = Annotated[
     SplitRuleChoice,
@@ -96,6 +106,15 @@ def train_command(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the interrupted run in RUN.")
     ] = False,
+    add: AddOption = None,
+    streams: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Keep the drawn streams in DIR, some 80 MB an epoch, and take those from there "
+            "that a run with the same recordings and settings of streams has drawn.",
+        ),
+    ] = None,
     split_rule: SplitRuleOption = SplitRuleChoice.auto,
     cache_dir: CacheOption = None,
     as_json: Annotated[
@@ -131,6 +150,7 @@ def train_command(
     chosen = choose(words=named) if named or config or resume else None
     source = DataSource(
         root=data,
+        additions=tuple(add or ()),
         cache_dir=cache_dir,
         split_rule=split_rule.value,
         held_out_speech=() if chosen is None else chosen.held_out_speech,
@@ -148,13 +168,18 @@ def train_command(
             source,
             corpus,
             run,
-            recipe=_recipe(chosen, config, split_rule),
+            recipe=_recipe(chosen, config, split_rule, add or ()),
             resume=resume,
             on_progress=on_step,
+            streams=streams,
         )
     best = outcome.best
     if not outcome.finished or best is None:
         again = ["harken", "train", str(data), "--out", str(out), "--resume"]
+        for folder in add or ():
+            again += ["--add", str(folder)]
+        if streams is not None:
+            again += ["--streams", str(streams)]
         if split_rule is not SplitRuleChoice.auto:
             again += ["--split-rule", split_rule.value]
         if cache_dir is not None:
@@ -187,9 +212,13 @@ def open_recordings(source: DataSource, manifest: Manifest | None) -> Corpus:
     return corpus
 
 
-def _recipe(chosen: TrainConfig, config: Path | None, split_rule: SplitRuleChoice) -> str:
+def _recipe(
+    chosen: TrainConfig, config: Path | None, split_rule: SplitRuleChoice, add: Sequence[Path]
+) -> str:
     """Return the command line that repeats a run, without the places that differ by machine."""
     line = ["harken", "train", "DATA", "--out", "RUN"]
+    for folder in add:
+        line += ["--add", folder.name]
     if config is not None:
         line += ["--config", config.name]
     line += ["--words", ",".join(chosen.words)]

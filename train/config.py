@@ -144,11 +144,20 @@ class StreamConfig:
     """Loudness of the words over the noise: lowest and highest, drawn uniformly."""
     talk_share: float = 0.1
     """Of the noises behind words: people who talk."""
+    hum_share: float = 0.0
+    """Of the streams: mains hum with its overtones, an offset and slow drift, as of a poor
+    microphone or its supply."""
     talkers: tuple[int, ...] = (4, 4)
     """Fewest and most of them who talk at once; always the most where the noise is less than 6 dB
     softer than the words, so that one of them is never mistaken for whoever says the words."""
     room_share: float = 0.35
     """Of the streams: played in a room."""
+    simulated_room_share: float = 0.5
+    """Of those rooms: simulated ones, where there are any."""
+    synthetic_share: float = 0.06
+    """Of the words: said by synthetic voices, where these say it."""
+    cut_out_share: float = 0.1
+    """Of the words: cut out of running speech, where it is known to be said there."""
     channel_db: float = 1.0
     """Standard deviation of a microphone's frequency response; each stream has another one each
     time that it is heard."""
@@ -178,6 +187,10 @@ class StreamConfig:
             "clean_share",
             "talk_share",
             "room_share",
+            "hum_share",
+            "simulated_room_share",
+            "synthetic_share",
+            "cut_out_share",
         ):
             check(0 <= getattr(self, name) <= 1, name, "be at least 0 and at most 1")
         for names in (

@@ -8,26 +8,37 @@ Two layouts are read:
   ``_unknown_``, as in the official 12-class test archive, are kept as labels of their own. Other
   folders that start with an underscore are left out, and reported.
 * **A collection**: a folder that holds ``speech_commands/`` (in the layout above) and any of
-  ``background_noise/``, ``esc10/`` (noise), ``negatives/``, ``wake_words/`` (speech that holds none
-  of the words), ``rooms/`` (impulse responses) and ``lists/`` (the official lists).
+  ``background_noise/``, ``esc10/``, ``noise/`` (noise), ``negatives/``, ``wake_words/`` (speech
+  that holds none of the words), ``speech/`` (people who say anything, a folder a corpus, with the
+  text files of `harken.train.transcripts`), ``rooms/`` (impulse responses), ``synthetic/`` (words
+  said by synthetic voices, a folder a word), ``simulated_rooms/`` and ``lists/`` (the official
+  lists).
+* **Additions**: further folders laid out like a collection, with anything of the above but the
+  words. They add recordings, or text files to the speech of the data folder. Each may hold
+  ``wrong_labels.tsv``, whose first column is the path of a clip below the words' folder: such clips
+  are left out of training, and of nothing else.
 
 Hidden files and files that are not audio are passed over. Words are split by `harken.train.splits`.
 Speech is split by the hash of its speaker, where names begin with one as in LibriSpeech
-(``237-134500-0001``), else by that of its name; what is held out is validation. Noise longer than
+(``237-134500-0001``), or, in ``speech/``, where a folder below the corpus is one; else by that of
+its name; what is held out is validation. A recording in ``speech/`` of which nobody knows the text
+is left out: whether it holds a keyword is what a text must tell. Noise longer than
 30 s is cut by time: the first 80 % are training, the next 10 % validation, the last 10 % testing.
-ESC-10 is split by its folds (1 to 3 training, 4 validation, 5 testing), and rooms and other short
-noise by a fixed order of their names, with at least one recording in each part where there are
-three.
+ESC-10 and Kitchen20 are split by their folds (1 to 3 training, 4 validation, 5 testing), and rooms
+and other short noise, and that in ``noise/``, by a fixed order of their names, with at least one
+recording in each part where there are three. What is synthetic or simulated is training only:
+nothing is measured on it.
 """
 
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -48,12 +59,17 @@ from .splits import (
     split_words,
     which_set,
 )
+from .transcripts import SpokenWord, Transcripts, keywords_said, read_rows
 
-Kind = Literal["word", "speech", "noise", "room"]
+Kind = Literal["word", "speech", "noise", "room", "synthetic", "simulated_room"]
+"""What a recording is; a synthetic one is a word said by a synthetic voice."""
 
 SILENCE_FOLDER = "_silence_"
 UNKNOWN_FOLDER = "_unknown_"
 NOISE_FOLDER = "_background_noise_"
+
+WRONG_LABELS_FILE = "wrong_labels.tsv"
+"""In an addition: clips that training shall not hear."""
 
 SILENT_PEAK = 32
 """A file is silent if no sample reaches this value: 32 of 32768 is −60 dB of full scale."""
@@ -65,16 +81,22 @@ _COLLECTION_WORDS = "speech_commands"
 _COLLECTION: Mapping[str, Kind] = {
     "background_noise": "noise",
     "esc10": "noise",
+    "noise": "noise",
     "negatives": "speech",
     "wake_words": "speech",
+    "speech": "speech",
     "rooms": "room",
+    "simulated_rooms": "simulated_room",
+    "synthetic": "synthetic",
 }
+_TRANSCRIBED = "speech"
 _COLLECTION_LISTS = "lists"
-_ESC10 = "esc10/"
+_FOLDS = ("esc10/", "noise/kitchen20/")
+_WHOLE_NOISE = "noise/"
 _LIBRISPEECH = re.compile(r"(\d+)-\d+-\d+\.")  # SPEAKER-CHAPTER-UTTERANCE
 _LISTED = 40  # folders that a message names at most
-_ESC10_FOLD = re.compile(r"(\d)-")
-_ESC10_SPLITS: Mapping[str, Split] = {
+_FOLD = re.compile(r"(\d)-")
+_FOLD_SPLITS: Mapping[str, Split] = {
     "1": "training",
     "2": "training",
     "3": "training",
@@ -98,6 +120,14 @@ class Recording:
     """First sample in `Corpus.audio`."""
     length: int
     """Samples."""
+    text: str | None = None
+    """What is said in it, where a transcript tells."""
+    spoken: tuple[SpokenWord, ...] = ()
+    """Words that are said in it, with their times."""
+
+    def says(self, words: Collection[str]) -> tuple[SpokenWord, ...] | None:
+        """Return where any of these words are said; None: one is, and nobody knows where."""
+        return keywords_said(words, self.text, self.spoken)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +168,8 @@ class Corpus:
 
     root: Path
     fingerprint: str
-    """SHA-256 over paths and contents of all files: the same data has the same on every machine."""
+    """SHA-256 over paths and contents of all recordings, and over what the text files say of them:
+    the same data has the same on every machine."""
     audio: npt.NDArray[np.int16]
     """int16, shape (samples,), 16 kHz mono: memory-mapped, read-only, shared between processes."""
     recordings: tuple[Recording, ...]
@@ -206,11 +237,16 @@ class _Scan:
     ignored_folders: tuple[str, ...]
     word_folders: tuple[str, ...]
     lists: SplitLists | None
+    transcripts: Mapping[str, Transcripts]
+    """By corpus, the folder in ``speech/``."""
+    wrong_labels: frozenset[str]
+    """Clips as `WordClip.key` names them."""
 
 
 def load_corpus(
     root: str | Path,
     *,
+    additions: Sequence[str | Path] = (),
     cache_dir: str | Path | None = None,
     split_rule: SplitRule = "auto",
     held_out_speech: Sequence[str] = (),
@@ -224,6 +260,8 @@ def load_corpus(
     ----------
     root
         Data folder in one of the layouts of this module. It is only read.
+    additions
+        Further folders, laid out as a collection is, but without words. They are only read.
     cache_dir
         Where decoded audio is kept: 32 kB for a clip of a second. Default: the user's cache folder
         (see `harken.train.cache.default_cache_dir`).
@@ -244,16 +282,19 @@ def load_corpus(
     Raises
     ------
     DataError
-        If there is no such folder, it holds no word folders, a word is left without a recording,
-        the split rule does not suit the data, or the cache cannot be written.
+        If there is no such folder, it holds no word folders, a word is left without a recording, an
+        addition adds nothing or what is there already, a text file is damaged, the split rule does
+        not suit the data, or the cache cannot be written.
     """
-    root = Path(root)
-    if not root.is_dir():
-        what = "is a file, not a folder" if root.exists() else "does not exist"
-        raise DataError(
-            f"the data folder {root} {what}; give a folder that holds a folder of recordings a word"
-        )
-    scan = _scan(root)
+    root, added = Path(root), [Path(folder) for folder in additions]
+    for folder, holds in (
+        (root, "a folder of recordings a word"),
+        *((path, f"{', '.join(_COLLECTION)} or some of these") for path in added),
+    ):
+        if not folder.is_dir():
+            what = "is a file, not a folder" if folder.exists() else "does not exist"
+            raise DataError(f"the data folder {folder} {what}; give a folder that holds {holds}")
+    scan = _scan(root, added)
     cache = open_cache(
         root,
         [item.file for item in scan.items],
@@ -271,8 +312,8 @@ def load_corpus(
     )
 
 
-def _scan(root: Path) -> _Scan:
-    """List the audio files of a data folder and what each is."""
+def _scan(root: Path, additions: Sequence[Path] = ()) -> _Scan:
+    """List the audio files of a data folder and its additions, and what each is."""
     try:
         collection = (root / _COLLECTION_WORDS).is_dir()
         word_root = root / _COLLECTION_WORDS if collection else root
@@ -286,6 +327,8 @@ def _scan(root: Path) -> _Scan:
                     _scan_category(root, folder, items, skipped)
                 elif folder not in (_COLLECTION_WORDS, _COLLECTION_LISTS):
                     ignored.append(folder)
+        for addition in additions:
+            _scan_addition(addition, items, skipped, ignored)
         lists = read_lists([word_root, root, root / _COLLECTION_LISTS])
     except OSError as error:
         raise DataError(
@@ -303,7 +346,53 @@ def _scan(root: Path) -> _Scan:
         ignored_folders=tuple(ignored),
         word_folders=tuple(words),
         lists=lists,
+        transcripts=_read_transcripts((root, *additions), items),
+        wrong_labels=frozenset(
+            row[0].rsplit(".", 1)[0]
+            for addition in additions
+            for _, row in read_rows(addition / WRONG_LABELS_FILE, 2)
+        ),
     )
+
+
+def _scan_addition(
+    addition: Path, items: list[_Item], skipped: list[Skipped], ignored: list[str]
+) -> None:
+    """Read a further folder, laid out as a collection."""
+    folders = _folders(addition)
+    if (
+        not any(folder in _COLLECTION for folder in folders)
+        and not (addition / WRONG_LABELS_FILE).exists()
+    ):
+        raise DataError(
+            f"{addition} adds nothing; it must hold a folder of these: {', '.join(_COLLECTION)}, "
+            f"or {WRONG_LABELS_FILE}"
+        )
+    there = {item.file.path for item in items}
+    for folder in folders:
+        if folder not in _COLLECTION:
+            ignored.append(str(addition / folder))
+            continue
+        before = len(items)
+        _scan_category(addition, folder, items, skipped)
+        for item in items[before:]:
+            if item.file.path in there:
+                raise DataError(
+                    f"{addition / item.file.path} is in the data folder, too; rename one of them"
+                )
+
+
+def _read_transcripts(roots: Sequence[Path], items: Sequence[_Item]) -> dict[str, Transcripts]:
+    """Read the text files of each corpus of transcribed speech, those of the first root first."""
+    paths: dict[str, set[str]] = defaultdict(set)
+    for item in items:
+        if item.file.path.startswith(_TRANSCRIBED + "/"):
+            paths[item.label].add(item.inner)
+    transcripts = {corpus: Transcripts() for corpus in paths}
+    for corpus, found in transcripts.items():
+        for root in roots:
+            found.add(root / _TRANSCRIBED / corpus, paths[corpus])
+    return transcripts
 
 
 def _scan_words(
@@ -385,7 +474,9 @@ def _audio_below(
             except OSError as error:  # a link into nowhere
                 skipped.append(Skipped(path=path, reason=f"unreadable: {error.strerror}"))
                 continue
-            file = AudioFile(path=path, size_bytes=status.st_size, mtime_ns=status.st_mtime_ns)
+            file = AudioFile(
+                path=path, size_bytes=status.st_size, mtime_ns=status.st_mtime_ns, root=root
+            )
             yield file, inner
         elif _suffix(entry.name) in UNREADABLE_SUFFIXES:
             reason = (
@@ -433,6 +524,8 @@ def _assemble(
         ):
             peak = cache.spans[path].peak
             skipped.append(Skipped(path=path, reason=f"silent: peak {peak} of 32768"))
+        elif path.startswith(_TRANSCRIBED + "/") and not _is_known(item, scan):
+            skipped.append(Skipped(path=path, reason="nobody knows what is said in it: no text"))
         else:
             usable.append(item)
     _check_words(root, scan, usable, skipped)
@@ -443,12 +536,16 @@ def _assemble(
         rule=rule,
         lists=scan.lists,
     )
-    recordings = [
-        _recording(item, cache, split, speaker)
-        for item, split, speaker in zip(words, placed.splits, placed.speakers, strict=True)
-    ]
+    recordings: list[Recording] = []
+    for item, split, speaker in zip(words, placed.splits, placed.speakers, strict=True):
+        clip = WordClip(label=item.label, path=item.inner)
+        if split == "training" and clip.key in scan.wrong_labels:
+            reason = f"its label is wrong, by {WRONG_LABELS_FILE}"
+            skipped.append(Skipped(path=item.file.path, reason=reason))
+        else:
+            recordings.append(_recording(item, cache, split, speaker))
     others = [item for item in usable if item.kind != "word"]
-    recordings += _split_others(others, cache, held_out_speech)
+    recordings += _split_others(others, cache, held_out_speech, scan.transcripts)
     recordings.sort(key=lambda recording: (recording.path, recording.start))
 
     seconds: dict[Kind, dict[Split, float]] = {}
@@ -470,11 +567,27 @@ def _assemble(
     )
     return Corpus(
         root=root,
-        fingerprint=cache.fingerprint,
+        fingerprint=_fingerprint(cache, recordings),
         audio=cache.audio,
         recordings=tuple(recordings),
         report=report,
     )
+
+
+def _is_known(item: _Item, scan: _Scan) -> bool:
+    """Whether a text tells what is said in a recording of transcribed speech."""
+    return item.inner in scan.transcripts[item.label].texts
+
+
+def _fingerprint(cache: AudioCache, recordings: Sequence[Recording]) -> str:
+    """Take the texts into the fingerprint of the sound."""
+    known = [r for r in recordings if r.text is not None]
+    if not known:
+        return cache.fingerprint
+    digest = hashlib.sha256(cache.fingerprint.encode())
+    for recording in known:
+        digest.update(f"{recording.path}\0{recording.text}\0{recording.spoken}\n".encode())
+    return digest.hexdigest()
 
 
 def _check_words(
@@ -521,31 +634,45 @@ def _recording(
 
 
 def _split_others(
-    items: Sequence[_Item], cache: AudioCache, held_out_speech: Sequence[str]
+    items: Sequence[_Item],
+    cache: AudioCache,
+    held_out_speech: Sequence[str],
+    transcripts: Mapping[str, Transcripts],
 ) -> list[Recording]:
     """Split everything that is not a word, by the rules in the description of this module."""
     recordings: list[Recording] = []
     speech = [item.file.path for item in items if item.kind == "speech"]
     held_out = _matching(speech, held_out_speech, "held_out_speech")
-    ranked: dict[Kind, list[_Item]] = defaultdict(list)
+    ranked: dict[str, list[_Item]] = defaultdict(list)
     for item in items:
         length = cache.spans[item.file.path].length
         name = PurePosixPath(item.inner).name
-        fold = _ESC10_FOLD.match(name) if item.file.path.startswith(_ESC10) else None
+        fold = _FOLD.match(name) if item.file.path.startswith(_FOLDS) else None
         if item.kind == "speech":
-            speaker = _LIBRISPEECH.match(name)
-            split = which_set(speaker[1] if speaker else PurePosixPath(name).stem)
+            speaker = _speaker_of(item)
+            split = which_set(speaker or PurePosixPath(name).stem)
             if item.file.path in held_out:
                 split = "validation"
-            recordings.append(_recording(item, cache, split, speaker[1] if speaker else None))
-        elif item.kind == "noise" and length > LONG_RECORDING_S * SAMPLE_RATE_HZ:
+            recording = _recording(item, cache, split, speaker)
+            if item.label in transcripts and item.file.path.startswith(_TRANSCRIBED + "/"):
+                recording = _transcribed(recording, item.inner, transcripts[item.label])
+            recordings.append(recording)
+        elif item.kind in ("synthetic", "simulated_room"):
+            recordings.append(_recording(item, cache, "training"))
+        elif (
+            item.kind == "noise"
+            and length > LONG_RECORDING_S * SAMPLE_RATE_HZ
+            and not item.file.path.startswith(_WHOLE_NOISE)
+        ):
             bounds = (0, int(length * 0.8), int(length * 0.9), length)
             recordings += [
                 _recording(item, cache, split, part=(bounds[index], bounds[index + 1]))
                 for index, split in enumerate(SPLITS)
             ]
-        elif fold is not None and fold[1] in _ESC10_SPLITS:
-            recordings.append(_recording(item, cache, _ESC10_SPLITS[fold[1]]))
+        elif fold is not None and fold[1] in _FOLD_SPLITS:
+            recordings.append(_recording(item, cache, _FOLD_SPLITS[fold[1]]))
+        elif item.file.path.startswith(_WHOLE_NOISE):
+            ranked[f"{_WHOLE_NOISE}{item.label}"].append(item)
         else:
             ranked[item.kind].append(item)
     for group in ranked.values():
@@ -554,6 +681,23 @@ def _split_others(
             _recording(item, cache, split) for item, split in zip(group, splits, strict=True)
         ]
     return recordings
+
+
+def _speaker_of(item: _Item) -> str | None:
+    """Return who speaks, as the names of a recording of speech tell."""
+    librispeech = _LIBRISPEECH.match(PurePosixPath(item.inner).name)
+    if librispeech:
+        return librispeech[1]
+    folder, slash, _ = item.inner.partition("/")
+    if slash and item.file.path.startswith(_TRANSCRIBED + "/"):
+        return f"{item.label}/{folder}"
+    return None
+
+
+def _transcribed(recording: Recording, path: str, transcripts: Transcripts) -> Recording:
+    """Return a recording with what is said in it."""
+    spoken = tuple(word.in_samples(recording.length) for word in transcripts.words.get(path, ()))
+    return replace(recording, text=transcripts.texts[path], spoken=spoken)
 
 
 def _matching(paths: Sequence[str], patterns: Sequence[str], setting: str) -> set[str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar, cast
 import typer
 
 from ..edge.engine import RUNTIMES
-from .cli import CacheOption, SplitRuleChoice, SplitRuleOption, listed, open_recordings
+from .cli import AddOption, CacheOption, SplitRuleChoice, SplitRuleOption, listed, open_recordings
 from .display import data_notes, evaluation_table, progress_bar
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def eval_command(
         ),
     ] = None,
     split_rule: SplitRuleOption = SplitRuleChoice.auto,
+    add: AddOption = None,
     cache_dir: CacheOption = None,
     out: Annotated[
         Path | None,
@@ -218,6 +219,7 @@ def eval_command(
         "--keep": keep,
         "--adapter": adapter,
     }
+    additions = tuple(add or ())
     if out is not None:
         _require_matplotlib()
     of_context = {
@@ -253,6 +255,7 @@ def eval_command(
                 seed=seed,
                 runtime=runtime,
                 split_rule=split_rule,
+                additions=additions,
                 cache_dir=cache_dir,
                 out=out,
                 as_json=as_json,
@@ -267,6 +270,7 @@ def eval_command(
             seed=seed,
             runtime=runtime,
             split_rule=split_rule,
+            additions=additions,
             cache_dir=cache_dir,
             out=out,
             as_json=as_json,
@@ -308,6 +312,7 @@ def eval_command(
         seed=seed,
         runtime=runtime,
         split_rule=split_rule,
+        additions=additions,
         cache_dir=cache_dir,
         out=out,
         as_json=as_json,
@@ -332,6 +337,7 @@ def _eval_clips(
     seed: int,
     runtime: str | None,
     split_rule: SplitRuleChoice,
+    additions: tuple[Path, ...],
     cache_dir: Path | None,
     out: Path | None,
     as_json: bool,
@@ -346,6 +352,7 @@ def _eval_clips(
     with progress_bar("decoding") as on_progress:
         corpus = load_corpus(
             data,
+            additions=additions,
             cache_dir=cache_dir,
             split_rule=split_rule.value,
             keep_silent=True,
@@ -383,6 +390,7 @@ def _eval_stream(
     seed: int,
     runtime: str | None,
     split_rule: SplitRuleChoice,
+    additions: tuple[Path, ...],
     cache_dir: Path | None,
     out: Path | None,
     as_json: bool,
@@ -419,6 +427,7 @@ def _eval_stream(
     if data is not None:
         source = DataSource(
             root=data,
+            additions=additions,
             cache_dir=cache_dir,
             split_rule=split_rule.value,
             held_out_speech=held_out_speech,
@@ -450,6 +459,7 @@ def _eval_context(
     seed: int,
     runtime: str | None,
     split_rule: SplitRuleChoice,
+    additions: tuple[Path, ...],
     cache_dir: Path | None,
     out: Path | None,
     as_json: bool,
@@ -475,6 +485,7 @@ def _eval_context(
     listens = Listener(loaded, runtime=_runtime(loaded, runtime))
     source = DataSource(
         root=data,
+        additions=additions,
         cache_dir=cache_dir,
         split_rule=split_rule.value,
         held_out_speech=held_out_speech,

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -28,6 +29,7 @@ from .network import Weights, forward, initial_weights, is_moment, set_loss, zer
 from .plots import draw_confusion, draw_curves
 from .record import make_record, resumed_record
 from .run import Arrays, RunFolder
+from .store import StreamStore, settings_key
 from .streams import Batch
 from .validation import Validation, rank
 
@@ -73,6 +75,7 @@ def train(
     resume: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     workers: int = 2,
+    streams: Path | None = None,
 ) -> Outcome:
     """Train a model, or go on with a run that was interrupted.
 
@@ -98,6 +101,8 @@ def train(
         Called after every batch.
     workers
         Processes that draw streams.
+    streams
+        Folder in which drawn streams are kept for other runs, and looked for.
 
     Returns
     -------
@@ -123,8 +128,21 @@ def train(
     fitting = _Fitting(record.config, corpus, run)
     if resume and run.has("checkpoint.npz"):
         fitting.restore()
+    store = None
+    if streams is not None:
+        key = settings_key(record.config, corpus.fingerprint, split_rule=source.split_rule)
+        store = StreamStore(
+            streams,
+            key,
+            steps_per_epoch=fitting.steps_per_epoch,
+            labels=len(record.config.labels),
+        )
     batches = Batches(
-        record.config, source, steps_per_epoch=fitting.steps_per_epoch, workers=workers
+        record.config,
+        source,
+        steps_per_epoch=fitting.steps_per_epoch,
+        workers=workers,
+        store=store,
     )
     return fitting.go(batches, on_progress)
 

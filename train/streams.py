@@ -11,7 +11,7 @@ is the negative logarithm of the probability that falls inside its set.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,10 @@ _MADE_NOISE = 0.2  # share of the noises that nobody recorded
 _FEWER_TALKERS_DB = 6.0  # they are at least so much softer than the words
 _BACKWARDS = 0.25  # share of running speech that is played backwards
 _FRAGMENT_S = (0.08, 0.3)
+_HUM_DB = (-30.0, 15.0)  # over the words
+_LOOSE = SAMPLE_RATE_HZ // 10  # how far the time of a word in running speech may be wrong
+_CUT_OUT_MARGIN = SAMPLE_RATE_HZ // 20  # of running speech around a word that is cut out of it
+_NOTHING = np.zeros(0, np.float32)
 _FRAGMENT_OF_WORD = 0.4  # the longest fragment of a word, as a share of it
 
 
@@ -54,22 +58,23 @@ class _Segment:
     word_start: int
     word_end: int
     label: int | None  # None: a keyword's fragment, which must not be named
+    demanded: bool = True  # else it may be named, and need not
 
 
 class _Sounds:
     """Recordings of which every second is as likely to be heard as any other."""
 
     def __init__(self, recordings: list[Recording]) -> None:
-        self._recordings = recordings
+        self.recordings = recordings
         self._ends = np.cumsum([recording.length for recording in recordings])
 
     def __len__(self) -> int:
-        return len(self._recordings)
+        return len(self.recordings)
 
     def pick(self, rng: np.random.Generator) -> Recording:
         """Draw a recording, a long one more often than a short one."""
         place = rng.integers(self._ends[-1])
-        return self._recordings[int(np.searchsorted(self._ends, place, side="right"))]
+        return self.recordings[int(np.searchsorted(self._ends, place, side="right"))]
 
 
 class StreamMaker:
@@ -113,6 +118,7 @@ class StreamMaker:
         self.config, self.front_end, self.stride = config, front_end, stride_frames
         self.words, self.seed = words, seed
         self.n_labels = len(words) + 2
+        self._label = {word.lower(): label for label, word in enumerate(words)}
         self._unknown, self._silence = len(words), len(words) + 1
         self._audio = corpus.audio
         corpus.require_words(words, split=split)
@@ -122,18 +128,28 @@ class StreamMaker:
             if recording.kind == "word":
                 by_word.setdefault(recording.label, []).append(recording)
         silence = by_word.pop(SILENCE_FOLDER, [])
+        self._synthetic = {
+            word: [r for r in mine if r.kind == "synthetic" and r.label == word] for word in words
+        }
+        for recording in mine:
+            if recording.kind == "synthetic" and recording.label not in words:
+                by_word.setdefault(recording.label, []).append(recording)
         self._keywords = [by_word[word] for word in words]
         self._others = [by_word[word] for word in sorted(set(by_word) - set(words))]
         # The square root between "every word alike" and "every recording alike": a word with eight
         # recordings is heard, yet not as often as one with a thousand.
         weights = np.sqrt([len(clips) for clips in self._others]) if self._others else np.zeros(0)
         self._other_weights = weights / weights.sum() if len(weights) else weights
-        self._speech = _Sounds([r for r in mine if r.kind == "speech"])
+        said = {r.start: r.says(words) for r in mine if r.kind == "speech"}
+        self._speech = _Sounds([r for r in mine if said.get(r.start) is not None])
+        self._said = {start: words for start, words in said.items() if words}
         self._noise = _Sounds([r for r in mine if r.kind == "noise"] + silence)
-        self._rooms = [
-            self._samples(r) for r in corpus.recordings if r.kind == "room" and r.split == split
-        ]
+        self._rooms, self._simulated_rooms = (
+            [self._samples(r) for r in mine if r.kind == kind]
+            for kind in ("room", "simulated_room")
+        )
         self._ends: dict[int, tuple[int, int]] = {}
+        self._cut_out = self._cut_words_out()
         self._samples_per_stream = round(config.seconds * SAMPLE_RATE_HZ)
 
     @property
@@ -187,8 +203,10 @@ class StreamMaker:
         segments: list[tuple[int, _Segment]] = []
         background = [self._silence]
         if self._speech and kind < config.speech_stream_share:
-            made_up = rng.random() < config.fragment_share
-            voice = (self._fragments if made_up else self._running_speech)(rng, total)
+            if rng.random() < config.fragment_share:
+                voice = self._fragments(rng, total)
+            else:
+                voice, segments = self._running_speech(rng, total)
             background = [self._unknown, self._silence]
         elif kind > 1.0 - config.noise_stream_share:
             voice = np.zeros(total, np.float32)
@@ -222,10 +240,34 @@ class StreamMaker:
         label = int(rng.integers(len(self.words)))
         if draw < unknown_share + config.splice_share:
             return self._splice(rng, label)
-        segment = self._word(rng, self._keywords[label], label)
+        segment = self._word(rng, self._sayings(rng, label), label)
         if draw < unknown_share + config.splice_share + config.cut_share:
             return self._cut(rng, segment)
         return segment
+
+    def _sayings(self, rng: np.random.Generator, label: int) -> list[Recording]:
+        """Draw where a keyword is taken from: its recordings, running speech, synthetic voices."""
+        config, draw = self.config, rng.random()
+        cut_out, synthetic = self._cut_out[label], self._synthetic[self.words[label]]
+        if cut_out and draw < config.cut_out_share:
+            return cut_out
+        if synthetic and draw > 1.0 - config.synthetic_share:
+            return synthetic
+        return self._keywords[label]
+
+    def _cut_words_out(self) -> list[list[Recording]]:
+        """Return the keywords that are said in running speech, by label, as recordings of them."""
+        cut_out: list[list[Recording]] = [[] for _ in self.words]
+        for recording in self._speech.recordings:
+            for said in self._said.get(recording.start, ()):
+                if said.clear:
+                    first = max(0, said.start - _CUT_OUT_MARGIN)
+                    last = min(recording.length, said.end + _CUT_OUT_MARGIN)
+                    start = recording.start + first
+                    word = replace(recording, start=start, length=last - first, spoken=())
+                    cut_out[self._label[said.word]].append(word)
+                    self._ends[start] = (said.start - first, said.end - first)
+        return cut_out
 
     def _word(self, rng: np.random.Generator, clips: list[Recording], label: int) -> _Segment:
         """One recording, with some of its own silence around the word."""
@@ -245,9 +287,12 @@ class StreamMaker:
         if self._others and (not self._speech or rng.random() < 0.4):
             return self._word(rng, self._other_word(rng), self._unknown)
         clip = self._speech.pick(rng)
-        piece = self._piece(rng, clip, int(rng.uniform(0.3, 1.2) * SAMPLE_RATE_HZ))
+        first, piece = self._piece(rng, clip, int(rng.uniform(0.3, 1.2) * SAMPLE_RATE_HZ))
         start, end = find_word(piece)
-        return self._voiced(rng, piece * _SCALE, start, end, self._unknown)
+        segment = self._voiced(rng, piece * _SCALE, start, end, self._unknown)
+        keywords = self._said_in(clip, first, len(piece))
+        # All of the piece, as it is short: where its keyword is, it need not be unknown.
+        return replace(segment, label=keywords[0].label, demanded=False) if keywords else segment
 
     def _other_word(self, rng: np.random.Generator) -> list[Recording]:
         """Draw a word that is none of the keywords: all its recordings."""
@@ -292,19 +337,47 @@ class StreamMaker:
         audio = audio * np.float32(level / augment.rms(audio[start:end]))
         return _Segment(augment.faded(audio), start, end, label)
 
-    def _running_speech(self, rng: np.random.Generator, total: int) -> NDArray[np.float32]:
-        """As many pieces of running speech as fill the time, some of them backwards."""
-        pieces, missing = [], total
+    def _running_speech(
+        self, rng: np.random.Generator, total: int
+    ) -> tuple[NDArray[np.float32], list[tuple[int, _Segment]]]:
+        """As many pieces of running speech as fill the time, and the keywords said in them.
+
+        Some are backwards. A keyword in the flow of speech may be named, and need not.
+        """
+        pieces: list[NDArray[np.float32]] = []
+        segments: list[tuple[int, _Segment]] = []
+        missing = total
         while missing > 0:
             clip = self._speech.pick(rng)
             factor = 1.0 + float(rng.uniform(-2, 2)) * self.config.speed
-            recorded = self._piece(rng, clip, math.ceil(missing * factor)) * _SCALE
-            piece = augment.change_speed(recorded, factor)[:missing]
+            first, recorded = self._piece(rng, clip, math.ceil(missing * factor))
+            piece = augment.change_speed(recorded * _SCALE, factor)[:missing]
             if rng.random() < _BACKWARDS:
                 piece = piece[::-1]
+            else:
+                segments += [
+                    (total - missing, segment)
+                    for segment in self._said_in(clip, first, len(recorded), factor)
+                ]
             pieces.append(augment.faded(piece * np.float32(_ACTIVE_RMS / augment.rms(piece))))
             missing -= len(piece)
-        return np.concatenate(pieces)
+        return np.concatenate(pieces), segments
+
+    def _said_in(
+        self, clip: Recording, first: int, count: int, factor: float = 1.0
+    ) -> list[_Segment]:
+        """Return the keywords that are said in a piece of running speech, or begun or ended."""
+        return [
+            _Segment(
+                _NOTHING,
+                max(0, int((word.start - first - _LOOSE) / factor)),
+                int((word.end - first + _LOOSE) / factor),
+                self._label[word.word],
+                demanded=False,
+            )
+            for word in self._said.get(clip.start, ())
+            if word.start < first + count and word.end > first
+        ]
 
     def _fragments(self, rng: np.random.Generator, total: int) -> NDArray[np.float32]:
         """Speech that says nothing: fragments of words, too short to be any of them."""
@@ -327,8 +400,10 @@ class StreamMaker:
     def _place(self, rng: np.random.Generator, voice: NDArray[np.float32]) -> NDArray[np.float32]:
         """Put a voice in a room, among noise, before a microphone of some gain and 16 bits."""
         config = self.config
-        if self._rooms and rng.random() < config.room_share:
-            room = self._rooms[int(rng.integers(len(self._rooms)))]
+        if (self._rooms or self._simulated_rooms) and rng.random() < config.room_share:
+            simulated = rng.random() < config.simulated_room_share
+            rooms = (simulated and self._simulated_rooms) or self._rooms or self._simulated_rooms
+            room = rooms[int(rng.integers(len(rooms)))]
             voice = augment.reverberate(voice, room, float(rng.uniform(0.2, 1.0)))
         spoken = bool(np.any(voice))
         if rng.random() >= config.clean_share or not spoken:
@@ -345,6 +420,10 @@ class StreamMaker:
             voice = voice + hiss * np.float32(
                 _ACTIVE_RMS * augment.decibels(float(rng.uniform(-60, -30)))
             )
+        if rng.random() < config.hum_share:
+            hum = augment.mains_hum(rng, len(voice), SAMPLE_RATE_HZ)
+            level_db = float(rng.uniform(*_HUM_DB))
+            voice = voice + hum * np.float32(_ACTIVE_RMS * augment.decibels(level_db))
         gain = augment.decibels(_between(rng, config.gain_db))
         return augment.to_pcm(voice * np.float32(gain)) * _SCALE
 
@@ -356,7 +435,7 @@ class StreamMaker:
         if not self._noise or draw < _MADE_NOISE:
             return augment.tilted_noise(rng, total, float(rng.uniform(-2, 9)))
         if talkers and draw < _MADE_NOISE + self.config.talk_share:
-            talk = sum(self._running_speech(rng, total) for _ in range(talkers))
+            talk = sum(self._running_speech(rng, total)[0] for _ in range(talkers))
             return np.asarray(talk / augment.rms(np.asarray(talk)), np.float32)
         noise = self._recorded_noise(rng, total)
         if draw > 0.7:  # two sources at once: there are few recordings, and many pairs of them
@@ -369,7 +448,7 @@ class StreamMaker:
         """Return a piece of a recording at unit level, played faster or slower."""
         clip = self._noise.pick(rng)
         factor = 1.0 + float(rng.uniform(-1, 2)) * self.config.speed
-        recorded = self._piece(rng, clip, int(total * factor) + 1)
+        _, recorded = self._piece(rng, clip, int(total * factor) + 1)
         piece = augment.change_speed(recorded * _SCALE, factor)
         noise = np.tile(piece, -(-total // len(piece)))[:total]
         return np.asarray(noise / max(augment.rms(noise), 1e-4), np.float32)
@@ -395,7 +474,7 @@ class StreamMaker:
             if segment.label is not None:
                 allowed[during, segment.label] = True
         for at, segment in segments:  # the next word may have begun already
-            if segment.label is not None:
+            if segment.label is not None and segment.demanded:
                 begun = heard >= at + segment.word_start
                 end = at + segment.word_end
                 demanded = begun & (heard >= end + due) & (heard < end + hold)
@@ -405,11 +484,17 @@ class StreamMaker:
 
     def _piece(
         self, rng: np.random.Generator, recording: Recording, most: int
-    ) -> NDArray[np.int16]:
-        """Return `most` samples from anywhere in a recording, or all of a shorter one."""
+    ) -> tuple[int, NDArray[np.int16]]:
+        """Return `most` samples from anywhere in a recording, or all of a shorter one.
+
+        Returns
+        -------
+        Where the piece begins in the recording, and its samples.
+        """
         length = min(recording.length, most)
-        at = recording.start + int(rng.integers(0, recording.length - length + 1))
-        return self._audio[at : at + length]
+        first = int(rng.integers(0, recording.length - length + 1))
+        at = recording.start + first
+        return first, self._audio[at : at + length]
 
     def _samples(self, recording: Recording) -> NDArray[np.float32]:
         piece = self._audio[recording.start : recording.start + recording.length]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..edge.engine import RUNTIMES
-from .cli import CacheOption, SplitRuleChoice, SplitRuleOption, open_recordings
+from .cli import AddOption, CacheOption, SplitRuleChoice, SplitRuleOption, open_recordings
 from .display import progress_bar
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def tune_command(
         ),
     ] = None,
     split_rule: SplitRuleOption = SplitRuleChoice.auto,
+    add: AddOption = None,
     cache_dir: CacheOption = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the new detector and its figures as JSON.")
@@ -132,6 +133,7 @@ def tune_command(
     if data is not None:
         source = DataSource(
             root=data,
+            additions=tuple(add or ()),
             cache_dir=cache_dir,
             split_rule=split_rule.value,
             held_out_speech=tuple(held_out_speech or ()),

@@ -1,0 +1,217 @@
+"""Drawn streams in, the same ones out for another run: epochs of training streams on disk.
+
+Drawing a stream takes longer than learning from it. Networks that are trained on the same streams,
+one after another or side by side, can share them: a folder for all runs, with a folder in it for
+each set of settings that streams depend on, and in that one folder an epoch:
+
+``epoch_000/frames.npy``
+    Features, (batches, streams, frames, n_mfcc) float16.
+``epoch_000/allowed.npy``
+    Allowed labels, (batches, streams, steps, labels), eight to a byte along the last axis.
+``epoch_000/fresh.npy``
+    Which streams start from a reset state, (batches, streams).
+
+An epoch is written under a name of its own and renamed when it is complete, under a lock that the
+operating system drops with the process: of two runs, one draws it and the other waits for it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import hashlib
+import json
+import shutil
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..edge.errors import DataError
+from .config import TrainConfig
+from .streams import Batch
+
+_FORMAT = 1  # part of the key: raise it when the same settings draw other streams
+_POLL_S = 0.5
+_ARRAYS = ("frames", "allowed", "fresh")
+
+
+def settings_key(config: TrainConfig, fingerprint: str, **others: Any) -> str:
+    """Return what tells streams of other settings apart: hexadecimal.
+
+    Parameters
+    ----------
+    config
+        The run's configuration, with the front end's mean and std.
+    fingerprint
+        Of the corpus.
+    others
+        What else streams depend on, as JSON types.
+    """
+    depends_on = {
+        "format": _FORMAT,
+        "fingerprint": fingerprint,
+        "streams": dataclasses.asdict(config.streams),
+        "front_end": dataclasses.asdict(config.front_end),
+        "step": dataclasses.asdict(config.step),
+        **{
+            name: getattr(config, name)
+            for name in (
+                "words",
+                "held_out_words",
+                "held_out_speech",
+                "left_out",
+                "batch_streams",
+                "seed",
+            )
+        },
+        **others,
+    }
+    return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class StreamStore:
+    """Epochs of drawn streams in a folder; a context that gives unfinished ones up.
+
+    Parameters
+    ----------
+    folder
+        Of all stores.
+    key
+        See `settings_key`.
+    steps_per_epoch
+        Batches in an epoch.
+    labels
+        Labels of a step.
+    """
+
+    def __init__(self, folder: Path, key: str, *, steps_per_epoch: int, labels: int) -> None:
+        self._folder = folder / f"streams-{key}"
+        self._steps_per_epoch, self._labels = steps_per_epoch, labels
+        self._open: dict[int, tuple[NDArray[Any], ...]] = {}
+        self._claimed: dict[int, _Unfinished] = {}
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"the streams cannot be kept in {folder}: {error.strerror}") from error
+
+    def __enter__(self) -> StreamStore:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        while self._claimed:
+            self._claimed.popitem()[1].give_up()
+
+    def has(self, epoch: int) -> bool:
+        """Whether an epoch can be read; if not, this process is to draw it.
+
+        Waits while another process draws it. From a False on, the other processes wait for this
+        one.
+        """
+        if epoch in self._open:
+            return True
+        if epoch in self._claimed:
+            return False
+        folder = self._folder / f"epoch_{epoch:03}"
+        with_lock = _lock(folder.with_suffix(".lock"))
+        if folder.exists():
+            with_lock.close()
+            self._open[epoch] = tuple(
+                np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS
+            )
+            return True
+        self._claimed[epoch] = _Unfinished(folder, with_lock)
+        return False
+
+    def read(self, epoch: int, index: int) -> Batch:
+        """Return a batch of an epoch that `has` said is there."""
+        frames, allowed, fresh = (array[index] for array in self._open[epoch])
+        unpacked = np.unpackbits(allowed, axis=-1, count=self._labels)
+        return Batch(np.asarray(frames), unpacked.astype(np.bool_), np.asarray(fresh))
+
+    def write(self, epoch: int, index: int, batch: Batch) -> None:
+        """Keep a batch of an epoch that this process draws, from the first one to the last.
+
+        Raises
+        ------
+        DataError
+            There is no room.
+        """
+        unfinished = self._claimed.get(epoch)
+        if unfinished is None or index != unfinished.written:  # begun in its middle: not kept
+            return
+        try:
+            unfinished.write(batch, self._steps_per_epoch)
+            if unfinished.written == self._steps_per_epoch:
+                del self._claimed[epoch]
+                unfinished.complete()
+        except OSError as error:
+            raise DataError(
+                f"the streams cannot be kept in {self._folder} ({error.strerror}); make room, or "
+                "go on without --streams"
+            ) from error
+
+
+class _Unfinished:
+    """An epoch that is being written."""
+
+    def __init__(self, folder: Path, lock: IO[str]) -> None:
+        self._folder, self._temporary = folder, folder.with_suffix(".part")
+        self._lock = lock
+        self._arrays: list[NDArray[Any]] = []
+        self.written = 0
+
+    def write(self, batch: Batch, batches: int) -> None:
+        """Write the next batch."""
+        packed = np.packbits(batch.allowed, axis=-1)
+        values = (batch.frames.astype(np.float16, copy=False), packed, batch.fresh)
+        if not self._arrays:
+            shutil.rmtree(self._temporary, ignore_errors=True)  # of a process that was killed
+            self._temporary.mkdir()
+            self._arrays = [
+                np.lib.format.open_memmap(
+                    self._temporary / f"{name}.npy",
+                    mode="w+",
+                    dtype=value.dtype,
+                    shape=(batches, *value.shape),
+                )
+                for name, value in zip(_ARRAYS, values, strict=True)
+            ]
+        for array, value in zip(self._arrays, values, strict=True):
+            array[self.written] = value
+        self.written += 1
+
+    def complete(self) -> None:
+        """Give the epoch its name, and let others read it."""
+        self._arrays.clear()
+        self._temporary.rename(self._folder)
+        self._lock.close()
+
+    def give_up(self) -> None:
+        """Remove what is there, and let others draw it."""
+        self._arrays.clear()
+        shutil.rmtree(self._temporary, ignore_errors=True)
+        self._lock.close()
+
+
+def _lock(path: Path) -> IO[str]:
+    """Wait for the lock of an epoch; closing it frees it."""
+    try:
+        file = path.open("w")
+    except OSError as error:
+        raise DataError(f"the streams cannot be kept in {path.parent}: {error.strerror}") from error
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_POLL_S)
+        else:
+            return file
