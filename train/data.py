@@ -74,6 +74,9 @@ WRONG_LABELS_FILE = "wrong_labels.tsv"
 SILENT_PEAK = 32
 """A file is silent if no sample reaches this value: 32 of 32768 is −60 dB of full scale."""
 
+NOISE_COLLECTION = "noise"
+"""The folder of a collection with several kinds of noise, a folder each."""
+
 LONG_RECORDING_S = 30.0
 """Noise longer than this is cut by time instead of going into one part whole."""
 
@@ -81,7 +84,7 @@ _COLLECTION_WORDS = "speech_commands"
 _COLLECTION: Mapping[str, Kind] = {
     "background_noise": "noise",
     "esc10": "noise",
-    "noise": "noise",
+    NOISE_COLLECTION: "noise",
     "negatives": "speech",
     "wake_words": "speech",
     "speech": "speech",
@@ -92,7 +95,6 @@ _COLLECTION: Mapping[str, Kind] = {
 _TRANSCRIBED = "speech"
 _COLLECTION_LISTS = "lists"
 _FOLDS = ("esc10/", "noise/kitchen20/")
-_WHOLE_NOISE = "noise/"
 _LIBRISPEECH = re.compile(r"(\d+)-\d+-\d+\.")  # SPEAKER-CHAPTER-UTTERANCE
 _LISTED = 40  # folders that a message names at most
 _FOLD = re.compile(r"(\d)-")
@@ -662,7 +664,7 @@ def _split_others(
         elif (
             item.kind == "noise"
             and length > LONG_RECORDING_S * SAMPLE_RATE_HZ
-            and not item.file.path.startswith(_WHOLE_NOISE)
+            and not item.file.path.startswith(NOISE_COLLECTION + "/")
         ):
             bounds = (0, int(length * 0.8), int(length * 0.9), length)
             recordings += [
@@ -671,8 +673,8 @@ def _split_others(
             ]
         elif fold is not None and fold[1] in _FOLD_SPLITS:
             recordings.append(_recording(item, cache, _FOLD_SPLITS[fold[1]]))
-        elif item.file.path.startswith(_WHOLE_NOISE):
-            ranked[f"{_WHOLE_NOISE}{item.label}"].append(item)
+        elif item.file.path.startswith(NOISE_COLLECTION + "/"):
+            ranked[f"{NOISE_COLLECTION}/{item.label}"].append(item)
         else:
             ranked[item.kind].append(item)
     for group in ranked.values():

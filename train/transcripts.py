@@ -27,7 +27,9 @@ from .decode import SAMPLE_RATE_HZ
 TRANSCRIPTS_FILE = "transcripts.tsv"
 WORDS_FILE = "words.tsv"
 
-_DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+"""How digits are read."""
+
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d")
 _SLACK_S = 0.05  # a time may be rounded, and a codec may cut the end of a recording
 
@@ -123,7 +125,7 @@ class Transcripts:
 
 def tokens(text: str) -> list[str]:
     """Return the words of a text, in lower case; digits as the words for them."""
-    return [_DIGITS[int(t)] if t.isdecimal() else t for t in _TOKEN.findall(text.lower())]
+    return [DIGITS[int(t)] if t.isdecimal() else t for t in _TOKEN.findall(text.lower())]
 
 
 def keywords_said(
