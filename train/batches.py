@@ -69,6 +69,22 @@ def stream_maker(config: TrainConfig, corpus: Corpus, split: Split) -> StreamMak
     )
 
 
+def another_microphone(config: TrainConfig, step: int, batch: Batch) -> Batch:
+    """Hear a batch through other microphones than at any other step."""
+    response_db, front_end = config.streams.channel_db, config.front_end
+    if not response_db:
+        return batch
+    offsets = augment.draw_channels(
+        np.random.default_rng((config.seed, _CHANNELS, step)),
+        len(batch.frames),
+        n_mfcc=front_end.n_mfcc,
+        n_mels=front_end.n_mels,
+        response_db=response_db,
+    )
+    offsets /= np.asarray(front_end.std, np.float32)
+    return replace(batch, frames=np.add(batch.frames, offsets[:, None, :], dtype=np.float32))
+
+
 class Batches:
     """The batches of a run, for any of its steps; a context that ends the workers.
 
@@ -142,14 +158,17 @@ class Batches:
                 drawn = None if self._is_kept(place) else self._pool.submit(_draw, *place)
                 ahead.append((place, drawn))
                 if len(ahead) > _AHEAD * self._workers:
-                    yield self._vary(step - len(ahead) + 1, self._take(*ahead.popleft()))
+                    yield self._next(step - len(ahead) + 1, *ahead.popleft())
             while ahead:
-                yield self._vary(end - len(ahead), self._take(*ahead.popleft()))
+                yield self._next(end - len(ahead), *ahead.popleft())
         except BrokenProcessPool as problem:
             raise RunError(
                 "a process that draws training streams has died, for lack of memory perhaps; "
                 "close other programs and go on with --resume"
             ) from problem
+
+    def _next(self, step: int, place: tuple[int, int], drawn: Future[Batch] | None) -> Batch:
+        return another_microphone(self._config, step, self._take(place, drawn))
 
     def _place(self, step: int) -> tuple[int, int]:
         """Return which batch is heard at a step: the epoch that it is drawn for, and its index."""
@@ -171,21 +190,6 @@ class Batches:
         elif self._config.epochs > self._config.distinct_epochs:
             self._kept[place] = batch
         return batch
-
-    def _vary(self, step: int, batch: Batch) -> Batch:
-        """Hear a batch through other microphones than at any other step."""
-        response_db, front_end = self._config.streams.channel_db, self._config.front_end
-        if not response_db:
-            return batch
-        offsets = augment.draw_channels(
-            np.random.default_rng((self._config.seed, _CHANNELS, step)),
-            len(batch.frames),
-            n_mfcc=front_end.n_mfcc,
-            n_mels=front_end.n_mels,
-            response_db=response_db,
-        )
-        offsets /= np.asarray(front_end.std, np.float32)
-        return replace(batch, frames=np.add(batch.frames, offsets[:, None, :], dtype=np.float32))
 
 
 _worker: tuple[TrainConfig, StreamMaker] | None = None

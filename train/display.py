@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from .cache import Progress
-    from .data import DataReport
+    from .data import DataReport, Skipped
     from .evaluate import Evaluation
     from .fit import Progress as TrainingProgress
+
+_REASONS = 4  # for leaving files out that are told one by one
 
 
 def data_notes(report: DataReport) -> list[str]:
@@ -23,11 +25,14 @@ def data_notes(report: DataReport) -> list[str]:
     lines = [f"{report.files:,} files; words split {report.split_rule}"]
     if report.ignored_folders:
         lines.append(f"folders left out: {', '.join(report.ignored_folders)}")
-    if report.skipped:
-        first = report.skipped[0]
-        lines.append(
-            f"{len(report.skipped)} files left out, the first: {first.path} ({first.reason})"
-        )
+    reasons: dict[str, list[Skipped]] = {}
+    for file in report.skipped:
+        reasons.setdefault(file.reason.partition(":")[0], []).append(file)
+    for files in sorted(reasons.values(), key=len, reverse=True)[:_REASONS]:
+        lines.append(f"{len(files)} files left out, the first: {files[0].path} ({files[0].reason})")
+    more = sum(map(len, sorted(reasons.values(), key=len, reverse=True)[_REASONS:]))
+    if more:
+        lines.append(f"{more} more files left out for other reasons")
     return lines
 
 

@@ -25,6 +25,7 @@ from .calibration import long_stream, standardised
 from .config import TrainConfig
 from .data import Corpus
 from .features import stack
+from .moments import Moments
 from .network import Weights, forward, initial_weights, is_moment, set_loss, zero_state
 from .plots import draw_confusion, draw_curves
 from .record import make_record, resumed_record
@@ -174,7 +175,8 @@ class _Fitting:
             for name, value in first.items()
             if not is_moment(name)
         }
-        self.average = {name: value.copy() for name, value in first.items()}
+        self.average = {name: value.copy() for name, value in first.items() if not is_moment(name)}
+        self._shapes = {name: value.shape for name, value in first.items()}
         self.best: Weights = {}
         self.history: list[dict[str, float]] = []
         self.step = 0
@@ -196,6 +198,7 @@ class _Fitting:
         self.optimizer.build(list(self.variables.values()))
         self._gradient = tf.function(self._gradient_eagerly, jit_compile=True)
         self._apply = tf.function(self._apply_eagerly)
+        self._moments = Moments(config, corpus)
         self._validation = Validation(config, corpus)
         self._stop = False
         self._epoch_began = time.monotonic()
@@ -291,7 +294,7 @@ class _Fitting:
         epochs = self.step // self.steps_per_epoch
         self.history = self.run.load_json("history.json")[:epochs]
         if self.history:
-            self.best = {name: take(f"best/{name}", v.shape) for name, v in self.average.items()}
+            self.best = {name: take(f"best/{name}", shape) for name, shape in self._shapes.items()}
 
     def _learn(self, batch: Batch) -> None:
         """Take one optimizer step; the streams' state goes on where the last batch left it."""
@@ -305,7 +308,7 @@ class _Fitting:
             for name, value in self.state.items()
         }
         seed = tf.constant([self.config.seed, self.step])
-        loss, gradients, self.state, moments = self._gradient(
+        loss, gradients, self.state = self._gradient(
             tf.constant(inputs), tf.constant(batch.allowed), before, seed
         )
         self._require_finite(float(loss))
@@ -313,7 +316,7 @@ class _Fitting:
         self.step += 1
         self.loss_sum += float(loss)
         decay = min(self.config.averaging, self.step / (self.step + 10.0))
-        for name, value in (self.variables | moments).items():
+        for name, value in self.variables.items():
             self.average[name] += np.float32(1 - decay) * (value.numpy() - self.average[name])
 
     def _require_finite(self, loss: float) -> None:
@@ -326,7 +329,7 @@ class _Fitting:
     def _gradient_eagerly(self, inputs: Any, allowed: Any, state: Any, seed: Any) -> Any:
         values = {name: variable.value for name, variable in self.variables.items()}
         with tf.GradientTape() as tape:
-            logits, after, moments = forward(
+            logits, after, _ = forward(
                 values,
                 self.config.model,
                 inputs,
@@ -336,7 +339,7 @@ class _Fitting:
                 seed=seed,
             )
             loss = set_loss(logits, allowed)
-        return loss, tape.gradient(loss, list(values.values())), after, moments
+        return loss, tape.gradient(loss, list(values.values())), after
 
     def _apply_eagerly(self, gradients: Any) -> None:
         self.optimizer.apply(gradients, list(self.variables.values()))
@@ -347,7 +350,8 @@ class _Fitting:
 
     def _finish_epoch(self) -> None:
         """Measure the averaged weights, and keep them if they are the best so far."""
-        measured = self._validation.measure(self.average)
+        weights = self._moments.measure(self.average)
+        measured = self._validation.measure(weights)
         self._require_finite(measured.get("stream_loss", 0.0))
         figures = {
             "epoch": float(len(self.history) + 1),
@@ -356,7 +360,7 @@ class _Fitting:
             **measured,
         }
         if rank(figures) > max(map(rank, self.history), default=-math.inf):
-            self.best = {name: value.copy() for name, value in self.average.items()}
+            self.best = weights
         self.history.append(figures)
         self.loss_sum = 0.0
         self._epoch_began = time.monotonic()

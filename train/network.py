@@ -27,7 +27,7 @@ _MOMENTS = ("/mean", "/variance")
 
 
 def is_moment(name: str) -> bool:
-    """Whether a weight is measured on the training streams, not learned by gradient."""
+    """Whether a weight is measured (see `harken.train.moments`), not learned by gradient."""
     return name.endswith(_MOMENTS)
 
 

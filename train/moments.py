@@ -1,0 +1,71 @@
+"""Weights in, the same weights with the mean and the variance of each channel of the stem out.
+
+A network is trained with the moments of each batch, and runs with moments that are kept. Those of
+the batches on the way are not those of averaged weights: averaging takes away what weights move to
+and fro at a high learning rate, and so a part of the variance. So they are measured anew wherever
+averaged weights are looked at (Izmailov et al., "Averaging Weights Leads to Wider Optima and Better
+Generalization", 2018).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from .batches import another_microphone, stream_maker
+from .config import TrainConfig
+from .data import Corpus
+from .features import stack
+from .network import Weights, forward, zero_state
+
+_BATCHES, _STREAMS = 12, 32  # 25 minutes of audio
+_EPOCH = 1_000_002  # of the draws; no training comes so far
+
+
+class Moments:
+    """Training streams that are drawn once, to measure moments on.
+
+    Parameters
+    ----------
+    config
+        The run's configuration, with the front end's mean and std.
+    corpus
+        The recordings.
+    """
+
+    def __init__(self, config: TrainConfig, corpus: Corpus) -> None:
+        self._config = config
+        self._steps: list[NDArray[np.float32]] = []
+        self._run = tf.function(self._run_eagerly, jit_compile=True)
+        if not config.model.svdf:
+            return
+        maker, step = stream_maker(config, corpus, "training"), config.step
+        for index in range(_BATCHES):
+            batch = another_microphone(config, index, maker.batch(_EPOCH, index, _STREAMS))
+            self._steps.append(
+                stack(
+                    batch.frames,
+                    context_frames=step.context_frames,
+                    stride_frames=step.stride_frames,
+                )
+            )
+
+    def measure(self, weights: Weights) -> Weights:
+        """Return weights with their moments; those that are given with them are left out."""
+        constants = {name: tf.constant(value) for name, value in weights.items()}
+        measured: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
+        for steps in self._steps:
+            for name, value in self._run(constants, tf.constant(steps)).items():
+                measured[name].append(value.numpy())
+        return {
+            **{name: value.copy() for name, value in weights.items()},
+            **{name: np.mean(values, axis=0) for name, values in measured.items()},
+        }
+
+    def _run_eagerly(self, weights: Any, steps: Any) -> Any:
+        state = zero_state(self._config.model, _STREAMS)
+        return forward(weights, self._config.model, steps, state, training=True).moments
