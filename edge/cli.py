@@ -16,6 +16,7 @@ from ..train.cli import train_command
 from ..train.eval_cli import eval_command
 from ..train.synth.rooms_cli import rooms_command
 from ..train.synth.synth_cli import synth_command
+from ..train.teachers.cli import teach_command
 from ..train.tune_cli import tune_command
 from .benchmark import benchmark
 from .collect.record_cli import record_command
@@ -118,6 +119,7 @@ app.command("review")(review_command)
 app.command("train")(train_command)
 app.command("eval")(eval_command)
 app.command("tune")(tune_command)
+app.command("teach")(teach_command)
 app.command("export")(export_command)
 app.command("rooms")(rooms_command)
 app.command("synth")(synth_command)

@@ -15,8 +15,10 @@ from harken.train.scenes.truth import Scene, Utterance
 WORDS = ("left", "right", "go")
 
 
-def said(word: str, start_s: float, end_s: float, *, whole: bool = True) -> Utterance:
-    return Utterance(start_s=start_s, end_s=end_s, word=word, whole=whole)
+def said(
+    word: str, start_s: float, end_s: float, *, whole: bool = True, sure: bool = True
+) -> Utterance:
+    return Utterance(start_s=start_s, end_s=end_s, word=word, whole=whole, sure=sure)
 
 
 def scene(*utterances: Utterance, seconds: float = 60.0) -> Scene:
@@ -41,6 +43,26 @@ def reasons(matches) -> list[tuple[str, str, str | None]]:
         (wrong.heard.word, wrong.reason, wrong.utterance and wrong.utterance.word)
         for wrong in matches.false_accepts
     ]
+
+
+# Words that nobody is sure of
+
+
+@pytest.mark.parametrize("event", [(), ("left",), ("left", "left"), ("right",)])
+def test_a_word_that_nobody_is_sure_of_counts_nowhere(event):
+    unsure = scene(said("left", 1.0, 1.5, sure=False))
+    matches = match(unsure, heard(*((word, 1.6) for word in event)), WORDS)
+    assert matches.hits == matches.misses == matches.false_accepts == ()
+
+
+def test_its_neighbours_count():
+    row = scene(said("left", 1.0, 1.4), said("left", 1.4, 1.8, sure=False), said("right", 1.8, 2.2))
+    matches = match(row, heard(("left", 1.5), ("left", 1.9), ("go", 2.3)), WORDS)
+    assert [hit.heard.time_s for hit in matches.hits] == [1.5]
+    assert [(miss.utterance.word, miss.instead.word) for miss in matches.misses] == [
+        ("right", "go")
+    ]
+    assert reasons(matches) == [("go", "confusion", "right")]
 
 
 # Right events

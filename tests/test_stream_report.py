@@ -121,6 +121,39 @@ def test_scenes_that_nobody_knows_the_conditions_of_are_all_words():
     assert report.shipped.conditions == {}
 
 
+def in_flow() -> StreamEvaluation:
+    """Single words, two in a row, and four hours without a word."""
+    plain = {"snr": "clean", "talk": "none", "gain": "+0 dB", "room": "none"}
+    said = (("left", 10.0), ("right", 20.0))
+    return evaluation(
+        {
+            scene(*said, **plain, flow="one by one"): events(("left", 10.6, 0.9)),
+            scene(*said, **plain, flow="digits in a row"): events(
+                ("left", 10.6, 0.5), ("right", 20.6, 0.5)
+            ),
+            scene(*said, **plain, flow="in sentences"): [],
+            scene(negative=True, source="speech of many people", seconds=14400): events(
+                ("left", 1.0, 0.7), ("left", 3.0, 0.7), ("left", 5.0, 0.7), ("left", 7.0, 0.9)
+            ),
+            scene(negative=True, source="noise/kitchen20", seconds=900): [],
+        }
+    )
+
+
+def test_words_in_the_flow_of_speech_are_counted_apart():
+    report = in_flow()
+    assert report.shipped.words.misses() == Misses(missed=1, said=2)
+    assert {
+        name: {value: tally.misses().missed for value, tally in values.items()}
+        for name, values in report.shipped.conditions.items()
+        if len(values) > 1
+    } == {"flow": {"one by one": 1, "digits in a row": 0, "in sentences": 2}}
+    # Settings are chosen without them.
+    point = next(point for point in report.points if point.rate_per_hour == 0.5)
+    assert report.settings[point.setting] == 0.9
+    assert report.counts[point.setting].conditions["flow"]["digits in a row"].misses().missed == 2
+
+
 # Operating points
 
 
@@ -259,6 +292,24 @@ def test_the_tables_fit_into_80_columns(measured):
     ):
         assert text in narrow
         assert text in wide
+
+
+def test_the_flow_of_speech_and_sources_are_shown(tmp_path: Path):
+    report = in_flow()
+    narrow = shown(report)
+    assert all(len(line.rstrip()) <= 80 for line in narrow.splitlines())
+    assert "…" not in narrow
+    (row, _) = (line.split() for line in narrow.splitlines() if "digits in a row" in line)
+    assert row[-5:] == ["2", "0.0%", "100.0%", "100.0%", "100.0%"]
+    (source,) = (line for line in narrow.splitlines() if "noise/kitchen20" in line)
+    assert source.split()[1:] == ["0.25", "0", "0.00", "0.00", "–", "14.8"]
+    assert list(report.to_dict()["det"]["flow"]) == [
+        "one by one",
+        "digits in a row",
+        "in sentences",
+    ]
+    draw_det(tmp_path / "det.png", report)
+    assert png_size(tmp_path / "det.png") > (600, 300)
 
 
 @pytest.mark.parametrize(

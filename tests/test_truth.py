@@ -22,6 +22,7 @@ from harken.train.scenes.truth import (
 
 LEFT = Utterance(start_s=1.0, end_s=1.5, word="left")
 PIECE = Utterance(start_s=2.0, end_s=2.25, word="right", whole=False)
+UNSURE = Utterance(start_s=3.0, end_s=3.5, word="left", sure=False)
 
 
 def scene(*utterances: Utterance, name: str = "a", seconds: float = 10.0) -> Scene:
@@ -51,8 +52,12 @@ class TestLabelTracks:
         assert read_labels(labels, seconds=10) == (LEFT, PIECE)
 
     def test_come_back_as_they_were_written(self, labels: Path) -> None:
-        write_labels(labels, (LEFT, PIECE))
-        assert read_labels(labels, seconds=10) == (LEFT, PIECE)
+        write_labels(labels, (LEFT, PIECE, UNSURE))
+        assert read_labels(labels, seconds=10) == (LEFT, PIECE, UNSURE)
+
+    def test_a_question_mark_is_a_word_that_nobody_is_sure_of(self, labels: Path) -> None:
+        labels.write_text("3.0\t3.5\tleft?\n")
+        assert read_labels(labels, seconds=10) == (UNSURE,)
 
     def test_may_be_empty(self, labels: Path) -> None:
         write_labels(labels, ())
@@ -171,7 +176,8 @@ class TestGroundTruth:
     @pytest.mark.parametrize(
         ("change", "what"),
         [
-            ({"harken_scenes": 2}, "harken_scenes is 2, but this harken reads 1; upgrade harken"),
+            ({"harken_scenes": 3}, "harken_scenes is 3, but this harken reads 2; upgrade harken"),
+            ({"harken_scenes": 0}, "harken_scenes is 0, .* keep the scenes anew"),
             ({"harken_scenes": None}, "no description of scenes"),
             ({"complete": 1}, "complete is 1; it must be true or false"),
             ({"notes": 1}, "notes is 1; it must be a JSON array"),
@@ -182,6 +188,21 @@ class TestGroundTruth:
     def test_damage_is_named(self, path: Path, change: dict[str, object], what: str) -> None:
         path.write_text(json.dumps(json.loads(path.read_text()) | change))
         with pytest.raises(DataError, match=rf"scenes\.json.*{what}"):
+            read_truth(path)
+
+    def test_the_first_version_is_read(self, path: Path) -> None:
+        data = json.loads(path.read_text())
+        for each in data["scenes"]:
+            for utterance in each["utterances"]:
+                del utterance["sure"]
+        path.write_text(json.dumps({**data, "harken_scenes": 1}))
+        assert read_truth(path).scenes[0].utterances == (LEFT, PIECE)
+
+    @pytest.mark.parametrize("scenes", [1, [1], [{"utterances": 1}], [{"utterances": [1]}]])
+    def test_damage_of_the_first_version_is_named(self, path: Path, scenes: object) -> None:
+        damaged = {"harken_scenes": 1, "scenes": scenes}
+        path.write_text(json.dumps(json.loads(path.read_text()) | damaged))
+        with pytest.raises(DataError, match=r"scenes\.json.*scenes"):
             read_truth(path)
 
     @pytest.mark.parametrize("text", ["", "{", "[]", "null", "\xff"])

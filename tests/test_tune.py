@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tones
@@ -196,6 +198,28 @@ def test_scenes_of_other_gains_and_rooms_do_not_count(
     sound.words({"low": -3.0, "high": -3.0}, snr="clean", gain="+0 dB", room="bathroom")
     sound.negatives({"low": 0.7, "high": 0.7})
     assert sound.tune(tones_model).words.misses().said == tuned.words.misses().said
+
+
+def test_words_that_nobody_is_sure_of_count_nowhere(tones_model: Model) -> None:
+    sound = Sound()
+    sound.words({"low": 6.0, "high": 6.0})
+    sound.negatives({"low": 0.7, "high": 0.7})
+    before = sound.tune(tones_model)
+    sound.scenes = [
+        dataclasses.replace(
+            scene,
+            utterances=tuple(
+                dataclasses.replace(utterance, sure=bool(index % 2))
+                for index, utterance in enumerate(scene.utterances)
+            ),
+        )
+        for scene in sound.scenes
+    ]
+    after = sound.tune(tones_model)
+    assert after.words.misses().said == pytest.approx(before.words.misses().said / 2, abs=2)
+    assert after.words.accepts().count <= before.words.accepts().count
+    for word, threshold in before.detector.thresholds.items():
+        assert after.detector.thresholds[word] == pytest.approx(threshold, abs=0.15)
 
 
 def test_the_operating_point_is_plain_json(tuned: Tuning) -> None:

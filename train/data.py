@@ -170,8 +170,8 @@ class Corpus:
 
     root: Path
     fingerprint: str
-    """SHA-256 over paths and contents of all recordings, and over what the text files say of them:
-    the same data has the same on every machine."""
+    """SHA-256 over paths and contents of all recordings, over what the text files say of them, and
+    over the list of wrong labels: the same data has the same on every machine."""
     audio: npt.NDArray[np.int16]
     """int16, shape (samples,), 16 kHz mono: memory-mapped, read-only, shared between processes."""
     recordings: tuple[Recording, ...]
@@ -569,7 +569,7 @@ def _assemble(
     )
     return Corpus(
         root=root,
-        fingerprint=_fingerprint(cache, recordings),
+        fingerprint=_fingerprint(cache, recordings, scan.wrong_labels),
         audio=cache.audio,
         recordings=tuple(recordings),
         report=report,
@@ -581,14 +581,18 @@ def _is_known(item: _Item, scan: _Scan) -> bool:
     return item.inner in scan.transcripts[item.label].texts
 
 
-def _fingerprint(cache: AudioCache, recordings: Sequence[Recording]) -> str:
-    """Take the texts into the fingerprint of the sound."""
+def _fingerprint(
+    cache: AudioCache, recordings: Sequence[Recording], wrong_labels: Iterable[str]
+) -> str:
+    """Take texts and wrong labels into the fingerprint of the sound."""
     known = [r for r in recordings if r.text is not None]
-    if not known:
+    wrong = sorted(wrong_labels)
+    if not known and not wrong:
         return cache.fingerprint
     digest = hashlib.sha256(cache.fingerprint.encode())
     for recording in known:
         digest.update(f"{recording.path}\0{recording.text}\0{recording.spoken}\n".encode())
+    digest.update("\n".join(wrong).encode())
     return digest.hexdigest()
 
 

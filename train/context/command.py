@@ -14,7 +14,7 @@ from ...edge.memory.prior import Prior
 from ..data import Corpus
 from ..reports import write_report
 from ..scenes.leaks import check_leaks
-from ..scenes.make import negative_scenes
+from ..scenes.negatives import negative_scenes
 from ..scenes.responses import model_posteriors
 from ..scenes.sweep import Listener
 from ..splits import Split
@@ -47,8 +47,9 @@ def measure_context(
     grammar.require_words(model.manifest.words)
     shipped = next(iter(priors.values()))
     scenes = spoken_sessions(corpus, grammar, shipped, split=split, count=sessions, seed=seed)
-    scenes += negative_scenes(corpus, split)
-    notes = check_leaks(scenes, model.manifest)
+    negatives, lost = negative_scenes(corpus, model.manifest.words, split)
+    scenes += negatives
+    notes = (*lost, *check_leaks(scenes, model.manifest))
     with bar("listening, s") as progress:
         posteriors = model_posteriors(listens, scenes, progress=progress)
     return evaluate_context(

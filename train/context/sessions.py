@@ -25,7 +25,8 @@ from ...edge.memory.habits import WORD_S, Said, User
 from ...edge.memory.prior import Prior, gap_class
 from ..data import Corpus, Recording
 from ..decode import SAMPLE_RATE_HZ
-from ..scenes.make import NoiseTrack, Spoken, noise_recordings, place_word
+from ..scenes.noise import NoiseTrack, noise_recordings
+from ..scenes.spoken import Spoken, place_word
 from ..scenes.truth import Scene
 from ..splits import Split
 
@@ -178,7 +179,7 @@ def _speak(
         start_s = end_s + (gap_s if index else 0.0)
         recording = left[word].pop()
         said.append(place_word(corpus, recording, True, round(start_s * SAMPLE_RATE_HZ), rng))
-        end_s = said[-1].word_end / SAMPLE_RATE_HZ
+        end_s = said[-1].end / SAMPLE_RATE_HZ
     return Spoken(
         number=len(before),
         first=before[-1].first + before[-1].samples if before else 0,

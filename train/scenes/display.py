@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .report import Counts, StreamEvaluation
     from .scoring import FalseAccepts, Misses, Tally
 
-_TITLES = {"snr": "noise", "talk": "talk", "gain": "gain", "room": "room"}
+_TITLES = {"snr": "noise", "talk": "talk", "gain": "gain", "room": "room", "flow": "words"}
 
 
 def stream_tables(evaluation: StreamEvaluation) -> RenderableType:
@@ -24,6 +24,8 @@ def stream_tables(evaluation: StreamEvaluation) -> RenderableType:
     counts = evaluation.shipped
     parts: list[RenderableType] = [Text(_headline(evaluation), style="bold")]
     parts += [Text(), _points_table(evaluation)]
+    if len(counts.conditions.get("flow", {})) > 1:
+        parts += [Text(), _flow_table(evaluation)]
     parts += [Text(line) for line in _missing_points(evaluation)]
     details: list[RenderableType] = []
     if any(len(values) > 1 for values in counts.conditions.values()):
@@ -71,6 +73,28 @@ def _points_table(evaluation: StreamEvaluation) -> Table:
             _share(counts.words.misses()),
             *(_share(counts.conditions["snr"][value].misses()) for value in columns),
             style="bold" if point.rate_per_hour is None else None,
+        )
+    return table
+
+
+def _flow_table(evaluation: StreamEvaluation) -> Table:
+    """Return misses by how words are said, at each operating point that there is."""
+    table = _table()
+    table.add_column("missed, false/h at most")
+    points = [point for point in evaluation.points if point.setting is not None]
+    table.add_column("said", justify="right", no_wrap=True)
+    for point in points:
+        title = point.name if point.rate_per_hour is None else f"{point.rate_per_hour:g}"
+        table.add_column(title, justify="right", no_wrap=True)
+    for value, tally in evaluation.shipped.conditions["flow"].items():
+        table.add_row(
+            f"words {value}",
+            f"{tally.misses().said:,}",
+            *(
+                _share(evaluation.counts[point.setting].conditions["flow"][value].misses())
+                for point in points
+                if point.setting is not None
+            ),
         )
     return table
 

@@ -8,7 +8,8 @@ are heard under every condition, so that conditions differ in nothing else:
 * clean: with a hiss 60 dB below the words;
 * over noise at 20, 10, 5 and 0 dB, which is the mean level of the words, 26 dB below full scale,
   over the root mean square of the noise;
-* clean, with somebody talking in the background, 10 dB softer: all running speech of the part;
+* clean, with somebody talking in the background, 10 dB softer: all running speech of the part, but
+  for the recordings in which a keyword is said;
 * clean, with a gain of -20, -10, +10 and +20 dB, clipped at full scale as by a microphone;
 * clean, in each room of the part.
 
@@ -17,31 +18,30 @@ the recording's silence around it 100 ms are kept. Noise is every noise recordin
 turn, each at the same level, without the padding of digital silence that some have. Sound is
 dithered as by an analogue-to-digital converter, so that no pause is digital silence.
 
-**Negative scenes** hold all the running speech of the part, each recording at 26 dB below full
-scale, and all its noise as it was recorded. Every second is heard once, so that an hour is an hour.
+**Scenes of running speech** hold keywords as they are said in it, see `harken.train.scenes.flow`.
+
+**Negative scenes** hold all the speech and noise of the part without its keywords, see
+`harken.train.scenes.negatives`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ... import __version__
-from ...edge.endpoints import find_word
 from ...edge.errors import DataError
-from .. import augment
 from ..data import SILENCE_FOLDER, Corpus, Recording
 from ..decode import SAMPLE_RATE_HZ
 from ..splits import Split, WordClip, guess_speaker
-from .leaks import identity
-from .truth import Scene, SceneSet, Utterance
+from .flow import flowing_speech
+from .negatives import negative_scenes, noise_source
+from .noise import NoiseTrack, noise_recordings, talk_recordings
+from .spoken import Placed, Spoken, place_word
+from .truth import Scene, SceneSet
 
 SNR_DB = (20, 10, 5, 0)
 """Words over noise; "clean" comes on top."""
@@ -52,13 +52,15 @@ GAIN_DB = (-20, -10, 10, 20)
 TALK_DB = 10
 """Words over one who talks in the background."""
 
-CLEAN: Mapping[str, str] = {"snr": "clean", "talk": "none", "gain": "+0 dB", "room": "none"}
-"""Conditions of a scene without noise, talk, gain and room: what all others are compared with."""
-
-_LEVEL_DB = -26.0  # of words and running speech, root mean square against full scale
-_LEVEL_SPREAD_DB = 3.0  # words are up to so much louder or softer
-_HISS_DB = -60.0  # against the words
-_MARGIN = SAMPLE_RATE_HZ // 10  # of a recording around its word: a stop is released late
+CLEAN: Mapping[str, str] = {
+    "snr": "clean",
+    "talk": "none",
+    "gain": "+0 dB",
+    "room": "none",
+    "flow": "one by one",
+}
+"""Conditions of a scene of single words without noise, talk, gain and room: what all others are
+compared with."""
 
 _SCENE_S = 60.0
 _LEAD_S = (0.5, 2.0)  # before the first word
@@ -68,42 +70,9 @@ _QUICK_PAUSE_S = (0.05, 0.25)
 _QUICK_SHARE = 0.15  # of the words that follow another
 _UNKNOWN_SHARE = 0.15  # of all that is said
 _PIECE_SHARE = 0.08
-_PIECE_PART = (0.3, 0.5)  # of the word's length
-_PIECE_HEAD_SHARE = 0.7  # the others are the end of a word
-
-_NOISE_PIECE_S = 10.0  # noise recordings are heard so long at a time
-_PADDING_DB = -80.0  # full scale; what is softer for 10 ms in a noise recording is padding
-_PADDING_HOP = SAMPLE_RATE_HZ // 100
-_NEGATIVE_S = 300.0
-_MOST_GAIN_DB = 40.0  # for a faint recording of speech, so that its hiss does not become a roar
 _FEW = 10  # recordings of a word, below which its figures tell little
 
 _SCALE = np.float32(1 / 32768)
-Array = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """A stretch of a recording where it stands in a scene; all in samples."""
-
-    first: int  # in the corpus
-    length: int
-    at: int  # in the scene
-    gain: float
-    word_start: int  # in the scene
-    word_end: int
-    word: str
-    whole: bool
-    identity: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Stretch:
-    """A part of a recording that is heard in a negative scene."""
-
-    recording: Recording
-    first: int  # in the recording
-    length: int
 
 
 class _Deck:
@@ -147,14 +116,16 @@ def make_scenes(
         The part; of speech and noise, too.
     words_per_condition
         How many keywords are said, whole, under each condition: as many of each keyword, as far as
-        there are recordings. No recording is heard twice before all of them were.
+        there are recordings. No recording is heard twice before all of them were. In the flow of
+        speech about so many, as far as there are any.
     seed
         Of all that is drawn: the same gives the same scenes, sample by sample.
 
     Returns
     -------
     Scenes with words, one after another under the same condition, then negative ones. The notes say
-    which conditions are missing because the part has no such recordings.
+    which conditions are missing because the part has no such recordings, and what of the speech is
+    not heard.
 
     Raises
     ------
@@ -170,8 +141,9 @@ def make_scenes(
     bases = _draw_bases(
         corpus, words, split=split, count=words_per_condition, seed=seed, notes=notes
     )
-    noise = NoiseTrack(corpus, noise_recordings(corpus, split), seed)
-    talk = NoiseTrack(corpus, corpus.select("speech", split=split), seed)
+    noises = noise_recordings(corpus, split)
+    talkers = talk_recordings(corpus, words, split)
+    noise, talk = NoiseTrack(corpus, noises, seed), NoiseTrack(corpus, talkers, seed)
     rooms = corpus.select("room", split=split)
     scenes = [
         Scene(
@@ -186,7 +158,9 @@ def make_scenes(
         for name, conditions, heard, also in _conditions(corpus, noise, talk, rooms)
         for base in bases
     ]
-    negatives = negative_scenes(corpus, split)
+    scenes += _flow_scenes(corpus, words, split=split, count=words_per_condition, seed=seed)
+    negatives, lost = negative_scenes(corpus, words, split)
+    notes += lost
     for there, what in (
         (noise.length, "noise: it has no scenes over noise"),
         (rooms, "rooms: it has no scenes in rooms"),
@@ -205,6 +179,8 @@ def make_scenes(
             "split_rule": corpus.report.split_rule,
             "words": list(words),
             "words_per_condition": words_per_condition,
+            "noise": sorted({noise_source(recording) for recording in noises}),
+            "talk": sorted({recording.label for recording in talkers}),
             "seed": seed,
         },
     )
@@ -230,60 +206,24 @@ def _check_speakers(corpus: Corpus) -> list[str]:
     )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Spoken:
-    """What is said in a scene, under whatever condition it is heard."""
-
-    number: int
-    first: int
-    """Samples of the scenes before it."""
-    samples: int
-    said: tuple[Placed, ...]
-    corpus: Corpus
-    seed: int
-
-    @property
-    def utterances(self) -> tuple[Utterance, ...]:
-        """What is said, and when."""
-        return tuple(
-            Utterance(
-                start_s=said.word_start / SAMPLE_RATE_HZ,
-                end_s=said.word_end / SAMPLE_RATE_HZ,
-                word=said.word,
-                whole=said.whole,
-            )
-            for said in self.said
+def _flow_scenes(
+    corpus: Corpus, words: Sequence[str], *, split: Split, count: int, seed: int
+) -> list[Scene]:
+    """Make scenes of keywords in the flow of speech."""
+    drawn = flowing_speech(corpus, words, split=split, count=count, seed=seed)
+    return [
+        Scene(
+            name=f"words-{flow.replace(' ', '-')}-{base.number:03}",
+            seconds=base.samples / SAMPLE_RATE_HZ,
+            utterances=base.utterances,
+            negative=False,
+            conditions={**CLEAN, "flow": flow},
+            recordings=base.identities,
+            render=base.render,
         )
-
-    @property
-    def identities(self) -> tuple[str, ...]:
-        """Whose recordings are heard."""
-        return tuple(sorted({said.identity for said in self.said}))
-
-    def render(
-        self,
-        *,
-        snr_db: float = math.inf,
-        noise: NoiseTrack | None = None,
-        gain_db: float = 0.0,
-        room: Array | None = None,
-    ) -> NDArray[np.int16]:
-        """Return the sound under a condition, (samples,)."""
-        audio = np.zeros(self.samples, np.float32)
-        for said in self.said:
-            piece = self.corpus.audio[said.first : said.first + said.length] * _SCALE
-            audio[said.at : said.at + said.length] += augment.faded(piece) * np.float32(said.gain)
-        if room is not None:
-            audio = augment.reverberate(audio, room, 1.0)
-        rng = np.random.default_rng((self.seed, 1, self.number))  # the same for all conditions
-        hiss = rng.standard_normal(self.samples, dtype=np.float32)
-        audio += hiss * np.float32(augment.decibels(_LEVEL_DB + _HISS_DB))
-        if noise is not None:
-            level = np.float32(augment.decibels(_LEVEL_DB - snr_db))
-            audio += noise.cut(self.first, self.samples) * level
-        audio *= np.float32(augment.decibels(gain_db))
-        dither = rng.random(self.samples, np.float32) - rng.random(self.samples, np.float32)
-        return augment.to_pcm(audio + dither * _SCALE)
+        for flow, bases in drawn.items()
+        for base in bases
+    ]
 
 
 def _conditions(
@@ -358,13 +298,13 @@ def _draw_bases(
         pause = _LEAD_S if not said else _QUICK_PAUSE_S if quick else _PAUSE_S
         start = round((end_s + rng.uniform(*pause)) * SAMPLE_RATE_HZ)
         said.append(place_word(corpus, recording, whole, start, rng))
-        end_s = said[-1].word_end / SAMPLE_RATE_HZ
+        end_s = said[-1].end / SAMPLE_RATE_HZ
         if end_s >= _SCENE_S - _TAIL_S or position == len(order) - 1:
             bases.append(
                 Spoken(
                     number=len(bases),
                     first=bases[-1].first + bases[-1].samples if bases else 0,
-                    samples=said[-1].word_end + round(_TAIL_S * SAMPLE_RATE_HZ),
+                    samples=said[-1].end + round(_TAIL_S * SAMPLE_RATE_HZ),
                     said=tuple(said),
                     corpus=corpus,
                     seed=seed,
@@ -372,148 +312,3 @@ def _draw_bases(
             )
             said, end_s, quick = [], 0.0, False
     return bases
-
-
-def place_word(
-    corpus: Corpus, recording: Recording, whole: bool, start: int, rng: np.random.Generator
-) -> Placed:
-    """Place a word, or a piece of it, with its first sample at `start`."""
-    samples = corpus.samples(recording)
-    word_start, word_end = find_word(samples)
-    first, last = max(0, word_start - _MARGIN), min(len(samples), word_end + _MARGIN)
-    if not whole:
-        kept = int((word_end - word_start) * rng.uniform(*_PIECE_PART))
-        if rng.random() < _PIECE_HEAD_SHARE:
-            last = word_end = word_start + kept
-        else:
-            first = word_start = word_end - kept
-    level_db = _LEVEL_DB + rng.uniform(-_LEVEL_SPREAD_DB, _LEVEL_SPREAD_DB)
-    active = samples[word_start:word_end] * _SCALE
-    return Placed(
-        first=recording.start + first,
-        length=last - first,
-        at=start - (word_start - first),
-        gain=augment.decibels(level_db) / augment.rms(active),
-        word_start=start,
-        word_end=start + word_end - word_start,
-        word=recording.label,
-        whole=whole,
-        identity=identity(recording),
-    )
-
-
-def noise_recordings(corpus: Corpus, split: Split) -> list[Recording]:
-    """Return the noise of a part, its recordings of silence among it."""
-    silence = corpus.select("word", split=split, label=SILENCE_FOLDER)
-    return [*corpus.select("noise", split=split), *silence]
-
-
-class NoiseTrack:
-    """All noise or talk of a part, in pieces one after another, over and over in other orders.
-
-    Every second is heard once in each round.
-    """
-
-    def __init__(self, corpus: Corpus, recordings: Sequence[Recording], seed: int) -> None:
-        self._corpus, self._seed = corpus, seed
-        self.identities = {identity(recording) for recording in recordings}
-        """Whose recordings are heard."""
-        self._pieces: list[tuple[NDArray[np.int16], float]] = []
-        for recording in recordings:
-            sound = _without_padding(corpus.samples(recording))
-            parts = math.ceil(len(sound) / (_NOISE_PIECE_S * SAMPLE_RATE_HZ))
-            for part in np.array_split(sound, parts) if parts else ():
-                self._pieces.append((part, 1 / augment.rms(part * _SCALE)))
-        self._lengths = np.array([len(sound) for sound, _ in self._pieces], np.int64)
-        self.length = int(self._lengths.sum())
-        """Samples of a round; 0 if there is no noise."""
-
-    def cut(self, first: int, samples: int) -> Array:
-        """Return the noise from one place of the endless track, (samples,), at unit level."""
-        track = np.empty(samples, np.float32)
-        done = 0
-        while done < samples:
-            lap, at = divmod(first + done, self.length)
-            order = np.random.default_rng((self._seed, 2, lap)).permutation(len(self._pieces))
-            ends = np.cumsum(self._lengths[order])
-            begun = int(np.searchsorted(ends, at, side="right"))
-            for index, end in zip(order[begun:], ends[begun:], strict=True):
-                sound, gain = self._pieces[index]
-                heard = (augment.faded(sound * _SCALE) * np.float32(gain))[at - int(end) :]
-                heard = heard[: samples - done]
-                track[done : done + len(heard)] = heard
-                done, at = done + len(heard), int(end)
-                if done == samples:
-                    break
-        return track
-
-
-def _without_padding(samples: NDArray[np.int16]) -> NDArray[np.int16]:
-    """Leave the digital silence out, with which short recordings of noise are filled up."""
-    frames = samples[: len(samples) // _PADDING_HOP * _PADDING_HOP].reshape(-1, _PADDING_HOP)
-    level = np.sqrt(np.mean(np.square(frames, dtype=np.float32), axis=1)) * _SCALE
-    sounding = np.repeat(level >= augment.decibels(_PADDING_DB), _PADDING_HOP)
-    kept: NDArray[np.int16] = samples[: len(sounding)][sounding]
-    return kept
-
-
-def negative_scenes(corpus: Corpus, split: Split) -> list[Scene]:
-    """Make scenes of all speech and noise of a part, source by source."""
-    sources: dict[str, list[_Stretch]] = {}
-    kinds: dict[str, bool] = {}
-    speech = [(r.label, r) for r in corpus.select("speech", split=split)]
-    noise = [(r.path.partition("/")[0], r) for r in noise_recordings(corpus, split)]
-    for source, recording in speech + noise:
-        kinds[source] = recording.kind == "speech"
-        parts = math.ceil(recording.length / (_NEGATIVE_S * SAMPLE_RATE_HZ))
-        bounds = [recording.length * part // parts for part in range(parts + 1)]
-        sources.setdefault(source, []).extend(
-            _Stretch(recording, first, last - first) for first, last in pairwise(bounds)
-        )
-    return [
-        _negative(corpus, f"negative-{source}-{number:03}", source, stretches, kinds[source])
-        for source, heard in sources.items()
-        for number, stretches in enumerate(_scenes_of(heard))
-    ]
-
-
-def _scenes_of(stretches: Sequence[_Stretch]) -> Iterator[tuple[_Stretch, ...]]:
-    """Group stretches, in their order, into scenes of five minutes at most."""
-    group: list[_Stretch] = []
-    for stretch in stretches:
-        samples = sum(s.length for s in group) + stretch.length
-        if group and samples > _NEGATIVE_S * SAMPLE_RATE_HZ:
-            yield tuple(group)
-            group = []
-        group.append(stretch)
-    if group:
-        yield tuple(group)
-
-
-def _negative(
-    corpus: Corpus, name: str, source: str, stretches: tuple[_Stretch, ...], speech: bool
-) -> Scene:
-    recordings = {identity(stretch.recording) for stretch in stretches} if speech else set()
-    return Scene(
-        name=name,
-        seconds=sum(stretch.length for stretch in stretches) / SAMPLE_RATE_HZ,
-        utterances=(),
-        negative=True,
-        conditions={"source": source},
-        recordings=tuple(sorted(recordings)),
-        render=partial(_render_negative, corpus, stretches, speech),
-    )
-
-
-def _render_negative(
-    corpus: Corpus, stretches: tuple[_Stretch, ...], speech: bool
-) -> NDArray[np.int16]:
-    """Return recordings one after another: speech at one level, noise as it was recorded."""
-    heard = []
-    for stretch in stretches:
-        audio = corpus.samples(stretch.recording) * _SCALE
-        if speech:
-            gain = augment.decibels(_LEVEL_DB) / augment.rms(audio)
-            audio *= np.float32(min(gain, augment.decibels(_MOST_GAIN_DB)))
-        heard.append(augment.faded(audio)[stretch.first : stretch.first + stretch.length])
-    return augment.to_pcm(np.concatenate(heard))

@@ -26,7 +26,7 @@ _LIMIT = 1e-4  # of shares on the axis of misses, which has no place for 0 and 1
 
 
 def draw_det(path: Path, evaluation: StreamEvaluation) -> None:
-    """Draw detection error tradeoffs: by signal-to-noise ratio, and by word.
+    """Draw detection error tradeoffs: by noise and by how words are said, and by word.
 
     The axis of misses is that of normal deviates (Martin et al., 1997), on which two normal
     distributions give a straight line; that of false accepts an hour is logarithmic. Points without
@@ -49,6 +49,10 @@ def draw_det(path: Path, evaluation: StreamEvaluation) -> None:
     if len(shown) > 1:
         for (value, misses), colour in zip(shown, colours, strict=True):
             _draw(by_noise, misses, accepts, label=value, color=colour, linewidth=1.4)
+    flows = list(evaluation.shipped.conditions.get("flow", {}))[1:]
+    for value, style in zip(flows, ("--", ":"), strict=False):
+        misses = [each.conditions["flow"][value].misses() for each in counts]
+        _draw(by_noise, misses, accepts, label=value, color="C3", linestyle=style, linewidth=1.4)
     everything = [each.words.misses() for each in counts]
     _draw(by_noise, everything, accepts, label="all", color="black", linewidth=2.2)
     shipped = evaluation.points[0].setting

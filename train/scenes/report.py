@@ -5,9 +5,9 @@ Where each figure comes from:
 * False accepts an hour are those in the negatives, the hours in which nobody says a word. Scenes
   with words have false accepts, too; they are given apart, by their reasons.
 * Misses are those in the scenes with words. "All" are the scenes of every signal-to-noise ratio,
-  at the usual gain, in no room and without talk. Each ratio, talk, gain and room is given by
-  itself, with all else as it usually is, so that one figure differs from its neighbour in one
-  thing.
+  at the usual gain, in no room, without talk, with words one by one. Each ratio, talk, gain, room
+  and flow of speech is given by itself, with all else as it usually is, so that one figure differs
+  from its neighbour in one thing.
 * An operating point "at most R an hour" is the setting with the fewest misses among those whose
   rate in the negatives is at most R. Where the negatives are shorter than 1/R, not even one false
   accept in them would tell, and there is no such point.
@@ -52,8 +52,8 @@ class Groups:
     words: tuple[int, ...]
     """Scenes with words, "all" of them in the sense of this module."""
     conditions: Mapping[str, Mapping[str, tuple[int, ...]]]
-    """The same and others by condition ("snr", "talk", "gain", "room") and its value, the usual
-    value first; only by those that the scenes speak of."""
+    """The same and others by condition ("snr", "talk", "gain", "room", "flow") and its value, the
+    usual value first; only by those that the scenes speak of."""
     negatives: tuple[int, ...]
     sources: Mapping[str, tuple[int, ...]]
     """The negatives by where they come from."""

@@ -12,6 +12,9 @@ and that no event has named yet. Every other event is a false accept:
 ========================  ==========================================================================
 
 A keyword that no event names is missed.
+
+Words that nobody is sure of count nowhere: neither they, nor an event that names one of them or
+that would be blamed on one.
 """
 
 from __future__ import annotations
@@ -106,7 +109,8 @@ def match(scene: Scene, heard: Iterable[Heard], words: Collection[str]) -> Match
 
     Returns
     -------
-    Every whole utterance of a keyword is a hit or a miss, every event a hit or a false accept.
+    Every whole utterance of a keyword is a hit or a miss, every event a hit or a false accept, but
+    for what nobody is sure of.
     """
     utterances = scene.utterances
     starts = [utterance.start_s for utterance in utterances]
@@ -114,16 +118,15 @@ def match(scene: Scene, heard: Iterable[Heard], words: Collection[str]) -> Match
     wrong: list[tuple[Heard, list[int]]] = []
     for event in sorted(heard, key=lambda event: event.time_s):
         candidates = _said_at(event.time_s, utterances, starts)
-        right = [
+        same = [
             index
             for index in candidates
-            if utterances[index].word == event.word
-            and utterances[index].whole
-            and index not in named
+            if utterances[index].word == event.word and utterances[index].whole
         ]
+        right = [index for index in same if utterances[index].sure and index not in named]
         if right:
             named[right[0]] = event
-        else:
+        elif all(utterances[index].sure for index in same):
             wrong.append((event, candidates))
 
     instead: dict[int, Heard] = {}
@@ -132,13 +135,18 @@ def match(scene: Scene, heard: Iterable[Heard], words: Collection[str]) -> Match
         missed = [
             index
             for index in candidates
-            if index not in named and utterances[index].whole and utterances[index].word in words
+            if index not in named
+            and utterances[index].whole
+            and utterances[index].sure
+            and utterances[index].word in words
         ]
         # What is being said now is likelier to blame than what was said before it.
         blamed = max(missed or candidates, default=None)
         if blamed in missed:
             instead.setdefault(blamed, event)
         utterance = None if blamed is None else utterances[blamed]
+        if utterance is not None and not utterance.sure:
+            continue
         false_accepts.append(
             FalseAccept(heard=event, reason=_reason(event, utterance, words), utterance=utterance)
         )
@@ -147,7 +155,7 @@ def match(scene: Scene, heard: Iterable[Heard], words: Collection[str]) -> Match
         misses=tuple(
             Miss(utterance=utterance, instead=instead.get(index))
             for index, utterance in enumerate(utterances)
-            if utterance.whole and utterance.word in words and index not in named
+            if utterance.whole and utterance.sure and utterance.word in words and index not in named
         ),
         false_accepts=tuple(false_accepts),
     )

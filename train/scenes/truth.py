@@ -2,7 +2,8 @@
 
 A label track is a text file that Audacity reads and writes: a line for each label, with its start
 and its end in seconds and its text, separated by tabs. A text in parentheses, ``(left)``, is a
-piece of that word: something a keyword spotter must not name.
+piece of that word: something a keyword spotter must not name. A text with a question mark,
+``left?``, is a word that nobody is sure of: naming it is neither right nor wrong.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from ...edge.validation import decode
 TRUTH_FILE = "scenes.json"
 """Name of the file that holds the ground truth of a folder of scenes."""
 
-VERSION = 1
+VERSION = 2
 """Of `TRUTH_FILE`."""
+
+_FIRST_VERSION = 1  # knows no words that nobody is sure of
 
 _SLACK_S = 0.001  # by which labels may miss each other or the end: they are written in decimals
 
@@ -39,6 +42,8 @@ class Utterance:
     word: str
     whole: bool = True
     """False: only a piece of the word is heard, which must not be named."""
+    sure: bool = True
+    """False: nobody is sure of the word, and naming it is neither right nor wrong."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,8 +64,8 @@ class Scene:
     """Nobody says a word of the model: its hours count for the rate of false accepts."""
     conditions: Mapping[str, str]
     """Of scenes with words: ``snr`` ("clean", "10 dB"), ``talk`` ("none", "10 dB"), ``gain``
-    ("+0 dB", "-20 dB") and ``room`` ("none", or its name). Of negative ones: ``source``. Nothing
-    where nobody knows."""
+    ("+0 dB", "-20 dB"), ``room`` ("none", or its name) and ``flow`` ("one by one", "digits in a
+    row", "in sentences"). Of negative ones: ``source``. Nothing where nobody knows."""
     recordings: tuple[str, ...] | None
     """Whose recordings are heard (see `harken.train.scenes.leaks`); None where nobody knows."""
     render: Callable[[], NDArray[np.int16]] = field(repr=False)
@@ -253,15 +258,26 @@ def read_truth(path: str | Path) -> SetTruth:
     version = data.pop("harken_scenes", None) if isinstance(data, dict) else None
     if not isinstance(version, int):
         raise DataError(f"{path} is no description of scenes that harken wrote; {_REMEDY}")
-    if version != VERSION:
+    if not _FIRST_VERSION <= version <= VERSION:
         raise DataError(
             f"{path}: harken_scenes is {version}, but this harken reads {VERSION}; "
             + ("upgrade harken" if version > VERSION else _REMEDY)
         )
+    if version == _FIRST_VERSION:
+        _complete(data)
     try:
         return decode(SetTruth, data)
     except HarkenError as problem:
         raise DataError(f"{path}: {problem}; {_REMEDY}") from None
+
+
+def _complete(data: dict[str, Any]) -> None:
+    """Add to a truth of the first version what it lacks; what is damaged stays as it is."""
+    for scene in scenes if isinstance(scenes := data.get("scenes"), list) else ():
+        said = scene.get("utterances") if isinstance(scene, dict) else None
+        for utterance in said if isinstance(said, list) else ():
+            if isinstance(utterance, dict):
+                utterance.setdefault("sure", True)
 
 
 _REMEDY = "keep the scenes anew, or move the file away to read the label tracks alone"
@@ -280,6 +296,8 @@ def _parse(line: str) -> Utterance:
                 "END and WORD with tabs between them, for example 1.25, 1.8, left"
             ) from None
     text = rest[0].strip()
+    sure = not text.endswith("?")
+    text = text.removesuffix("?").rstrip()
     piece = text.startswith("(") and text.endswith(")")
     word = text[1:-1].strip() if piece else text
     if not word:
@@ -287,11 +305,12 @@ def _parse(line: str) -> Utterance:
             f"the label from {start.strip()} to {end.strip()} s has no word; write what is said "
             "there, or delete the label"
         )
-    return Utterance(start_s=times[0], end_s=times[1], word=word, whole=not piece)
+    return Utterance(start_s=times[0], end_s=times[1], word=word, whole=not piece, sure=sure)
 
 
 def _label(utterance: Utterance) -> str:
     text = utterance.word if utterance.whole else f"({utterance.word})"
+    text += "" if utterance.sure else "?"
     return f"{utterance.start_s:.6f}\t{utterance.end_s:.6f}\t{text}\n"
 
 

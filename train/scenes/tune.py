@@ -378,7 +378,7 @@ class _Part:
     def said(self, words: Sequence[str]) -> int:
         """Return how many words are said."""
         return sum(
-            utterance.whole and utterance.word in words
+            utterance.whole and utterance.sure and utterance.word in words
             for index in self.words
             for utterance in self._scenes[index].utterances
         )
@@ -608,10 +608,12 @@ def _heights(
         outside = np.ones(len(times), bool)
         said = []
         for utterance in scene.utterances:
-            if utterance.word == word and utterance.whole:
+            right_here = utterance.word == word and utterance.whole
+            if right_here or not utterance.sure:
                 first = np.searchsorted(times, utterance.start_s, "left")
                 last = np.searchsorted(times, utterance.end_s + TOLERANCE_S, "right")
-                said.append(heights[first:last].max(initial=0.0))
+                if utterance.sure:
+                    said.append(heights[first:last].max(initial=0.0))
                 outside[first:last] = False
         # As in the detector, a word that goes on being heard is one event.
         going_on = (outside & (own >= REARM * _FLOOR)).astype(np.int8)

@@ -1,0 +1,204 @@
+"""Recordings of speech and noise in, negative scenes out: hours in which no keyword is said.
+
+They hold all the running speech of a part, each recording at 26 dB below full scale, and all its
+noise as it was recorded. Every second is heard once, so that an hour is an hour.
+
+Where a keyword is said in speech, it is cut out with what is around it, from 0.3 s before it to
+0.5 s after it; from 1 s before to 1 s after where its times are not sure. Less than a second
+between two cuts is left out, too, and so is a recording of which nobody knows where in it the
+keyword is said.
+
+A source is a folder: that of the corpus in ``speech/``, ``negatives/`` and ``wake_words/``; of
+noise ``background_noise``, ``esc10``, or ``noise/music`` and its neighbours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import augment
+from ..data import Corpus, Recording
+from ..decode import SAMPLE_RATE_HZ
+from ..splits import Split
+from .leaks import identity
+from .noise import noise_recordings
+from .spoken import LEVEL_DB
+from .truth import Scene
+
+_SCENE_S = 300.0
+_MOST_GAIN_DB = 40.0  # for a faint recording of speech, so that its hiss does not become a roar
+
+_CUT_S = (0.3, 0.5)  # before a keyword and after it: a machine's times may be 0.2 s wrong
+_WIDE_CUT_S = (1.0, 1.0)  # the same for times that may be more wrong than that
+_SHORTEST_S = 1.0  # of what is left between cuts
+
+_NOISE_FOLDER = "noise"
+
+_SCALE = np.float32(1 / 32768)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """What is heard at one time in a negative scene."""
+
+    recording: Recording
+    """The whole of it, which gives the level."""
+    piece: Recording
+    """What of it lies between two cuts."""
+    first: int
+    """In the piece."""
+    length: int
+
+
+def negative_scenes(
+    corpus: Corpus, words: Collection[str], split: Split
+) -> tuple[list[Scene], list[str]]:
+    """Make scenes of all speech and noise of a part, source by source.
+
+    Parameters
+    ----------
+    corpus
+        The recordings.
+    words
+        The keywords, which are cut out.
+    split
+        The part.
+
+    Returns
+    -------
+    The scenes, and notes on what was cut out or left out.
+    """
+    sources: dict[str, list[_Stretch]] = {}
+    kinds: dict[str, bool] = {}
+    lost_s, cut_s, cuts = 0.0, 0.0, 0
+    speech = [(r.label, r) for r in corpus.select("speech", split=split)]
+    noise = [(noise_source(r), r) for r in noise_recordings(corpus, split)]
+    for source, recording in speech + noise:
+        pieces = without_words(recording, words)
+        if pieces is None:
+            lost_s += recording.length / SAMPLE_RATE_HZ
+            continue
+        cuts += len(recording.says(words) or ())
+        left = sum(piece.length for piece in pieces)
+        cut_s += (recording.length - left) / SAMPLE_RATE_HZ
+        kinds[source] = recording.kind == "speech"
+        for piece in pieces:
+            parts = math.ceil(piece.length / (_SCENE_S * SAMPLE_RATE_HZ))
+            bounds = [piece.length * part // parts for part in range(parts + 1)]
+            sources.setdefault(source, []).extend(
+                _Stretch(recording, piece, first, last - first) for first, last in pairwise(bounds)
+            )
+    notes = []
+    if cuts:
+        notes.append(
+            f"{cut_s / 60:.1f} min of the negatives are cut out: words of the model are said "
+            f"there, {cuts} of them"
+        )
+    if lost_s:
+        notes.append(
+            f"{lost_s / 60:.1f} min of running speech are left out of the negatives: words of the "
+            "model are said there, and nobody knows where"
+        )
+    scenes = [
+        _negative(corpus, _name(source, number), source, stretches, kinds[source])
+        for source, heard in sources.items()
+        for number, stretches in enumerate(_scenes_of(heard))
+    ]
+    return scenes, notes
+
+
+def without_words(recording: Recording, words: Collection[str]) -> list[Recording] | None:
+    """Cut keywords out of a recording.
+
+    Parameters
+    ----------
+    recording
+        Of anything.
+    words
+        The keywords.
+
+    Returns
+    -------
+    What is left of it, in the order of time: the recording itself where none is said. None: one is
+    said, and nobody knows where.
+    """
+    said = recording.says(words)
+    if said is None:
+        return None
+    if not said:
+        return [recording]
+    pieces = []
+    begin = 0
+    for word in said:  # their ends are not sorted
+        before_s, after_s = _CUT_S if word.clear else _WIDE_CUT_S
+        end = word.start - round(before_s * SAMPLE_RATE_HZ)
+        pieces.append((begin, end))
+        begin = max(begin, word.end + round(after_s * SAMPLE_RATE_HZ))
+    pieces.append((begin, recording.length))
+    return [
+        replace(recording, start=recording.start + first, length=last - first, text=None, spoken=())
+        for first, last in pieces
+        if last - first >= _SHORTEST_S * SAMPLE_RATE_HZ
+    ]
+
+
+def noise_source(recording: Recording) -> str:
+    """Return which folder noise comes from."""
+    folder, _, rest = recording.path.partition("/")
+    inner, slash, _ = rest.partition("/")
+    return f"{folder}/{inner}" if folder == _NOISE_FOLDER and slash else folder
+
+
+def _name(source: str, number: int) -> str:
+    return f"negative-{source.replace('/', '-')}-{number:03}"
+
+
+def _scenes_of(stretches: Sequence[_Stretch]) -> Iterator[tuple[_Stretch, ...]]:
+    """Group stretches, in their order, into scenes of five minutes at most."""
+    group: list[_Stretch] = []
+    samples = 0
+    for stretch in stretches:
+        if group and samples + stretch.length > _SCENE_S * SAMPLE_RATE_HZ:
+            yield tuple(group)
+            group, samples = [], 0
+        group.append(stretch)
+        samples += stretch.length
+    if group:
+        yield tuple(group)
+
+
+def _negative(
+    corpus: Corpus, name: str, source: str, stretches: tuple[_Stretch, ...], speech: bool
+) -> Scene:
+    recordings = {identity(stretch.recording) for stretch in stretches} if speech else set()
+    return Scene(
+        name=name,
+        seconds=sum(stretch.length for stretch in stretches) / SAMPLE_RATE_HZ,
+        utterances=(),
+        negative=True,
+        conditions={"source": source},
+        recordings=tuple(sorted(recordings)),
+        render=partial(_render_negative, corpus, stretches, speech),
+    )
+
+
+def _render_negative(
+    corpus: Corpus, stretches: tuple[_Stretch, ...], speech: bool
+) -> NDArray[np.int16]:
+    """Return recordings one after another: speech at one level, noise as it was recorded."""
+    heard = []
+    for stretch in stretches:
+        audio = corpus.samples(stretch.piece) * _SCALE
+        if speech:
+            level = augment.rms(corpus.samples(stretch.recording) * _SCALE)
+            gain = augment.decibels(LEVEL_DB) / level
+            audio *= np.float32(min(gain, augment.decibels(_MOST_GAIN_DB)))
+        heard.append(augment.faded(audio)[stretch.first : stretch.first + stretch.length])
+    return augment.to_pcm(np.concatenate(heard))
