@@ -1,284 +1,618 @@
-"""Teachers: what they take sound for, which labels they contradict, and files that are none."""
+"""Teachers: what they take, what they refuse, and which labels they contradict."""
 
 from __future__ import annotations
 
 import json
-import os
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
-from command import harken
+from synthetic_corpus import corpus_of
+from typer.testing import CliRunner
 
-pytest.importorskip("tensorflow", reason="training needs harken[train]")
-
-import tensorflow as tf
-
+from harken.edge.cli import app
 from harken.edge.errors import DataError
+from harken.edge.tflite import Graph, Tensor
+from harken.train.data import Corpus
+from harken.train.decode import decode
 from harken.train.teachers import (
+    Suspect,
     TeacherOutputs,
     one_second,
     open_teacher,
     open_teachers,
     probability_of,
+    run_teachers,
+    word_clips,
     wrong_labels,
 )
-from harken.train.teachers.bc_resnet import SPEECH_COMMANDS_WORDS, BcResNet, expected_shapes
-from harken.train.teachers.kwt import KWT_LABELS
+from harken.train.teachers import kwt as kwt_module
+from harken.train.teachers.bc_resnet import SPEECH_COMMANDS_WORDS, expected_shapes
+from harken.train.teachers.run import partial_path
 from harken.train.teachers.suspects import write_suspects
-from harken.train.teachers.teacher import WINDOW
+from harken.train.teachers.teacher import as_float, log_softmax, teacher_name
 
-DATA = os.environ.get("HARKEN_DATA")
-needs_data = pytest.mark.skipif(not DATA, reason="needs recordings: set HARKEN_DATA")
+RATE = 16_000
+DATA = Path(__file__).parent / "data"
 
 
-def weights() -> dict[str, np.ndarray]:
-    """Random weights of a BC-ResNet-1, with the names of a state dict."""
+def write_bc_resnet(path: Path, outputs: int = 35, **changes: Any) -> Path:
+    """Write a BC-ResNet-1 of random weights; a change to None leaves an array out."""
     rng = np.random.default_rng(0)
+    arrays: dict[str, Any] = {}
+    for name, shape in expected_shapes(1, outputs).items():
+        values = rng.normal(0, 0.3, shape)
+        arrays[name] = (np.abs(values) + 0.5 if "running_var" in name else values).astype("f4")
+    for name, value in changes.items():
+        if value is None:
+            del arrays[name]
+        else:
+            arrays[name] = value
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, **arrays)
+    return path
 
-    def drawn(name: str, shape: tuple[int, ...]) -> np.ndarray:
-        if name.endswith("running_var"):
-            return np.ones(shape, np.float32)
-        return rng.normal(0, 0.2, shape).astype(np.float32)
 
-    shapes = expected_shapes(1, len(SPEECH_COMMANDS_WORDS))
-    return {name: drawn(name, shape) for name, shape in shapes.items()}
+@dataclass
+class Fake:
+    """A teacher that hears what the first sample of a clip says, or is interrupted."""
+
+    name: str
+    labels: tuple[str, ...]
+    rate_hz: int = RATE
+    heard: list[int] = field(default_factory=list)
+    interrupt_at: int | None = None
+
+    def log_probabilities(self, audio: np.ndarray) -> np.ndarray:
+        if self.interrupt_at is not None and len(self.heard) >= self.interrupt_at:
+            raise KeyboardInterrupt
+        self.heard.append(len(audio))
+        logits = np.zeros((len(audio), len(self.labels)), np.float32)
+        logits[np.arange(len(audio)), np.abs(audio).max(axis=1) % len(self.labels)] = 3.0
+        return log_softmax(logits)
 
 
-@pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A TFLite file of a second in, twelve logits out: the means of twelve stretches."""
+class TestBcResNet:
+    def test_hears_any_number_of_seconds(self, tmp_path: Path) -> None:
+        teacher = open_teacher(write_bc_resnet(tmp_path / "net_1.npz"))
+        assert (teacher.name, teacher.rate_hz) == ("net_1", RATE)
+        assert teacher.labels == SPEECH_COMMANDS_WORDS
+        audio = np.random.default_rng(1).integers(-3000, 3000, (70, RATE)).astype(np.int16)
+        heard = teacher.log_probabilities(audio)
+        assert heard.shape == (70, 35)
+        assert heard.dtype == np.float32
+        np.testing.assert_allclose(np.exp(heard).sum(axis=1), 1.0, atol=1e-5)
+        np.testing.assert_allclose(teacher.log_probabilities(audio[66:67])[0], heard[66], atol=1e-3)
+        floats = (audio[:3] / 32768).astype(np.float32)
+        np.testing.assert_allclose(teacher.log_probabilities(floats), heard[:3], atol=1e-3)
+        assert teacher.log_probabilities(audio[:0]).shape == (0, 35)
 
-    class Means(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec((1, WINDOW), tf.float32)])
-        def __call__(self, audio: tf.Tensor) -> tf.Tensor:
-            stretches = tf.reshape(tf.abs(audio[:, : WINDOW // 12 * 12]), (1, 12, -1))
-            return 100 * tf.reduce_mean(stretches, axis=-1)
+    def test_silence_is_finite(self, tmp_path: Path) -> None:
+        teacher = open_teacher(write_bc_resnet(tmp_path / "net.npz"))
+        assert np.isfinite(teacher.log_probabilities(np.zeros((1, RATE), np.int16))).all()
 
-    module = Means()
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [module.__call__.get_concrete_function()], module
+    @pytest.mark.parametrize(
+        ("changes", "says"),
+        [
+            ({"t1.f2.0.weight": None}, "no BC-ResNet: it lacks t1.f2.0.weight; it holds"),
+            ({"t1.f2.0.weight": None, "input_conv.weight": None}, "input_conv.weight, t1.f2.0"),
+            ({"n41.f1.0.bias": np.zeros(3, "f4")}, r"n41.f1.0.bias is float32 of the shape \(3,\)"),
+            ({"head_conv.bias": np.zeros(35, "i4")}, r"head_conv.bias is int32 of the shape"),
+            ({"dw_conv.bias": np.full(20, np.nan, "f4")}, "dw_conv.bias holds NaN"),
+        ],
     )
-    return bytes(converter.convert())
+    def test_refuses(self, tmp_path: Path, changes: dict[str, Any], says: str) -> None:
+        path = write_bc_resnet(tmp_path / "net.npz", **changes)
+        with pytest.raises(DataError, match=says):
+            open_teacher(path)
+
+    def test_refuses_what_is_no_npz(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match="is not there"):
+            open_teacher(tmp_path / "net.npz")
+        (tmp_path / "net.npz").write_bytes(b"PK nothing")
+        with pytest.raises(DataError, match="is no npz file that can be read"):
+            open_teacher(tmp_path / "net.npz")
+        whole = write_bc_resnet(tmp_path / "net.npz").read_bytes()
+        (tmp_path / "net.npz").write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(DataError, match="is no npz file that can be read"):
+            open_teacher(tmp_path / "net.npz")
+        np.savez(tmp_path / "net.npz")
+        with pytest.raises(DataError, match="and 203 more arrays; it holds nothing"):
+            open_teacher(tmp_path / "net.npz")
 
 
-@pytest.fixture
-def folder(tmp_path: Path, network: bytes) -> Path:
-    place = tmp_path / "teachers"
-    place.mkdir()
-    (place / "means.tflite").write_bytes(network)
-    np.savez(place / "narrow.npz", **weights())
-    return place
+class TestLabels:
+    def test_lie_in_a_file_beside_it(self, tmp_path: Path) -> None:
+        path = write_bc_resnet(tmp_path / "net.npz", outputs=3)
+        (tmp_path / "net.labels.txt").write_text("ja\nnein\n_unknown_\n")
+        assert open_teacher(path).labels == ("ja", "nein", "_unknown_")
+
+    @pytest.mark.parametrize(
+        ("content", "says"),
+        [
+            (None, "has 3 outputs, and without a list of labels 35 are expected; write its labels"),
+            (b"ja\nnein\n", "holds 2 labels, but net.npz has 3 outputs"),
+            (b"ja\nja\nnein\n", "names ja more than once"),
+            (b"j\xe4\n", "is not UTF-8 text"),
+        ],
+    )
+    def test_refuses(self, tmp_path: Path, content: bytes | None, says: str) -> None:
+        path = write_bc_resnet(tmp_path / "net.npz", outputs=3)
+        if content is not None:
+            (tmp_path / "net.labels.txt").write_bytes(content)
+        with pytest.raises(DataError, match=says):
+            open_teacher(path)
 
 
-class TestHearing:
-    def test_a_folder_of_teachers(self, folder: Path) -> None:
-        outputs = TeacherOutputs(
-            clips=("yes/a.wav",),
-            labels={"means": KWT_LABELS},
-            log_probabilities={"means": np.zeros((1, 12), np.float32)},
+def graph(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Graph:
+    return Graph(
+        inputs=tuple(inputs),
+        outputs=tuple(outputs),
+        svdf_units=(),
+        svdf_memory=(),
+        lstm_units=(),
+        cell_clips=(),
+        matrix_weights=0,
+    )
+
+
+def tensor(*shape: int, dtype: str = "float32") -> Tensor:
+    return Tensor(dtype=dtype, shape=shape, scale=None, zero_point=None)
+
+
+class TestTflite:
+    @pytest.mark.parametrize(
+        ("inputs", "outputs", "says"),
+        [
+            ([], [tensor(1, 12)], "has 0 inputs; it must have one"),
+            ([tensor(1, RATE)] * 2, [tensor(1, 12)], "has 2 inputs"),
+            ([tensor(1, 8000)], [tensor(1, 12)], r"float32 of the shape \(1, 8000\); it must be"),
+            ([tensor(RATE)], [tensor(1, 12)], r"the input .* of the shape \(16000,\)"),
+            ([tensor(1, RATE, dtype="int8")], [tensor(1, 12)], "the input .* is int8"),
+            ([tensor(1, RATE)], [tensor(1, 12)] * 2, "has 2 outputs"),
+            ([tensor(1, RATE)], [tensor()], "the output .* of the shape"),
+            ([tensor(1, RATE)], [tensor(1, 12, dtype="int8")], "the output .* is int8"),
+            ([tensor(1, RATE)], [tensor(1, 5)], "has 5 outputs, and without a list of labels 12"),
+        ],
+    )
+    def test_refuses(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        inputs: list[Tensor],
+        outputs: list[Tensor],
+        says: str,
+    ) -> None:
+        (tmp_path / "kwt1.tflite").write_bytes(b"")
+        monkeypatch.setattr(kwt_module, "read_graph", lambda content: graph(inputs, outputs))
+        with pytest.raises(DataError, match=says):
+            open_teacher(tmp_path / "kwt1.tflite")
+
+    def test_refuses_another_model(self) -> None:
+        with pytest.raises(DataError, match=r"the input of the teacher .*tones.tflite is int8"):
+            open_teacher(DATA / "tones.tflite")
+
+    def test_refuses_what_is_no_tflite(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match="cannot be read: No such file"):
+            open_teacher(tmp_path / "kwt1.tflite")
+        (tmp_path / "kwt1.tflite").write_bytes(b"\0" * 40)
+        with pytest.raises(DataError, match=r"is not a TFLite model: .*get the file anew"):
+            open_teacher(tmp_path / "kwt1.tflite")
+        (tmp_path / "kwt1.tflite").write_bytes(struct.pack("<I", 4000) + b"TFL3")
+        with pytest.raises(DataError, match="its structure is damaged"):
+            open_teacher(tmp_path / "kwt1.tflite")
+
+    @pytest.mark.slow
+    def test_runs_a_network(self, tmp_path: Path) -> None:
+        tf = pytest.importorskip("tensorflow")
+
+        class Net(tf.Module):  # type: ignore[misc]
+            @tf.function(input_signature=[tf.TensorSpec((1, RATE), tf.float32)])  # type: ignore[misc]
+            def __call__(self, samples: Any) -> Any:
+                return tf.reduce_max(tf.reshape(samples, (1, 4, 4000)), axis=2)
+
+        net = Net()
+        converter = tf.lite.TFLiteConverter.from_concrete_functions(
+            [net.__call__.get_concrete_function()], net
         )
-        outputs.write(folder / "outputs.npz")  # beside them, and none of them
-        teachers = open_teachers(folder)
-        assert [(t.name, t.labels) for t in teachers] == [
-            ("means", KWT_LABELS),
-            ("narrow", SPEECH_COMMANDS_WORDS),
-        ]
-        audio = np.random.default_rng(1).normal(0, 0.1, (3, WINDOW)).astype(np.float32)
-        for teacher in teachers:
-            found = teacher.log_probabilities(audio)
-            assert found.shape == (3, len(teacher.labels))
-            np.testing.assert_allclose(np.exp(found).sum(axis=1), 1, atol=1e-5)
-
-    def test_how_sure_they_are_of_a_word(self, folder: Path) -> None:
-        means = open_teacher(folder / "means.tflite")
-        clip = np.zeros(WINDOW, np.int16)
-        clip[WINDOW // 12 * 2 : WINDOW // 12 * 3] = 16_000  # the third label
-        (yes,) = probability_of([means], [clip], KWT_LABELS[2])
-        (no,) = probability_of([means], [clip], KWT_LABELS[3])
-        assert yes > 0.99
-        assert no < 0.01
-        assert len(probability_of([means], [], "yes")) == 0
-        with pytest.raises(
-            DataError, match=r"no teacher knows the word 'house'; they know: down, go"
-        ):
-            probability_of([means], [clip], "house")
-
-    @pytest.mark.parametrize("length", [1, 15_999, WINDOW])
-    def test_a_short_clip_gets_silence_on_both_sides(self, length: int) -> None:
-        audio = one_second(np.full(length, 16_384, np.int16), place="middle")
-        sounding = np.flatnonzero(audio)
-        assert len(audio) == WINDOW
-        assert len(sounding) == length
-        assert abs(int(sounding[0]) - (WINDOW - 1 - int(sounding[-1]))) <= 1
-        assert audio.max() == 16_384
-
-    def test_of_a_long_one_the_loudest_second_is_heard(self) -> None:
-        clip = np.zeros(40_000, np.int16)
-        clip[21_000:37_000] = 1_000
-        assert np.all(one_second(clip) > 0)
-
-    @needs_data
-    def test_they_repeat_what_they_made_of_the_recordings(self) -> None:
-        data = Path(str(DATA))
-        known = TeacherOutputs.read(data / "teachers" / "outputs.npz")
-        chosen = np.random.default_rng(3).choice(len(known.clips), 24, replace=False)
-        audio = []
-        for index in chosen:
-            samples, _ = soundfile.read(
-                data / "speech_commands" / known.clips[index], dtype="int16"
-            )
-            audio.append(one_second(samples))
-        for file, name in (("bc_resnet_2.npz", "bc_resnet_2"), ("kwt1.tflite", "kwt_1")):
-            teacher = open_teacher(data / "teachers" / file)
-            before = known.log_probabilities[name][chosen]
-            now = teacher.log_probabilities(np.stack(audio))
-            assert tuple(teacher.labels) == known.labels[name]
-            whole = [len(a) == WINDOW for a in audio]
-            assert np.mean(now.argmax(axis=1) == before.argmax(axis=1)) > 0.95
-            assert np.quantile(np.abs(np.exp(now) - np.exp(before))[whole], 0.98) < 0.02
+        (tmp_path / "quarter2.tflite").write_bytes(converter.convert())
+        (tmp_path / "quarter2.labels.txt").write_text("a\nb\nc\nd\n")
+        teacher = open_teacher(tmp_path / "quarter2.tflite")
+        audio = np.zeros((2, RATE), np.int16)
+        audio[0, 5000], audio[1, 15_000] = 16_384, -16_384
+        heard = teacher.log_probabilities(audio)
+        assert teacher.name == "quarter_2"
+        np.testing.assert_allclose(heard[0], log_softmax(np.array([[0, 0.5, 0, 0]]))[0], atol=1e-6)
+        np.testing.assert_allclose(heard[1], np.log(0.25), atol=1e-6)
 
 
-class TestFilesThatAreNone:
-    def test_no_file(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match=r"nobody\.tflite cannot be read: No such file"):
-            open_teacher(tmp_path / "nobody.tflite")
+class TestOpening:
+    def test_passes_outputs_over(self, tmp_path: Path) -> None:
+        write_bc_resnet(tmp_path / "net.npz")
+        outputs_of({"a/1.wav": "a"}).write(tmp_path / "outputs.npz")
+        (tmp_path / "LICENSE").write_text("free")
+        assert [teacher.name for teacher in open_teachers(tmp_path)] == ["net"]
+
+    def test_refuses(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"ends in '.onnx'; it must be .tflite or .npz"):
+            open_teacher("net.onnx")
+        with pytest.raises(DataError, match="does not exist"):
+            open_teachers(tmp_path / "nowhere")
         with pytest.raises(DataError, match="holds no teachers"):
             open_teachers(tmp_path)
-        (tmp_path / "teacher.onnx").write_bytes(b"onnx")
-        with pytest.raises(DataError, match=r"ends in '\.onnx'; it must be \.tflite or \.npz"):
-            open_teacher(tmp_path / "teacher.onnx")
+        write_bc_resnet(tmp_path / "net1.npz")
+        with pytest.raises(DataError, match="is a file, not a folder"):
+            open_teachers(tmp_path / "net1.npz")
+        write_bc_resnet(tmp_path / "net_1.npz")
+        with pytest.raises(DataError, match="holds two teachers called net_1"):
+            open_teachers(tmp_path)
 
-    def test_no_tflite(self, tmp_path: Path, network: bytes) -> None:
-        file = tmp_path / "teacher.tflite"
-        for content in (b"", b"something else entirely", network[:400]):
-            file.write_bytes(content)
-            with pytest.raises(DataError, match=r"teacher\.tflite is not a TFLite model"):
-                open_teacher(file)
+    @pytest.mark.parametrize(
+        ("file", "name"),
+        [("kwt1.tflite", "kwt_1"), ("bc_resnet_2.npz", "bc_resnet_2"), ("a.npz", "a")],
+    )
+    def test_names(self, file: str, name: str) -> None:
+        assert teacher_name(Path(file)) == name
 
-    def test_another_rate(self) -> None:
-        with pytest.raises(DataError, match=r"input.* int8 .*\(1, 16000\), one second at 16000 Hz"):
-            open_teacher(Path(__file__).parents[1] / "models" / "commands-tiny.tflite")
 
-    def test_other_labels(self, folder: Path) -> None:
-        (folder / "means.labels.txt").write_text("yes\nno\n")
+class TestSeconds:
+    def test_a_short_clip_is_filled_up(self) -> None:
+        clip = np.ones(1001, np.int16)
+        assert one_second(clip)[:1001].all()
+        assert not one_second(clip)[1001:].any()
+        middle = one_second(clip, place="middle")
+        assert np.flatnonzero(middle)[[0, -1]].tolist() == [7499, 8499]
+        assert middle.dtype == np.int16
+
+    def test_of_a_long_one_the_loudest_second_is_taken(self) -> None:
+        clip = np.ones(3 * RATE, np.int16)
+        clip[20_000:36_000] = 20_000
+        np.testing.assert_array_equal(one_second(clip), np.full(RATE, 20_000))
+
+    @pytest.mark.parametrize(
+        ("audio", "says"),
+        [
+            (np.zeros(RATE, np.int16), r"shape \(16000,\); it must be \(n, 16000\)"),
+            (np.zeros((1, 8000), np.int16), r"shape \(1, 8000\)"),
+            (np.zeros((1, RATE)), "is float64; it must be int16 or float32"),
+            (np.full((1, RATE), 900, np.float32), "a peak of 900; full scale must be ±1"),
+            (np.full((1, RATE), np.nan, np.float32), "a peak of nan"),
+        ],
+    )
+    def test_other_audio_is_refused(self, audio: np.ndarray, says: str) -> None:
+        with pytest.raises(ValueError, match=says):
+            as_float(audio)
+
+    def test_probability_of_a_word(self) -> None:
+        both = [Fake("one", ("yes", "no")), Fake("two", ("_unknown_", "no", "go"))]
+        clips = [np.full(4000, 1, np.int16), np.full(RATE, 2, np.int16)]
+        sure, other_of_2, other_of_3 = (
+            np.exp(3) / (np.exp(3) + 1),
+            1 / (np.exp(3) + 1),
+            1 / (np.exp(3) + 2),
+        )
+        probability = probability_of(both, clips, "no")
+        assert probability.dtype == np.float32
+        of_two = np.exp(3) / (np.exp(3) + 2)
+        expected = [(sure + of_two) / 2, (other_of_2 + other_of_3) / 2]
+        np.testing.assert_allclose(probability, expected, rtol=1e-5)
+        np.testing.assert_allclose(probability_of(both, clips, "yes"), [1 - sure, sure], rtol=1e-4)
+        assert probability_of(both, [], "no").shape == (0,)
+
+    def test_probability_of_what_nobody_knows(self) -> None:
+        teachers = [Fake("two", ("_unknown_", "no", "go"))]
+        for word in ("maybe", "_unknown_"):
+            with pytest.raises(DataError, match=rf"no teacher knows the word '{word}'.*: go, no"):
+                probability_of(teachers, [], word)
         with pytest.raises(
-            DataError, match=r"labels\.txt holds 2 labels, but means\.tflite has 12 outputs"
+            DataError, match=r"a clip of 'no' lasts 1.25 s; teachers hear up to 1 s"
         ):
-            open_teacher(folder / "means.tflite")
-        (folder / "means.labels.txt").write_text("\n".join("abcdefghijkl"))
-        assert open_teacher(folder / "means.tflite").labels == tuple("abcdefghijkl")
-
-    def test_other_arrays(self, tmp_path: Path) -> None:
-        file = tmp_path / "teacher.npz"
-        arrays = weights()
-        np.savez(file, **{name: a for name, a in arrays.items() if name != "t2.f1.0.weight"})
-        with pytest.raises(DataError, match=r"is no BC-ResNet: it lacks t2\.f1\.0\.weight"):
-            BcResNet(file)
-        np.savez(file, **{**arrays, "head_conv.weight": np.zeros((35, 9, 1, 1), np.float32)})
-        with pytest.raises(DataError, match=r"head_conv\.weight is float32 of the shape \(35, 9"):
-            BcResNet(file)
-        head = {
-            "head_conv.weight": np.zeros((12, 32, 1, 1), np.float32),
-            "head_conv.bias": np.zeros(12, np.float32),
-        }
-        np.savez(file, **{**arrays, **head})
-        with pytest.raises(DataError, match="has 12 outputs, and without a list of labels 35 are"):
-            BcResNet(file)
-        file.write_bytes(b"no zip")
-        with pytest.raises(DataError, match="is no npz file that can be read"):
-            BcResNet(file)
+            probability_of(teachers, [np.zeros(20_000, np.int16)], "no")
 
 
-def made(*rows: tuple[str, float, float]) -> TeacherOutputs:
-    """Outputs of two teachers, who know "yes" and "no", and one of them "go": for each clip, how
-    probable the label is for one, and for the other."""
-    labels = {"one": ("yes", "no", "_unknown_"), "two": ("yes", "no", "go")}
-    values: dict[str, list[np.ndarray]] = {name: [] for name in labels}
-    for clip, *sure in rows:
-        word = clip.partition("/")[0]
-        for (name, known), p in zip(labels.items(), sure, strict=True):
-            other = next(label for label in known if label != word)
-            values[name].append(np.array([{word: p, other: 1 - p}.get(k, 1e-9) for k in known]))
+LABELS = {"wide": ("go", "left", "no", "yes"), "narrow": ("_silence_", "_unknown_", "no", "yes")}
+
+
+def outputs_of(clips: dict[str, str], **rows: Sequence[Sequence[float]]) -> TeacherOutputs:
+    """Return outputs with the probabilities of each teacher, even ones where none are given."""
+    chosen = rows or {"wide": [[0.25] * 4] * len(clips)}
     return TeacherOutputs(
-        clips=tuple(row[0] for row in rows),
-        labels=labels,
-        log_probabilities={n: np.log(np.array(v, np.float32) + 1e-9) for n, v in values.items()},
+        clips=tuple(clips),
+        labels={name: LABELS[name] for name in chosen},
+        log_probabilities={
+            name: np.log(np.array(values, np.float32)) for name, values in chosen.items()
+        },
     )
 
 
-def suspected(outputs: TeacherOutputs) -> list[tuple[str, str]]:
-    clips = [(clip, clip.partition("/")[0]) for clip in outputs.clips]
-    return [(found.path, found.taken_for) for found in wrong_labels(outputs, clips)]
+class TestOutputs:
+    def test_come_back(self, tmp_path: Path) -> None:
+        outputs = outputs_of(
+            {"yes/a.wav": "yes", "no/é.wav": "no"},
+            wide=[[0.1, 0.2, 0.3, 0.4], [0.97, 0.01, 0.01, 0.01]],
+            narrow=[[0.7, 0.1, 0.1, 0.1], [0.25, 0.25, 0.25, 0.25]],
+        )
+        outputs.write(tmp_path / "outputs.npz")
+        back = TeacherOutputs.read(tmp_path / "outputs.npz")
+        assert back.clips == outputs.clips
+        assert back.labels == outputs.labels
+        assert back.names == ("narrow", "wide")
+        for name in back.names:
+            np.testing.assert_allclose(
+                back.log_probabilities[name], outputs.log_probabilities[name], atol=2e-3
+            )
+        assert [path.name for path in tmp_path.iterdir()] == ["outputs.npz"]
+        first = (tmp_path / "outputs.npz").read_bytes()
+        outputs.write(tmp_path / "outputs.npz")
+        assert (tmp_path / "outputs.npz").read_bytes() == first
+
+    def test_logits_become_log_probabilities(self, tmp_path: Path) -> None:
+        np.savez(
+            tmp_path / "outputs.npz",
+            clips=np.array(["a/1.wav"]),
+            net=np.array([[5.0, 5.0]], np.float16),
+            net_labels=np.array(["a", "b"]),
+        )
+        values = TeacherOutputs.read(tmp_path / "outputs.npz").log_probabilities["net"]
+        np.testing.assert_allclose(np.exp(values), [[0.5, 0.5]])
+
+    @pytest.mark.parametrize(
+        ("changes", "says"),
+        [
+            ({"clips": None}, "its array clips is missing"),
+            ({"clips": np.zeros(2)}, "its array clips is float64"),
+            ({"clips": np.array(["a/1.wav", "a/1.wav"])}, "name the clip a/1.wav twice"),
+            ({"net": None}, "holds clips, but no outputs of a teacher|the labels of net_labels"),
+            ({"net_labels": None}, "the labels of net are missing; they belong into net_labels"),
+            ({"net": np.zeros((1, 2))}, r"net is float64 of the shape \(1, 2\); for 2 clips"),
+            ({"net": np.zeros((2, 3))}, r"shape \(2, 3\); for 2 clips and 2 labels"),
+            ({"net": np.zeros((2, 2), int)}, "net is int64"),
+            ({"net": np.full((2, 2), np.nan)}, "net holds NaN or infinite values"),
+        ],
+    )
+    def test_refuses(self, tmp_path: Path, changes: dict[str, Any], says: str) -> None:
+        arrays: dict[str, Any] = {
+            "clips": np.array(["a/1.wav", "a/2.wav"]),
+            "net": np.zeros((2, 2)),
+            "net_labels": np.array(["a", "b"]),
+            **changes,
+        }
+        path = tmp_path / "outputs.npz"
+        np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+        with pytest.raises(DataError, match=says):
+            TeacherOutputs.read(path)
+
+    def test_refuses_what_is_no_npz(self, tmp_path: Path) -> None:
+        path = tmp_path / "outputs.npz"
+        with pytest.raises(DataError, match=r"there is no file .*make it anew with `harken teach`"):
+            TeacherOutputs.read(path)
+        outputs_of({"a/1.wav": "a"}).write(path)
+        path.write_bytes(path.read_bytes()[:200])
+        with pytest.raises(DataError, match="is no npz file that can be read"):
+            TeacherOutputs.read(path)
+
+    def test_clips_that_are_not_there(self) -> None:
+        outputs = outputs_of({"a/1.wav": "a", "a/2.wav": "a"})
+        assert outputs.select(["a/2.wav"]).clips == ("a/2.wav",)
+        with pytest.raises(DataError, match=r"lack 1 of 2 clips, the first: a/9.wav; give the tea"):
+            outputs.select(["a/2.wav", "a/9.wav"])
+
+    def test_other_teachers(self) -> None:
+        outputs = outputs_of({"a/1.wav": "a"})
+        outputs.require_teachers({"wide": LABELS["wide"]})
+        with pytest.raises(DataError, match="are those of wide, but the teachers are narrow, wide"):
+            outputs.require_teachers(LABELS)
+        with pytest.raises(DataError, match="have the labels go, left, no, yes; the teacher has a"):
+            outputs.require_teachers({"wide": ("a",)})
+
+    def test_other_shapes(self) -> None:
+        with pytest.raises(DataError, match=r"have the shape \(1, 4\); for 2 clips and 4 labels"):
+            outputs_of({"a/1.wav": "a", "a/2.wav": "a"}, wide=[[0.25] * 4])
+
+    def test_no_such_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"cannot write .*create the folder first"):
+            outputs_of({"a/1.wav": "a"}).write(tmp_path / "no" / "outputs.npz")
 
 
 class TestWrongLabels:
-    def test_all_who_know_the_word_must_contradict(self) -> None:
-        found = suspected(
-            made(
-                ("yes/right.wav", 0.9, 0.8),
-                ("yes/doubted.wav", 0.01, 0.3),
-                ("yes/wrong.wav", 0.01, 0.02),
-                ("go/wrong.wav", 0.0, 0.01),
-                ("house/unknown.wav", 0.0, 0.0),
-            )
-        )
-        assert found == [("go/wrong.wav", "yes"), ("yes/wrong.wav", "no")]
+    """`wide` gives go, left, no, yes; `narrow` gives silence, unknown, no, yes."""
 
-    def test_the_list_is_what_a_data_folder_reads(self, tmp_path: Path) -> None:
-        outputs = made(("yes/wrong.wav", 0.01, 0.02))
-        write_suspects(wrong_labels(outputs, [("yes/wrong.wav", "yes")]), tmp_path / "w.tsv")
-        assert (tmp_path / "w.tsv").read_text().split("\t")[:3] == ["yes/wrong.wav", "yes", "no"]
-
-    def test_outputs_come_back(self, tmp_path: Path) -> None:
-        before = made(("yes/a.wav", 0.9, 0.8), ("no/b.wav", 0.2, 0.1))
-        before.write(tmp_path / "o.npz")
-        after = TeacherOutputs.read(tmp_path / "o.npz")
-        assert after.clips == before.clips
-        assert after.labels == before.labels
-        for name, values in before.log_probabilities.items():
-            found = np.exp(after.log_probabilities[name])
-            np.testing.assert_allclose(found, np.exp(values), atol=0.01)
-
-    def test_a_file_that_holds_none(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match="there is no file"):
-            TeacherOutputs.read(tmp_path / "nothing.npz")
-        (tmp_path / "text.npz").write_text("text")
-        with pytest.raises(DataError, match="is no npz file that can be read"):
-            TeacherOutputs.read(tmp_path / "text.npz")
-        np.savez(tmp_path / "w.npz", **weights())
-        with pytest.raises(DataError, match="holds no outputs of teachers"):
-            TeacherOutputs.read(tmp_path / "w.npz")
-        np.savez(tmp_path / "s.npz", clips=["a"], one=np.zeros((2, 2)), one_labels=["yes", "no"])
-        with pytest.raises(DataError, match=r"one is float64 of the shape \(2, 2\); for 1 clips"):
-            TeacherOutputs.read(tmp_path / "s.npz")
-
-
-def test_command(folder: Path, tmp_path: Path) -> None:
-    (folder / "narrow.npz").unlink()
-    data = tmp_path / "data"
-    third = WINDOW // 12
-    for word in ("yes", "no"):  # both sound like the third label, "yes"
-        for speaker in ("ann", "ben", "cat"):
-            samples = np.zeros(WINDOW, np.int16)
-            samples[2 * third : 3 * third] = 16_000
-            (data / word).mkdir(parents=True, exist_ok=True)
-            soundfile.write(data / word / f"{speaker}_nohash_0.wav", samples, WINDOW)
-    out, wrong, cache = tmp_path / "o.npz", tmp_path / "w.tsv", tmp_path / "cache"
-    given = ("teach", data, "--suspects", wrong, "--cache-dir", cache, "--json")
-    done = harken(*given, "--teachers", folder, "--out", out)
-    assert done.exit_code == 0, done.err
-    assert [line.split("\t")[0] for line in wrong.read_text().splitlines()] == [
-        f"no/{speaker}_nohash_0.wav" for speaker in ("ann", "ben", "cat")
-    ]
-    again = harken(*given, "--outputs", out)  # without teachers
-    assert json.loads(again.out) == json.loads(done.out)
-    assert harken("teach", data, "--teachers", folder).exit_code == 2
-    assert harken("teach", data, "--cache-dir", cache).exit_code == 2
-    assert (
-        "holds no teachers"
-        in harken(
-            "teach", data, "--teachers", data / "yes", "--out", out, "--cache-dir", cache
-        ).error
+    @pytest.mark.parametrize(
+        ("label", "wide", "narrow", "taken_for", "probability"),
+        [
+            # Known to one: it must be sure, and the other must not deny.
+            ("left", [0.90, 0.02, 0.04, 0.04], [0.1, 0.8, 0.05, 0.05], "go", 0.9),
+            ("left", [0.06, 0.02, 0.90, 0.02], [0.1, 0.1, 0.7, 0.1], "no", 0.8),
+            ("left", [0.06, 0.02, 0.90, 0.02], [0.0, 1.0, 0.0, 0.0], None, 0),
+            ("left", [0.38, 0.02, 0.30, 0.30], [0.1, 0.8, 0.05, 0.05], None, 0),
+            ("left", [0.80, 0.06, 0.07, 0.07], [0.1, 0.8, 0.05, 0.05], None, 0),
+            # Known to both: both must contradict it.
+            ("yes", [0.02, 0.02, 0.94, 0.02], [0.0, 0.1, 0.88, 0.02], "no", 0.91),
+            ("yes", [0.02, 0.02, 0.94, 0.02], [0.0, 0.1, 0.70, 0.20], None, 0),
+            ("yes", [0.40, 0.40, 0.18, 0.02], [0.3, 0.3, 0.38, 0.02], "go", 0.4),
+            # Neither hears anything.
+            ("yes", [0.03, 0.03, 0.03, 0.01], [0.9, 0.0, 0.10, 0.01], "_silence_", 0.9),
+            ("left", [0.03, 0.01, 0.03, 0.03], [0.0, 0.0, 0.90, 0.00], "_silence_", 0.97),
+            # Known to nobody.
+            ("maybe", [0.97, 0.01, 0.01, 0.01], [0.1, 0.8, 0.05, 0.05], None, 0),
+            ("_unknown_", [0.97, 0.01, 0.01, 0.01], [0.99, 0.01, 0.0, 0.0], None, 0),
+        ],
     )
+    @pytest.mark.filterwarnings("ignore:divide by zero")
+    def test_rule(
+        self,
+        label: str,
+        wide: list[float],
+        narrow: list[float],
+        taken_for: str | None,
+        probability: float,
+    ) -> None:
+        outputs = outputs_of({"x/1.wav": label}, wide=[wide], narrow=[narrow])
+        found = wrong_labels(outputs, [("x/1.wav", label)])
+        assert [one.taken_for for one in found] == ([] if taken_for is None else [taken_for])
+        for one in found:
+            assert (one.path, one.label) == ("x/1.wav", label)
+            assert one.probability == pytest.approx(probability, abs=1e-6)
+
+    def test_order_and_file(self, tmp_path: Path) -> None:
+        clips = {"yes/1.wav": "yes", "left/1.wav": "left", "left/2.wav": "left"}
+        outputs = outputs_of(
+            clips, wide=[[0.01, 0.01, 0.97, 0.01], [0.8, 0.01, 0.09, 0.1], [0.97, 0.01, 0.01, 0.01]]
+        )
+        found = wrong_labels(outputs, clips.items())
+        assert [one.path for one in found] == ["left/2.wav", "left/1.wav", "yes/1.wav"]
+        write_suspects(found, tmp_path / "wrong_labels.tsv")
+        assert (tmp_path / "wrong_labels.tsv").read_text().splitlines() == [
+            "left/2.wav\tleft\tgo\t0.97",
+            "left/1.wav\tleft\tgo\t0.80",
+            "yes/1.wav\tyes\tno\t0.97",
+        ]
+
+    def test_no_clips(self) -> None:
+        assert wrong_labels(outputs_of({"a/1.wav": "a"}), []) == ()
+
+
+@pytest.fixture
+def corpus() -> Corpus:
+    return corpus_of(
+        *(
+            ("word", label, "training", np.full(length, number, np.int16))
+            for number in range(100)
+            for label, length in (("yes", 9000), ("no", 20_000))
+        ),
+        ("noise", "hum", "training", np.ones(RATE, np.int16)),
+    )
+
+
+class TestRun:
+    def test_hears_all_words(self, corpus: Corpus) -> None:
+        teachers = [Fake("one", ("yes", "no")), Fake("two", ("no", "go", "yes"))]
+        calls: list[tuple[int, int]] = []
+        outputs = run_teachers(corpus, teachers, progress=lambda *done: calls.append(done))
+        assert outputs.clips == tuple(word_clips(corpus))
+        assert calls[-1] == (200, 200)
+        assert sum(teachers[0].heard) == 200
+        clip = next(index for index, path in enumerate(outputs.clips) if path.endswith("/10.wav"))
+        assert outputs.log_probabilities["two"][clip].argmax() == 5 % 3  # the sixth of "yes"
+
+    def test_goes_on_after_an_interruption(self, corpus: Corpus, tmp_path: Path) -> None:
+        partial = partial_path(tmp_path / "outputs.npz")
+        assert partial.name == "outputs.part.npz"
+        labels = ("yes", "no")
+        with pytest.raises(KeyboardInterrupt):
+            run_teachers(corpus, [Fake("one", labels, interrupt_at=2)], partial=partial)
+        assert len(TeacherOutputs.read(partial).clips) == 128
+        teacher = Fake("one", labels)
+        outputs = run_teachers(corpus, [teacher], partial=partial)
+        assert sum(teacher.heard) == 72
+        whole = run_teachers(corpus, [Fake("one", labels)])
+        np.testing.assert_allclose(
+            outputs.log_probabilities["one"], whole.log_probabilities["one"], atol=2e-3
+        )
+        again = Fake("one", labels)
+        run_teachers(corpus, [again], known=whole)
+        assert again.heard == []
+        with pytest.raises(DataError, match="are those of one, but the teachers are two"):
+            run_teachers(corpus, [Fake("two", labels)], partial=partial)
+
+    def test_keeps_what_is_done_every_minute(self, corpus: Corpus, tmp_path: Path) -> None:
+        partial = tmp_path / "outputs.part.npz"
+        run_teachers(corpus, [Fake("one", ("a", "b"))], partial=partial, keep_s=0)
+        assert len(TeacherOutputs.read(partial).clips) == 200
+
+
+class TestCommand:
+    @pytest.fixture
+    def data(self, tmp_path: Path) -> Path:
+        rng = np.random.default_rng(0)
+        for word in ("yes", "no"):
+            for number in range(4):
+                path = tmp_path / f"data/speech_commands/{word}/{number}_nohash_0.wav"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                soundfile.write(path, 0.1 * rng.normal(size=12_000), RATE)
+        return tmp_path / "data"
+
+    def run(self, data: Path, *options: str | Path) -> Any:
+        line = ["teach", str(data), *map(str, options), "--cache-dir", str(data.parent / "cache")]
+        return CliRunner().invoke(app, line)
+
+    def test_from_recordings_to_suspects(self, data: Path, tmp_path: Path) -> None:
+        write_bc_resnet(tmp_path / "teachers/net.npz")
+        out, suspects = tmp_path / "outputs.npz", tmp_path / "suspects.tsv"
+        options = ("--teachers", tmp_path / "teachers", "--out", out, "--suspects", suspects)
+        result = self.run(data, *options)
+        assert result.exit_code == 0, result.output
+        assert "all words" in result.stdout
+        outputs = TeacherOutputs.read(out)
+        assert outputs.clips[0] == "no/0_nohash_0.wav"
+        found = wrong_labels(outputs, [(clip, clip.split("/")[0]) for clip in outputs.clips])
+        assert len(suspects.read_text().splitlines()) == len(found)
+        assert not list(tmp_path.glob("*.part.npz"))
+
+        again = self.run(data, "--outputs", out, "--json")
+        figures = json.loads(again.stdout)
+        assert (figures["teachers"], figures["clips"]) == (["net"], 8)
+        assert figures["by_word"]["yes"]["clips"] == 4
+        assert [Suspect(**one) for one in figures["suspects"]] == [
+            Suspect(path=s.path, label=s.label, taken_for=s.taken_for, probability=s.probability)
+            for s in found
+        ]
+
+    def test_interrupted(self, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        write_bc_resnet(tmp_path / "teachers/net.npz")
+
+        def interrupted(*_: Any) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(
+            "harken.train.teachers.bc_resnet.BcResNet.log_probabilities", interrupted
+        )
+        options = ("--teachers", tmp_path / "teachers", "--out", tmp_path / "outputs.npz")
+        result = self.run(data, *options)
+        assert result.exit_code == 130
+        assert "the same command goes" in result.output
+
+    def test_options_that_do_not_fit(self, data: Path, tmp_path: Path) -> None:
+        assert "give teachers, or --outputs" in self.run(data).output
+        assert "belong together" in self.run(data, "--teachers", tmp_path).output
+        outputs_of({"yes/0_nohash_0.wav": "yes"}).write(tmp_path / "outputs.npz")
+        result = self.run(data, "--outputs", tmp_path / "outputs.npz")
+        assert result.exit_code == 5
+
+
+@pytest.mark.data
+class TestParity:
+    """The teachers beside the recordings make of them what is written there."""
+
+    @pytest.fixture
+    def outputs(self, harken_data: Path) -> TeacherOutputs:
+        folder = harken_data / "teachers"
+        if not (folder / "outputs.npz").exists():
+            pytest.skip(f"{folder} holds no outputs of teachers")
+        return TeacherOutputs.read(folder / "outputs.npz")
+
+    @pytest.mark.parametrize(
+        ("file", "clips", "most"), [("bc_resnet_2.npz", 200, 0.4), ("kwt1.tflite", 60, 0.03)]
+    )
+    def test_equals_the_outputs(
+        self, harken_data: Path, outputs: TeacherOutputs, file: str, clips: int, most: float
+    ) -> None:
+        chosen = outputs.select(outputs.clips[:: len(outputs.clips) // clips])
+        audio = np.stack(
+            [one_second(decode(harken_data / "speech_commands" / clip)) for clip in chosen.clips]
+        )
+        teacher = open_teacher(harken_data / "teachers" / file)
+        assert teacher.labels == outputs.labels[teacher.name]
+        heard, expected = teacher.log_probabilities(audio), chosen.log_probabilities[teacher.name]
+        assert (heard.argmax(axis=1) == expected.argmax(axis=1)).mean() >= 0.99
+        np.testing.assert_allclose(heard, expected, atol=most)
+        np.testing.assert_allclose(np.exp(heard), np.exp(expected), atol=0.01)
+
+    def test_few_labels_are_suspected(self, outputs: TeacherOutputs) -> None:
+        found = wrong_labels(outputs, [(clip, clip.split("/")[0]) for clip in outputs.clips])
+        assert 200 < len(found) < 500

@@ -229,7 +229,7 @@ def _build(root: Path, files: Sequence[AudioFile], target: Path, progress: Progr
             os.fsync(out.fileno())
         text = json.dumps(
             {
-                "root": str(root.resolve()),
+                "root": _place(root, files),
                 "fingerprint": fingerprint.hexdigest(),
                 "files": index,
                 "unreadable": unreadable,
@@ -250,7 +250,13 @@ def _build(root: Path, files: Sequence[AudioFile], target: Path, progress: Progr
     except BaseException:  # Ctrl-C above all
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    _remove_predecessors(target, str(root.resolve()))
+    _remove_predecessors(target, _place(root, files))
+
+
+def _place(root: Path, files: Sequence[AudioFile]) -> str:
+    """Return which folders the files come from: other additions are another data set."""
+    others = {str(file.root.resolve()) for file in files if file.root not in (None, root)}
+    return "\n".join([str(root.resolve()), *sorted(others)])
 
 
 def _remove_predecessors(target: Path, root: str) -> None:
