@@ -60,7 +60,7 @@ def write_bc_resnet(path: Path, outputs: int = 35, **changes: Any) -> Path:
 
 @dataclass
 class Fake:
-    """A teacher that hears what the first sample of a clip says, or is interrupted."""
+    """A teacher that hears what the peak of a clip says, or is interrupted."""
 
     name: str
     labels: tuple[str, ...]
@@ -73,7 +73,8 @@ class Fake:
             raise KeyboardInterrupt
         self.heard.append(len(audio))
         logits = np.zeros((len(audio), len(self.labels)), np.float32)
-        logits[np.arange(len(audio)), np.abs(audio).max(axis=1) % len(self.labels)] = 3.0
+        peaks = np.rint(np.abs(as_float(audio)).max(axis=1) * 32768).astype(int)
+        logits[np.arange(len(audio)), peaks % len(self.labels)] = 3.0
         return log_softmax(logits)
 
 
@@ -122,7 +123,7 @@ class TestBcResNet:
         with pytest.raises(DataError, match="is no npz file that can be read"):
             open_teacher(tmp_path / "net.npz")
         np.savez(tmp_path / "net.npz")
-        with pytest.raises(DataError, match="and 203 more arrays; it holds nothing"):
+        with pytest.raises(DataError, match="and 195 more arrays; it holds nothing"):
             open_teacher(tmp_path / "net.npz")
 
 
@@ -597,21 +598,28 @@ class TestParity:
         return TeacherOutputs.read(folder / "outputs.npz")
 
     @pytest.mark.parametrize(
-        ("file", "clips", "most"), [("bc_resnet_2.npz", 200, 0.4), ("kwt1.tflite", 60, 0.03)]
+        ("file", "clips", "most"),
+        # Half the distance of float16 values: at 32 to 64, and at 2 to 4 with two roundings.
+        [("bc_resnet_2.npz", 200, 0.017), ("kwt1.tflite", 60, 0.003)],
     )
     def test_equals_the_outputs(
         self, harken_data: Path, outputs: TeacherOutputs, file: str, clips: int, most: float
     ) -> None:
         chosen = outputs.select(outputs.clips[:: len(outputs.clips) // clips])
-        audio = np.stack(
-            [one_second(decode(harken_data / "speech_commands" / clip)) for clip in chosen.clips]
-        )
+        files = [harken_data / "speech_commands" / clip for clip in chosen.clips]
         teacher = open_teacher(harken_data / "teachers" / file)
         assert teacher.labels == outputs.labels[teacher.name]
-        heard, expected = teacher.log_probabilities(audio), chosen.log_probabilities[teacher.name]
-        assert (heard.argmax(axis=1) == expected.argmax(axis=1)).mean() >= 0.99
+        expected = chosen.log_probabilities[teacher.name]
+
+        floats = np.stack([one_second(soundfile.read(path, dtype="float32")[0]) for path in files])
+        heard = teacher.log_probabilities(floats)
         np.testing.assert_allclose(heard, expected, atol=most)
-        np.testing.assert_allclose(np.exp(heard), np.exp(expected), atol=0.01)
+        np.testing.assert_array_equal(heard.argmax(axis=1), expected.argmax(axis=1))
+
+        # Rounded to 16 bits, as everywhere else here: less exact only where a clip is silent.
+        rounded = teacher.log_probabilities(np.stack([one_second(decode(path)) for path in files]))
+        assert (rounded.argmax(axis=1) == expected.argmax(axis=1)).mean() >= 0.99
+        np.testing.assert_allclose(np.exp(rounded), np.exp(expected), atol=0.1)
 
     def test_few_labels_are_suspected(self, outputs: TeacherOutputs) -> None:
         found = wrong_labels(outputs, [(clip, clip.split("/")[0]) for clip in outputs.clips])
