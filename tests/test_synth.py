@@ -210,6 +210,20 @@ def test_clips_that_nobody_heard_are_heard_later(tmp_path, speaker, said):
     assert len(said()) == 8
 
 
+def test_files_that_something_else_made_are_left_alone(tmp_path, speaker):
+    (tmp_path / "out" / "yes").mkdir(parents=True)
+    mine = tmp_path / "out" / "yes" / "high_nohash_0.flac"
+    mine.write_bytes(b"mine")
+    collection = making.Collection(tmp_path / "out")
+    making.make(["yes"], CommandEngine(speaker, ["high", "low"]), collection, listener=hears_low)
+    assert mine.read_bytes() == b"mine"
+    assert "yes/high_nohash_0.flac" not in collection.clips
+    assert len(files(tmp_path)) == 5
+    outcome = synth(tmp_path, speaker, "yes", "--voices", "high,low", "--json")
+    assert "does not know: 1;" in outcome.err
+    assert json.loads(outcome.out)["clips"] == 7
+
+
 def test_nothing_kept_is_an_error(tmp_path, speaker):
     outcome = synth(tmp_path, speaker, "yes", "--voices", "silent")
     assert outcome.exit_code == 5

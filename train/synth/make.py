@@ -167,8 +167,9 @@ def make(
 ) -> list[str]:
     """Let all voices of an engine say words, and keep what can be heard.
 
-    Files that are there stay as they are; what is not known of a listener to have been heard is
-    heard now. The record is saved after each word, and when the run ends in any way.
+    Clips that are there stay as they are; those that no listener has heard yet are heard now. Files
+    that are not in the record were made by something else: they are left alone, and not heard. The
+    record is saved after the takes of each voice.
 
     Parameters
     ----------
@@ -191,7 +192,8 @@ def make(
 
     Returns
     -------
-    The names of all the clips, kept or not, as the record has them.
+    The names of all the clips, kept or not, as the record has them; fewer than were asked for where
+    files that are not in the record stand in their places.
 
     Raises
     ------
@@ -208,22 +210,23 @@ def make(
             raise DataError(
                 f"cannot write {collection.folder / folder}: {problem.strerror}"
             ) from None
-    try:
-        for folder in folders:
-            for voice in engine.voices:
-                if progress is not None:
-                    progress(len(names), total)
-                takes = [f"{folder}/{_slug(voice)}_nohash_{k}.flac" for k in range(per_voice)]
+    done = 0
+    for folder in folders:
+        for voice in engine.voices:
+            if progress is not None:
+                progress(done, total)
+            takes = [f"{folder}/{_slug(voice)}_nohash_{k}.flac" for k in range(per_voice)]
+            try:
                 _make_takes(
                     takes, engine, voice, collection, seed=seed, listener=listener, least=least
                 )
-                names += takes
-            collection.save()
-    finally:
-        collection.save()
+            finally:
+                collection.save()
+            names += [take for take in takes if take in collection.clips]
+            done += len(takes)
     if progress is not None:
         progress(total, total)
-    if total and not any(tally.kept for tally in collection.by_word(names).values()):
+    if names and not any(tally.kept for tally in collection.by_word(names).values()):
         unheard = sum(tally.unheard for tally in collection.by_word(names).values())
         raise DataError(
             f"nothing was kept of {len(names)} clips: "
@@ -271,9 +274,7 @@ def _make_takes(
     for number, name in enumerate(takes):
         path, known = collection.folder / name, collection.clips.get(name)
         if path.exists():
-            kept = known or draw_clip(engine.name, voice, folder, number, seed)
-            collection.clips[name] = replace(kept, thrown=None)
-            if listener is not None and kept.heard is None:
+            if known is not None and listener is not None and known.heard is None:
                 unheard[name] = _decoded(path)
             continue
         if known is not None and _stays_thrown(known, listener, least):
@@ -307,10 +308,10 @@ def _make_takes(
             if probability >= least and not (collection.folder / name).exists():
                 write_flac(collection.folder / name, samples)
     for name in takes:
-        clip = collection.clips[name]
-        if clip.heard is not None and clip.heard < least:
+        judged = collection.clips.get(name)
+        if judged is not None and judged.heard is not None and judged.heard < least:
             (collection.folder / name).unlink(missing_ok=True)
-            collection.clips[name] = replace(clip, thrown=_UNHEARD)
+            collection.clips[name] = replace(judged, thrown=_UNHEARD)
 
 
 def _stays_thrown(clip: Clip, listener: Listener | None, least: float) -> bool:

@@ -72,7 +72,7 @@ def synth_command(
     from ...edge.display import notes
     from ..cli import listed
     from .engines import engine_of
-    from .make import Collection, folder_of, make, summary
+    from .make import RECORD_FILE, Collection, folder_of, make, summary
 
     for word in words:
         folder_of(word)  # what is wrong with them shall be said before anything is loaded
@@ -102,6 +102,13 @@ def synth_command(
         )
         raise typer.Exit(130) from None
     found = summary(collection, names)
+    others = len(words) * len(chosen.voices) * per_voice - len(names)
+    if others:
+        notes().print(
+            f"files that were there and that {out / RECORD_FILE} does not know: {others}; they "
+            "were left alone, and not heard",
+            soft_wrap=True,
+        )
     if as_json:
         print(json.dumps({"out": str(out), "engine": chosen.name, **found}, indent=2))
         return
