@@ -335,6 +335,7 @@ class _Fitting:
                 inputs,
                 state,
                 training=True,
+                as_int8=True,
                 dropout=self.config.dropout,
                 seed=seed,
             )
