@@ -194,7 +194,9 @@ class _Fitting:
             beta_2=0.99,
             global_clipnorm=1.0,
         )
-        self.optimizer.exclude_from_weight_decay(var_names=["bias", "scale"])
+        # Scale and bias of the stem decay, too: nothing else keeps some channels from becoming a
+        # hundred times as loud as others, and all of a layer share the 256 values of int8.
+        self.optimizer.exclude_from_weight_decay(var_names=[r"^(dense|lstm)\w*_bias$"])
         self.optimizer.build(list(self.variables.values()))
         self._gradient = tf.function(self._gradient_eagerly, jit_compile=True)
         self._apply = tf.function(self._apply_eagerly)
