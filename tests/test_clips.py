@@ -119,6 +119,20 @@ class TestStreams:
         figures = Validation(CONFIG, corpus_of(*sounds)).measure(weights())
         assert figures.keys() == {"clip_accuracy"}
 
+    def test_with_ten_minutes_of_speech_missed_words_are_counted(self) -> None:
+        talk = tones.to_int16(tones.hiss(660.0))
+        corpus = corpus_of(*validation_sounds(), ("speech", "talk", "validation", talk))
+        validation = Validation(CONFIG, corpus)
+        figures, again = (validation.measure(weights()) for _ in range(2))
+        assert figures == again
+        assert figures.keys() - {"clip_accuracy", "stream_loss"} == {
+            "threshold",
+            "missed",
+            "missed_noisy",
+        }
+        assert 0 <= figures["missed"] <= 1
+        assert 0.05 <= figures["threshold"] <= 1
+
 
 class TestScores:
     SCORES = ClipScores(np.array([[3, 1], [0, 4]]))
@@ -146,3 +160,13 @@ class TestScores:
         ]
         assert sorted(epochs, key=rank) == epochs
         assert rank({"clip_accuracy": 0.97}) > rank({"clip_accuracy": 0.96})
+
+    def test_missed_words_rank_epochs(self) -> None:
+        same = {"clip_accuracy": 0.95, "stream_loss": 0.2}
+        epochs = [
+            same | {"missed": 0.10, "missed_noisy": 0.30},
+            same | {"missed": 0.10, "missed_noisy": 0.25},
+            same | {"missed": 0.04, "missed_noisy": 0.25},
+        ]
+        assert sorted(epochs, key=rank) == epochs
+        assert rank(same | {"missed": 0.2}) == rank(same | {"missed": 0.3, "missed_noisy": 0.1})

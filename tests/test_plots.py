@@ -38,6 +38,16 @@ def test_curves(tmp_path: Path, epochs: int, stream_loss: dict[str, float]) -> N
     assert min(size_of(tmp_path / "curves.png")) > 300
 
 
+@pytest.mark.parametrize("noisy", [{}, {"missed_noisy": 0.2}])
+def test_missed_words_have_a_picture_of_their_own(tmp_path: Path, noisy: dict[str, float]) -> None:
+    draw_curves(tmp_path / "without.png", EPOCHS)
+    draw_curves(tmp_path / "with.png", [figures | {"missed": 0.1} | noisy for figures in EPOCHS])
+    draw_curves(tmp_path / "since.png", [*EPOCHS, EPOCHS[-1] | {"epoch": 4.0, "missed": 0.1}])
+    width, height = size_of(tmp_path / "without.png")
+    assert size_of(tmp_path / "with.png") == (width * 3 // 2, height)
+    assert size_of(tmp_path / "since.png") == (width, height), "not of all epochs"
+
+
 def test_a_confusion_matrix_grows_with_its_labels(tmp_path: Path) -> None:
     for count in (3, 20):
         confusion = np.diag(np.arange(count))  # the first label has no clips

@@ -143,7 +143,9 @@ def training_bar() -> Iterator[Callable[[TrainingProgress], None]]:
 
 def _epoch_line(figures: dict[str, float]) -> str:
     streams = f", streams {figures['stream_loss']:.4f}" if "stream_loss" in figures else ""
+    missed = f", missed {figures['missed']:.1%}" if "missed" in figures else ""
+    noisy = f" ({figures['missed_noisy']:.1%} in noise)" if "missed_noisy" in figures else ""
     return (
         f"epoch {figures['epoch']:3.0f}: loss {figures['loss']:.4f}, validation: "
-        f"clips {figures['clip_accuracy']:.2%}{streams}, {figures['seconds']:.0f} s"
+        f"clips {figures['clip_accuracy']:.2%}{streams}{missed}{noisy}, {figures['seconds']:.0f} s"
     )

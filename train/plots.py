@@ -13,12 +13,18 @@ from numpy.typing import NDArray
 
 from ..edge.errors import RunError
 from ..edge.files import write_atomic
+from .operating import FALSE_ACCEPTS_PER_HOUR
 
 
 def draw_curves(path: Path, history: Sequence[dict[str, float]]) -> None:
-    """Draw the losses and the accuracy of every epoch; raises RunError if it cannot be written."""
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    losses, accuracy = figure.subplots(1, 2)
+    """Draw the figures of every epoch; raises RunError if the picture cannot be written.
+
+    They are the losses, the accuracy on clips, and the share of missed words where it was measured.
+    """
+    has_missed = all("missed" in figures for figures in history)
+    panels = 3 if has_missed else 2
+    figure = Figure(figsize=(4.5 * panels, 3.6), layout="constrained")
+    losses, accuracy, *others = figure.subplots(1, panels)
     epochs = [int(figures["epoch"]) for figures in history]
     losses.plot(epochs, [f["loss"] for f in history], label="training streams")
     if all("stream_loss" in figures for figures in history):
@@ -37,7 +43,14 @@ def draw_curves(path: Path, history: Sequence[dict[str, float]]) -> None:
     )
     accuracy.plot(epochs[best], values[best], "o", color="tab:green")
     accuracy.set(xlabel="epoch", ylabel="validation clips, % right")
-    for axes in (losses, accuracy):
+    for missed in others:
+        for name, label in (("missed", "alone"), ("missed_noisy", "over noise")):
+            if all(name in figures for figures in history):
+                missed.plot(epochs, [100 * figures[name] for figures in history], label=label)
+        missed.set(xlabel="epoch", ylabel="missed words, %", ylim=(0, None))
+        missed.set_title(f"at {FALSE_ACCEPTS_PER_HOUR:g} false accepts an hour", fontsize="medium")
+        missed.legend(frameon=False)
+    for axes in (losses, accuracy, *others):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.3)
     save_figure(figure, path)

@@ -1,0 +1,361 @@
+"""Weights in, how many words they miss at a fixed rate of false accepts out.
+
+This is what a keyword spotter is judged by, small enough to be measured after every epoch. Two
+things of the validation split are heard:
+
+* **Running speech** without a keyword, up to 2.5 hours of it, every second once, in parallel long
+  streams. If there is more, pieces of it are drawn, of every recording in proportion to its length.
+* **Words**: up to 60 recordings of each keyword, each from a reset state, after 0.6 s without
+  speech; once with a hiss 60 dB below it, and once over noise 10 dB below it.
+
+Both are at 26 dB below full scale, as in `harken.train.scenes`. The evidence is the detector's (see
+`harken.edge.detector`), with a talk penalty of 10. One threshold is set for all words, the lowest
+with at most 5 false accepts an hour; a word is missed if its own label never reaches it by 0.7 s
+after the word's end. Nothing is quantized and no threshold is set word by word, so these figures
+are not those of ``harken eval --stream``: they say which of two networks is the better one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter1d
+from scipy.signal import lfilter
+
+from ..edge.detector import TALK_S
+from ..edge.endpoints import find_word
+from . import augment
+from .config import TrainConfig
+from .data import Corpus, Recording
+from .decode import SAMPLE_RATE_HZ
+from .features import mfcc, stack, standardise
+from .scenes.noise import NoiseTrack, noise_recordings, talk_recordings
+
+FALSE_ACCEPTS_PER_HOUR = 5.0
+"""Of running speech, at most: where the operating point is."""
+
+TALK_PENALTY = 10.0
+"""The detector's, in log-odds."""
+
+Float32 = NDArray[np.float32]
+Run = Callable[[Float32, Any], tuple[Float32, Any]]
+"""Takes stacked features (batch, steps, inputs) and a state, None for a reset one; gives posteriors
+(batch, steps, labels) and the state after them."""
+
+_MOST_SPEECH_S = 2.5 * 3600
+_LEAST_SPEECH_S = 600.0  # below that, there is nothing to count
+_PIECE_S = 20.0  # of a recording, when not all speech is heard
+_ROWS = 64  # streams of running speech
+_STEPS = 512  # about so many of them at a time
+_CLIPS = 60  # of a word
+_WORDS = 256  # that are heard at a time
+_LONGEST_WORD_S = 2.0
+_LEAD_S, _MARGIN_S, _TAIL_S = 0.6, 0.1, 0.8  # before a word; of its recording around it; after it
+_REACTION_S = 0.7
+_LEVEL_DB, _HISS_DB, _NOISE_DB = -26.0, -60.0, -10.0
+_MOST_GAIN_DB = 40.0  # for a faint recording of speech
+_LEAST_THRESHOLD = 0.05
+_SEED = 3_000_000  # a stream of random numbers beside those of epochs and microphones
+
+_SCALE = np.float32(1 / 32768)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatingFigures:
+    """What some weights miss."""
+
+    threshold: float
+    """Evidence from which any word fires, in 0..1."""
+    missed: float
+    """Share of the words that do not reach it, in 0..1."""
+    missed_noisy: float | None
+    """The same over noise; None where the split has no noise."""
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the figures that there are."""
+        figures = {"threshold": self.threshold, "missed": self.missed}
+        return (
+            figures if self.missed_noisy is None else {**figures, "missed_noisy": self.missed_noisy}
+        )
+
+
+@dataclass(frozen=True)
+class _Words:
+    frames: NDArray[np.float16]  # (words, frames, n_mfcc)
+    label: NDArray[np.int64]  # (words,)
+    heard: NDArray[np.bool_]  # (words, steps): when a word may be detected
+
+
+class OperatingPoint:
+    """Running speech and words of the validation split, ready for any weights.
+
+    Parameters
+    ----------
+    config
+        The run's configuration, with the front end's mean and std.
+    corpus
+        The recordings.
+    """
+
+    def __init__(self, config: TrainConfig, corpus: Corpus) -> None:
+        self._config = config
+        front_end, step = config.front_end, config.step
+        self._step_samples = front_end.hop_samples * step.stride_frames
+        self._step_s = self._step_samples / SAMPLE_RATE_HZ
+        self._speech: NDArray[np.float16] | None = None
+        self._clean: _Words | None = None
+        self._noisy: _Words | None = None
+        rng = np.random.default_rng((config.seed, _SEED))
+        speech = talk_recordings(corpus, config.words, "validation")
+        clips = self._draw_words(corpus, rng)
+        seconds = sum(recording.length for recording in speech) / SAMPLE_RATE_HZ
+        if seconds < _LEAST_SPEECH_S or not clips:
+            return
+        audio = _running_speech(corpus, speech, rng)
+        rows = audio[: len(audio) // _ROWS * _ROWS].reshape(_ROWS, -1)
+        self._speech = np.concatenate([self._frames(row[None]) for row in rows])
+        self._clean = self._words(corpus, clips, rng, None)
+        track = NoiseTrack(corpus, noise_recordings(corpus, "validation"), config.seed)
+        if track.length:
+            self._noisy = self._words(corpus, clips, rng, track)
+
+    @property
+    def hours(self) -> float:
+        """Running speech that is heard; 0 where there is less than 10 minutes, or no word."""
+        if self._speech is None:
+            return 0.0
+        steps = self._speech.shape[1] // self._config.step.stride_frames
+        return float(_ROWS * steps * self._step_s / 3600)
+
+    def measure(self, run: Run) -> OperatingFigures | None:
+        """Measure a network.
+
+        Parameters
+        ----------
+        run
+            The network.
+
+        Returns
+        -------
+        Its figures; None where there is less than 10 minutes of running speech, or no word.
+        """
+        if self._speech is None or self._clean is None:
+            return None
+        best = self._evidence(self._over_speech(run, self._speech))[..., : len(self._config.words)]
+        peaks = events(best.max(axis=-1), self._refractory_steps)
+        threshold = lowest_threshold(peaks, int(FALSE_ACCEPTS_PER_HOUR * self.hours))
+        return OperatingFigures(
+            threshold=threshold,
+            missed=self._missed(run, self._clean, threshold),
+            missed_noisy=self._missed(run, self._noisy, threshold) if self._noisy else None,
+        )
+
+    @property
+    def _refractory_steps(self) -> int:
+        samples = self._config.refractory_ms * SAMPLE_RATE_HZ // 1000
+        return max(1, -(-samples // self._step_samples))
+
+    def _over_speech(self, run: Run, frames: NDArray[np.float16]) -> Float32:
+        """Run over the long streams in pieces of equal length, so that one shape is compiled."""
+        steps = self._stacked(frames)
+        count = max(1, round(steps.shape[1] / _STEPS))
+        length = steps.shape[1] // count
+        outputs, state = [], None
+        for piece in range(count):
+            posteriors, state = run(steps[:, piece * length : (piece + 1) * length], state)
+            outputs.append(posteriors)
+        return np.concatenate(outputs, axis=1)
+
+    def _missed(self, run: Run, words: _Words, threshold: float) -> float:
+        """Return the share of the words whose label does not reach the threshold in time."""
+        missed = 0
+        for first in range(0, len(words.label), _WORDS):
+            chosen = slice(first, first + _WORDS)
+            label, heard = words.label[chosen], words.heard[chosen]
+            frames = words.frames[chosen]
+            spare = _WORDS - len(frames)
+            posteriors, _ = run(self._stacked(np.pad(frames, ((0, spare), (0, 0), (0, 0)))), None)
+            evidence = self._evidence(posteriors[: len(label)])
+            own = np.take_along_axis(evidence, label[:, None, None], axis=-1)[..., 0]
+            missed += int(np.sum(np.max(own * heard, axis=1) < threshold))
+        return missed / len(words.label)
+
+    def _evidence(self, posteriors: Float32) -> Float32:
+        """Return the evidence of the labels, 0 at all steps at which another label has more."""
+        evidence = talk_evidence(
+            posteriors,
+            smoothing_steps=self._config.smoothing_steps,
+            unknown=len(self._config.words),
+            step_s=self._step_s,
+        )
+        largest = evidence == evidence.max(axis=-1, keepdims=True)
+        decisive: Float32 = evidence * largest
+        return decisive
+
+    def _stacked(self, frames: NDArray[np.float16]) -> Float32:
+        step = self._config.step
+        return stack(frames, context_frames=step.context_frames, stride_frames=step.stride_frames)
+
+    def _frames(self, audio: NDArray[np.int16]) -> NDArray[np.float16]:
+        """Take samples (batch, samples) to features, whole steps of them."""
+        front_end = self._config.front_end
+        frames = standardise(front_end, mfcc(front_end, audio * _SCALE))
+        stride = self._config.step.stride_frames
+        return frames[:, : frames.shape[1] // stride * stride].astype(np.float16)
+
+    def _draw_words(
+        self, corpus: Corpus, rng: np.random.Generator
+    ) -> list[tuple[int, Recording, int, int]]:
+        """Draw recordings of every word: label, recording, and where in it the word is."""
+        drawn = []
+        for label, word in enumerate(self._config.words):
+            pool = corpus.select("word", split="validation", label=word)
+            for index in np.sort(rng.permutation(len(pool))[:_CLIPS]):
+                start, end = find_word(corpus.samples(pool[index]))
+                if end - start <= _LONGEST_WORD_S * SAMPLE_RATE_HZ:
+                    drawn.append((label, pool[index], start, end))
+        return drawn
+
+    def _words(
+        self,
+        corpus: Corpus,
+        clips: list[tuple[int, Recording, int, int]],
+        rng: np.random.Generator,
+        noise: NoiseTrack | None,
+    ) -> _Words:
+        """Render words, each in a stream of its own, over noise or a hiss."""
+        lead, margin, tail, reaction = (
+            round(seconds * SAMPLE_RATE_HZ)
+            for seconds in (_LEAD_S, _MARGIN_S, _TAIL_S, _REACTION_S)
+        )
+        samples = lead + max(end - start for *_, start, end in clips) + tail
+        front_end = self._config.front_end
+        overhang = front_end.window_samples - front_end.hop_samples
+        frames, heard = [], []
+        for first in range(0, len(clips), _WORDS):
+            audio = []
+            for place, (_, recording, start, end) in enumerate(
+                clips[first : first + _WORDS], first
+            ):
+                if noise is None:
+                    sound = rng.standard_normal(samples, dtype=np.float32)
+                    sound *= np.float32(augment.decibels(_LEVEL_DB + _HISS_DB))
+                else:
+                    sound = noise.cut(place * samples, samples)
+                    sound *= np.float32(augment.decibels(_LEVEL_DB + _NOISE_DB))
+                voice = corpus.samples(recording) * _SCALE
+                gain = augment.decibels(_LEVEL_DB) / augment.rms(voice[start:end])
+                begin = max(0, start - margin)
+                piece = augment.faded(voice[begin : end + margin]) * np.float32(gain)
+                at = lead - (start - begin)
+                sound[at : at + len(piece)] += piece
+                audio.append(augment.to_pcm(sound))
+                heard.append((lead, lead + end - start + reaction))
+            frames.append(self._frames(np.stack(audio)))
+        joined = np.concatenate(frames)
+        steps = joined.shape[1] // self._config.step.stride_frames
+        # When a step is decided, so many samples have been heard.
+        decided = np.arange(1, steps + 1) * self._step_samples + overhang
+        bounds = np.array(heard)
+        return _Words(
+            joined,
+            np.array([label for label, *_ in clips]),
+            (decided >= bounds[:, :1]) & (decided <= bounds[:, 1:]),
+        )
+
+
+def talk_evidence(
+    posteriors: Float32, *, smoothing_steps: int, unknown: int, step_s: float
+) -> Float32:
+    """Return the detector's evidence of whole streams, all of which begin at a reset.
+
+    Parameters
+    ----------
+    posteriors
+        Shape (batch, steps, labels), float32.
+    smoothing_steps
+        Length of the moving average.
+    unknown
+        Which label is "unknown".
+    step_s
+        Seconds from one step to the next.
+
+    Returns
+    -------
+    (batch, steps, labels) float32: what `harken.edge.detector` compares with its thresholds, to a
+    rounding error.
+    """
+    steps = posteriors.shape[1]
+    padded = np.pad(posteriors, ((0, 0), (smoothing_steps - 1, 0), (0, 0)))
+    smoothed = padded[:, :steps].copy()
+    for offset in range(1, smoothing_steps):
+        smoothed += padded[:, offset : offset + steps]
+    smoothed /= np.float32(smoothing_steps)
+    share = 1.0 - math.exp(-step_s / TALK_S)
+    talk = lfilter([share], [1.0, share - 1.0], posteriors[..., unknown], axis=1)
+    left = smoothed * np.exp(-TALK_PENALTY * talk).astype(np.float32)[..., None]
+    # Sums of float32 may be a rounding error above 1.
+    evidence: Float32 = left / (left + np.maximum(np.float32(1) - smoothed, np.float32(1e-9)))
+    return evidence
+
+
+def events(evidence: Float32, refractory_steps: int) -> Float32:
+    """Return what would be detected: one event for each burst of evidence.
+
+    Parameters
+    ----------
+    evidence
+        Of whichever word has the most, shape (streams, steps).
+    refractory_steps
+        Steps before and after an event in which there is no larger one.
+
+    Returns
+    -------
+    (events,) float32: the evidence of each, which is the highest threshold that it reaches.
+    """
+    size = refractory_steps + 1
+    options: dict[str, Any] = {"axis": 1, "mode": "constant", "cval": 0.0}
+    # Of a plateau, the first step alone is an event.
+    before = np.pad(evidence, ((0, 0), (1, 0)))[:, :-1]
+    earlier = maximum_filter1d(
+        before, refractory_steps, origin=(refractory_steps - 1) // 2, **options
+    )
+    later = maximum_filter1d(evidence, size, origin=-(size // 2), **options)
+    found: Float32 = evidence[(evidence > earlier) & (evidence >= later)]
+    return found
+
+
+def lowest_threshold(peaks: Float32, most: int) -> float:
+    """Return the lowest threshold, at least 0.05, that at most `most` of the events reach."""
+    threshold = np.float32(_LEAST_THRESHOLD)
+    if len(peaks) > most:
+        over = np.partition(peaks, len(peaks) - 1 - most)[len(peaks) - 1 - most]
+        threshold = max(threshold, np.nextafter(over, np.float32(2)))
+    return float(threshold)
+
+
+def _running_speech(
+    corpus: Corpus, recordings: list[Recording], rng: np.random.Generator
+) -> NDArray[np.int16]:
+    """Return running speech, one recording after another: all of it, or pieces that are drawn."""
+    pieces: list[tuple[Recording, int, int]] = []
+    for recording in recordings:
+        parts = math.ceil(recording.length / (_PIECE_S * SAMPLE_RATE_HZ))
+        bounds = [recording.length * part // parts for part in range(parts + 1)]
+        pieces += [(recording, bounds[part], bounds[part + 1]) for part in range(parts)]
+    order = rng.permutation(len(pieces))
+    ends = np.cumsum([pieces[index][2] - pieces[index][1] for index in order])
+    kept = np.sort(order[ends <= _MOST_SPEECH_S * SAMPLE_RATE_HZ])
+    heard = []
+    for recording, first, last in (pieces[index] for index in kept):
+        samples = corpus.samples(recording)
+        gain = augment.decibels(_LEVEL_DB) / augment.rms(samples * _SCALE)
+        gain = min(gain, augment.decibels(_MOST_GAIN_DB))
+        piece = augment.faded(samples[first:last] * (_SCALE * np.float32(gain)))
+        heard.append(augment.to_pcm(piece))
+    return np.concatenate(heard)
