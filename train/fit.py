@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -126,26 +127,28 @@ def train(
         run.create()
         record = make_record(standardised(config, corpus), corpus, recipe)
     run.save_record(record)
-    fitting = _Fitting(record.config, corpus, run)
-    if resume and run.has("checkpoint.npz"):
-        fitting.restore()
-    store = None
-    if streams is not None:
-        key = settings_key(record.config, corpus.fingerprint, split_rule=source.split_rule)
-        store = StreamStore(
-            streams,
-            key,
+    stop = threading.Event()
+    with _signals(stop.set):  # from here on: setting up takes a while, too
+        fitting = _Fitting(record.config, corpus, run, stop)
+        if resume and run.has("checkpoint.npz"):
+            fitting.restore()
+        store = None
+        if streams is not None:
+            key = settings_key(record.config, corpus.fingerprint, split_rule=source.split_rule)
+            store = StreamStore(
+                streams,
+                key,
+                steps_per_epoch=fitting.steps_per_epoch,
+                labels=len(record.config.labels),
+            )
+        batches = Batches(
+            record.config,
+            source,
             steps_per_epoch=fitting.steps_per_epoch,
-            labels=len(record.config.labels),
+            workers=workers,
+            store=store,
         )
-    batches = Batches(
-        record.config,
-        source,
-        steps_per_epoch=fitting.steps_per_epoch,
-        workers=workers,
-        store=store,
-    )
-    return fitting.go(batches, on_progress)
+        return fitting.go(batches, on_progress)
 
 
 def _check_corpus(config: TrainConfig, corpus: Corpus) -> None:
@@ -162,7 +165,13 @@ def _check_corpus(config: TrainConfig, corpus: Corpus) -> None:
 class _Fitting:
     """The state of a run: weights, optimizer, averages, history."""
 
-    def __init__(self, config: TrainConfig, corpus: Corpus, run: RunFolder) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        corpus: Corpus,
+        run: RunFolder,
+        stop: threading.Event | None = None,
+    ) -> None:
         self.config, self.run, self.corpus = config, run, corpus
         self.steps_per_epoch = _steps_per_epoch(config, corpus)
         self.steps = self.steps_per_epoch * config.epochs
@@ -202,12 +211,12 @@ class _Fitting:
         self._apply = tf.function(self._apply_eagerly)
         self._moments = Moments(config, corpus)
         self._validation = Validation(config, corpus)
-        self._stop = False
+        self._stop = stop or threading.Event()
         self._epoch_began = time.monotonic()
 
     def go(self, batches: Batches, on_progress: Callable[[Progress], None]) -> Outcome:
         """Train until the last epoch is done or a signal asks to stop."""
-        with _signals(self._ask_to_stop), batches:
+        with batches:
             saved_at = time.monotonic()
             for batch in batches.draw(self.step, self.steps):
                 self._learn(batch)
@@ -225,10 +234,14 @@ class _Fitting:
                         history=self.history,
                     )
                 )
-                if within == 0 or self._stop or time.monotonic() > saved_at + _SAVE_EVERY_S:
+                if (
+                    within == 0
+                    or self._stop.is_set()
+                    or time.monotonic() > saved_at + _SAVE_EVERY_S
+                ):
                     self.save()
                     saved_at = time.monotonic()
-                if self._stop:
+                if self._stop.is_set():
                     break
         finished = self.step >= self.steps
         if finished:
@@ -397,9 +410,6 @@ class _Fitting:
     def _epoch_seconds(self) -> float:
         """Time that the epoch at hand has taken so far, over all processes that worked at it."""
         return time.monotonic() - self._epoch_began
-
-    def _ask_to_stop(self) -> None:
-        self._stop = True
 
 
 @contextmanager
