@@ -295,6 +295,16 @@ class TestLeaks:
         (negative,) = (s for s in scenes.scenes if s.conditions.get("source") == "reading")
         assert set(negative.recordings or ()) == {speakers[0], speakers[2], speakers[3]}
 
+    def test_a_note_tells_of_recordings_that_name_no_speaker(
+        self, corpus: Corpus, scenes: SceneSet
+    ) -> None:
+        assert not any("name no speaker" in note for note in scenes.notes)
+        nameless = tuple(dataclasses.replace(r, speaker=None) for r in corpus.recordings)
+        notes = make_scenes(
+            dataclasses.replace(corpus, recordings=nameless), WORDS, words_per_condition=9
+        ).notes
+        assert any("flow of speech: 2 recordings name no speaker" in note for note in notes)
+
     def test_what_is_made_by_machines_is_not_heard(self, corpus: Corpus, scenes: SceneSet) -> None:
         named = {name for scene in scenes.scenes for name in scene.recordings or ()}
         assert not any(name.startswith(("synthetic", "simulated")) for name in named)

@@ -23,6 +23,7 @@ from .. import augment
 from ..data import Corpus, Recording
 from ..decode import SAMPLE_RATE_HZ
 from ..splits import Split
+from ..transcripts import DIGITS as DIGIT_WORDS
 from ..transcripts import SpokenWord, tokens
 from .leaks import identity
 from .spoken import Placed, Spoken, drawn_level_db
@@ -37,8 +38,6 @@ _TAIL_S = 1.5
 _PAUSE_S = (0.3, 2.0)
 _SHORTEST_S = 0.05  # of a word
 _MOST_GAIN_DB = 40.0
-
-_DIGITS = frozenset(tokens("0123456789"))
 
 _SCALE = np.float32(1 / 32768)
 _Said = tuple[Recording, tuple[SpokenWord, ...]]  # a recording, and the keywords in it
@@ -91,7 +90,7 @@ def flowing_speech(
 
 def _is_row(said: Sequence[str], words: Collection[str]) -> bool:
     """Whether nothing but digits is said, and two of them in succession are keywords."""
-    return all(word in _DIGITS for word in said) and any(
+    return all(word in DIGIT_WORDS for word in said) and any(
         one in words and other in words for one, other in pairwise(said)
     )
 

@@ -158,7 +158,9 @@ def make_scenes(
         for name, conditions, heard, also in _conditions(corpus, noise, talk, rooms)
         for base in bases
     ]
-    scenes += _flow_scenes(corpus, words, split=split, count=words_per_condition, seed=seed)
+    flow = _flow_scenes(corpus, words, split=split, count=words_per_condition, seed=seed)
+    scenes += flow
+    notes += _unknown_speakers(corpus, flow)
     negatives, lost = negative_scenes(corpus, words, split)
     notes += lost
     for there, what in (
@@ -223,6 +225,18 @@ def _flow_scenes(
         )
         for flow, bases in drawn.items()
         for base in bases
+    ]
+
+
+def _unknown_speakers(corpus: Corpus, flow: Sequence[Scene]) -> list[str]:
+    """Say of how many recordings in the flow of speech nobody knows the speaker."""
+    heard = {name for scene in flow for name in scene.recordings or ()}
+    unknown = {r.path for r in corpus.select("speech") if r.speaker is None} & heard
+    if not unknown:
+        return []
+    return [
+        f"words in the flow of speech: {len(unknown)} recordings name no speaker, so nobody knows "
+        "whether a model was trained on the same voices"
     ]
 
 

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import augment
-from ..data import Corpus, Recording
+from ..data import NOISE_COLLECTION, Corpus, Recording
 from ..decode import SAMPLE_RATE_HZ
 from ..splits import Split
 from .leaks import identity
@@ -38,8 +38,6 @@ _MOST_GAIN_DB = 40.0  # for a faint recording of speech, so that its hiss does n
 _CUT_S = (0.3, 0.5)  # before a keyword and after it: a machine's times may be 0.2 s wrong
 _WIDE_CUT_S = (1.0, 1.0)  # the same for times that may be more wrong than that
 _SHORTEST_S = 1.0  # of what is left between cuts
-
-_NOISE_FOLDER = "noise"
 
 _SCALE = np.float32(1 / 32768)
 
@@ -153,7 +151,7 @@ def noise_source(recording: Recording) -> str:
     """Return which folder noise comes from."""
     folder, _, rest = recording.path.partition("/")
     inner, slash, _ = rest.partition("/")
-    return f"{folder}/{inner}" if folder == _NOISE_FOLDER and slash else folder
+    return f"{folder}/{inner}" if folder == NOISE_COLLECTION and slash else folder
 
 
 def _name(source: str, number: int) -> str:

@@ -84,7 +84,7 @@ def draw_det(path: Path, evaluation: StreamEvaluation) -> None:
     for axes, columns in ((by_noise, 1), (by_word, 2)):
         _axes(axes, evaluation.negative_hours)
         if axes.lines:
-            axes.legend(frameon=False, fontsize=8, ncols=columns, loc="upper right")
+            axes.legend(frameon=False, fontsize=8, ncols=columns, loc="best")
         else:
             nothing = "needs words, and hours without a word"
             axes.text(0.5, 0.5, nothing, ha="center", transform=axes.transAxes)
