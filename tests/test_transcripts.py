@@ -99,6 +99,14 @@ class TestReading:
         assert "no text" in reasons["speech/meeting/ann/one.flac"]
         assert "no text" in reasons["speech/meeting/ben/two.flac"]
 
+    def test_a_word_that_is_called_speech_needs_no_text(self, tmp_path: Path) -> None:
+        for speaker in SPEAKERS:
+            for word in ("speech", "noise"):
+                sound(tmp_path / f"words/{word}/{speaker}_nohash_0.wav")
+        corpus = load_corpus(tmp_path / "words", cache_dir=tmp_path / "cache")
+        assert corpus.report.skipped == ()
+        assert len(corpus.select("word", label="speech")) == len(SPEAKERS)
+
     def test_an_addition_brings_texts_and_recordings(self, data: Path, tmp_path: Path) -> None:
         more = tmp_path / "more"
         times(more, "ann/one.flac\tyes\t0.1\t0.5\n")

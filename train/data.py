@@ -74,13 +74,15 @@ WRONG_LABELS_FILE = "wrong_labels.tsv"
 SILENT_PEAK = 32
 """A file is silent if no sample reaches this value: 32 of 32768 is −60 dB of full scale."""
 
+WORDS_COLLECTION = "speech_commands"
+"""The folder of a collection with the words, a folder each."""
+
 NOISE_COLLECTION = "noise"
 """The folder of a collection with several kinds of noise, a folder each."""
 
 LONG_RECORDING_S = 30.0
 """Noise longer than this is cut by time instead of going into one part whole."""
 
-_COLLECTION_WORDS = "speech_commands"
 _COLLECTION: Mapping[str, Kind] = {
     "background_noise": "noise",
     "esc10": "noise",
@@ -230,6 +232,16 @@ class _Item:
     inner: str
     """Path below the label's folder."""
 
+    @property
+    def transcribed(self) -> bool:
+        """Whether a text tells what is said in it; a word may be called "speech", too."""
+        return self.kind == "speech" and self.file.path.startswith(_TRANSCRIBED + "/")
+
+    @property
+    def in_kinds(self) -> bool:
+        """Whether it is noise of a folder that holds several kinds."""
+        return self.kind == "noise" and self.file.path.startswith(NOISE_COLLECTION + "/")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Scan:
@@ -317,8 +329,8 @@ def load_corpus(
 def _scan(root: Path, additions: Sequence[Path] = ()) -> _Scan:
     """List the audio files of a data folder and its additions, and what each is."""
     try:
-        collection = (root / _COLLECTION_WORDS).is_dir()
-        word_root = root / _COLLECTION_WORDS if collection else root
+        collection = (root / WORDS_COLLECTION).is_dir()
+        word_root = root / WORDS_COLLECTION if collection else root
         items: list[_Item] = []
         skipped: list[Skipped] = []
         ignored: list[str] = []
@@ -327,7 +339,7 @@ def _scan(root: Path, additions: Sequence[Path] = ()) -> _Scan:
             for folder in _folders(root):
                 if folder in _COLLECTION:
                     _scan_category(root, folder, items, skipped)
-                elif folder not in (_COLLECTION_WORDS, _COLLECTION_LISTS):
+                elif folder not in (WORDS_COLLECTION, _COLLECTION_LISTS):
                     ignored.append(folder)
         for addition in additions:
             _scan_addition(addition, items, skipped, ignored)
@@ -388,7 +400,7 @@ def _read_transcripts(roots: Sequence[Path], items: Sequence[_Item]) -> dict[str
     """Read the text files of each corpus of transcribed speech, those of the first root first."""
     paths: dict[str, set[str]] = defaultdict(set)
     for item in items:
-        if item.file.path.startswith(_TRANSCRIBED + "/"):
+        if item.transcribed:
             paths[item.label].add(item.inner)
     transcripts = {corpus: Transcripts() for corpus in paths}
     for corpus, found in transcripts.items():
@@ -526,7 +538,7 @@ def _assemble(
         ):
             peak = cache.spans[path].peak
             skipped.append(Skipped(path=path, reason=f"silent: peak {peak} of 32768"))
-        elif path.startswith(_TRANSCRIBED + "/") and not _is_known(item, scan):
+        elif item.transcribed and not _is_known(item, scan):
             skipped.append(Skipped(path=path, reason="nobody knows what is said in it: no text"))
         else:
             usable.append(item)
@@ -604,7 +616,7 @@ def _check_words(
     for word in scan.word_folders:
         if found[word]:
             continue
-        folder = root / (_COLLECTION_WORDS if scan.layout == "collection" else "") / word
+        folder = root / (WORDS_COLLECTION if scan.layout == "collection" else "") / word
         prefix = _relative(str(folder), root) + "/"
         reasons = [file.reason for file in skipped if file.path.startswith(prefix)]
         why = (
@@ -660,7 +672,7 @@ def _split_others(
             if item.file.path in held_out:
                 split = "validation"
             recording = _recording(item, cache, split, speaker)
-            if item.label in transcripts and item.file.path.startswith(_TRANSCRIBED + "/"):
+            if item.transcribed:
                 recording = _transcribed(recording, item.inner, transcripts[item.label])
             recordings.append(recording)
         elif item.kind in ("synthetic", "simulated_room"):
@@ -668,7 +680,7 @@ def _split_others(
         elif (
             item.kind == "noise"
             and length > LONG_RECORDING_S * SAMPLE_RATE_HZ
-            and not item.file.path.startswith(NOISE_COLLECTION + "/")
+            and not item.in_kinds
         ):
             bounds = (0, int(length * 0.8), int(length * 0.9), length)
             recordings += [
@@ -677,7 +689,7 @@ def _split_others(
             ]
         elif fold is not None and fold[1] in _FOLD_SPLITS:
             recordings.append(_recording(item, cache, _FOLD_SPLITS[fold[1]]))
-        elif item.file.path.startswith(NOISE_COLLECTION + "/"):
+        elif item.in_kinds:
             ranked[f"{NOISE_COLLECTION}/{item.label}"].append(item)
         else:
             ranked[item.kind].append(item)
@@ -695,7 +707,7 @@ def _speaker_of(item: _Item) -> str | None:
     if librispeech:
         return librispeech[1]
     folder, slash, _ = item.inner.partition("/")
-    if slash and item.file.path.startswith(_TRANSCRIBED + "/"):
+    if slash and item.transcribed:
         return f"{item.label}/{folder}"
     return None
 

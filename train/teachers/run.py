@@ -10,18 +10,17 @@ import numpy as np
 
 from ...edge.errors import DataError
 from ..cache import Progress
-from ..data import Corpus, Recording
+from ..data import WORDS_COLLECTION, Corpus, Recording
 from .outputs import TeacherOutputs
 from .teacher import Float32, Teacher, as_float, one_second
 
 _BATCH = 64
 _KEEP_S = 60.0
-_COLLECTION_WORDS = "speech_commands/"
 
 
 def word_clips(corpus: Corpus) -> dict[str, Recording]:
     """Return the word clips of a corpus by their path below the words' folder, sorted."""
-    prefix = _COLLECTION_WORDS if corpus.report.layout == "collection" else ""
+    prefix = f"{WORDS_COLLECTION}/" if corpus.report.layout == "collection" else ""
     return {recording.path.removeprefix(prefix): recording for recording in corpus.select("word")}
 
 
