@@ -22,7 +22,7 @@ from ..edge.frontend import FrontEnd
 from ..edge.manifest import Model
 from ..train.data import Corpus
 from ..train.evaluate import evaluate
-from ..train.features import stack
+from ..train.features import stack_steps
 from .agreement import Agreement, measure_agreement
 from .device.golden import long_recording
 from .fused import CELL_STATE, read_layers
@@ -345,11 +345,7 @@ def check_svdf_states(model: Model) -> dict[str, Any]:
         return {}
     rate_hz = manifest.front_end.sample_rate_hz
     frames = FrontEnd(manifest.front_end).feed(long_recording(HOUR_S * rate_hz))
-    (steps,) = stack(
-        frames[None],
-        context_frames=manifest.step.context_frames,
-        stride_frames=manifest.step.stride_frames,
-    )
+    (steps,) = stack_steps(manifest.step, frames[None])
     peaks = layers.network().run(np.asarray(steps), layers.bounded).svdf_peaks
     shares = [peak / layer.state_limit for layer, peak in zip(layers.svdf, peaks, strict=True)]
     for layer, share in zip(layers.svdf, shares, strict=True):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..edge.errors import RunError
-from ..train.features import stack
+from ..train.features import stack_steps
 from ..train.run import Arrays, RunFolder, RunRecord
 from ..train.scenes.leaks import PROVENANCE_FIELD
 from .quantize import CELL_CLIP
@@ -41,10 +41,7 @@ class TrainedRun:
 
     def steps(self, frames: Array) -> Array:
         """Stack a stream's frames as the network reads them: (n, n_mfcc) to (steps, inputs)."""
-        step = self.record.config.step
-        (steps,) = stack(
-            frames[None], context_frames=step.context_frames, stride_frames=step.stride_frames
-        )
+        (steps,) = stack_steps(self.record.config.step, frames[None])
         return np.asarray(steps)
 
 

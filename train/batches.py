@@ -141,7 +141,7 @@ class Batches:
     def __exit__(self, *exc: object) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
         if self._store is not None:
-            self._store.__exit__(None, None, None)
+            self._store.close()
 
     def draw(self, first: int, end: int) -> Iterator[Batch]:
         """Yield the batches of the steps `first` to `end`, in order.

@@ -185,13 +185,14 @@ def _locked(path: Path, while_waiting: Callable[[], object]) -> Iterator[None]:
             "choose another with --cache-dir"
         ) from error
     with file:
-        while not _try_lock(file):
+        while not try_lock(file):
             while_waiting()
             time.sleep(_LOCK_POLL_S)
         yield
 
 
-def _try_lock(file: IO[str]) -> bool:
+def try_lock(file: IO[str]) -> bool:
+    """Take the lock of an open file, unless another process holds it; closing the file frees it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -19,7 +19,7 @@ from ..edge.clip import classify_clip, clip_tail
 from .config import TrainConfig
 from .data import Corpus
 from .evaluate import select_clips
-from .features import mfcc, stack, standardise
+from .features import mfcc, stack_steps, standardise
 
 _CHUNK = 512  # clips that are decided at a time
 _STEPS = 32  # to multiples of which they are padded: 1.3 s at 40 ms a step
@@ -117,11 +117,7 @@ def _steps_of(clips: Sequence[NDArray[np.int16]], config: TrainConfig) -> list[N
         for first in range(0, len(indices), _CHUNK):
             chunk = indices[first : first + _CHUNK]
             audio = np.stack([clips[index] for index in chunk]) * np.float32(1 / 32768)
-            stacked = stack(
-                standardise(front_end, mfcc(front_end, audio)),
-                context_frames=step.context_frames,
-                stride_frames=step.stride_frames,
-            )
+            stacked = stack_steps(step, standardise(front_end, mfcc(front_end, audio)))
             for index, clip in zip(chunk, stacked, strict=True):
                 steps[index] = clip
     return steps

@@ -28,9 +28,10 @@ def data_notes(report: DataReport) -> list[str]:
     reasons: dict[str, list[Skipped]] = {}
     for file in report.skipped:
         reasons.setdefault(file.reason.partition(":")[0], []).append(file)
-    for files in sorted(reasons.values(), key=len, reverse=True)[:_REASONS]:
+    groups = sorted(reasons.values(), key=len, reverse=True)
+    for files in groups[:_REASONS]:
         lines.append(f"{len(files)} files left out, the first: {files[0].path} ({files[0].reason})")
-    more = sum(map(len, sorted(reasons.values(), key=len, reverse=True)[_REASONS:]))
+    more = sum(map(len, groups[_REASONS:]))
     if more:
         lines.append(f"{more} more files left out for other reasons")
     return lines

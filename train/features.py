@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..edge.frontend import FrontEndConfig
+from ..edge.manifest import StepConfig
 
 Array = NDArray[np.float32]
 
@@ -65,6 +66,11 @@ def standardise(config: FrontEndConfig, frames: Array) -> Array:
     mean: Array = np.asarray(config.mean, np.float32)
     std: Array = np.asarray(config.std, np.float32)
     return (frames - mean) / std
+
+
+def stack_steps(step: StepConfig, frames: NDArray[np.floating[Any]]) -> Array:
+    """Stack frames as a model's manifest or a run's configuration says; see `stack`."""
+    return stack(frames, context_frames=step.context_frames, stride_frames=step.stride_frames)
 
 
 def stack(frames: NDArray[np.floating[Any]], *, context_frames: int, stride_frames: int) -> Array:

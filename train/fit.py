@@ -25,7 +25,7 @@ from .batches import Batches, DataSource
 from .calibration import long_stream, standardised
 from .config import TrainConfig
 from .data import Corpus
-from .features import stack
+from .features import stack_steps
 from .moments import Moments
 from .network import Weights, forward, initial_weights, is_moment, set_loss, zero_state
 from .plots import draw_confusion, draw_curves
@@ -313,10 +313,7 @@ class _Fitting:
 
     def _learn(self, batch: Batch) -> None:
         """Take one optimizer step; the streams' state goes on where the last batch left it."""
-        step = self.config.step
-        inputs = stack(
-            batch.frames, context_frames=step.context_frames, stride_frames=step.stride_frames
-        )
+        inputs = stack_steps(self.config.step, batch.frames)
         fresh = tf.constant(batch.fresh)
         before = {
             name: tf.where(tf.reshape(fresh, (-1, *[1] * (value.ndim - 1))), 0.0, value)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from .batches import another_microphone, stream_maker
 from .config import TrainConfig
 from .data import Corpus
-from .features import stack
+from .features import stack_steps
 from .network import Weights, forward, zero_state
 
 _BATCHES, _STREAMS = 12, 32  # 25 minutes of audio
@@ -43,16 +43,10 @@ class Moments:
         self._run = tf.function(self._run_eagerly, jit_compile=True)
         if not config.model.svdf:
             return
-        maker, step = stream_maker(config, corpus, "training"), config.step
+        maker = stream_maker(config, corpus, "training")
         for index in range(_BATCHES):
             batch = another_microphone(config, index, maker.batch(_EPOCH, index, _STREAMS))
-            self._steps.append(
-                stack(
-                    batch.frames,
-                    context_frames=step.context_frames,
-                    stride_frames=step.stride_frames,
-                )
-            )
+            self._steps.append(stack_steps(config.step, batch.frames))
 
     def measure(self, weights: Weights) -> Weights:
         """Return weights with their moments; those that are given with them are left out."""

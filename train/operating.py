@@ -33,7 +33,7 @@ from . import augment
 from .config import TrainConfig
 from .data import Corpus, Recording
 from .decode import SAMPLE_RATE_HZ
-from .features import mfcc, stack, standardise
+from .features import mfcc, stack_steps, standardise
 from .scenes.noise import NoiseTrack, noise_recordings, talk_recordings
 
 FALSE_ACCEPTS_PER_HOUR = 5.0
@@ -198,8 +198,7 @@ class OperatingPoint:
         return decisive
 
     def _stacked(self, frames: NDArray[np.float16]) -> Float32:
-        step = self._config.step
-        return stack(frames, context_frames=step.context_frames, stride_frames=step.stride_frames)
+        return stack_steps(self._config.step, frames)
 
     def _frames(self, audio: NDArray[np.int16]) -> NDArray[np.float16]:
         """Take samples (batch, samples) to features, whole steps of them."""

@@ -18,19 +18,18 @@ operating system drops with the process: of two runs, one draws it and the other
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import hashlib
 import json
 import shutil
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..edge.errors import DataError
+from .cache import try_lock
 from .config import TrainConfig
 from .streams import Batch
 
@@ -101,12 +100,11 @@ class StreamStore:
     def __enter__(self) -> StreamStore:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give unfinished epochs up, for other processes to draw."""
         while self._claimed:
             self._claimed.popitem()[1].give_up()
 
@@ -208,10 +206,6 @@ def _lock(path: Path) -> IO[str]:
         file = path.open("w")
     except OSError as error:
         raise DataError(f"the streams cannot be kept in {path.parent}: {error.strerror}") from error
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(_POLL_S)
-        else:
-            return file
+    while not try_lock(file):
+        time.sleep(_POLL_S)
+    return file

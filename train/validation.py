@@ -17,7 +17,7 @@ from .batches import stream_maker
 from .clips import ClipScores, ClipSet
 from .config import TrainConfig
 from .data import Corpus
-from .features import stack
+from .features import stack_steps
 from .network import Weights, forward, set_loss, zero_state
 from .operating import OperatingPoint
 
@@ -85,8 +85,7 @@ class Validation:
         return self._clips.score(lambda steps: softmax(self._logits(weights, steps), axis=-1))
 
     def _stacked(self, frames: NDArray[np.float16]) -> NDArray[np.float32]:
-        step = self._config.step
-        return stack(frames, context_frames=step.context_frames, stride_frames=step.stride_frames)
+        return stack_steps(self._config.step, frames)
 
     def _logits(self, weights: Weights, steps: NDArray[np.float32]) -> NDArray[np.float32]:
         return self._run(weights, steps, None)[0]
