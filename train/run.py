@@ -33,6 +33,13 @@ from .config import TrainConfig
 
 VERSION = 2
 _BEFORE_THE_STEM = {"svdf_units": [], "svdf_memory": [], "svdf_residual": 2}
+_LATER = {"scale_clip": 0.0, "bias_clip": 0.0}
+_LATER_STREAMS = {
+    "hum_share": 0.0,
+    "simulated_room_share": 0.0,
+    "synthetic_share": 0.0,
+    "cut_out_share": 0.0,
+}
 Arrays = dict[str, NDArray[Any]]
 T = TypeVar("T")
 
@@ -73,6 +80,14 @@ def with_stem_fields(config: dict[str, Any]) -> dict[str, Any]:
     if not model.keys() & {"dense_units", "lstm_units"}:
         return config
     return {**config, "model": {**_BEFORE_THE_STEM, **model}}
+
+
+def _with_later_fields(config: dict[str, Any]) -> dict[str, Any]:
+    """Say of a run from before some settings that these were off, as they were."""
+    streams = config.get("streams")
+    if isinstance(streams, dict):
+        config = {**config, "streams": {**_LATER_STREAMS, **streams}}
+    return {**_LATER, **config}
 
 
 class RunFolder:
@@ -141,8 +156,8 @@ class RunFolder:
             )
         try:
             config = data.get("config")
-            if version == 1 and isinstance(config, dict):
-                data = {**data, "config": with_stem_fields(config)}
+            if isinstance(config, dict):
+                data = {**data, "config": _with_later_fields(with_stem_fields(config))}
             return decode(RunRecord, data)
         except HarkenError as problem:
             raise RunError(f"{path}: {problem}") from None

@@ -170,7 +170,8 @@ class _Unfinished:
     def write(self, batch: Batch, batches: int) -> None:
         """Write the next batch."""
         packed = np.packbits(batch.allowed, axis=-1)
-        values = (batch.frames.astype(np.float16, copy=False), packed, batch.fresh)
+        frames = batch.frames.astype(np.float16, copy=False)
+        values: tuple[NDArray[Any], ...] = (frames, packed, batch.fresh)
         if not self._arrays:
             shutil.rmtree(self._temporary, ignore_errors=True)  # of a process that was killed
             self._temporary.mkdir()

@@ -61,7 +61,7 @@ class Validation:
 
             ``stream_loss``, nats a step, where every keyword has a recording in the split.
 
-            ``missed``, the share of the words missed at 5 false accepts an hour; ``missed_noisy``,
+            ``missed``, the share of the words missed at some false accepts an hour; ``missed_noisy``,
             the same over noise, where there is some; ``threshold``, at which that is. None of them
             where there is less than 10 minutes of running speech.
         """
