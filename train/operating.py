@@ -11,9 +11,10 @@ things of the validation split are heard:
 Both are at 26 dB below full scale, as in `harken.train.scenes`. The evidence is the detector's (see
 `harken.edge.detector`), with a talk penalty of 10. One threshold is set for all words, the lowest
 with at most 0.5, 1, 2, 4 and 8 false accepts an hour; a word is missed if its own label never
-reaches it by 0.7 s after the word's end. The share of missed words is the mean over these rates: a
-single one, of a few events, is a matter of luck. Nothing is quantized and no threshold is set word by word, so these figures
-are not those of ``harken eval --stream``: they say which of two networks is the better one.
+reaches it by 0.7 s after the word's end. What is given is the mean over these rates: a single one,
+of a few events, is a matter of luck. Nothing is quantized and no threshold is set word by word, so
+these figures are not those of ``harken eval --stream``: they say which of two networks is the
+better one.
 """
 
 from __future__ import annotations

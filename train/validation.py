@@ -61,9 +61,9 @@ class Validation:
 
             ``stream_loss``, nats a step, where every keyword has a recording in the split.
 
-            ``missed``, the share of the words missed at some false accepts an hour; ``missed_noisy``,
-            the same over noise, where there is some; ``threshold``, at which that is. None of them
-            where there is less than 10 minutes of running speech.
+            ``missed``, the share of the words missed, a mean over five rates of false accepts;
+            ``missed_noisy``, the same over noise, where there is some; ``threshold``, that of the
+            rate in the middle. None of them where there is less than 10 minutes of running speech.
         """
         figures = {"clip_accuracy": self.scores(weights).accuracy}
         if self._streams:
