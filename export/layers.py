@@ -37,6 +37,12 @@ class Affine:
         zero_point = round(-128 - low / float(scale))
         return cls(scale=scale, zero_point=max(-128, min(127, zero_point)))
 
+    def round(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return real numbers as they are after they were int8."""
+        stored = np.rint(values / self.scale) + self.zero_point
+        rounded: NDArray[np.float32] = (stored.clip(-128, 127) - self.zero_point) * self.scale
+        return rounded.astype(np.float32)
+
     @property
     def lowest(self) -> float:
         """Least real number that it has."""

@@ -269,7 +269,7 @@ class Network:
             state = tap(f"svdf_{index}/state", x @ stem.kernel)
             svdf_peaks.append(float(np.abs(state).max()))
             taken.append(x)
-            y = _filtered(stem, state)
+            y = filtered(stem, state)
             if stem.adds:
                 y = tap(f"svdf_{index}", y) + taken[-stem.adds]
             relu = np.maximum(y, np.float32(0))
@@ -297,16 +297,16 @@ class Network:
             yield h, c
 
 
-def _filtered(layer: Svdf, state: Array) -> Array:
+def filtered(layer: Svdf, state: Array) -> Array:
     """Return what the filters of an SVDF layer give of all that its pointwise part gave.
 
     Both are (steps, units).
     """
     before = np.zeros((layer.memory - 1, layer.units), np.float32)
-    heard, filtered = np.concatenate((before, state)), np.tile(layer.bias, (len(state), 1))
+    heard, total = np.concatenate((before, state)), np.tile(layer.bias, (len(state), 1))
     for age, weights in enumerate(layer.time_kernel):
-        filtered += weights * heard[age : age + len(state)]
-    return filtered
+        total += weights * heard[age : age + len(state)]
+    return total
 
 
 def softmax(logits: NDArray[np.floating]) -> Array:

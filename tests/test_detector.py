@@ -251,10 +251,24 @@ def test_no_talk_makes_a_word_impossible():
     assert words(detector.feed(posteriors(left=[1.0]))) == [("left", 1500)]
 
 
-def test_talk_is_an_exponential_average_and_costs_log_odds():
+def test_a_detection_forgets_talk():
+    said = posteriors(left=[0.9, 0.0, 0.0])
+    sure = posteriors(left=[0.9999, 0.0, 0.0])
+    between = np.zeros((20, len(LABELS)), np.float32)
+    told = np.concatenate((talked(10), said, between, sure, between, said))
+    detector = Detector(config(talk_penalty=6.0), LABELS, STEP)
+    at_once = words(detector.feed(told))
+    steps = [len(talked(10)) + 3 + 20, len(told) - 3]
+    assert at_once == [("left", step) for step in steps], "the last one would have been too soft"
+    detector.reset()
+    assert words(d for row in told for d in detector.feed(row[None])) == at_once
+
+
+def test_talk_is_two_exponential_averages_and_costs_log_odds():
     talk = Talk(6.0, LABELS, STEP_MS / 1000)
     rows = posteriors(left=0.5, unknown=np.full(100, 0.5))
-    level = 0.5 * (1 - np.exp(-100 * STEP_MS / 1000 / TALK_S))
+    kept = np.exp(-STEP_MS / 1000 / TALK_S)  # of each average, at each step
+    level = 0.5 * (1 - kept**100 - 100 * (1 - kept) * kept**100)
     left = talk.discount(rows, rows)[-1, 0]
     assert talk.level == pytest.approx(level)
     assert np.log(left / (1 - left)) == pytest.approx(-6.0 * level, rel=1e-4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +26,7 @@ from harken.export.checks import measure_parity
 from harken.export.fused import read_layers, write_network
 from harken.export.layers import Affine, QuantizedNetwork
 from harken.export.quantize import equalized, quantize
-from harken.export.reference import Svdf, softmax
+from harken.export.reference import Network, Svdf, softmax
 
 SHAPES: dict[str, dict[str, Any]] = {
     "stem": {},
@@ -125,6 +126,28 @@ class TestFile:
         assert [runtime.invoke(step).tobytes() for step in inputs] != first
         runtime.reset()
         assert [runtime.invoke(step).tobytes() for step in inputs] == first
+
+
+def test_channels_far_from_zero_lose_nothing_by_rounding() -> None:
+    """Batch normalisation leaves such channels, which need bias correction."""
+    network, far = drawn_network(residual=0, seed=4), np.float32(15)
+    first, second = network.svdf
+    passed_on = far * second.kernel.sum(axis=0) * second.time_kernel.sum(axis=0)
+    svdf = (replace(first, bias=first.bias + far), replace(second, bias=second.bias - passed_on))
+    network = replace(network, svdf=svdf)
+    eight, steps = quantize(network, drawn_stream(3000, seed=1)), drawn_stream(3000, seed=2)
+
+    def apart(int8_network: Network) -> float:
+        posteriors = softmax(int8_network.run(steps, eight.bounded).logits)
+        return measure_agreement(softmax(network.run(steps).logits), posteriors).difference_mean
+
+    rounded = eight.network()
+    uncorrected = tuple(
+        replace(layer, bias=exact.bias)
+        for layer, exact in zip(rounded.svdf, network.svdf, strict=True)
+    )
+    assert apart(rounded) < 0.05
+    assert apart(replace(rounded, svdf=uncorrected)) > 2 * apart(rounded)
 
 
 def test_a_model_that_the_converter_made_is_read_too() -> None:

@@ -121,7 +121,6 @@ def forward(
     state: State,
     *,
     training: bool = False,
-    as_int8: bool = False,
     dropout: float = 0.0,
     seed: Any = None,
 ) -> Outputs:
@@ -140,18 +139,10 @@ def forward(
         See `zero_state`.
     training
         Normalise by the mean and the variance of this batch, not by those that were kept.
-    as_int8
-        Round the weights of matrices as `harken.export.quantize` will, so that a network is learned
-        whose weights can be rounded. Gradients pass as if nothing were rounded (Jacob et al.,
-        "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
-        Inference", 2018).
     dropout, seed
         Share of the units dropped after each LSTM layer, and after a dense layer; and the stateless
         seed, shape (2,), of the draw; 0 for everything but training.
     """
-
-    def matrix(name: str, *, parts: int = 1, by_unit: bool = False) -> Any:
-        return _rounded(weights[name], parts, by_unit=by_unit) if as_int8 else weights[name]
 
     def drop(x: Any, salt: int) -> Any:
         if not dropout:
@@ -166,13 +157,13 @@ def forward(
     after: State = {}
     moments: dict[str, Any] = {}
     if config.dense_units:
-        x = tf.nn.relu(x @ matrix("dense_in/kernel") + weights["dense_in/bias"])
+        x = tf.nn.relu(x @ weights["dense_in/kernel"] + weights["dense_in/bias"])
         x = drop(x, 1)
     for layer in range(len(config.svdf)):
         name = f"svdf_{layer}"
         taken.append(x)
         y, after[name] = _svdf(
-            x @ matrix(f"{name}/kernel", by_unit=True),
+            x @ weights[f"{name}/kernel"],
             weights[f"{name}/time_kernel"],
             state[name],
         )
@@ -188,35 +179,14 @@ def forward(
     for layer in range(len(config.lstm_units)):
         name = f"lstm_{layer}"
         x, after[f"{name}/h"], after[f"{name}/c"] = _lstm(
-            x @ matrix(f"{name}/kernel", parts=4) + weights[f"{name}/bias"],
-            matrix(f"{name}/recurrent_kernel", parts=4),
+            x @ weights[f"{name}/kernel"] + weights[f"{name}/bias"],
+            weights[f"{name}/recurrent_kernel"],
             state[f"{name}/h"],
             state[f"{name}/c"],
             config.cell_clip,
         )
         x = drop(x, 2 + layer)
-    return Outputs(x @ matrix("dense_out/kernel") + weights["dense_out/bias"], after, moments)
-
-
-def _rounded(kernel: Any, parts: int, *, by_unit: bool) -> Any:
-    """Round (inputs, units) to 127 steps on each side of 0; a scale for each part of the units.
-
-    Units of an SVDF are stretched to the same largest magnitude before they are rounded: a scale
-    for each.
-    """
-    axis = 0 if by_unit else None
-    scaled = [
-        tf.maximum(tf.reduce_max(tf.abs(part), axis=axis, keepdims=True), 1e-9) / 127.0
-        for part in tf.split(kernel, parts, axis=1)
-    ]
-    rounded = tf.concat(
-        [
-            tf.round(part / scale) * scale
-            for part, scale in zip(tf.split(kernel, parts, axis=1), scaled, strict=True)
-        ],
-        axis=1,
-    )
-    return kernel + tf.stop_gradient(rounded - kernel)
+    return Outputs(x @ weights["dense_out/kernel"] + weights["dense_out/bias"], after, moments)
 
 
 def _svdf(projected: Any, time_kernel: Any, before: Any) -> tuple[Any, Any]:

@@ -27,9 +27,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
-from scipy.signal import lfilter
 
-from ..edge.detector import TALK_S
+from ..edge.detector import lower_odds
 from ..edge.endpoints import find_word
 from . import augment
 from .config import TrainConfig
@@ -37,6 +36,7 @@ from .data import Corpus, Recording
 from .decode import SAMPLE_RATE_HZ
 from .features import mfcc, stack_steps, standardise
 from .scenes.noise import NoiseTrack, noise_recordings, talk_recordings
+from .scenes.sweep import talk_costs
 
 FALSE_ACCEPTS_PER_HOUR = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Of running speech, at most: where the operating points are."""
@@ -290,8 +290,8 @@ def talk_evidence(
 
     Returns
     -------
-    (batch, steps, labels) float32: what `harken.edge.detector` compares with its thresholds, to a
-    rounding error.
+    (batch, steps, labels) float32: what `harken.edge.detector` compares with its thresholds as long
+    as it has detected nothing, to a rounding error.
     """
     steps = posteriors.shape[1]
     padded = np.pad(posteriors, ((0, 0), (smoothing_steps - 1, 0), (0, 0)))
@@ -299,12 +299,9 @@ def talk_evidence(
     for offset in range(1, smoothing_steps):
         smoothed += padded[:, offset : offset + steps]
     smoothed /= np.float32(smoothing_steps)
-    share = 1.0 - math.exp(-step_s / TALK_S)
-    talk = lfilter([share], [1.0, share - 1.0], posteriors[..., unknown], axis=1)
-    left = smoothed * np.exp(-TALK_PENALTY * talk).astype(np.float32)[..., None]
+    costs = talk_costs(posteriors[..., unknown], TALK_PENALTY, step_s)
     # Sums of float32 may be a rounding error above 1.
-    evidence: Float32 = left / (left + np.maximum(np.float32(1) - smoothed, np.float32(1e-9)))
-    return evidence
+    return lower_odds(np.minimum(smoothed, np.float32(1)), costs[..., None])
 
 
 def events(evidence: Float32, refractory_steps: int) -> Float32:

@@ -48,7 +48,9 @@ def draw_curves(path: Path, history: Sequence[dict[str, float]]) -> None:
             if all(name in figures for figures in history):
                 missed.plot(epochs, [100 * figures[name] for figures in history], label=label)
         missed.set(xlabel="epoch", ylabel="missed words, %", ylim=(0, None))
-        missed.set_title(f"at {FALSE_ACCEPTS_PER_HOUR:g} false accepts an hour", fontsize="medium")
+        low, high = min(FALSE_ACCEPTS_PER_HOUR), max(FALSE_ACCEPTS_PER_HOUR)
+        title = f"at {low:g} to {high:g} false accepts an hour"
+        missed.set_title(title, fontsize="medium")
         missed.legend(frameon=False)
     for axes in (losses, accuracy, *others):
         axes.spines[["top", "right"]].set_visible(False)

@@ -30,7 +30,7 @@ struct harken {
     } of;
     uint64_t step;         /* steps since the reset */
     uint64_t word_sample;  /* end_sample of the last word, for the prior */
-    uint32_t talk;         /* moving average of "unknown", Q30 */
+    uint32_t talk[2];      /* moving average of "unknown", and the moving average of that, Q30 */
     uint32_t waiting;      /* steps of the refractory time to come */
     uint16_t n_samples;    /* gathered */
     uint16_t row;          /* of the posteriors that were written last */
@@ -39,7 +39,7 @@ struct harken {
     uint8_t new_frames;    /* since the last step */
     uint8_t expecting;     /* whether the prior's factors are those after a word */
     uint8_t last_gap;      /* class of the gap before the last word */
-    uint8_t unused[5];
+    uint8_t unused[1];
 };
 
 #define NONE 0xffff
@@ -156,12 +156,17 @@ static int detect(harken *h, const layout *l, harken_event *event) {
     uint32_t *evidence = (uint32_t *)(void *)l->scratch;
     uint64_t sample = samples_heard(h);
 
-    /* What talk costs, Q31: each step moves its level a little towards the posterior of unknown. */
+    /* What talk costs, Q31: each step moves one average a little towards the posterior of unknown,
+     * and the other one a little towards the first. */
     uint32_t cost = UINT32_C(1) << 31;
     if (detector->talk_penalty) {
-        int64_t away = (int64_t)now[detector->unknown] * 4 - h->talk;
-        h->talk = (uint32_t)(h->talk + ((away * detector->talk_share) >> 31));
-        cost = exp2_minus((uint32_t)(((uint64_t)h->talk * detector->talk_penalty) >> 30));
+        uint32_t towards = now[detector->unknown] * 4;
+        for (int i = 0; i < 2; i++) {
+            int64_t away = (int64_t)towards - h->talk[i];
+            h->talk[i] = (uint32_t)(h->talk[i] + ((away * detector->talk_share) >> 31));
+            towards = h->talk[i];
+        }
+        cost = exp2_minus((uint32_t)(((uint64_t)h->talk[1] * detector->talk_penalty) >> 30));
     }
 
     const uint32_t *factors = expected(h, l, sample);
@@ -205,6 +210,7 @@ static int detect(harken *h, const layout *l, harken_event *event) {
         event->acoustic = acoustic[best];
         event->start_sample = (h->step - ago) * model->stride_frames * model->hop_samples;
         event->end_sample = sample;
+        h->talk[0] = h->talk[1] = 0;
         if (model->prior) remember(h, l, best, sample);
     }
     h->step++;

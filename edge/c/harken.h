@@ -155,7 +155,7 @@ typedef struct {
     const uint32_t *exponentials; /* [256] exp(-d * scale of the logits), Q28 */
     const uint32_t *threshold;    /* [n_labels] Q24, more than 2^24 for what is no word */
     uint32_t negligible;          /* posterior, Q28, below which no evidence comes of it */
-    uint32_t talk_share;          /* of a step in the moving average, Q31 */
+    uint32_t talk_share;          /* of a step in the moving averages, Q31 */
     uint32_t talk_penalty;        /* log-odds at most lost to talk, in bits, Q24; 0: none */
     uint32_t refractory_steps;
     uint8_t smoothing_steps; /* 1 .. 15 */

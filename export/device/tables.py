@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...edge.detector import TALK_S, UNKNOWN
+from ...edge.detector import UNKNOWN, talk_share
 from ...edge.errors import ExportError
 from ...edge.frontend import FrontEndConfig, dct_matrix
 from ...edge.manifest import Manifest
@@ -209,7 +209,7 @@ def detector_tables(manifest: Manifest) -> DetectorTables:
         negligible=int(
             min(config.thresholds.values()) / 10 / math.exp(config.context_limit) * 2**28
         ),
-        talk_share=round((1 - math.exp(-step_s / TALK_S)) * 2**31),
+        talk_share=round(talk_share(step_s) * 2**31),
         talk_penalty=round(config.talk_penalty / math.log(2) * 2**24) if UNKNOWN in labels else 0,
         refractory_steps=config.refractory_steps(manifest.step_samples, front_end.sample_rate_hz),
         smoothing_steps=config.smoothing_steps,

@@ -1,8 +1,8 @@
 """Posteriors in, events at every threshold out: the detector of the device over a whole range.
 
-A model hears a scene once. The evidence that its posteriors make is kept, and the events that any
-thresholds would make of it follow at once (`detect`): exactly those of `harken.edge.Detector`, but
-many times faster, because only the steps matter in which a word reaches its threshold.
+A model hears a scene once. What its posteriors make is kept, and the events that any thresholds
+would make of it follow at once (`Evidence.detect`): those of `harken.edge.Detector`, but many times
+faster, because only the steps matter in which a word reaches its threshold.
 
 A range of thresholds is one number, delta: it moves the thresholds of all words together, by the
 same amount on the scale of log-odds, so that delta 0 is the model as it ships (`thresholds_at`).
@@ -16,8 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import lfilter
 
-from ...edge.detector import REARM, DetectorConfig, Talk, smooth
+from ...edge.detector import REARM, UNKNOWN, DetectorConfig, lower_odds, smooth, talk_share
 from ...edge.engine import Engine, Runtime
 from ...edge.errors import ModelError
 from ...edge.frontend import FrontEnd
@@ -112,60 +113,114 @@ class Listener:
         return self._engine.feed(self._front_end.feed(pcm))
 
 
-def evidence(posteriors: Float32, config: DetectorConfig, clock: Clock) -> Float32:
-    """Return what `harken.edge.Detector` makes of posteriors before it lays its thresholds on them.
+class Evidence:
+    """What `harken.edge.Detector` makes of posteriors from a reset, ready for any thresholds.
 
     Parameters
     ----------
     posteriors
-        (m, n_labels) float32, from a reset, as `Listener.posteriors` returns them.
+        (m, n_labels) float32, as `Listener.posteriors` returns them.
     config
-        Smoothing and what talk costs.
+        Smoothing, what talk costs, refractory time.
     clock
         Of the model.
-
-    Returns
-    -------
-    (m, n_labels) float32.
     """
-    talk = Talk(config.talk_penalty, clock.labels, clock.step_samples / SAMPLE_RATE_HZ)
-    return talk.discount(smooth(posteriors, config.smoothing_steps), posteriors)
+
+    def __init__(self, posteriors: Float32, config: DetectorConfig, clock: Clock) -> None:
+        self._smoothed = smooth(posteriors, config.smoothing_steps)
+        penalty = config.talk_penalty if UNKNOWN in clock.labels else 0.0
+        self._unknown = posteriors[:, clock.labels.index(UNKNOWN)] if penalty else None
+        self._penalty = penalty
+        self._step_s = clock.step_samples / SAMPLE_RATE_HZ
+        self._refractory_steps = config.refractory_steps(clock.step_samples, SAMPLE_RATE_HZ)
+        # Talk costs all labels alike, so it changes nothing about which has the most.
+        self._largest = self._smoothed.argmax(axis=1)
+        self._most = self._smoothed[np.arange(len(posteriors)), self._largest]
+        self._at_first = self._costs_from(0)
+
+    @property
+    def without_events(self) -> Float32:
+        """The evidence, (m, n_labels) float32, as long as no word is detected."""
+        return lower_odds(self._smoothed, self._at_first[:, np.newaxis])
+
+    def detect(
+        self, thresholds: Float32
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+        """Find what would be detected.
+
+        Parameters
+        ----------
+        thresholds
+            (n_labels,) float32; infinity for labels that never fire.
+
+        Returns
+        -------
+        Steps of the detections, their labels, and their evidence: (k,) each.
+        """
+        count, largest = len(self._most), self._largest
+        wanted = thresholds[largest]
+        # Talk takes evidence away, and never adds to it.
+        candidates = np.flatnonzero(self._most >= wanted)
+        costs = self._at_first
+        armed_from = np.zeros(len(thresholds), np.int64)  # the step from which on it may fire
+        fired: list[tuple[int, int, float]] = []
+        ready_at = 0
+        while True:
+            candidates = candidates[np.searchsorted(candidates, ready_at) :]
+            there = lower_odds(self._most[candidates], costs[candidates])
+            labels = largest[candidates]
+            fires = (there >= wanted[candidates]) & (candidates >= armed_from[labels])
+            if not fires.any():
+                break
+            first = int(fires.argmax())
+            step, label = int(candidates[first]), int(labels[first])
+            fired.append((step, label, float(there[first])))
+            ready_at = step + self._refractory_steps
+            # With the talk forgotten, labels that have to fall before they may fire fall later.
+            costs = np.concatenate((costs[: step + 1], self._costs_from(step + 1)))
+            waiting = set(np.flatnonzero(armed_from > step).tolist()) | {label}
+            for each in waiting:
+                own = lower_odds(self._smoothed[step + 1 :, each], costs[step + 1 :])
+                fallen = np.flatnonzero(own < np.float32(REARM) * thresholds[each])
+                armed_from[each] = step + 1 + int(fallen[0]) if len(fallen) else count
+            # The next candidate is a later step, even without a refractory time.
+            ready_at = max(ready_at, step + 1)
+        steps, labels_fired, confidences = zip(*fired, strict=True) if fired else ((), (), ())
+        return (
+            np.array(steps, np.int64),
+            np.array(labels_fired, np.int64),
+            np.array(confidences, np.float32),
+        )
+
+    def _costs_from(self, step: int) -> Float32:
+        """Return what talk that begins at a step costs from there on: factors of the odds."""
+        if self._unknown is None:
+            return np.ones(len(self._most) - step, np.float32)
+        return talk_costs(self._unknown[step:], self._penalty, self._step_s)
 
 
-def detect(
-    evidence: Float32, thresholds: Float32, refractory_steps: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Find what `harken.edge.Detector` would detect from a reset.
+def talk_costs(unknown: Float32, penalty: float, step_s: float) -> Float32:
+    """Return what `harken.edge.detector.Talk` lowers the odds of all labels by, from a reset on.
 
     Parameters
     ----------
-    evidence
-        (m, n_labels) float32, as the function `evidence` returns it.
-    thresholds
-        (n_labels,) float32; infinity for labels that never fire.
-    refractory_steps
-        Steps after a detection in which nothing fires, counted with that of the detection.
+    unknown
+        Posteriors of "unknown", float32, the steps along the last axis.
+    penalty
+        The detector's, in log-odds.
+    step_s
+        Seconds from one step to the next.
 
     Returns
     -------
-    Steps of the detections and their labels: (k,) int64 each.
+    float32 of the same shape: factors in (0, 1], equal to those of `Talk` to a rounding error.
     """
-    largest = evidence.argmax(axis=1)
-    reached = evidence[np.arange(len(evidence)), largest] >= thresholds[largest]
-    candidates = np.flatnonzero(reached)
-    labels_there = largest[candidates].tolist()
-    armed_from = [0] * len(thresholds)  # the step from which on a label may fire
-    steps, labels = [], []
-    ready_at = 0
-    for step, label in zip(candidates.tolist(), labels_there, strict=True):
-        if step < ready_at or step < armed_from[label]:
-            continue
-        steps.append(step)
-        labels.append(label)
-        ready_at = step + refractory_steps
-        fallen = np.flatnonzero(evidence[step + 1 :, label] < np.float32(REARM) * thresholds[label])
-        armed_from[label] = step + 1 + int(fallen[0]) if len(fallen) else len(evidence)
-    return np.array(steps, np.int64), np.array(labels, np.int64)
+    share = talk_share(step_s)
+    level = unknown.astype(np.float64)
+    for _ in range(2):
+        level = lfilter([share], [1.0, share - 1.0], level)
+    costs: Float32 = np.exp(-penalty * level).astype(np.float32)
+    return costs
 
 
 def thresholds_at(thresholds: Mapping[str, float], delta: float) -> dict[str, float]:
@@ -230,10 +285,9 @@ class HeardScene:
     """
 
     def __init__(self, posteriors: Float32, config: DetectorConfig, clock: Clock) -> None:
-        self._evidence = evidence(posteriors, config, clock)
+        self._evidence = Evidence(posteriors, config, clock)
         self._config = config
         self._clock = clock
-        self._refractory_steps = config.refractory_steps(clock.step_samples, SAMPLE_RATE_HZ)
 
     def heard(self, thresholds: Mapping[str, float] | None = None) -> list[Heard]:
         """Return the events that these thresholds would make, in the order of time."""
@@ -241,12 +295,12 @@ class HeardScene:
             thresholds = self._config.thresholds
         labels = self._clock.labels
         values = np.array([thresholds.get(label, np.inf) for label in labels], np.float32)
-        steps, found = detect(self._evidence, values, self._refractory_steps)
+        found = self._evidence.detect(values)
         return [
             Heard(
                 word=labels[label],
                 time_s=self._clock.decided_s(step),
-                confidence=float(self._evidence[step, label]),
+                confidence=confidence,
             )
-            for step, label in zip(steps.tolist(), found.tolist(), strict=True)
+            for step, label, confidence in zip(*(each.tolist() for each in found), strict=True)
         ]

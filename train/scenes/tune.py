@@ -49,7 +49,7 @@ from ...edge.manifest import Model
 from ..cache import Progress
 from .report import Groups
 from .scoring import REASONS, TOLERANCE_S, Matches, Tally, match
-from .sweep import Clock, Float32, HeardScene, evidence, thresholds_at
+from .sweep import Clock, Evidence, Float32, HeardScene, thresholds_at
 from .truth import Scene
 
 Float64 = NDArray[np.float64]
@@ -415,7 +415,7 @@ class _Stage:
     def _heights(self) -> list[tuple[list[Float64], list[Float64]]]:
         """Of each scene for each word: what is right, what is wrong."""
         return [
-            _heights(evidence(rows, self.config, self._clock), scene, self.words, self._clock)
+            _heights(Evidence(rows, self.config, self._clock), scene, self.words, self._clock)
             for rows, scene in zip(self._posteriors, self.scenes, strict=True)
         ]
 
@@ -590,15 +590,18 @@ def _halves(scenes: Sequence[Scene], groups: Groups) -> tuple[_Part, _Part] | No
 
 
 def _heights(
-    evidence: Float32, scene: Scene, words: Sequence[str], clock: Clock
+    heard: Evidence, scene: Scene, words: Sequence[str], clock: Clock
 ) -> tuple[list[Float64], list[Float64]]:
     """Find up to which threshold words are heard, right ones and wrong ones.
+
+    Each by itself, as if no other word had been detected before.
 
     Returns
     -------
     For each word (k,) float64 log-odds: of each time it is said, minus infinity where it is heard
     at no threshold; and of each time it is heard while it is not said.
     """
+    evidence = heard.without_events
     largest = evidence.argmax(axis=1)
     times = np.array([clock.decided_s(step) for step in range(len(evidence))])
     right, wrong = [], []
@@ -617,9 +620,9 @@ def _heights(
                 outside[first:last] = False
         # As in the detector, a word that goes on being heard is one event.
         going_on = (outside & (own >= REARM * _FLOOR)).astype(np.int8)
-        heard = np.flatnonzero(np.diff(going_on, prepend=0, append=0))
+        edges = np.flatnonzero(np.diff(going_on, prepend=0, append=0))
         peaks = np.array(
-            [heights[first:last].max() for first, last in heard.reshape(-1, 2)], np.float64
+            [heights[first:last].max() for first, last in edges.reshape(-1, 2)], np.float64
         )
         right.append(_log_odds(np.array(said, np.float64)))
         wrong.append(_log_odds(peaks[peaks >= _FLOOR]))
