@@ -165,7 +165,7 @@ class StreamConfig:
     """SpecAugment: widest stripe of mel bands."""
     mask_frames: int = 6
     """SpecAugment: longest stripe of frames."""
-    due_s: float = 0.0
+    due_s: float = 0.04
     """A word's label is demanded from this long after the word's end, by when it is known whether
     the word went on; negative: from before its end …"""
     hold_s: float = 0.3
@@ -262,11 +262,11 @@ class TrainConfig:
     """Epochs of streams that are drawn; later ones hear these again, in another order. Drawing
     costs more time than learning, and they are kept in memory: about 0.1 GB an epoch of 30,000
     clips."""
-    batch_streams: int = 64
+    batch_streams: int = 16
     """Streams in a batch."""
     learning_rate: float = 3e-3
     """Peak of the schedule: linear warm-up, then a cosine to almost nothing."""
-    weight_decay: float = 0.01
+    weight_decay: float = 0.1
     dropout: float = 0.1
     """Share of the units dropped between layers."""
     weight_clip: float = 1.5
