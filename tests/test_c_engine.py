@@ -51,6 +51,8 @@ from harken.export.quantize import quantize
 pytestmark = needs_compiler
 
 SHIPPED = ("commands", "commands-tiny")
+CONVERTED = Path(__file__).parent / "data" / "converted.tflite"
+"""Dense 40, LSTM 60: a model that TensorFlow's converter made."""
 LOGISTIC, TANH = schema.BuiltinOperator.LOGISTIC, schema.BuiltinOperator.TANH
 
 
@@ -145,7 +147,7 @@ class TestNetwork:
     STEPS = 20_000
 
     @pytest.mark.parametrize("clip", [True, False], ids=["clipped", "to the rails of int16"])
-    @pytest.mark.parametrize("name", SHIPPED)
+    @pytest.mark.parametrize("name", [*SHIPPED, str(CONVERTED)], ids=lambda name: Path(name).stem)
     def test_no_byte_of_state_and_logits_differs(
         self, name: str, clip: bool, tmp_path: Path
     ) -> None:
@@ -170,7 +172,9 @@ class TestNetwork:
             assert network.hidden().tobytes() == np.asarray(state.invoke(step)).tobytes()
             cells = network.cells()
             on_rails += bool(cells.max() >= top and cells.min() <= -top)
-        assert on_rails >= 3000
+        # Noise does not drive cells to the rails through a stem; there, drawn networks have ranges
+        # so small that it does, see below.
+        assert on_rails >= (0 if model.manifest.state.svdf_units else 3000)
 
     def test_a_reset_leads_back_to_the_beginning(self, engine: CEngine) -> None:
         steps = driving_steps(engine.of.manifest.input.shape[-1], 50)

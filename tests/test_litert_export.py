@@ -199,8 +199,8 @@ class TestSnippet:
 
     def test_raw_samples(self, bundle: LitertBundle) -> None:
         pcm, _ = soundfile.read(DEMO, dtype="int16")
-        expected = [event.word for event in Spotter("commands-tiny").feed(pcm[:64_001])]
-        cut = pcm[:64_001].astype("<i2").tobytes() + b"\0"  # and half a sample
+        expected = [event.word for event in Spotter("commands-tiny").feed(pcm[:67_201])]
+        cut = pcm[:67_201].astype("<i2").tobytes() + b"\0"  # and half a sample
         assert self.listen(bundle, "-", cut) == expected == ["left", "three", "five"]
 
     def test_without_arguments(self, bundle: LitertBundle) -> None:
