@@ -17,7 +17,14 @@ from hypothesis import strategies as st
 
 from harken.export.reference import Dense, Lstm, Network, Svdf
 from harken.train.config import NORMALISATION_EPSILON, ModelConfig
-from harken.train.network import forward, initial_weights, is_moment, set_loss, zero_state
+from harken.train.network import (
+    _rounded_values,
+    forward,
+    initial_weights,
+    is_moment,
+    set_loss,
+    zero_state,
+)
 
 INPUTS, LABELS, STEPS = 12, 5, 60
 
@@ -366,3 +373,49 @@ class TestSetLoss:
             loss = set_loss(logits, tf.constant([[[False, True, False]]]))
         assert float(loss) == pytest.approx(1000)
         np.testing.assert_allclose(tape.gradient(loss, logits)[0, 0], [1, -1, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_rounded_weights_are_those_that_are_exported(
+    shape: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training rounds matrices as `quantize` does, and gradients pass as if it had not."""
+    monkeypatch.setattr("harken.train.network._rounded_values", lambda values: values)
+    weights = initial_weights(shape, inputs=INPUTS, labels=LABELS, seed=3)
+    rounded = dict(weights)
+    for name, kernel in weights.items():
+        if not name.endswith("kernel") or name.endswith("time_kernel"):
+            continue
+        parts = np.split(kernel, 4 if name.startswith("lstm") else 1, axis=1)
+        axis = 0 if name.startswith("svdf") else None
+        scales = [np.abs(part).max(axis=axis, keepdims=True) / np.float32(127) for part in parts]
+        rounded[name] = np.concatenate(
+            [np.rint(part / scale) * scale for part, scale in zip(parts, scales, strict=True)],
+            axis=1,
+        )
+        assert np.abs(rounded[name] - kernel).max() > 0
+    steps = tf.constant(np.random.default_rng(4).normal(size=(2, STEPS, INPUTS)), tf.float32)
+    state = zero_state(shape, 2)
+    with tf.GradientTape() as tape:
+        given = {name: tf.constant(value) for name, value in weights.items()}
+        tape.watch(given)
+        logits = forward(given, shape, steps, state, as_int8=True).logits
+        loss = tf.reduce_sum(logits)
+    expected = forward(rounded, shape, steps, state).logits
+    np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-4)
+    for name, gradient in tape.gradient(loss, given).items():
+        if not is_moment(name):
+            assert np.any(gradient), name
+
+
+@pytest.mark.parametrize(("low", "high"), [(-3.0, 5.0), (0.5, 4.0), (-2.0, -1.0), (0.0, 0.0)])
+def test_values_are_rounded_to_those_of_int8(low: float, high: float) -> None:
+    values = tf.constant(np.random.default_rng(0).uniform(low, high, (20, 30, 8)), tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        rounded = _rounded_values(values)
+    step = (max(high, 0.0) - min(low, 0.0)) / 255
+    assert np.abs(rounded - values).max() <= 0.501 * step
+    assert len(np.unique(rounded)) <= 256
+    assert _rounded_values(tf.zeros(3)).numpy().tolist() == [0.0, 0.0, 0.0]
+    np.testing.assert_array_equal(tape.gradient(rounded, values), np.ones_like(values))

@@ -272,6 +272,11 @@ class TrainConfig:
     weight_clip: float = 1.5
     """Kernels stay within ± this: a few large weights would cost all others of their matrix
     precision as int8. 0 lets them grow."""
+    scale_clip: float = 2.5
+    """The stem's scales, behind its normalisation, stay within ± this, for the same reason: all
+    channels of a layer share the 256 values of int8. 0 lets them grow."""
+    bias_clip: float = 4.0
+    """So do the stem's biases, within ± this. 0 lets them grow."""
     averaging: float = 0.998
     """Decay of the moving average of the weights, which is what is validated and kept."""
     seed: int = 0
@@ -305,7 +310,8 @@ class TrainConfig:
         check(self.learning_rate > 0, "learning_rate", "be greater than 0")
         check(self.weight_decay >= 0, "weight_decay", "be at least 0")
         check(0 <= self.dropout < 1, "dropout", "be at least 0 and less than 1")
-        check(self.weight_clip >= 0, "weight_clip", "be at least 0")
+        for name in ("weight_clip", "scale_clip", "bias_clip"):
+            check(getattr(self, name) >= 0, name, "be at least 0")
         check(0 <= self.averaging < 1, "averaging", "be at least 0 and less than 1")
         check(self.smoothing_steps >= 1, "smoothing_steps", "be at least 1")
         check(self.refractory_ms >= 0, "refractory_ms", "be at least 0")

@@ -151,6 +151,15 @@ def train(
         return fitting.go(batches, on_progress)
 
 
+def _bound(config: TrainConfig, name: str) -> float:
+    """Return within ± what an array of weights stays; 0: it may grow."""
+    if name.endswith("kernel"):
+        return config.weight_clip
+    if name.startswith("svdf"):
+        return {"scale": config.scale_clip, "bias": config.bias_clip}.get(name.split("/")[1], 0.0)
+    return 0.0
+
+
 def _check_corpus(config: TrainConfig, corpus: Corpus) -> None:
     corpus.require_words(config.words, split="training")
     corpus.require_words(config.held_out_words)
@@ -203,7 +212,9 @@ class _Fitting:
             beta_2=0.99,
             global_clipnorm=1.0,
         )
-        self.optimizer.exclude_from_weight_decay(var_names=[r"_(bias|scale)$"])
+        # Scale and bias of the stem decay, too: nothing else keeps some channels from becoming a
+        # hundred times as loud as others, and all of a layer share the 256 values of int8.
+        self.optimizer.exclude_from_weight_decay(var_names=[r"^(dense|lstm)\w*_bias$"])
         self.optimizer.build(list(self.variables.values()))
         self._gradient = tf.function(self._gradient_eagerly, jit_compile=True)
         self._apply = tf.function(self._apply_eagerly)
@@ -345,6 +356,7 @@ class _Fitting:
                 inputs,
                 state,
                 training=True,
+                as_int8=True,
                 dropout=self.config.dropout,
                 seed=seed,
             )
@@ -353,9 +365,9 @@ class _Fitting:
 
     def _apply_eagerly(self, gradients: Any) -> None:
         self.optimizer.apply(gradients, list(self.variables.values()))
-        bound = self.config.weight_clip
         for name, variable in self.variables.items():
-            if bound and name.endswith("kernel"):
+            bound = _bound(self.config, name)
+            if bound:
                 variable.assign(tf.clip_by_value(variable.value, -bound, bound))
 
     def _finish_epoch(self) -> None:

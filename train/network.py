@@ -121,6 +121,7 @@ def forward(
     state: State,
     *,
     training: bool = False,
+    as_int8: bool = False,
     dropout: float = 0.0,
     seed: Any = None,
 ) -> Outputs:
@@ -139,10 +140,21 @@ def forward(
         See `zero_state`.
     training
         Normalise by the mean and the variance of this batch, not by those that were kept.
+    as_int8
+        Round the weights of matrices as `harken.export.quantize` will, and what the layers before
+        the LSTM give to 256 values over its range in this batch, so that a network is learned that
+        can be rounded. Gradients pass as if nothing were rounded (Jacob et al., "Quantization and
+        Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", 2018).
     dropout, seed
         Share of the units dropped after each LSTM layer, and after a dense layer; and the stateless
         seed, shape (2,), of the draw; 0 for everything but training.
     """
+
+    def matrix(name: str, *, parts: int = 1, by_unit: bool = False) -> Any:
+        return _rounded(weights[name], parts, by_unit=by_unit) if as_int8 else weights[name]
+
+    def stored(x: Any) -> Any:
+        return _rounded_values(x) if as_int8 else x
 
     def drop(x: Any, salt: int) -> Any:
         if not dropout:
@@ -152,18 +164,18 @@ def forward(
         keep = tf.random.stateless_uniform(shape, seed + salt) >= dropout
         return x * tf.cast(keep, x.dtype) / (1.0 - dropout)
 
-    x = steps
+    x = stored(steps)
     taken: list[Any] = []  # what each SVDF layer takes in
     after: State = {}
     moments: dict[str, Any] = {}
     if config.dense_units:
-        x = tf.nn.relu(x @ weights["dense_in/kernel"] + weights["dense_in/bias"])
+        x = stored(tf.nn.relu(x @ matrix("dense_in/kernel") + weights["dense_in/bias"]))
         x = drop(x, 1)
     for layer in range(len(config.svdf)):
         name = f"svdf_{layer}"
         taken.append(x)
         y, after[name] = _svdf(
-            x @ weights[f"{name}/kernel"],
+            x @ matrix(f"{name}/kernel", by_unit=True),
             weights[f"{name}/time_kernel"],
             state[name],
         )
@@ -175,18 +187,46 @@ def forward(
         scale = weights[f"{name}/scale"] * tf.math.rsqrt(variance + NORMALISATION_EPSILON)
         y = (y - mean) * scale + weights[f"{name}/bias"]
         span = config.adds(layer)
-        x = tf.nn.relu(y + taken[-span] if span else y)
+        x = stored(tf.nn.relu(stored(y) + taken[-span] if span else y))
     for layer in range(len(config.lstm_units)):
         name = f"lstm_{layer}"
         x, after[f"{name}/h"], after[f"{name}/c"] = _lstm(
-            x @ weights[f"{name}/kernel"] + weights[f"{name}/bias"],
-            weights[f"{name}/recurrent_kernel"],
+            x @ matrix(f"{name}/kernel", parts=4) + weights[f"{name}/bias"],
+            matrix(f"{name}/recurrent_kernel", parts=4),
             state[f"{name}/h"],
             state[f"{name}/c"],
             config.cell_clip,
         )
         x = drop(x, 2 + layer)
-    return Outputs(x @ weights["dense_out/kernel"] + weights["dense_out/bias"], after, moments)
+    return Outputs(x @ matrix("dense_out/kernel") + weights["dense_out/bias"], after, moments)
+
+
+def _rounded(kernel: Any, parts: int, *, by_unit: bool) -> Any:
+    """Round (inputs, units) to 127 steps on each side of 0; a scale for each part of the units.
+
+    Units of an SVDF are stretched to the same largest magnitude before they are rounded: a scale
+    for each.
+    """
+    axis = 0 if by_unit else None
+    scaled = [
+        tf.maximum(tf.reduce_max(tf.abs(part), axis=axis, keepdims=True), 1e-9) / 127.0
+        for part in tf.split(kernel, parts, axis=1)
+    ]
+    rounded = tf.concat(
+        [
+            tf.round(part / scale) * scale
+            for part, scale in zip(tf.split(kernel, parts, axis=1), scaled, strict=True)
+        ],
+        axis=1,
+    )
+    return kernel + tf.stop_gradient(rounded - kernel)
+
+
+def _rounded_values(x: Any) -> Any:
+    """Round to 256 values, spread over the range of all that there is and 0."""
+    low, high = tf.minimum(tf.reduce_min(x), 0.0), tf.maximum(tf.reduce_max(x), 0.0)
+    scale = tf.maximum((high - low) / 255.0, 1e-9)
+    return x + tf.stop_gradient(tf.round(x / scale) * scale - x)
 
 
 def _svdf(projected: Any, time_kernel: Any, before: Any) -> tuple[Any, Any]:

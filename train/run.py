@@ -33,6 +33,7 @@ from .config import TrainConfig
 
 VERSION = 2
 _BEFORE_THE_STEM = {"svdf_units": [], "svdf_memory": [], "svdf_residual": 2}
+_LATER = {"scale_clip": 0.0, "bias_clip": 0.0}
 _LATER_STREAMS = {
     "hum_share": 0.0,
     "simulated_room_share": 0.0,
@@ -86,7 +87,7 @@ def _with_later_fields(config: dict[str, Any]) -> dict[str, Any]:
     streams = config.get("streams")
     if isinstance(streams, dict):
         config = {**config, "streams": {**_LATER_STREAMS, **streams}}
-    return config
+    return {**_LATER, **config}
 
 
 class RunFolder:
