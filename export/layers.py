@@ -135,6 +135,16 @@ class SvdfLayer:
         unit = float(self.state_scale) * float(self.time_scale)
         return self.bias.astype(np.float64) * unit
 
+    @property
+    def real(self) -> Svdf:
+        """The float layer with the same weights."""
+        return Svdf(
+            kernel=self.weights.T * self.weight_scale,
+            time_kernel=self.time_weights.T * self.time_scale,
+            bias=self.real_bias.astype(np.float32),
+            adds=self.adds,
+        )
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LstmLayer:
@@ -200,15 +210,7 @@ class QuantizedNetwork:
         """Return the float network with the same weights."""
         return Network(
             dense_in=None if self.first is None else _dense(self.first),
-            svdf=tuple(
-                Svdf(
-                    kernel=layer.weights.T * layer.weight_scale,
-                    time_kernel=layer.time_weights.T * layer.time_scale,
-                    bias=layer.real_bias.astype(np.float32),
-                    adds=layer.adds,
-                )
-                for layer in self.svdf
-            ),
+            svdf=tuple(layer.real for layer in self.svdf),
             lstm=tuple(
                 Lstm(
                     kernel=_side_by_side(layer.input_weights, layer.input_scales),

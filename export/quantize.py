@@ -104,7 +104,8 @@ def _stem(
         taken.append((exact, rounded, source))
         exact_added, rounded_added, added = taken[-layer.adds] if layer.adds else (0, 0, None)
         exact = filtered(layer, exact @ layer.kernel)
-        rounded = _rounded_stem(_svdf(name, layer, source, added, ranges), layer, rounded)
+        real = replace(_svdf(name, layer, source, added, ranges).real, bias=layer.bias)
+        rounded = filtered(real, rounded @ real.kernel)
         shift = (exact - rounded).mean(axis=0)
         int8 = _svdf(name, replace(layer, bias=layer.bias + shift), source, added, ranges)
         yield int8
@@ -114,13 +115,6 @@ def _stem(
         if layer.adds:
             rounded = int8.output.round(rounded) + rounded_added
         rounded = source.round(np.maximum(rounded, 0))
-
-
-def _rounded_stem(int8: SvdfLayer, layer: Svdf, inputs: Array) -> Array:
-    """Return what the filters of a layer give with the weights as they were rounded."""
-    kernel = int8.weights.T * int8.weight_scale
-    time_kernel = int8.time_weights.T * int8.time_scale
-    return filtered(replace(layer, time_kernel=time_kernel), inputs @ kernel)
 
 
 def _dense(name: str, layer: Dense, source: Affine, output: Affine, *, relu: bool) -> DenseLayer:

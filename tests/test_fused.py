@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -133,8 +132,11 @@ def test_channels_far_from_zero_lose_nothing_by_rounding() -> None:
     network, far = drawn_network(residual=0, seed=4), np.float32(15)
     first, second = network.svdf
     passed_on = far * second.kernel.sum(axis=0) * second.time_kernel.sum(axis=0)
-    svdf = (replace(first, bias=first.bias + far), replace(second, bias=second.bias - passed_on))
-    network = replace(network, svdf=svdf)
+    svdf = (
+        dataclasses.replace(first, bias=first.bias + far),
+        dataclasses.replace(second, bias=second.bias - passed_on),
+    )
+    network = dataclasses.replace(network, svdf=svdf)
     eight, steps = quantize(network, drawn_stream(3000, seed=1)), drawn_stream(3000, seed=2)
 
     def apart(int8_network: Network) -> float:
@@ -143,11 +145,11 @@ def test_channels_far_from_zero_lose_nothing_by_rounding() -> None:
 
     rounded = eight.network()
     uncorrected = tuple(
-        replace(layer, bias=exact.bias)
+        dataclasses.replace(layer, bias=exact.bias)
         for layer, exact in zip(rounded.svdf, network.svdf, strict=True)
     )
     assert apart(rounded) < 0.05
-    assert apart(replace(rounded, svdf=uncorrected)) > 2 * apart(rounded)
+    assert apart(dataclasses.replace(rounded, svdf=uncorrected)) > 2 * apart(rounded)
 
 
 def test_a_model_that_the_converter_made_is_read_too() -> None:

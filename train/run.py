@@ -157,7 +157,8 @@ class RunFolder:
         try:
             config = data.get("config")
             if isinstance(config, dict):
-                data = {**data, "config": _with_later_fields(with_stem_fields(config))}
+                config = with_stem_fields(config) if version == 1 else config
+                data = {**data, "config": _with_later_fields(config)}
             return decode(RunRecord, data)
         except HarkenError as problem:
             raise RunError(f"{path}: {problem}") from None

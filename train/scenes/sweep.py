@@ -161,7 +161,7 @@ class Evidence:
         wanted = thresholds[largest]
         # Talk takes evidence away, and never adds to it.
         candidates = np.flatnonzero(self._most >= wanted)
-        costs = self._at_first
+        costs = self._at_first.copy()
         armed_from = np.zeros(len(thresholds), np.int64)  # the step from which on it may fire
         fired: list[tuple[int, int, float]] = []
         ready_at = 0
@@ -175,16 +175,15 @@ class Evidence:
             first = int(fires.argmax())
             step, label = int(candidates[first]), int(labels[first])
             fired.append((step, label, float(there[first])))
-            ready_at = step + self._refractory_steps
+            # The next one is a later step, even without a refractory time.
+            ready_at = step + max(1, self._refractory_steps)
             # With the talk forgotten, labels that have to fall before they may fire fall later.
-            costs = np.concatenate((costs[: step + 1], self._costs_from(step + 1)))
+            costs[step + 1 :] = self._costs_from(step + 1)
             waiting = set(np.flatnonzero(armed_from > step).tolist()) | {label}
             for each in waiting:
                 own = lower_odds(self._smoothed[step + 1 :, each], costs[step + 1 :])
                 fallen = np.flatnonzero(own < np.float32(REARM) * thresholds[each])
                 armed_from[each] = step + 1 + int(fallen[0]) if len(fallen) else count
-            # The next candidate is a later step, even without a refractory time.
-            ready_at = max(ready_at, step + 1)
         steps, labels_fired, confidences = zip(*fired, strict=True) if fired else ((), (), ())
         return (
             np.array(steps, np.int64),
