@@ -144,6 +144,40 @@ class TestBundle:
             check=True,
         )  # fmt: skip
 
+    @pytest.mark.parametrize("compiler", ["g++", "clang++"])
+    def test_the_sources_are_cpp_too(self, exported: Path, tmp_path: Path, compiler: str) -> None:
+        if shutil.which(compiler) is None:
+            pytest.skip(f"{compiler} is not installed")
+        flags = (
+            "-std=c++11",
+            "-O2",
+            "-ffp-contract=off",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-x",
+            "c++",
+        )
+        sources = [exported / "main_stdin.c", *sorted((exported / "src").glob("*.c"))]
+        for fixed, kind in enumerate(FRONT_ENDS):
+            listen = tmp_path / kind
+            build(sources, listen, include=[exported / "src"], compiler=[compiler, *flags],
+                  flags=[f"-DHARKEN_FIXED_POINT={fixed}", "-Wno-deprecated"])  # fmt: skip
+            for what in ("features", "logits", "json"):
+                done = subprocess.run([listen, f"--{what}"], capture_output=True, check=True,
+                                      stdin=(exported / "golden" / "pcm.s16le").open())  # fmt: skip
+                assert done.stdout == (exported / "golden" / f"{kind}.{what}").read_bytes()
+
+    @pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
+    def test_all_files_beside_the_engine_are_cpp_too(self, exported: Path) -> None:
+        there = [*ENGINE.glob("stream/*.c"), *ENGINE.glob("tflm/*.c"), *ENGINE.glob("boards/*.c")]
+        for source in (*there, *exported.rglob("*.c")):
+            subprocess.run(
+                ["g++", "-std=c++11", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-x", "c++",
+                 f"-I{exported / 'src'}", f"-I{source.parent}", source],
+                check=True,
+            )  # fmt: skip
+
     def test_the_example_runs(self, exported: Path, tmp_path: Path) -> None:
         (tmp_path / "board.c").write_text("""
             #include <stdint.h>
@@ -606,14 +640,16 @@ class TestTflm:
         assert digests(tmp_path) == expected
 
     @pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
-    def test_headers_are_cpp(self, folder: Path, tmp_path: Path) -> None:
+    def test_headers_and_sources_are_cpp(self, folder: Path, tmp_path: Path) -> None:
         source = tmp_path / "all.cc"
         source.write_text("".join(f'#include "{path.name}"\n' for path in folder.glob("*.h")
                                   if path.name != "harken_log2.h"))  # fmt: skip
-        subprocess.run(
-            ["g++", "-std=c++17", "-Wall", "-Werror", "-fsyntax-only", f"-I{folder}", source],
-            check=True,
-        )
+        for path, as_cpp in ((source, ()), *((c, ("-x", "c++")) for c in folder.glob("*.c"))):
+            subprocess.run(
+                ["g++", "-std=c++17", "-Wall", "-Werror", "-fsyntax-only", f"-I{folder}", *as_cpp,
+                 path],
+                check=True,
+            )  # fmt: skip
 
 
 class TestCommand:

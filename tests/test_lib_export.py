@@ -430,6 +430,16 @@ class TestInterface:
         run("g++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"-I{include}",
             tmp_path / "all.cc")  # fmt: skip
 
+    @needs("g++")
+    def test_the_sources_are_cpp_too(self, exported: Exported, tmp_path: Path) -> None:
+        sources = exported.folder / "src"
+        listen = tmp_path / "listen"
+        run("g++", "-std=c++11", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror",
+            "-Wno-deprecated", "-x", "c++", f"-I{sources}", f"-I{sources / 'include'}",
+            *sorted(sources.glob("*.c")), exported.folder / "desk" / "listen.c", "-o", listen,
+        )  # fmt: skip
+        run(listen, "--check")
+
     def test_many_at_once_hear_as_one_does(self, exported: Exported, library: ctypes.CDLL) -> None:
         """Each in a thread, fed in turns of another length."""
         pcm = np.fromfile(exported.golden / "pcm.s16le", np.int16)[: 20 * 16_000]

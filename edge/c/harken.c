@@ -67,7 +67,7 @@ static layout places(const harken_model *model, void *memory) {
     size_t scratch = larger(harken_frontend_scratch(model->frontend),
                             harken_network_scratch(model->network));
     if (prior) scratch = larger(scratch, harken_network_scratch(prior->network));
-    uint8_t *start = memory;
+    uint8_t *start = (uint8_t *)memory;
     layout l;
 #define TAKE(n) (at += UP8(n), start ? start + (at - UP8(n)) : NULL)
     l.scratch = TAKE(scratch);
@@ -139,9 +139,9 @@ static const uint32_t *expected(harken *h, const layout *l, uint64_t sample) {
     if (!prior || !h->expecting) return NULL;
     uint64_t gap = sample - h->word_sample;
     if (gap >= prior->window_samples) return NULL;
-    uint32_t class = 0;
-    while (class + 1u < prior->n_gaps && gap >= prior->gap_samples[class]) class++;
-    return l->factors + (size_t)class * prior->n_words;
+    uint32_t kind = 0;
+    while (kind + 1u < prior->n_gaps && gap >= prior->gap_samples[kind]) kind++;
+    return l->factors + (size_t)kind * prior->n_words;
 }
 
 /* Take a word in: what follows is expected from now on, as its pending state will have it. */
@@ -263,7 +263,7 @@ static void remember(harken *h, const layout *l, uint32_t label, uint64_t sample
     const harken_prior *prior = h->of.model->prior;
     size_t bytes = harken_network_bytes(prior->network);
     uint64_t gap = sample - h->word_sample;
-    uint32_t word = 0, class = 0;
+    uint32_t word = 0, kind = 0;
     if (!h->expecting || gap >= prior->window_samples) {
         forget(h, l);
         gap = 0;
@@ -273,11 +273,11 @@ static void remember(harken *h, const layout *l, uint32_t label, uint64_t sample
     if (word == prior->n_words) return; /* a word of the model that the grammar does not have */
     if (h->expecting) /* what the last word has made of the network's memory is final now */
         memcpy(l->prior_state, l->prior_state + bytes, bytes);
-    while (class + 1u < prior->n_gaps && gap >= prior->gap_samples[class]) class++;
+    while (kind + 1u < prior->n_gaps && gap >= prior->gap_samples[kind]) kind++;
     h->word_sample = sample;
     h->last_word = (uint16_t)word;
-    h->last_gap = (uint8_t)class;
-    expect(h, l, word, class, 0);
+    h->last_gap = (uint8_t)kind;
+    expect(h, l, word, kind, 0);
 }
 
 /* ------------------------------------------------------------------------------------- API --- */
@@ -291,7 +291,7 @@ int harken_init(harken **out, void *memory, size_t size, const harken_model *mod
     if (model->version != HARKEN_VERSION) return HARKEN_ERROR_VERSION;
     if ((uintptr_t)memory & 7) return HARKEN_ERROR_ALIGNMENT;
     if (size < harken_bytes(model)) return HARKEN_ERROR_SIZE;
-    harken *h = memory;
+    harken *h = (harken *)memory;
     h->of.model = model;
     *out = h;
     return harken_reset(h);

@@ -277,7 +277,7 @@ size_t harken_frontend_scratch(const harken_frontend *frontend) {
 
 void harken_frame(const harken_frontend *frontend, const int16_t *pcm, void *scratch,
                   int8_t *features) {
-    point *z = scratch;
+    point *z = (point *)scratch;
     number *levels = (number *)(z + POINTS);
     int32_t shift = load(z, pcm, frontend->cosine);
     transform(z, frontend->cosine);

@@ -311,7 +311,7 @@ size_t harken_network_scratch(const harken_network *network) {
 }
 
 void harken_network_reset(const harken_network *network, void *state) {
-    uint8_t *place = state;
+    uint8_t *place = (uint8_t *)state;
     for (int32_t i = 0; i < network->n_svdf; i++) {
         int16_t *kept = (int16_t *)(void *)place;
         size_t bytes = kept_bytes(&network->svdf[i]);
@@ -333,10 +333,10 @@ void harken_network_reset(const harken_network *network, void *state) {
 
 const int8_t *harken_network_step(const harken_network *network, void *state, void *scratch,
                                   const int8_t *features) {
-    int16_t *x = scratch;
+    int16_t *x = (int16_t *)scratch;
     int8_t *other = (int8_t *)(x + network->widest); /* SVDF layers write here and there by turns */
     int8_t *out = network->n_svdf ? other + network->widest : other;
-    uint8_t *place = state;
+    uint8_t *place = (uint8_t *)state;
     const int8_t *in = features;
     if (network->first) {
         (void)spread(in, network->first->inputs, x);

@@ -3,7 +3,7 @@
 
 /* CRC-32 (IEEE 802.3, reflected), a bit at a time: small, and fast enough. */
 static uint32_t crc32(uint32_t crc, const void *data, size_t n) {
-    const uint8_t *bytes = data;
+    const uint8_t *bytes = (const uint8_t *)data;
     crc = ~crc;
     for (size_t i = 0; i < n; i++) {
         crc ^= bytes[i];

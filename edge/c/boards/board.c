@@ -13,8 +13,15 @@
 
 extern uint32_t stack_bottom[], stack_top[], data_start[], data_end[], data_load[], bss_start[],
     bss_end[];
+#ifdef __cplusplus
+extern "C" { /* the names that linker scripts and assembly know */
+#endif
 int main(void);
 void start(void);
+void begin(void);
+#ifdef __cplusplus
+}
+#endif
 
 /* ---------------------------------------------------------------------------- semihosting --- */
 
@@ -110,13 +117,13 @@ static void fault(void) {
     print("fault\n");
     leave(3);
 }
+#define AT(function) (const void *)(function)
 __attribute__((section(".vectors"), used)) static const void *const vectors[16] = {
-    stack_top, start, fault, fault, fault, fault, fault, fault, 0, 0, 0, fault, fault, 0, fault,
-    fault};
+    stack_top, AT(start), AT(fault), AT(fault), AT(fault), AT(fault), AT(fault), AT(fault), 0, 0, 0,
+    AT(fault), AT(fault), 0, AT(fault), AT(fault)};
 #define begin start
 #endif
 
-void begin(void);
 void begin(void) {
 #if !defined(__riscv)
     *(volatile uint32_t *)0xe000ed88 |= 0xfu << 20; /* CPACR: the FPU, where there is one */

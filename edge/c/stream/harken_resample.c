@@ -63,7 +63,7 @@ void harken_resample_init(harken_resampler *r, void *memory, uint32_t from_hz, u
     r->up = to_hz / divisor;
     r->down = from_hz / divisor;
     r->taps = length(r->up, r->down);
-    r->bank = memory;
+    r->bank = (float *)memory;
     r->history = r->bank + (size_t)r->up * r->taps;
 
     double twice = 2 * cutoff(r->up, r->down), half = r->taps / 2.0;

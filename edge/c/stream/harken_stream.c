@@ -63,7 +63,7 @@ int harken_stream_init(harken_stream **out, void *memory, size_t size, const har
     if (!bytes) return HARKEN_ERROR_RANGE;
     if (size < bytes) return HARKEN_ERROR_SIZE;
 
-    harken_stream *s = memory;
+    harken_stream *s = (harken_stream *)memory;
     uint8_t *at = (uint8_t *)memory + UP8(sizeof *s);
     memset(s, 0, sizeof *s);
     s->original = model;
