@@ -6,6 +6,7 @@ import pytest
 
 from harken.edge.errors import GrammarError
 from harken.edge.memory.grammar import explain, load_grammar, parse_grammar, shipped_grammars
+from harken.edge.words import check_word
 
 TEN_LINES = """
 [slots]
@@ -89,6 +90,27 @@ def test_words_that_the_model_lacks_are_named_with_their_line():
         grammar.require_words(["kitchen", "on", "off", "stop"])
 
 
+@pytest.mark.parametrize(
+    "word", ["Yes", "grüß", "左", "हाँ", "می\u200cخواهم", "turn_on", "turn on", "o'clock", "5"]
+)
+def test_what_can_be_recorded_and_trained_can_be_a_word(word):
+    assert check_word(word) == word
+    grammar = parse_grammar(
+        f'[slots]\nx = ["{word}"]\n[commands.a]\nsay = "\'{word}\' on"\n'
+        '[commands.b]\nsay = "off {x}"\n[words]\nstop = "stop"'
+    )
+    assert set(grammar.words) == {word, "on", "off", "stop"}
+    grammar.require_words([word, "on", "off", "stop"])
+
+
+def test_words_have_capitals_and_one_form_of_unicode():
+    grammar = parse_grammar('[commands.x]\nsay = "Yes Tu\u0308r"', source="home.toml")
+    assert grammar.words == ("Yes", "Tür")
+    grammar.require_words(["Yes", "Tür"])
+    with pytest.raises(GrammarError, match="no word Yes; it has yes, Tür; did you mean 'yes'"):
+        grammar.require_words(["yes", "Tür"])
+
+
 def test_an_intent_that_is_not_there_is_named():
     grammar = parse_grammar(TEN_LINES)
     grammar.require_intent("light")
@@ -124,7 +146,11 @@ def test_a_file_that_is_no_text_is_refused(tmp_path):
         ),
         ('"bedroom"]', '"@attic"]', "3: slots.room includes @attic, but there is no such slot"),
         ('"bedroom"]', '"kitchen"]', "3: slots.room has something twice"),
-        ('"bedroom"]', '"Bedroom"]', "3: 'Bedroom' is no word; write one in small letters"),
+        ('"bedroom"]', '"bed/room"]', "3: 'bed/room' holds '/', which a word cannot have"),
+        ('"bedroom"]', '"-bedroom"]', "3: '-bedroom' begins with '-'"),
+        ('"bedroom"]', '"unknown"]', "3: 'unknown' is a label that every model has"),
+        ('"bedroom"]', '"kitchen"]', "has something twice, 'kitchen'; remove one of them"),
+        ('"bedroom"]', "3]", "3: slots.room has 3, which is no word; write one in quotes"),
         ('["kitchen", "bedroom"]', "[]", "3: no word fills the slot room"),
         ('["kitchen", "bedroom"]', '"kitchen"', "3: slots.room is 'kitchen'; it must be a list"),
         ("on = 1", "on = [1]", "4: slots.state.on is [1]; give a number or a text"),

@@ -81,6 +81,9 @@ class TestNames:
     def test_of_words_stay_as_they_are(self, word):
         assert check_word(word) == word
 
+    def test_of_words_have_one_form_of_unicode(self):
+        assert check_word("tu\u0308r") == "tür"
+
     @pytest.mark.parametrize(
         ("word", "said"),
         [
@@ -91,6 +94,15 @@ class TestNames:
             ("_unknown_", "begins with '_'"),
             ("a,b", "','"),
             ("a\nb", "cannot have"),
+            ('rock"n"roll', "cannot have"),
+            ("<b>", "cannot have"),
+            ("$HOME", "cannot have"),
+            ("a*/", "cannot have"),
+            ("{x}", "cannot have"),
+            ("\U0001f600", "cannot have"),
+            ("'n", "begins with"),
+            ("etc.", "ends with"),
+            ("Unknown", "a label that every model has"),
             ("unknown", "a label that every model has"),
             ("silence", "a label that every model has"),
             ("x" * 101, "more than 100 bytes"),

@@ -1,4 +1,4 @@
-"""What people type in, names of folders out: of words, and of those who speak."""
+"""What people type in, names of folders out: of those who speak; of words see `words`."""
 
 from __future__ import annotations
 
@@ -10,44 +10,14 @@ from pathlib import Path
 
 from ..errors import DataError
 from ..files import write_atomic
+from ..words import BadNameError, check_word
+
+__all__ = ["SALT_FILE", "BadNameError", "check_word", "pseudonym", "speaker_folder"]
 
 SALT_FILE = ".speaker-salt"
 """Makes pseudonyms of names; stays hidden beside the recordings, and need not go with them."""
 
 _LONGEST_BYTES = 100  # file systems take 255
-_LABELS = ("unknown", "silence")  # every model has them
-
-
-class BadNameError(ValueError):
-    """A name that cannot be used; the message says why, and what would do."""
-
-
-def check_word(word: str) -> str:
-    """Return a word if a folder can have its name and `harken train` takes it for a word.
-
-    Raises
-    ------
-    BadNameError
-        It cannot.
-    """
-    if not word.strip() or word != word.strip():
-        raise BadNameError(f"{word!r} is no word; a word is not empty, and has no space around it")
-    if len(word.encode()) > _LONGEST_BYTES:
-        raise BadNameError(f"{word[:20]!r}… has more than {_LONGEST_BYTES} bytes; choose a shorter")
-    bad = sorted({c for c in word if c in '/\\,:*?"<>|' or not c.isprintable()})
-    if bad:
-        raise BadNameError(
-            f"{word!r} holds {' '.join(map(repr, bad))}, which a folder's name, or --words of "
-            "`harken train`, cannot have; write the word as it is spoken"
-        )
-    if word[0] in "._-":
-        raise BadNameError(f"{word!r} begins with {word[0]!r}; such folders are not read as words")
-    if word in _LABELS:
-        raise BadNameError(
-            f"{word!r} is a label that every model has; record other words under their own names, "
-            "and noise with --noise"
-        )
-    return word
 
 
 def speaker_folder(name: str) -> str:

@@ -1,7 +1,8 @@
 """A TOML file in, a checked grammar out: what commands there are, and what may be left out of them.
 
 A command is a pattern of words and slots, ``say = "{direction} [{number}]"``; parts in square
-brackets are optional. `docs/memory.md` explains the whole format.
+brackets are optional, and a word with a space stands in single quotes. `docs/memory.md` explains
+the whole format.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from typing import Any, Literal
 
 from ..errors import GrammarError
 from ..files import packaged
+from ..words import BadNameError, check_word, same_form, sounds_like
 
-_WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
 _NAME = re.compile(r"[A-Za-z]\w*")
-_PART = re.compile(r"(\[)?\s*(?:\{(\w+)\}|([^\s\[\]{}]+))\s*(\])?\s*")
+# A slot, a word in quotes, which may hold spaces, or a word.
+_PART = re.compile(
+    r"(\[)?\s*(?:\{(\w+)\}|'((?:[^'\[\]{}]|'(?=\w))+)'(?=[\s\]]|$)|([^\s\[\]{}]+))\s*(\])?\s*"
+)
 _TOP = (
     "name", "description", "window_s", "max_window_s", "max_turns", "settle_s", "repeat_s",
     "slots", "commands", "words",
@@ -168,9 +172,11 @@ class Grammar:
         missing = [word for word in self.words if word not in known]
         if missing:
             line = self._line_of_word(missing[0])
+            near = [word for word in known if sounds_like(word) == sounds_like(missing[0])]
             raise GrammarError(
                 f"{self.source}{f':{line}' if line else ''}: the model has no word "
                 f"{', '.join(missing)}; it has {', '.join(known)}"
+                + (f"; did you mean {near[0]!r}?" if near else "")
             )
 
     def require_intent(self, intent: str) -> None:
@@ -247,7 +253,7 @@ def parse_grammar(text: str, *, source: str = "grammar") -> Grammar:
         Starts with `source` and the line, and says what to change.
     """
     try:
-        data = tomllib.loads(text)
+        data = tomllib.loads(same_form(text))
     except tomllib.TOMLDecodeError as problem:
         reason = str(problem)
         line = re.search(r"at line (\d+)", reason)
@@ -354,9 +360,12 @@ class _Reader:
         return value
 
     def _word(self, field: str, word: object) -> str:
-        if not isinstance(word, str) or not _WORD.fullmatch(word) or word != word.lower():
-            raise self._error(field, f"{word!r} is no word; write one in small letters")
-        return word
+        if not isinstance(word, str):
+            raise self._error(field, f"{word!r} is no word; write one in quotes")
+        try:
+            return check_word(word)
+        except BadNameError as problem:
+            raise self._error(field, str(problem)) from None
 
     def _slot(self, name: str, raw: Mapping[str, Any]) -> Slot:
         field = f"slots.{name}"
@@ -391,8 +400,15 @@ class _Reader:
             if isinstance(content, dict)
             else {word: word for word in content if isinstance(word, str)}
         )
-        if len(values) < len(content):
-            raise self._error(field, f"{field} has something twice, or that is no word")
+        for index, word in enumerate(content):
+            if not isinstance(word, str):
+                raise self._error(
+                    field, f"{field} has {word!r}, which is no word; write one in quotes"
+                )
+            if isinstance(content, list) and word in content[:index]:
+                raise self._error(
+                    field, f"{field} has something twice, {word!r}; remove one of them"
+                )
         words: dict[str, str | int | float] = {}
         for word, value in values.items():
             if word.startswith("@"):
@@ -497,7 +513,7 @@ class _Reader:
         say = say.strip()
         while at < len(say):
             match = _PART.match(say, at)
-            if match is None or bool(match[1]) != bool(match[4]):
+            if match is None or bool(match[1]) != bool(match[5]):
                 raise self._error(
                     field,
                     f"{say!r} cannot be read from {say[at:]!r} on; parts are words and "
@@ -507,7 +523,8 @@ class _Reader:
                 near = difflib.get_close_matches(match[2], slots, 1)
                 hint = f"did you mean {near[0]}?" if near else "add it to [slots]"
                 raise self._error(field, f"there is no slot {match[2]!r}; {hint}")
-            word = self._word(field, match[3]) if match[3] else None
+            said = match[3] or match[4]
+            word = self._word(field, said) if said else None
             part = Part(word=word, slot=match[2], optional=bool(match[1]))
             if part.name in [earlier.name for earlier in parts]:
                 raise self._error(field, f"{part.name!r} occurs twice in {say!r}; once is enough")

@@ -138,7 +138,7 @@ class Collection:
 
 
 def folder_of(word: str) -> str:
-    """Return the folder of a word, with ``_`` for spaces.
+    """Return the folder of a word: the word itself, as where it is recorded.
 
     Raises
     ------
@@ -146,7 +146,7 @@ def folder_of(word: str) -> str:
         No folder can have the name, or no voice could say it.
     """
     try:
-        name = check_word("_".join(word.replace("_", " ").split()))
+        name = check_word(" ".join(word.split()))
     except ValueError as problem:
         raise DataError(str(problem)) from None
     if not any(letter.isalnum() for letter in name):
