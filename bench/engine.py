@@ -27,6 +27,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from harken.edge.limits import CELL_CLIP
 from harken.edge.manifest import StateConfig, load_model
 from harken.export.device.bundle import engine_sources
 from harken.export.device.compiler import build
@@ -35,7 +36,7 @@ from harken.export.device.graph import EngineNetwork, engine_network, read_netwo
 from harken.export.device.source import EngineModel
 from harken.export.device.tables import detector_tables, front_end_tables
 from harken.export.device.targets import TARGETS, measure
-from harken.export.quantize import CELL_CLIP, quantize
+from harken.export.quantize import quantize
 from harken.export.reference import Dense, Lstm, Network, Svdf
 from harken.train.config import SIZES
 

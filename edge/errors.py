@@ -45,6 +45,12 @@ class ExportError(HarkenError):
     exit_code: ClassVar[int] = 7
 
 
+class OutputError(ExportError):
+    """A folder cannot be written to, or holds files that harken did not write."""
+
+    exit_code: ClassVar[int] = 10
+
+
 class RunError(HarkenError):
     """A run folder cannot be written, or cannot be resumed."""
 

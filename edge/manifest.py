@@ -26,7 +26,8 @@ MOST_SVDF_MEMORY = 64
 """Steps that a filter over time sees at most: 2.6 s of steps of 40 ms."""
 
 _NUMBER_ARRAY = re.compile(r"\[\n([-+.\deE,\s]*)\]")
-_BARE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+MODEL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+"""What a model can be called."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,10 +43,11 @@ class ModelFile:
 
     def __post_init__(self) -> None:
         require(
-            _BARE_NAME.fullmatch(self.file) is not None and self.file.endswith(".tflite"),
+            MODEL_NAME.fullmatch(self.file) is not None and self.file.endswith(".tflite"),
             "model.file",
             self.file,
-            "be a file name without a folder that ends in .tflite",
+            "be a file name without a folder that ends in .tflite, of letters, digits, '_', '-' "
+            "and '.'; letters are A to Z and a to z",
         )
         require(self.bytes >= 1, "model.bytes", self.bytes, "be at least 1")
         require(
@@ -188,10 +190,11 @@ class Manifest:
             f"be {self.VERSION}",
         )
         require(
-            _BARE_NAME.fullmatch(self.name) is not None,
+            MODEL_NAME.fullmatch(self.name) is not None,
             "name",
             self.name,
-            "be made of letters, digits, '_', '-' and '.'",
+            "be made of letters, digits, '_', '-' and '.'; letters are A to Z and a to z, and the "
+            "first is no '-' or '.'",
         )
         require(
             self.labels[-2:] == NON_WORDS and len(self.labels) >= 3,

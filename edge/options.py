@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -40,6 +41,19 @@ ThresholdOption = Annotated[
         help="Posterior from which a word, or every word, counts; may be repeated.",
     ),
 ]
+
+
+def path_of(text: str) -> Path:
+    """Return a path that was typed in; an empty one, as of an unset variable, is a mistake.
+
+    Raises
+    ------
+    typer.BadParameter
+        It is empty.
+    """
+    if not text.strip():
+        raise typer.BadParameter(f"{text!r} names nothing; the folder that you are in is called .")
+    return Path(text)
 
 
 def device_of(text: str | None) -> int | str | None:

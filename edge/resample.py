@@ -6,10 +6,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .errors import AudioError
+
 if TYPE_CHECKING:
     from typing import Any
 
     from numpy.typing import NDArray
+
+_MOST_FLOAT = 8.0  # 18 dB above full scale
+_MOST_SHARE = 0.25  # of the samples beyond that are an accident
+
+
+def wrong_scale(samples: NDArray[np.float32]) -> str:
+    """Say what is wrong with float samples of which many are far above full scale, ±1; else ''."""
+    sizes = np.abs(samples)
+    if not len(sizes) or np.mean(sizes > _MOST_FLOAT) <= _MOST_SHARE:
+        return ""
+    return (
+        f"float samples go up to {sizes.max():.6g}, where full scale is 1: they have another "
+        "scale, perhaps that of int16; divide all by 32768, and write them again"
+    )
 
 
 class MonoResampler:
@@ -49,7 +65,14 @@ class MonoResampler:
         -------
         numpy.ndarray
             Shape ``(m,)``, int16; ``m`` may be 0.
+
+        Raises
+        ------
+        AudioError
+            Many samples are so large that full scale cannot be 1.
         """
+        if problem := wrong_scale(samples):
+            raise AudioError(problem)
         samples = np.clip(samples, -1, 1)
         if self._stream is not None:
             samples = self._stream.resample_chunk(samples, last=last)

@@ -271,7 +271,11 @@ class AudioFile(Source):
         """Yield the file's sound; see `Source`."""
         resampler = MonoResampler(self._rate_hz, self._sample_rate_hz)
         for sound in self._read():
-            yield from self._cut(resampler.feed(sound))
+            try:
+                samples = resampler.feed(sound)
+            except AudioError as error:
+                raise AudioError(f"{self._path}: {error}") from None
+            yield from self._cut(samples)
         yield from self._cut(resampler.feed(np.zeros(0, np.float32), last=True))
 
     def _cut(self, samples: NDArray[np.int16]) -> Iterator[Block]:

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..edge.detector import DetectorConfig
-from ..edge.errors import ExportError
+from ..edge.errors import ExportError, ModelError, OutputError
 from ..edge.files import write_together
-from ..edge.manifest import Manifest, MemoryConfig, Model, ModelFile, Quantization, StateConfig
+from ..edge.limits import CELL_CLIP
+from ..edge.manifest import (
+    MODEL_NAME,
+    Manifest,
+    MemoryConfig,
+    Model,
+    ModelFile,
+    Quantization,
+    StateConfig,
+)
 from ..edge.tflite import Tensor, read_graph
 from ..train.data import Corpus
 from ..train.scenes.leaks import PROVENANCE_FIELD
@@ -21,7 +29,7 @@ from .card import model_card
 from .checks import check_graph, check_model, measure_clips
 from .folder import check_target
 from .fused import write_network
-from .quantize import CELL_CLIP, quantize
+from .quantize import quantize
 from .trained import TrainedRun, load_run
 
 _EXPORT_PACKAGES = ("harken", "ai-edge-litert", "numpy")
@@ -47,8 +55,8 @@ def export_run(
 ) -> Bundle:
     """Quantize a training run, check the result, and write ``NAME.tflite``, ``.json`` and ``.md``.
 
-    The same run gives the same bytes, on the same machine with the same versions. Files of the same
-    names are replaced. Nothing is written before all checks are passed; the manifest names
+    The same run gives the same bytes, on the same machine with the same versions. A model of
+    the same name is replaced. Nothing is written before all checks are passed; the manifest names
     the model's SHA-256, so that a pair that does not belong together is never loaded.
 
     Parameters
@@ -76,6 +84,7 @@ def export_run(
     name = Path(run).resolve().name if name is None else name
     _check_name(name)
     check_target(out)
+    _require_own(out, name)
     on_stage("reading the run")
     trained = load_run(run)
     on_stage("quantizing to int8")
@@ -109,16 +118,30 @@ def export_run(
             bundle.card_path: model_card(model, trained).encode(),
             bundle.manifest_path: manifest.to_json().encode(),
         },
-        error=ExportError,
+        error=OutputError,
     )
     return bundle
 
 
+def _require_own(out: Path, name: str) -> None:
+    """Refuse to replace files that are no model of harken's with its card."""
+    paths = [out / f"{name}{suffix}" for suffix in (".tflite", ".json", ".md")]
+    there = [path for path in paths if path.exists()]
+    try:
+        Manifest.load(out / f"{name}.json")
+    except ModelError:
+        if there:
+            raise OutputError(
+                f"{there[0]} is there, and harken did not write it; choose another --out or "
+                "--name, or move it away"
+            ) from None
+
+
 def _check_name(name: str) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+    if not MODEL_NAME.fullmatch(name):
         raise ExportError(
-            f"{name!r} cannot be a model's name; it must be made of letters, digits, '_', '-' and "
-            "'.': give another with --name"
+            f"{name!r} cannot be a model's name; it must be made of letters, digits, '_', "
+            "'-' and '.', where letters are A to Z and a to z: give another with --name"
         )
 
 

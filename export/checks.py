@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..edge.engine import Engine, Runtime, TfliteRuntime
 from ..edge.errors import DependencyError, ExportError, ModelError, RunError
 from ..edge.frontend import FrontEnd
+from ..edge.limits import CELL_CLIP
 from ..edge.manifest import Model
 from ..train.data import Corpus
 from ..train.evaluate import evaluate
@@ -26,7 +27,6 @@ from ..train.features import stack_steps
 from .agreement import Agreement, measure_agreement
 from .device.golden import long_recording
 from .fused import CELL_STATE, read_layers
-from .quantize import CELL_CLIP
 from .reference import Network, softmax
 from .tflm import TflmRuntime, measure_arena
 from .trained import TrainedRun

@@ -30,9 +30,6 @@ from ..edge.errors import ExportError
 from .layers import Affine, DenseLayer, Int8, LstmLayer, QuantizedNetwork, SvdfLayer
 from .reference import Array, Dense, Lstm, Network, Svdf, filtered
 
-CELL_CLIP = 10.0
-"""Where the cells of a network that is exported are clipped."""
-
 _INT16 = 32767
 _SUM = 2.0**30 * 0.999  # what a sum over time stays below; the C engine doubles it in 32 bits
 
@@ -43,7 +40,7 @@ def quantize(network: Network, calibration: Array) -> QuantizedNetwork:
     Parameters
     ----------
     network
-        The trained network; its cells must be clipped at `CELL_CLIP`.
+        The trained network; its cells must be clipped at `harken.edge.limits.CELL_CLIP`.
     calibration
         Stacked frames, (steps, inputs) float32, of one continuous stream: minutes, not clips.
 

@@ -10,14 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..edge.errors import RunError
+from ..edge.limits import CELL_CLIP
+from ..train.calibration import MIN_STEPS
 from ..train.features import stack_steps
 from ..train.run import Arrays, RunFolder, RunRecord
 from ..train.scenes.leaks import PROVENANCE_FIELD
-from .quantize import CELL_CLIP
 from .reference import Array, Network
-
-MIN_STEPS = 3000
-"""Network steps that each stream of ``calibration.npz`` must last: checks span so many, unreset."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

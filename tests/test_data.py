@@ -22,6 +22,7 @@ from harken.edge.errors import DataError
 from harken.train.cache import default_cache_dir
 from harken.train.data import SILENT_PEAK, Corpus, Kind, load_corpus
 from harken.train.decode import decode
+from harken.train.display import data_notes
 from harken.train.splits import SPLITS, Split, WordClip, split_ranked, split_words, which_set
 
 RATE = 16_000
@@ -175,8 +176,54 @@ class TestLayouts:
 
     def test_a_link_that_leads_back_up_ends(self, data: Path, cache: Path) -> None:
         write(data / "yes/a.wav")
+        write(data / "no/b.wav")
+        outside = data.parent / "outside"
+        outside.mkdir()
+        write(outside / "c.wav")
         (data / "yes/loop").symlink_to(data / "yes")
-        assert load_corpus(data, cache_dir=cache).report.word_counts["yes"]
+        (data / "no/all").symlink_to(data.parent)
+        (data / "no/more").symlink_to(outside)
+        (outside / "back").symlink_to(data / "no")
+        corpus = load_corpus(data, cache_dir=cache)
+        assert [r.path for r in corpus.recordings] == ["no/b.wav", "no/more/c.wav", "yes/a.wav"]
+        assert reasons(corpus) == dict.fromkeys(
+            ("no/all", "no/more/back", "yes/loop"), "a link that leads back up"
+        )
+
+    def test_words_in_one_form_of_unicode(self, data: Path, cache: Path) -> None:
+        write(data / "tu\u0308r/a.wav")
+        assert load_corpus(data, cache_dir=cache).words == ("t\u00fcr",)
+        write(data / "t\u00fcr/b.wav")
+        with pytest.raises(DataError, match="differ in nothing but the form of Unicode; put the"):
+            load_corpus(data, cache_dir=cache)
+
+    def test_folders_that_differ_in_capitals_alone_are_refused(
+        self, data: Path, cache: Path
+    ) -> None:
+        write(data / "Yes/a.wav")
+        write(data / "yes/a.wav")
+        if len(list(data.iterdir())) == 2:  # where the file system tells them apart
+            with pytest.raises(
+                DataError, match=r"'Yes' and 'yes' of .* differ in nothing but capi"
+            ):
+                load_corpus(data, cache_dir=cache)
+
+    def test_what_is_too_long_for_a_word_is_reported(self, data: Path, cache: Path) -> None:
+        write(data / "yes/all.wav", tone(12.0, 400.0, RATE))
+        write(data / "yes/more.wav", tone(6.0, 400.0, RATE))
+        write(data / "yes/a.wav")
+        write(data / "_unknown_/long.wav", tone(12.0, 400.0, RATE))
+        report = load_corpus(data, cache_dir=cache).report
+        assert report.long_clips == ("yes/all.wav", "yes/more.wav")
+        (line,) = [line for line in data_notes(report) if "too long for a word" in line]
+        assert line.startswith("2 recordings are too long for a word, the longest: yes/all.wav; ")
+
+    def test_folders_that_may_hold_no_word_are_reported(self, data: Path, cache: Path) -> None:
+        for word in ("yes", "noise", "Background_Noise", "train"):
+            write(data / word / "a.wav")
+        report = load_corpus(data, cache_dir=cache).report
+        assert report.odd_words == ("Background_Noise", "noise", "train")
+        assert any("taken for words, as all folders are" in line for line in data_notes(report))
 
     @pytest.mark.parametrize(
         ("make", "message"),
@@ -240,6 +287,25 @@ class TestDecoding:
         averaged, loud = (corpus.samples(recording) for recording in corpus.recordings)
         assert set(averaged.tolist()) == {4096}
         assert set(loud.tolist()) == {32767, -32768}
+
+    def test_floats_of_another_scale_are_left_out(self, data: Path, cache: Path) -> None:
+        write(data / "yes/good.wav")
+        write(data / "yes/int16.wav", tone(1.0, 400.0, RATE) * 20_000.0, subtype="FLOAT")
+        (said,) = reasons(load_corpus(data, cache_dir=cache)).values()
+        assert "where full scale is 1: they have another scale, perhaps that of int16" in said
+
+    def test_each_reason_for_leaving_files_out_is_said(self, data: Path, cache: Path) -> None:
+        write(data / "yes/good.wav")
+        for index in range(9):
+            write(data / f"yes/silent{index}.wav", np.full(RATE, index, np.int16))
+        (data / "yes/text.wav").write_text("this is no audio")
+        (data / "yes/link.wav").symlink_to("nowhere")
+        lines = data_notes(load_corpus(data, cache_dir=cache).report)
+        (silent,) = [line for line in lines if "silent" in line]
+        assert silent.startswith("9 files left out, the first: yes/silent0.wav (silent: peak ")
+        (unreadable,) = [line for line in lines if "unreadable" in line]
+        assert "yes/text.wav (unreadable: " in unreadable
+        assert "yes/link.wav (unreadable: " in unreadable
 
     def test_unusable_files_are_counted_listed_and_left_out(self, data: Path, cache: Path) -> None:
         write(data / "yes/good.wav")

@@ -87,6 +87,13 @@ def test_what_is_louder_than_full_scale_is_clipped_and_does_not_wrap_around(tmp_
         np.testing.assert_array_equal(heard(source), [32767, -32768, 32767, 16384])
 
 
+def test_floats_at_the_scale_of_int16_are_refused(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.full(1600, 12_000.0), 48_000, subtype="FLOAT")
+    with pytest.raises(AudioError, match=r"a.wav: float samples go up to 12000, where full"):
+        list(AudioFile(path))
+
+
 def test_a_file_says_what_it_is(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros((10, 2)), 44_100)
     with AudioFile(tmp_path / "a.wav") as source:

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,8 +24,8 @@ from command import harken
 from synthetic_corpus import write_tone_words
 
 from harken.train import batches as batches_module
+from harken.train import cli, fit
 from harken.train import data as data_module
-from harken.train import fit
 from harken.train.cli import SizeChoice
 from harken.train.config import SIZES, TrainConfig
 from harken.train.fit import Outcome, Progress
@@ -108,6 +109,23 @@ class TestWhatIsTrained:
         run_train("--config", file, "--seed", 5)
         assert training.config == TrainConfig(words=("low",), epochs=3, seed=5)
 
+    def test_a_file_of_settings_that_names_no_words(self, run_train, training, tmp_path) -> None:
+        file = tmp_path / "settings.json"
+        file.write_text(json.dumps({"epochs": 3, "held_out_words": ["middle"]}))
+        assert run_train("--config", file).exit_code == 0
+        assert training.config == TrainConfig(
+            words=("high", "low"), held_out_words=("middle",), epochs=3
+        )
+
+    def test_words_in_one_form_of_unicode(self, training, tmp_path: Path) -> None:
+        data = write_tone_words(
+            tmp_path / "data", words={"tu\u0308r": 400.0, "Yes": 900.0}, clips=4
+        )
+        for options in ((), ("--words", "Yes,t\u00fcr")):
+            ended = harken("train", data, "--out", tmp_path / "run", *options)
+            assert ended.exit_code == 0
+            assert set(training.config.words) == {"Yes", "t\u00fcr"}
+
     def test_every_size_can_be_chosen(self) -> None:
         assert [choice.value for choice in SizeChoice] == list(SIZES)
 
@@ -149,6 +167,14 @@ class TestWhatIsSaid:
         assert "streams 0.2500, 3 s" in ended.err
         assert "epoch 2 is the best, 87.50% of the validation clips" in ended.out
         assert f"harken export '{out}' --out DIR" in ended.out
+
+    def test_a_name_for_the_model_where_the_folders_will_not_do(
+        self, recordings: Path, training, tmp_path: Path
+    ) -> None:
+        out = tmp_path / "über 9000!"
+        ended = harken("train", recordings, "--out", out, "--cache-dir", tmp_path / "cache")
+        said = ended.out.split("make a model of it with: ")[1]
+        assert shlex.split(said)[2:] == [str(out), "--out", "DIR", "--name", "ber-9000"]
 
     def test_json_alone_on_standard_output(self, run_train, training, out: Path) -> None:
         ended = run_train("--json")
@@ -218,6 +244,9 @@ class TestWhatIsRefused:
         [
             ("low,low", "words is ('low', 'low'); it must name each word once"),
             ("low,unknown", "not contain 'unknown', a label that every model has"),
+            ("low,Unknown", "'Unknown' is a label that every model has"),
+            ('rock"n"roll', "holds '\"', which a word cannot have"),
+            ("low,Low", "'low' and 'Low' are the same but for capitals; leave one out"),
         ],
     )
     def test_words_that_do_not_fit(self, run_train, words: str, said: str) -> None:
@@ -231,12 +260,60 @@ class TestWhatIsRefused:
         assert ended.exit_code == DATA_ERROR
         assert "epoch is not a known setting; known are words" in ended.error
 
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [
+            ({"model": {"lstm_units": [8], "cell_clip": 5}}, "model.cell_clip is 5.0; for a model"),
+            ({"model": {"lstm_units": [40_000]}}, "the width of the network is 40060"),
+            ({"front_end": {"window_samples": 400}}, "window_samples is 400; for a model that can"),
+            ({"front_end": {"n_mels": 200}}, "front_end.n_mels is 200"),
+            ({"front_end": {"f_min_hz": 100, "f_max_hz": 110}}, "front_end.f_max_hz is 110.0"),
+            ({"front_end": {"n_mfcc": 1, "std": [0.01]}}, "the smallest front_end.std is 0.01"),
+            ({"front_end": {"n_mfcc": 1, "mean": [99]}}, "the largest front_end.mean, over its"),
+            ({"step": {"stride_frames": 2, "context_frames": 300}}, "step.context_frames is 300"),
+            ({"step": {"stride_frames": 200, "context_frames": 200}}, "step.stride_frames is 200"),
+            ({"smoothing_steps": 16}, "smoothing_steps is 16; for a model that can be exported it"),
+            ({"refractory_ms": 10**10}, "refractory_ms is 10000000000"),
+            ({"threshold": 1e-9}, "threshold is 1e-09"),
+            ({"words": [f"w{n}" for n in range(126)]}, "the number of words is 126"),
+        ],
+        ids=str,
+    )
+    def test_settings_of_a_model_that_could_not_be_exported(
+        self, run_train, tmp_path: Path, content: dict[str, Any], said: str
+    ) -> None:
+        (tmp_path / "settings.json").write_text(json.dumps({"words": ["low"], **content}))
+        ended = run_train("--config", tmp_path / "settings.json")
+        assert ended.exit_code == DATA_ERROR
+        assert said in ended.error
+
+    def test_settings_before_tensorflow_is_loaded(self, run_train, monkeypatch, tmp_path) -> None:
+        def load() -> None:
+            raise AssertionError("TensorFlow is loaded")
+
+        monkeypatch.setattr(cli, "_start_tensorflow", load)
+        assert "does not exist; check --config" in run_train("--config", tmp_path / "no").error
+
     def test_a_folder_that_holds_a_run(self, run_train, out: Path) -> None:
         out.mkdir()
         (out / "config.json").write_text("{}")
         ended = run_train()
         assert ended.exit_code == RUN_ERROR
         assert "holds a run already; choose another --out, or go on with it by" in ended.error
+
+    @pytest.mark.parametrize("name", ["report.json", "weights.npz", "curves.png"])
+    def test_files_of_somebody_else(self, run_train, out: Path, name: str) -> None:
+        out.mkdir()
+        (out / "notes.txt").write_text("other files may be there")
+        (out / name).write_text("mine")
+        ended = run_train()
+        assert ended.exit_code == RUN_ERROR
+        assert f"holds {name}, which a run would replace; choose another --out" in ended.error
+
+    def test_no_folder_at_all(self, recordings: Path) -> None:
+        ended = harken("train", recordings, "--out", "")
+        assert ended.exit_code == USAGE_ERROR
+        assert "'' names nothing" in ended.err
 
     def test_resuming_nothing(self, run_train) -> None:
         ended = run_train("--resume")
@@ -263,6 +340,50 @@ class TestWhatTheDataLack:
         assert ended.exit_code == DATA_ERROR
         assert "no recordings of 'midle'" in ended.error
         assert not out.exists()
+
+    def test_clips_of_a_word_to_validate_with(self, training, tmp_path: Path) -> None:
+        data = write_tone_words(tmp_path / "data", words={"low": 400.0, "high": 900.0}, clips=6)
+        for path in sorted((data / "low").iterdir())[1:]:
+            path.unlink()
+        ended = harken("train", data, "--out", tmp_path / "run", "--words", "low,high")
+        assert ended.exit_code == 0
+        assert "no clip of low to validate with: how well the model hears it will" in ended.err
+
+    def test_clips_to_train_on_where_one_speaker_says_a_word(self, tmp_path: Path) -> None:
+        data = write_tone_words(tmp_path / "data", words={"low": 400.0, "high": 900.0}, clips=6)
+        for word in ("low", "high", "mid"):
+            folder = data / word / f"speaker of {word}"
+            folder.mkdir(parents=True)
+            for path in (data / ("high" if word == "mid" else word)).glob("*.wav"):
+                (folder / path.name).write_bytes(path.read_bytes())
+        for path in data.glob("*/*.wav"):
+            path.unlink()
+        ended = harken("train", data, "--out", tmp_path / "run")
+        assert ended.exit_code == DATA_ERROR
+        assert "where words are split by speaker, no speaker in two parts: 18 clips." in ended.error
+        assert "clips of each of them at least" in ended.error or "clips of it" in ended.error
+        assert "or split with --split-rule random; there are: " in ended.error
+
+    def test_noise_and_other_speech(self, training, tmp_path: Path) -> None:
+        data = write_tone_words(tmp_path / "data", words={"low": 400.0, "high": 900.0}, clips=6)
+        said = harken("train", data, "--out", tmp_path / "run").err
+        assert "no noise to learn from" not in said
+        shutil.rmtree(data / "_background_noise_")
+        said = harken("train", data, "--out", tmp_path / "run").err
+        assert "no noise to learn from" in said
+        assert "no speech but the words to learn from" in said
+        said = harken("train", data, "--out", tmp_path / "run", "--words", "low").err
+        assert "no speech but the words" not in said
+
+    @pytest.mark.parametrize("folder", ["background_noise", "Noise", "negatives", "train"])
+    def test_folders_of_words_alone(self, training, tmp_path: Path, folder: str) -> None:
+        data = write_tone_words(tmp_path / "data", words={"low": 400.0, folder: 900.0}, clips=6)
+        ended = harken("train", data, "--out", tmp_path / "run")
+        assert ended.exit_code == DATA_ERROR
+        assert f"is {folder!r} a word? If it is, name all words with --words" in ended.error
+        ended = harken("train", data, "--out", tmp_path / "run", "--words", "low")
+        assert ended.exit_code == 0
+        assert f"taken for words, as all folders are: {folder}; noise belongs" in ended.err
 
     def test_a_run_folder_that_cannot_be_made(self, recordings: Path, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")

@@ -6,6 +6,7 @@ quantization is calibrated with and checked on.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +19,10 @@ from .data import Corpus
 from .splits import Split
 
 _MEASURED_BATCHES, _MEASURED_STREAMS = 16, 32  # half an hour of audio
-_LONG_STREAMS = 60  # four minutes of audio in one piece
+_LONG_STREAMS = 60  # four minutes of audio in one piece, if a stream lasts four seconds
+MIN_STEPS = 3000
+"""Network steps that a long stream must last: an export's checks span so many, unreset."""
+
 _OUTLIER = 5.0  # standard deviations; one feature in ten thousand lies beyond
 _MEASURE_EPOCH, _LONG_EPOCH = 1_000_000, 1_000_001  # of the draws; no training comes so far
 
@@ -63,8 +67,16 @@ def long_stream(config: TrainConfig, corpus: Corpus, split: Split) -> NDArray[np
         Standardised features, shape (frames, n_mfcc), float32. Outliers are clipped, so that the
         int8 input does not spend its 256 values on them.
     """
+    if split == "validation":  # words without a clip there are left out
+        missing = corpus.without_validation(config.words)
+        words = tuple(word for word in config.words if word not in missing)
+        config = replace(config, words=words)
     maker = stream_maker(config, corpus, split)
     rng = np.random.default_rng((config.seed, _LONG_EPOCH))
-    audio = [maker.stream(rng, fresh=False)[0] for _ in range(_LONG_STREAMS)]
+    front_end = config.front_end
+    frames_needed = MIN_STEPS * config.step.stride_frames
+    samples = (frames_needed - 1) * front_end.hop_samples + front_end.window_samples
+    streams = max(_LONG_STREAMS, math.ceil(samples / maker.samples_per_stream))
+    audio = [maker.stream(rng, fresh=False)[0] for _ in range(streams)]
     frames: NDArray[np.float32] = maker.features(np.concatenate(audio)[None])[0]
     return frames.clip(-_OUTLIER, _OUTLIER)

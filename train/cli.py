@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..edge.manifest import MODEL_NAME
+from ..edge.options import path_of
 from .config import SIZES, TrainConfig
 from .display import data_notes, progress_bar, training_bar
 
@@ -44,9 +46,15 @@ class SplitRuleChoice(StrEnum):
     random = "random"
 
 
+_ANY_WORD = ("a word",)  # until it is known which there are
+
 CacheOption = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", help="Where decoded audio is kept; the user's cache by default."),
+    typer.Option(
+        metavar="DIR",
+        parser=path_of,
+        help="Where decoded audio is kept; the user's cache by default.",
+    ),
 ]
 AddOption = Annotated[
     list[Path] | None,
@@ -73,7 +81,10 @@ def train_command(
     ],
     *,
     out: Annotated[
-        Path, typer.Option("--out", metavar="RUN", help="Folder that the run is written to.")
+        Path,
+        typer.Option(
+            "--out", metavar="RUN", parser=path_of, help="Folder that the run is written to."
+        ),
     ],
     words: Annotated[
         str | None,
@@ -111,6 +122,7 @@ def train_command(
         Path | None,
         typer.Option(
             metavar="DIR",
+            parser=path_of,
             help="Keep the drawn streams in DIR, some 80 MB an epoch, and take those from there "
             "that a run with the same recordings and settings of streams has drawn.",
         ),
@@ -128,12 +140,10 @@ def train_command(
     makes a model of it.
     """
     _require_train()
-    _start_tensorflow()
     from ..edge.display import notes
-    from .batches import DataSource
-    from .fit import train
+    from .exportable import check_exportable, with_checked_words
     from .run import RunFolder
-    from .settings import settings
+    from .settings import names_words, settings
 
     run = RunFolder(out)
     if resume:
@@ -142,26 +152,48 @@ def train_command(
         run.require_new()
         began = None
     held_out_words = listed(held_out, "--held-out")
-    choose = partial(
-        settings, began, config, held_out_words=held_out_words, size=size, epochs=epochs, seed=seed
-    )
+
+    def choose(words: tuple[str, ...] | None) -> TrainConfig:
+        chosen = settings(
+            began,
+            config,
+            words=words,
+            held_out_words=held_out_words,
+            size=size,
+            epochs=epochs,
+            seed=seed,
+        )
+        if began is None or chosen.words != began.words:
+            chosen = with_checked_words(chosen)
+        check_exportable(chosen)
+        return chosen
+
     named = listed(words, "--words")
-    # What is wrong with them shall be said before minutes of decoding.
-    chosen = choose(words=named) if named or config or resume else None
+    all_words = not named and not resume and not (config and names_words(config))
+    # What is wrong with them shall be said before minutes of decoding, and before TensorFlow loads.
+    chosen = choose(_ANY_WORD if all_words else named)
+    from .batches import DataSource
+
     source = DataSource(
         root=data,
         additions=tuple(add or ()),
         cache_dir=cache_dir,
         split_rule=split_rule.value,
-        held_out_speech=() if chosen is None else chosen.held_out_speech,
-        left_out=() if chosen is None else chosen.left_out,
+        held_out_speech=chosen.held_out_speech,
+        left_out=chosen.left_out,
     )
     with progress_bar("decoding") as on_progress:
         corpus = source.open(on_progress)
     for line in data_notes(corpus.report):
         notes().print(line, soft_wrap=True)
-    if chosen is None:
-        chosen = choose(words=_all_words(corpus, held_out_words or ()))
+    if all_words:
+        _require_clear_words(corpus)
+        chosen = choose(_all_words(corpus, chosen.held_out_words))
+    for line in _lacking(corpus, chosen):
+        notes().print(line, soft_wrap=True)
+    _start_tensorflow()
+    from .fit import train
+
     with training_bar() as on_step:
         outcome = train(
             chosen,
@@ -196,8 +228,17 @@ def train_command(
     print(
         f"{out}: epoch {best['epoch']:.0f} is the best, "
         f"{best['clip_accuracy']:.2%} of the validation clips; "
-        f"make a model of it with: harken export {shlex.quote(str(out))} --out DIR"
+        f"make a model of it with: {_export_line(out)}"
     )
+
+
+def _export_line(run: Path) -> str:
+    """Return the command that makes a model of a run, with a name if the folder's will not do."""
+    line = ["harken", "export", str(run), "--out", "DIR"]
+    name = run.resolve().name
+    if not MODEL_NAME.fullmatch(name):
+        line += ["--name", re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.") or "NAME"]
+    return shlex.join(line)
 
 
 def open_recordings(source: DataSource, manifest: Manifest | None) -> Corpus:
@@ -241,6 +282,39 @@ def listed(text: str | None, option: str) -> tuple[str, ...] | None:
     if not words:
         raise typer.BadParameter("give words with commas between, as in yes,no", param_hint=option)
     return words
+
+
+def _lacking(corpus: Corpus, chosen: TrainConfig) -> Iterator[str]:
+    """Say in lines what a model will hear badly, for want of recordings."""
+    missing = corpus.without_validation(chosen.words)
+    if missing and len(missing) < len(chosen.words):
+        yield (
+            f"no clip of {', '.join(missing)} to validate with: how well the model hears it will "
+            "not be measured; record three clips of each word at least, by several speakers"
+        )
+    others = set(corpus.report.word_counts) - set(chosen.words) - {"_silence_"}
+    if "noise" not in corpus.report.seconds and "_silence_" not in corpus.report.word_counts:
+        yield (
+            "no noise to learn from: the model will take much of it for words; put recordings of "
+            "noise into _background_noise_ beside the words"
+        )
+    if "speech" not in corpus.report.seconds and not others:
+        yield (
+            "no speech but the words to learn from: the model will take much of it for them; put "
+            "other words into folders of their own, or into _unknown_, and choose with --words"
+        )
+
+
+def _require_clear_words(corpus: Corpus) -> None:
+    """Refuse to guess that a folder such as ``noise`` is a word."""
+    from ..edge.errors import DataError
+
+    odd = corpus.report.odd_words
+    if odd:
+        raise DataError(
+            f"{corpus.root / odd[0]}: is {odd[0]!r} a word? If it is, name all words with --words; "
+            "a folder of noise is called _background_noise_, one of other words _unknown_"
+        )
 
 
 def _all_words(corpus: Corpus, held_out_words: tuple[str, ...]) -> tuple[str, ...]:

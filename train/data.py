@@ -46,6 +46,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..edge.errors import DataError
+from ..edge.words import same_form, sounds_like
 from .cache import AudioCache, AudioFile, Progress, default_cache_dir, open_cache
 from .decode import AUDIO_SUFFIXES, SAMPLE_RATE_HZ, UNREADABLE_SUFFIXES
 from .splits import (
@@ -80,6 +81,9 @@ WORDS_COLLECTION = "speech_commands"
 NOISE_COLLECTION = "noise"
 """The folder of a collection with several kinds of noise, a folder each."""
 
+LONG_CLIP_S = 5.0
+"""Nobody takes so long to say a word: a longer recording of one holds more than it."""
+
 LONG_RECORDING_S = 30.0
 """Noise longer than this is cut by time instead of going into one part whole."""
 
@@ -94,6 +98,12 @@ _COLLECTION: Mapping[str, Kind] = {
     "simulated_rooms": "simulated_room",
     "synthetic": "synthetic",
 }
+# What people call folders that hold no word; in a collection some of these names mean just that.
+_ODD_WORDS = frozenset(
+    {*_COLLECTION, WORDS_COLLECTION, "background", "background_noises", "backgroundnoise", "noises"}
+    | {"background noise", "negative", "other", "others", "test", "train", "validation", "testing"}
+    | {"training", "val", "lists"}
+)
 _TRANSCRIBED = "speech"
 _COLLECTION_LISTS = "lists"
 _FOLDS = ("esc10/", "noise/kitchen20/")
@@ -160,6 +170,10 @@ class DataReport:
     """Amount of audio by kind and part."""
     speakers: int
     """Distinct speakers that are known by name."""
+    long_clips: tuple[str, ...] = ()
+    """Recordings of words that are longer than `LONG_CLIP_S`, the longest first."""
+    odd_words: tuple[str, ...] = ()
+    """Folders of words whose names tell that they may hold something else."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain JSON types."""
@@ -216,10 +230,29 @@ class Corpus:
         missing = [word for word in words if not counts.get(word)]
         if missing:
             where = f"{self.root}" if split is None else f"the {split} part of {self.root}"
+            elsewhere = [word for word in missing if any(self._clips(word).values())]
+            if elsewhere:
+                where += f", where words are split {self.report.split_rule}. {_more_of(elsewhere)}"
             there = ", ".join(sorted(word for word, count in counts.items() if count)) or "nothing"
             raise DataError(
                 f"no recordings of {', '.join(map(repr, missing))} in {where}; there are: {there}"
             )
+
+    def without_validation(self, words: Iterable[str]) -> tuple[str, ...]:
+        """Return the words that have no recording to validate with."""
+        return tuple(word for word in words if not self._clips(word)["validation"])
+
+    def _clips(self, word: str) -> Mapping[Split, int]:
+        return self.report.word_counts.get(word, dict.fromkeys(SPLITS, 0))
+
+
+def _more_of(words: Sequence[str]) -> str:
+    """Say what makes recordings of words come into every part."""
+    each = "it" if len(words) == 1 else "each of them"
+    return (
+        f"Record three clips of {each} at least, said by three speakers where words are split by "
+        "speaker; or split with --split-rule random"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,7 +282,8 @@ class _Scan:
     items: tuple[_Item, ...]
     skipped: tuple[Skipped, ...]
     ignored_folders: tuple[str, ...]
-    word_folders: tuple[str, ...]
+    word_folders: Mapping[str, str]
+    """By word, the folder's name as the file system has it."""
     lists: SplitLists | None
     transcripts: Mapping[str, Transcripts]
     """By corpus, the folder in ``speech/``."""
@@ -358,11 +392,11 @@ def _scan(root: Path, additions: Sequence[Path] = ()) -> _Scan:
         items=tuple(sorted(items, key=lambda item: item.file.path)),
         skipped=tuple(skipped),
         ignored_folders=tuple(ignored),
-        word_folders=tuple(words),
+        word_folders=words,
         lists=lists,
         transcripts=_read_transcripts((root, *additions), items),
         wrong_labels=frozenset(
-            row[0].rsplit(".", 1)[0]
+            same_form(row[0].rsplit(".", 1)[0])
             for addition in additions
             for _, row in read_rows(addition / WRONG_LABELS_FILE, 2)
         ),
@@ -415,8 +449,8 @@ def _scan_words(
     items: list[_Item],
     skipped: list[Skipped],
     ignored: list[str],
-) -> list[str]:
-    words: list[str] = []
+) -> dict[str, str]:
+    words: dict[str, str] = {}
     for entry in _entries(word_root):
         path = _relative(entry.path, root)
         if not entry.is_dir():
@@ -430,10 +464,23 @@ def _scan_words(
             ignored.append(path)
         else:
             _refuse_whole_data_set(Path(entry.path))
-            words.append(entry.name)
+            word = same_form(entry.name)
+            _refuse_twins(word_root, entry.name, words)
+            words[word] = entry.name
             for file, inner in _audio_below(entry.path, root, skipped):
-                items.append(_Item(file=file, kind="word", label=entry.name, inner=inner))
+                items.append(_Item(file=file, kind="word", label=word, inner=inner))
     return words
+
+
+def _refuse_twins(root: Path, folder: str, words: Mapping[str, str]) -> None:
+    """Refuse the folder of a word that has another one already."""
+    for word, other in words.items():
+        if sounds_like(word) == sounds_like(folder):
+            what = "capitals" if same_form(folder) != word else "the form of Unicode"
+            raise DataError(
+                f"the folders {other!r} and {folder!r} of {root} differ in nothing but {what}; put "
+                "the recordings of both into one of them"
+            )
 
 
 def _refuse_whole_data_set(folder: Path) -> None:
@@ -450,11 +497,13 @@ def _scan_category(root: Path, folder: str, items: list[_Item], skipped: list[Sk
     """Read a folder of a collection that holds no words."""
     for file, inner in _audio_below(str(root / folder), root, skipped):
         label, slash, rest = inner.partition("/")
+        label = label if slash else PurePosixPath(inner).stem
+        kind = _COLLECTION[folder]
         items.append(
             _Item(
                 file=file,
-                kind=_COLLECTION[folder],
-                label=label if slash else PurePosixPath(inner).stem,
+                kind=kind,
+                label=same_form(label) if kind == "synthetic" else label,
                 inner=rest if slash else inner,
             )
         )
@@ -473,14 +522,29 @@ def _folders(folder: Path) -> list[str]:
 
 
 def _audio_below(
-    folder: str, root: Path, skipped: list[Skipped], below: str = "", depth: int = 0
+    folder: str,
+    root: Path,
+    skipped: list[Skipped],
+    *,
+    below: str = "",
+    above: tuple[str, ...] = (),
+    depth: int = 0,
 ) -> Iterator[tuple[AudioFile, str]]:
-    """Yield each audio file under `folder` with its path below it."""
+    """Yield each audio file under `folder` with its path below it.
+
+    A link to a folder that it lies in, or to the data folder, is left out: all would come again.
+    """
+    above = (*above, os.path.realpath(folder)) if above else _with_parents(folder, root)
     for entry in _entries(folder):
         inner = f"{below}{entry.name}"
         if entry.is_dir():
-            if depth < 8:  # a link that leads back up would never end
-                yield from _audio_below(entry.path, root, skipped, f"{inner}/", depth + 1)
+            if entry.is_symlink() and os.path.realpath(entry.path) in above:
+                reason = "a link that leads back up"
+                skipped.append(Skipped(path=_relative(entry.path, root), reason=reason))
+            elif depth < 8:
+                yield from _audio_below(
+                    entry.path, root, skipped, below=f"{inner}/", above=above, depth=depth + 1
+                )
         elif _suffix(entry.name) in AUDIO_SUFFIXES:
             path = _relative(entry.path, root)
             try:
@@ -497,6 +561,13 @@ def _audio_below(
                 f"{_suffix(entry.name)} is not a format harken reads; convert it to wav or flac"
             )
             skipped.append(Skipped(path=_relative(entry.path, root), reason=reason))
+
+
+def _with_parents(folder: str, root: Path) -> tuple[str, ...]:
+    """Return where a folder is, and where those that it lies in are, down from the data folder."""
+    top = Path(os.path.realpath(root))
+    place = Path(os.path.realpath(folder))
+    return tuple(map(str, (top, *top.parents, *place.parents, place)))
 
 
 def _suffix(name: str) -> str:
@@ -578,6 +649,12 @@ def _assemble(
         word_counts=counts,
         seconds=seconds,
         speakers=len({speaker for speaker in placed.speakers if speaker is not None}),
+        long_clips=_long_clips(recordings),
+        odd_words=tuple(
+            word
+            for word in scan.word_folders
+            if scan.layout != "collection" and word.casefold().strip("_") in _ODD_WORDS
+        ),
     )
     return Corpus(
         root=root,
@@ -586,6 +663,18 @@ def _assemble(
         recordings=tuple(recordings),
         report=report,
     )
+
+
+def _long_clips(recordings: Iterable[Recording]) -> tuple[str, ...]:
+    """Return the paths of recordings that are too long for a word."""
+    longest = [
+        (-recording.length, recording.path)
+        for recording in recordings
+        if recording.kind == "word"
+        and recording.label not in (SILENCE_FOLDER, UNKNOWN_FOLDER)
+        and recording.length > LONG_CLIP_S * SAMPLE_RATE_HZ
+    ]
+    return tuple(path for _, path in sorted(longest))
 
 
 def _is_known(item: _Item, scan: _Scan) -> bool:
@@ -616,7 +705,8 @@ def _check_words(
     for word in scan.word_folders:
         if found[word]:
             continue
-        folder = root / (WORDS_COLLECTION if scan.layout == "collection" else "") / word
+        below = WORDS_COLLECTION if scan.layout == "collection" else ""
+        folder = root / below / scan.word_folders[word]
         prefix = _relative(str(folder), root) + "/"
         reasons = [file.reason for file in skipped if file.path.startswith(prefix)]
         why = (

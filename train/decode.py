@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ..edge.resample import wrong_scale
+
 SAMPLE_RATE_HZ = 16_000
 """Rate of everything downstream of this module."""
 
@@ -48,7 +50,8 @@ def decode(path: Path) -> npt.NDArray[np.int16]:
     Raises
     ------
     DecodeError
-        If the file is unreadable, holds no samples, or holds NaN or infinite values.
+        If the file is unreadable, holds no samples, holds NaN or infinite values, or floats of
+        another scale.
     """
     import soundfile
     import soxr
@@ -77,6 +80,8 @@ def decode(path: Path) -> npt.NDArray[np.int16]:
         raise DecodeError("holds no samples")
     if not np.isfinite(samples).all():
         raise DecodeError("holds NaN or infinite samples")
+    if problem := wrong_scale(samples):
+        raise DecodeError(problem)
     pcm: npt.NDArray[np.int16] = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
     return pcm
 

@@ -5,6 +5,7 @@ Nothing heavy is imported before something is shown, so that the light installat
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from .fit import Progress as TrainingProgress
 
 _REASONS = 4  # for leaving files out that are told one by one
+_EXAMPLES = 3  # of those, where files are left out for several reasons of a kind
 
 
 def data_notes(report: DataReport) -> list[str]:
@@ -25,15 +27,34 @@ def data_notes(report: DataReport) -> list[str]:
     lines = [f"{report.files:,} files; words split {report.split_rule}"]
     if report.ignored_folders:
         lines.append(f"folders left out: {', '.join(report.ignored_folders)}")
+    if report.odd_words:
+        lines.append(
+            f"taken for words, as all folders are: {', '.join(report.odd_words)}; noise belongs "
+            "into _background_noise_, other words and speech into _unknown_"
+        )
+    if report.long_clips:
+        count = len(report.long_clips)
+        lines.append(
+            f"{count} {'recording is' if count == 1 else 'recordings are'} too long for a word, "
+            f"the longest: {report.long_clips[0]}; each counts as one clip of its word, so cut it "
+            "into clips that hold the word once"
+        )
     reasons: dict[str, list[Skipped]] = {}
     for file in report.skipped:
         reasons.setdefault(file.reason.partition(":")[0], []).append(file)
     groups = sorted(reasons.values(), key=len, reverse=True)
     for files in groups[:_REASONS]:
-        lines.append(f"{len(files)} files left out, the first: {files[0].path} ({files[0].reason})")
-    more = sum(map(len, groups[_REASONS:]))
-    if more:
-        lines.append(f"{more} more files left out for other reasons")
+        kinds = {re.sub(r"\d+", "", file.reason): file for file in reversed(files)}
+        examples = [f"{file.path} ({file.reason})" for file in list(kinds.values())[::-1]]
+        shown = "; ".join(examples[:_EXAMPLES])
+        more = len(examples) - _EXAMPLES
+        lines.append(
+            f"{len(files)} files left out, the first: {shown}"
+            + (f"; and for {more} further reasons" if more > 0 else "")
+        )
+    others = sum(map(len, groups[_REASONS:]))
+    if others:
+        lines.append(f"{others} more files left out for other reasons")
     return lines
 
 

@@ -167,7 +167,8 @@ def _check_corpus(config: TrainConfig, corpus: Corpus) -> None:
     if not any(counts[word]["validation"] for word in config.words):
         raise DataError(
             f"{corpus.root} has no clip of any of the words to validate with "
-            f"({corpus.report.split_rule}); record three clips of each word at least"
+            f"({corpus.report.split_rule}); record three clips of each word at least, or split "
+            "with --split-rule random"
         )
 
 

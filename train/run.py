@@ -90,6 +90,19 @@ def _with_later_fields(config: dict[str, Any]) -> dict[str, Any]:
     return {**_LATER, **config}
 
 
+FILES = (
+    "config.json",
+    "history.json",
+    "checkpoint.npz",
+    "weights.npz",
+    "calibration.npz",
+    "report.json",
+    "curves.png",
+    "confusion.png",
+)
+"""All that a run writes into its folder."""
+
+
 class RunFolder:
     """The files of one run; every one is written whole or not at all.
 
@@ -103,11 +116,17 @@ class RunFolder:
         self.path = Path(path)
 
     def require_new(self) -> None:
-        """Refuse a folder that holds a run already, with a `RunError`."""
-        if self.has("config.json"):
+        """Refuse a folder that holds a run, or files of a run's names, with a `RunError`."""
+        there = [name for name in FILES if self.has(name)]
+        if "config.json" in there:
             raise RunError(
                 f"{self.path} holds a run already; choose another --out, or go on with it by "
                 "--resume"
+            )
+        if there:
+            raise RunError(
+                f"{self.path} holds {', '.join(there)}, which a run would replace; choose another "
+                "--out, or move it away"
             )
 
     def create(self) -> None:

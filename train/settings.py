@@ -55,6 +55,8 @@ def settings(
     if file is None:
         return TrainConfig(**given) if run is None else replace(run, **given)
     read = _read(file)
+    if "words" not in read and run is not None:
+        given.setdefault("words", run.words)
     if "words" not in read and "words" not in given:
         raise DataError(f"{file} names no words; add them to it, or give --words")
     # A file may leave fields out; only the words have no default.
@@ -65,6 +67,11 @@ def settings(
         return replace(decode(TrainConfig, json.loads(json.dumps(merged))), **given)
     except HarkenError as problem:
         raise DataError(f"{file}: {problem}") from None
+
+
+def names_words(file: Path) -> bool:
+    """Whether a settings file names words; raises DataError as `settings` does."""
+    return "words" in _read(file)
 
 
 def _read(file: Path) -> dict[str, Any]:

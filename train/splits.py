@@ -24,6 +24,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
 from ..edge.errors import DataError
+from ..edge.words import same_form
 
 Split = Literal["training", "validation", "testing"]
 SplitRule = Literal["auto", "lists", "hash", "speaker", "random"]
@@ -57,7 +58,7 @@ class WordClip:
     @property
     def key(self) -> str:
         """``WORD/NAME`` without the ending, as in the official lists."""
-        return f"{self.label}/{self.path.rsplit('.', 1)[0]}"
+        return same_form(f"{self.label}/{self.path.rsplit('.', 1)[0]}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +149,8 @@ def _read_keys(paths: Iterable[Path]) -> Iterable[str]:
             ) from error
         for line in lines:
             if line.strip():
-                yield line.strip().removeprefix("./").replace("\\", "/").rsplit(".", 1)[0]
+                key = line.strip().removeprefix("./").replace("\\", "/").rsplit(".", 1)[0]
+                yield same_form(key)
 
 
 def split_words(
@@ -198,7 +200,7 @@ def split_words(
         splits = _by_speaker(guessed)
     else:
         splits = _by_name_order(clips)
-    return _outcome(splits, named, [(_describe(rule, lists), len(clips))])
+    return _outcome(splits, named, [(_describe(rule, lists, asked=True), len(clips))])
 
 
 def split_ranked(names: Sequence[str]) -> list[Split]:
@@ -250,7 +252,7 @@ def _outcome(
     return WordSplit(splits=tuple(splits), speakers=tuple(speakers), description=description)
 
 
-def _describe(rule: SplitRule, lists: SplitLists | None = None) -> str:
+def _describe(rule: SplitRule, lists: SplitLists | None = None, *, asked: bool = False) -> str:
     files = "" if lists is None else ", ".join(lists.files)
     if rule == "lists":
         return f"by the lists that come with the data ({files})"
@@ -258,7 +260,8 @@ def _describe(rule: SplitRule, lists: SplitLists | None = None) -> str:
         return "by the official speaker hash" + (f" (agrees with {files})" if files else "")
     if rule == "speaker":
         return "by speaker, no speaker in two parts"
-    return "at random by word, in an order fixed by the names (fewer than three speakers in them)"
+    why = "" if asked else " (fewer than three speakers in them)"
+    return f"at random by word, in an order fixed by the names{why}"
 
 
 def _speaker_in_path(clip: WordClip) -> str | None:

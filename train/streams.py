@@ -150,13 +150,13 @@ class StreamMaker:
         )
         self._ends: dict[int, tuple[int, int]] = {}
         self._cut_out = self._cut_words_out()
-        self._samples_per_stream = round(config.seconds * SAMPLE_RATE_HZ)
+        self.samples_per_stream = round(config.seconds * SAMPLE_RATE_HZ)
 
     @property
     def frames_per_stream(self) -> int:
         """Feature frames of a stream, a multiple of the stride."""
         front_end = self.front_end
-        frames = 1 + (self._samples_per_stream - front_end.window_samples) // front_end.hop_samples
+        frames = 1 + (self.samples_per_stream - front_end.window_samples) // front_end.hop_samples
         return frames // self.stride * self.stride
 
     def batch(self, epoch: int, index: int, size: int) -> Batch:
@@ -175,7 +175,7 @@ class StreamMaker:
             Features, allowed labels and which streams start afresh.
         """
         rng = np.random.default_rng((self.seed, epoch, index))
-        audio = np.empty((size, self._samples_per_stream), np.float32)
+        audio = np.empty((size, self.samples_per_stream), np.float32)
         allowed = np.empty((size, self.frames_per_stream // self.stride, self.n_labels), np.bool_)
         fresh = rng.random(size) < 0.5
         for i in range(size):
@@ -198,7 +198,7 @@ class StreamMaker:
         self, rng: np.random.Generator, *, fresh: bool
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Draw one stream: its samples (n,) and the labels allowed at each step (steps, labels)."""
-        config, total = self.config, self._samples_per_stream
+        config, total = self.config, self.samples_per_stream
         kind = rng.random()
         segments: list[tuple[int, _Segment]] = []
         background = [self._silence]
@@ -219,7 +219,7 @@ class StreamMaker:
         self, rng: np.random.Generator, *, fresh: bool
     ) -> tuple[NDArray[np.float32], list[tuple[int, _Segment]]]:
         """Say segments one after another until the stream is full; return them and their places."""
-        total = self._samples_per_stream
+        total = self.samples_per_stream
         voice = np.zeros(total, np.float32)
         segments: list[tuple[int, _Segment]] = []
         at = 0 if fresh and rng.random() < 0.7 else int(rng.integers(0, SAMPLE_RATE_HZ))

@@ -11,6 +11,15 @@ from numpy.typing import NDArray
 from ...edge.detector import UNKNOWN, talk_share
 from ...edge.errors import ExportError
 from ...edge.frontend import FrontEndConfig, dct_matrix
+from ...edge.limits import (
+    LEAST_THRESHOLD,
+    MEL_BANDS,
+    MOST_FRAMES,
+    MOST_LABELS,
+    MOST_REFRACTORY_MS,
+    MOST_SMOOTHING_STEPS,
+    WINDOW_SAMPLES,
+)
 from ...edge.manifest import Manifest
 from ...edge.memory.grammar import Grammar
 from ...edge.memory.lstm import LstmPriorFile
@@ -18,11 +27,9 @@ from ...edge.memory.prior import GAP_EDGES_S, N_GAPS
 
 Array = NDArray[np.float64]
 
-WINDOW = 512
+WINDOW = WINDOW_SAMPLES
 """Samples of the engine's window."""
 
-_MOST_SMOOTHING = 15
-_MOST_LABELS = 127
 _MOST_LIMIT = 5.0
 _DECIBELS = 10 * math.log10(2)  # of a doubling
 # By which powers in the engine are larger than those of the definition; see harken_frontend.c.
@@ -68,8 +75,15 @@ def front_end_tables(manifest: Manifest) -> FrontEndTables:
             f"front_end.window_samples is {config.window_samples}; the C engine has windows of "
             f"{WINDOW} samples"
         )
-    if not 2 <= config.n_mels <= 128:
-        raise ExportError(f"front_end.n_mels is {config.n_mels}; the C engine has 2 to 128")
+    fewest, most = MEL_BANDS
+    if not fewest <= config.n_mels <= most:
+        raise ExportError(
+            f"front_end.n_mels is {config.n_mels}; the C engine has {fewest} to {most}"
+        )
+    for name in ("stride_frames", "context_frames"):
+        frames = getattr(manifest.step, name)
+        if frames > MOST_FRAMES:
+            raise ExportError(f"step.{name} is {frames}; the C engine has up to {MOST_FRAMES}")
     edges = mel_edges(config)
     frequencies = np.arange(WINDOW // 2 + 1) * config.sample_rate_hz / WINDOW
     # Of the bins strictly between two edges, one weighs more than 0; bins 0 and 256 never do.
@@ -78,12 +92,17 @@ def front_end_tables(manifest: Manifest) -> FrontEndTables:
     bins = np.bincount(interval[inside], minlength=config.n_mels + 1)
     below = edges[interval[inside]]
     rise = (frequencies[inside] - below) / (edges[interval[inside] + 1] - below)
+    if not len(inside):
+        raise ExportError(
+            f"front_end.f_min_hz and f_max_hz, {config.f_min_hz:g} and {config.f_max_hz:g}, hold "
+            "no frequency of the C engine's spectrum; move them apart"
+        )
     area = 2 / (edges[2:] - edges[:-2])
     scale = manifest.input.scale
     std = np.array(config.std)
     matrix = _DECIBELS * dct_matrix(config) / (std * scale)[:, None]
     return FrontEndTables(
-        first_bin=int(inside[0]) if len(inside) else 1,
+        first_bin=int(inside[0]),
         bins=tuple(int(count) for count in bins),
         rise=rise,
         floor=config.amin / area,
@@ -188,13 +207,24 @@ def detector_tables(manifest: Manifest) -> DetectorTables:
         The engine has no room for it. Names the field.
     """
     config, labels = manifest.detector, manifest.labels
-    if config.smoothing_steps > _MOST_SMOOTHING:
+    if config.smoothing_steps > MOST_SMOOTHING_STEPS:
         raise ExportError(
             f"detector.smoothing_steps is {config.smoothing_steps}; the C engine has up to "
-            f"{_MOST_SMOOTHING}"
+            f"{MOST_SMOOTHING_STEPS}"
         )
-    if len(labels) > _MOST_LABELS:
-        raise ExportError(f"{len(labels)} labels; the C engine has up to {_MOST_LABELS}")
+    if len(labels) > MOST_LABELS:
+        raise ExportError(f"{len(labels)} labels; the C engine has up to {MOST_LABELS}")
+    if config.refractory_ms > MOST_REFRACTORY_MS:
+        raise ExportError(
+            f"detector.refractory_ms is {config.refractory_ms}; the C engine has up to "
+            f"{MOST_REFRACTORY_MS:,}"
+        )
+    for word, threshold in config.thresholds.items():
+        if threshold < LEAST_THRESHOLD:
+            raise ExportError(
+                f"detector.thresholds.{word} is {threshold:g}; the C engine has them from "
+                f"{LEAST_THRESHOLD:g} on"
+            )
     front_end = manifest.front_end
     step_s = manifest.step_samples / front_end.sample_rate_hz
     return DetectorTables(
