@@ -55,6 +55,13 @@ def test_a_confusion_matrix_grows_with_its_labels(tmp_path: Path) -> None:
     assert size_of(tmp_path / "20.png") > size_of(tmp_path / "3.png")
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("word", ["左右", "हाँ", "a$b$c", "$\\frac$", "x" * 100])
+def test_any_word_can_be_drawn_without_a_warning(tmp_path: Path, word: str) -> None:
+    draw_confusion(tmp_path / "x.png", np.eye(3, dtype=np.int64), [word, "_unknown", "silence"])
+    assert min(size_of(tmp_path / "x.png")) > 200
+
+
 @pytest.mark.parametrize(
     "draw",
     [

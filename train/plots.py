@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from ..edge.errors import RunError
@@ -98,8 +101,17 @@ def draw_confusion(path: Path, confusion: NDArray[np.int64], labels: Sequence[st
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whole or not at all; raises RunError if it cannot be written."""
+    """Write a figure as PNG, whole or not at all; raises RunError if it cannot be written.
+
+    Words are drawn as they are, no formulas; a letter that no font has becomes a box.
+    """
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)
-    figure.savefig(buffer, format="png")
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        text.set_parse_math(False)
+    with warnings.catch_warnings(), rc_context({"text.parse_math": False}):
+        # Of glyphs that are missing, and of layouts with little room: nothing to do about either.
+        warnings.filterwarnings("ignore", category=UserWarning)
+        figure.savefig(buffer, format="png")
     write_atomic(path, buffer.getvalue(), error=RunError)
