@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..edge.benchmark import count_macs
 from ..edge.manifest import Manifest, Model
+from .markdown import markdown
 
 if TYPE_CHECKING:
     from .trained import TrainedRun
@@ -78,7 +79,7 @@ def _introduction(manifest: Manifest) -> str:
 A keyword spotter for small hardware: a stream of samples in, the words that are said and when they
 were said out, offline.
 
-**Words:** {", ".join(manifest.words)}.
+**Words:** {", ".join(map(markdown, manifest.words))}.
 Everything else that is spoken is *unknown*, and all other sound is *silence*.
 
 ```sh
@@ -128,7 +129,7 @@ def _data(run: TrainedRun) -> str:
     licences = data.pop("licences", None)
     parts = ["## Data"]
     if licences:
-        parts.append(_table(("Recordings", "Licence"), licences.items()))
+        parts.append(_licences(licences))
     else:
         parts.append(
             "The record of the training run does not hold the licences of the recordings: state "
@@ -143,12 +144,17 @@ def _data(run: TrainedRun) -> str:
             _table(
                 (_title(name), *columns),
                 (
-                    (label, *(_plain(row.get(column, 0)) for column in columns))
+                    (markdown(label), *(_plain(row.get(column, 0)) for column in columns))
                     for label, row in rows.items()
                 ),
             )
         )
     return "\n\n".join(parts)
+
+
+def _licences(licences: Mapping[str, str]) -> str:
+    rows = ((markdown(name), markdown(licence)) for name, licence in licences.items())
+    return _table(("Recordings", "Licence"), rows)
 
 
 def _recipe(run: TrainedRun) -> str:
@@ -263,7 +269,11 @@ def _accepts(figures: Mapping[str, Any]) -> str:
 def _scores(title: str, scores: Mapping[str, Any], which: str) -> str:
     """Lay out how many clips of each label there were, and how many were decided rightly."""
     rows = (
-        (label, f"{of['clips']}", f"{of['right'] / of['clips']:.1%}" if of["clips"] else "—")
+        (
+            markdown(label),
+            f"{of['clips']}",
+            f"{of['right'] / of['clips']:.1%}" if of["clips"] else "—",
+        )
         for label, of in scores.items()
     )
     return _table((title, "Validation clips", f"Decided rightly ({which})"), rows)

@@ -38,7 +38,8 @@ from harken.export.device.golden import (
     recording,
 )
 from harken.export.device.graph import Rescale, engine_network, read_network
-from harken.export.device.source import EngineModel, data
+from harken.export.device.names import constants_of, identifier_of
+from harken.export.device.source import EngineModel, data, header
 from harken.export.device.targets import TARGETS, Target, measure
 from harken.export.device.tflm import export_tflm
 from harken.export.fused import read_layers
@@ -695,8 +696,21 @@ class TestCommand:
     def test_a_file_in_the_way(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         outcome = harken("export", "commands", "--target", "c", "--out", tmp_path / "file")
-        assert outcome.exit_code == 7
+        assert outcome.exit_code == 10
         assert "is no folder" in outcome.error
+
+    @pytest.mark.parametrize(("target", "name"), [("c", "Makefile"), ("tflm", "README.md")])
+    def test_files_of_somebody_else(self, tmp_path: Path, target: str, name: str) -> None:
+        (tmp_path / name).write_text("mine")
+        outcome = harken("export", "commands-tiny", "--target", target, "--out", tmp_path)
+        assert outcome.exit_code == 10
+        assert f"harken did not write, and that would be replaced: {name}; choose" in outcome.error
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+
+    def test_no_folder_at_all(self) -> None:
+        outcome = harken("export", "commands-tiny", "--target", "c", "--out", "")
+        assert outcome.exit_code == 2
+        assert "'' names nothing" in outcome.err
 
 
 def test_any_name_of_a_model_becomes_c(tmp_path: Path) -> None:
@@ -705,3 +719,120 @@ def test_any_name_of_a_model_becomes_c(tmp_path: Path) -> None:
     engine = compile_engine(dataclasses.replace(model, manifest=manifest), tmp_path)
     assert engine.model.name == b"7-words.v2"
     assert engine.of.identifier == "_7_words_v2"
+
+
+def renamed(*words: str, name: str = "commands-tiny") -> Model:
+    """The smaller model, with other words in the place of its first ones."""
+    model = load_model("commands-tiny")
+    manifest = model.manifest
+    labels = (*words, *manifest.labels[len(words) :])
+    thresholds = dict.fromkeys(labels[:-2], 0.5)
+    detector = dataclasses.replace(manifest.detector, thresholds=thresholds)
+    manifest = dataclasses.replace(manifest, name=name, labels=labels, detector=detector)
+    return dataclasses.replace(model, manifest=manifest)
+
+
+class TestNames:
+    """Of models and words, in C."""
+
+    @pytest.mark.parametrize(
+        ("words", "constants"),
+        [
+            (("左右", "上下"), ["U5DE6U53F3", "U4E0AU4E0B"]),
+            (("tür", "tör", "Tür"), ["TUR_0", "TOR", "TUR_2"]),
+            (("Yes", "yes", "yes 1"), ["YES_0", "YES_1_", "YES_1"]),
+            (("bytes", "h", "sample rate"), ["BYTES_0", "H_1", "SAMPLE_RATE_2"]),
+            (("turn on", "turn-on", "o'clock"), ["TURN_ON_0", "TURN_ON_1", "O_CLOCK"]),
+            (("*/", "a\nb", "\\"), ["__", "A_B", "_"]),
+            (("pending nothing",), ["PENDING_NOTHING"]),
+        ],
+        ids=str,
+    )
+    def test_each_word_has_a_constant_of_its_own(
+        self, tmp_path: Path, words: tuple[str, ...], constants: list[str]
+    ) -> None:
+        model = EngineModel.of(renamed(*words))
+        compile_engine(model, tmp_path)  # where a constant that is defined twice is an error
+        made = re.findall(r"#define HARKEN_COMMANDS_TINY_(\S+) \d", header(model))
+        assert made[2 : 2 + len(words)] == constants
+        assert len(set(made)) == len(made)
+
+    def test_so_has_what_can_be_pending(self) -> None:
+        words, waits = constants_of(["pending nothing", "x"], ["", "go", "Go", "größe"])
+        assert words == ["PENDING_NOTHING_0", "X"]
+        assert waits == ["PENDING_NOTHING_0_", "PENDING_GO_1", "PENDING_GO_2", "PENDING_GROSSE"]
+
+    @pytest.mark.parametrize(
+        ("name", "identifier"),
+        [
+            ("golden", "golden_model"),
+            ("Model", "Model_model"),
+            ("max", "max_model"),  # HARKEN_MAX_SAMPLES
+            ("init", "init_model"),
+            ("tflm", "tflm_model"),
+            ("my-golden", "my_golden_model"),  # beside a model that is called "my"
+            ("main", "main"),
+            ("int", "int"),
+            ("7", "_7"),
+        ],
+    )
+    def test_no_model_takes_a_name_of_the_engine(
+        self, tmp_path: Path, name: str, identifier: str
+    ) -> None:
+        model = EngineModel.of(renamed("samples", "stack", name=name))
+        assert model.identifier == identifier
+        compile_engine(model, tmp_path)
+
+    def test_names_that_ship_stay(self) -> None:
+        for name, identifier in (("commands", "commands"), ("commands-tiny", "commands_tiny")):
+            assert identifier_of(name) == identifier
+            text = header(EngineModel.of(load_model(name)))
+            assert re.search(rf"^#define HARKEN_{identifier.upper()}_STOP \d+$", text, re.M)
+
+    def test_two_models_in_one_program(self, exported: Path, tmp_path: Path) -> None:
+        """As the README tells."""
+        other = EngineModel.of(renamed("uno", name="other"))
+        written = {
+            "model_data.h": header(other),
+            "model_data.c": data(other),
+            "model_golden.c": golden_source(other.identifier, np.zeros(1, np.int8), {}),
+        }
+        for name, text in written.items():
+            for folder, content in (("one", (exported / "src" / name).read_text()), ("two", text)):
+                (tmp_path / folder).mkdir(exist_ok=True)
+                (tmp_path / folder / name).write_text(content)
+        (tmp_path / "main.c").write_text(
+            '#include "one/model_data.h"\n#include "two/model_data.h"\n#include <string.h>\n'
+            'int main(void) { return strcmp(harken_other.labels[HARKEN_OTHER_UNO], "uno") ||'
+            " !strcmp(harken_commands_tiny.name, harken_other.name); }\n"
+        )
+        build([*ENGINE.glob("*.c"), *tmp_path.rglob("*.c")], tmp_path / "both",
+              include=[tmp_path, ENGINE], flags=["-Wall", "-Wextra", "-Werror"])  # fmt: skip
+        subprocess.run([tmp_path / "both"], check=True)
+        assert "Two models in one program" in (exported / "README.md").read_text()
+
+
+class TestOddWords:
+    """Those of models that were trained before there was a rule for words."""
+
+    WORDS = ('rock"n"roll', "a|b", "c\\", "*/", "<b>", "d\ne", "[x](y)", "$HOME", "100%")
+
+    def test_are_escaped_wherever_they_stand(self, tmp_path: Path, no_boards: None) -> None:
+        export_engine(renamed(*self.WORDS), tmp_path)
+        heard = [
+            json.loads(line)["word"]
+            for line in (tmp_path / "golden" / "float.json").read_text().splitlines()
+        ]
+        assert set(heard) & set(self.WORDS)
+        readme = (tmp_path / "README.md").read_text()
+        assert r'rock"n"roll, a\|b, c\\, \*/, \<b\>, d e, \[x\](y), $HOME' in readme
+        lines = (tmp_path / "library.properties").read_text().splitlines()
+        assert all("=" in line for line in lines)
+        done = subprocess.run(["make", "-C", tmp_path, "check"], capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    def test_stand_in_what_goes_with_tflm(self, tmp_path: Path) -> None:
+        pytest.importorskip("tflite_micro")
+        export_tflm(renamed(*self.WORDS, name="golden"), tmp_path)
+        build([tmp_path / "model_tflite.c", tmp_path / "model_tflm_golden.c"], tmp_path / "x.so",
+              include=[tmp_path], flags=["-Wall", "-Werror", "-fPIC", "-shared"])  # fmt: skip

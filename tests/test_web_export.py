@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 import re
@@ -501,8 +502,30 @@ class TestBadInput:
     def test_a_file_in_place_of_the_folder(self, tmp_path: Path) -> None:
         (tmp_path / "site").write_text("mine")
         outcome = harken("export", "commands-tiny", "--target", "web", "--out", tmp_path / "site")
-        assert outcome.exit_code == 7
+        assert outcome.exit_code == 10
         assert (tmp_path / "site").read_text() == "mine"
+
+    def test_odd_words_are_escaped_wherever_they_stand(self, tmp_path: Path) -> None:
+        """Of a model that was trained before there was a rule for words."""
+        model = load_model("commands-tiny")
+        words = ('rock"n"roll', "a\\b", "</script>", "c\nd", "左", *model.manifest.words[5:])
+        detector = dataclasses.replace(
+            model.manifest.detector, thresholds=dict.fromkeys(words, 0.5)
+        )
+        manifest = dataclasses.replace(
+            model.manifest, labels=(*words, "unknown", "silence"), detector=detector
+        )
+        export_web([dataclasses.replace(model, manifest=manifest)], tmp_path)
+        for name in ("package.json", "site.json"):
+            assert 'rock"n"roll' in str(json.loads((tmp_path / name).read_text()))
+        assert "\\</script\\>" in (tmp_path / "README.md").read_text()
+
+    def test_files_of_somebody_else(self, tmp_path: Path) -> None:
+        (tmp_path / "index.html").write_text("mine")
+        outcome = harken("export", "commands-tiny", "--target", "web", "--out", tmp_path)
+        assert outcome.exit_code == 10
+        assert "index.html; choose another --out" in outcome.error
+        assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
 
     def test_no_compiler_for_webassembly(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

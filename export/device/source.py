@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +23,7 @@ from .graph import (
     read_network,
     up4,
 )
+from .names import constants_of, identifier_of, in_comment
 from .tables import (
     DetectorTables,
     FixedFrontEnd,
@@ -118,8 +118,13 @@ class EngineModel:
     @property
     def identifier(self) -> str:
         """The model's name as C has it, such as ``commands_tiny``."""
-        name = re.sub(r"\W", "_", self.manifest.name)
-        return f"_{name}" if name[0].isdigit() else name
+        return identifier_of(self.manifest.name)
+
+    @property
+    def constants(self) -> tuple[list[str], list[str]]:
+        """What names of constants end with: of the labels, and of what can be pending."""
+        waits = () if self.prior is None else self.prior.tables.pending
+        return constants_of(self.manifest.labels, waits)
 
     @property
     def front_end_scratch_bytes(self) -> int:
@@ -166,14 +171,14 @@ def header(model: EngineModel) -> str:
     """Return ``model_data.h``."""
     manifest, name = model.manifest, model.identifier
     upper = name.upper()
+    constants, waits = model.constants
     labels = "\n".join(
-        f"#define HARKEN_{upper}_{re.sub(r'[^A-Z0-9]', '_', label.upper())} {index}"
-        for index, label in enumerate(manifest.labels)
+        f"#define HARKEN_{upper}_{constant} {index}"
+        + ("" if constant.lower() == label else f" /* {in_comment(label)} */")
+        for index, (constant, label) in enumerate(zip(constants, manifest.labels, strict=True))
     )
-    waits = () if model.prior is None else model.prior.tables.pending
     pending = "".join(
-        f"#define HARKEN_{upper}_PENDING_{(name or 'nothing').upper()} {index}\n"
-        for index, name in enumerate(waits)
+        f"#define HARKEN_{upper}_{constant} {index}\n" for index, constant in enumerate(waits)
     )
     if pending:
         pending = f"\n/* For harken_pending */\n{pending}"
@@ -209,7 +214,7 @@ extern const harken_golden harken_{name}_golden;
 def data(model: EngineModel) -> str:
     """Return ``model_data.c``."""
     manifest, name = model.manifest, model.identifier
-    names = [_string(label) for label in manifest.labels]
+    names = [c_string(label) for label in manifest.labels]
     detector = model.detector
     prior = "&prior" if model.prior else "NULL"
     return "\n".join(
@@ -230,7 +235,7 @@ def data(model: EngineModel) -> str:
             *_prior(model.prior),
             _lines("static const char *const labels[] = {", names),
             f"""const harken_model harken_{name} = {{
-    {VERSION}, {_string(manifest.name)}, labels, &frontend, &network, &detector, {prior},
+    {VERSION}, {c_string(manifest.name)}, labels, &frontend, &network, &detector, {prior},
     {manifest.front_end.sample_rate_hz}u, {manifest.front_end.hop_samples}, \
 {manifest.step.stride_frames}, {manifest.step.context_frames}, {len(manifest.labels)}}};""",
             "",
@@ -458,7 +463,7 @@ def _wrapped(items: Iterable[str]) -> str:
     return "\n".join((*lines, line))
 
 
-def _string(text: str) -> str:
+def c_string(text: str) -> str:
     """Return a C string literal; bytes outside of ASCII as octal numbers."""
     escaped = "".join(
         chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\?' else f"\\{byte:03o}"

@@ -6,11 +6,14 @@ In a template ``@NAME@`` stands for the field of that name.
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..markdown import markdown
 from .golden import BOOT_REPEATS, Comparison
+from .names import in_comment
 from .source import EngineModel
 from .targets import Measured
 
@@ -44,7 +47,9 @@ def model_fields(model: EngineModel, comparison: Comparison) -> dict[str, str]:
         "UPPER": model.identifier.upper(),
         "LIBRARY": f"harken-{manifest.name}",
         "VERSION": importlib.metadata.version("harken"),
-        "WORDS": ", ".join(manifest.words),
+        "WORDS": ", ".join(map(markdown, manifest.words)),
+        "WORDS_JSON": json.dumps(", ".join(manifest.words), ensure_ascii=False)[1:-1],
+        "WORDS_LINE": ", ".join(" ".join(in_comment(word).split()) for word in manifest.words),
         "RATE": str(config.sample_rate_hz),
         "HOP": str(config.hop_samples),
         "STRIDE": str(stride),
@@ -106,10 +111,7 @@ def _prior(model: EngineModel) -> str:
     if model.prior is None:
         return ""
     grammar, upper = model.prior.grammar, model.identifier.upper()
-    waits = ",\n".join(
-        f"`HARKEN_{upper}_PENDING_{(name or 'nothing').upper()}`"
-        for name in model.prior.tables.pending
-    )
+    waits = ",\n".join(f"`HARKEN_{upper}_{constant}`" for constant in model.constants[1])
     return (
         "\n## What was said before\n\n"
         f"The LSTM of the grammar {grammar.name} is part of the model: after a word, those that\n"

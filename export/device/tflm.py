@@ -26,6 +26,7 @@ from .golden import (
     recording,
     step_inputs,
 )
+from .names import in_comment
 from .source import EngineModel, array, front_end_source
 from .templates import fill, model_fields
 
@@ -145,7 +146,7 @@ def _fields(
     model: EngineModel, comparison: Comparison, arena_bytes: int, operators: Sequence[str]
 ) -> dict[str, str]:
     manifest = model.manifest
-    labels = (f" *   {index:2} {label}" for index, label in enumerate(manifest.labels))
+    labels = (f" *   {index:2} {in_comment(label)}" for index, label in enumerate(manifest.labels))
     return {
         **model_fields(model, comparison),
         "LENGTH": f"{manifest.model.bytes:,}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,13 +11,13 @@ from typing import Any
 import numpy as np
 import soxr
 
-from ...edge.errors import ExportError
 from ...edge.files import write_together
+from ...edge.errors import ExportError
 from ...edge.manifest import Model
 from ...edge.memory.grammar import Grammar
 from ..device.bundle import ENGINE, CheckedEngine, checked_engine
 from ..device.golden import Comparison
-from ..device.source import EngineModel
+from ..device.source import EngineModel, c_string
 from ..device.templates import fill, fill_text, model_fields
 from ..folder import check_target
 from .targets import (
@@ -119,7 +118,7 @@ def export_library(
     readme = (LIB / "bundle" / "README.md").read_text("utf-8")
     files["README.md"] = fill_text(readme, fields).encode()
     on_stage("writing")
-    write_together({out / file: content for file, content in files.items()}, error=ExportError)
+    write_together({out / name: content for name, content in files.items()}, error=ExportError)
     return LibraryBundle(
         folder=out,
         model=engine.model,
@@ -134,7 +133,7 @@ def _sources(engine: CheckedEngine) -> dict[str, str]:
     stream = {path.name: path.read_text() for path in sorted((ENGINE / "stream").iterdir())}
     sources = {**engine.sources, **stream}
     prior = engine.model.prior
-    names = "".join(f"{json.dumps(name)}, " for name in prior.tables.pending) if prior else ""
+    names = "".join(f"{c_string(name)}, " for name in prior.tables.pending) if prior else ""
     sources["model_name.h"] = sources["model_name.h"].replace(
         "#endif\n", f"#define HARKEN_MODEL_PENDING {names}\n#endif\n"
     )

@@ -19,6 +19,7 @@ from ..flatbuffer import operator_names
 from ..folder import check_target
 from ..fused import read_layers
 from ..layers import QuantizedNetwork
+from ..markdown import markdown
 from .check import NEAR_STEPS, LitertCheck, check_litert, check_snippet
 from .graph import SIGNATURE, Edge, explicit_state_graph, read_edges, state_names
 
@@ -182,7 +183,7 @@ def _fields(model: Model, content: bytes, check: LitertCheck) -> dict[str, str]:
     return {
         "NAME": manifest.name,
         "VERSION": importlib.metadata.version("harken"),
-        "WORDS": ", ".join(manifest.words),
+        "WORDS": ", ".join(map(markdown, manifest.words)),
         "BYTES": f"{len(content):,}",
         "DIGEST": hashlib.sha256(content).hexdigest(),
         "RATE": f"{manifest.front_end.sample_rate_hz:,}",
@@ -212,6 +213,8 @@ def _fields(model: Model, content: bytes, check: LitertCheck) -> dict[str, str]:
         "WORDS_MORE": str(check.words_more),
         "NEAR_MS": f"{NEAR_STEPS * step_ms:g}",
         "INTERPRETER_STEPS": f"{check.interpreter_steps:,}",
-        "LICENCES": "\n".join(f"| {data} | {licence} |" for data, licence in licences.items())
+        "LICENCES": "\n".join(
+            f"| {markdown(data)} | {markdown(licence)} |" for data, licence in licences.items()
+        )
         or "| not known: ask whoever trained it | |",
     }

@@ -110,7 +110,7 @@ def export_web(
     out = Path(out)
     check_target(out)
     names = [model.manifest.name for model in models]
-    if len(set(names)) < len(names):
+    if len({name.lower() for name in names}) < len(names):  # as not every file system tells
         raise ExportError(f"of {', '.join(names)} two have the same name; give each its own")
     prior = None if grammar is None or shipped_prior(grammar) is None else grammar
     find_wasm_compiler()  # before anything that takes time

@@ -27,6 +27,21 @@ static int selftest(void) {
     return status == HARKEN_OK ? 0 : 1;
 }
 
+/* A word as JSON, with quotes, as its text. */
+static void print_json(const char *text) {
+    putchar('"');
+    for (; *text; text++) {
+        unsigned char byte = (unsigned char)*text;
+        if (byte < ' ')
+            printf("\\u%04x", byte);
+        else if (byte == '"' || byte == '\\')
+            printf("\\%c", byte);
+        else
+            putchar(byte);
+    }
+    putchar('"');
+}
+
 int main(int argc, char **argv) {
     const char *what = argc > 1 ? argv[1] : "";
     int json = !strcmp(what, "--json"), features = !strcmp(what, "--features");
@@ -63,12 +78,17 @@ int main(int argc, char **argv) {
         if (logits && harken_steps(h) != steps) fwrite(harken_logits(h), 1, model->n_labels, stdout);
         steps = harken_steps(h);
         if (n_events > 0 && !features && !logits) {
-            const char *line =
-                json ? "{\"word\": \"%s\", \"confidence\": %.4f, \"start_sample\": %" PRIu64
-                       ", \"end_sample\": %" PRIu64 "}\n"
-                     : "%s %.0f %% (samples %" PRIu64 " to %" PRIu64 ")\n";
-            printf(line, model->labels[event.label],
-                   event.confidence / 16777216.0 * (json ? 1 : 100), event.start_sample,
+            const char *word = model->labels[event.label];
+            const char *line = json ? ", \"confidence\": %.4f, \"start_sample\": %" PRIu64
+                                      ", \"end_sample\": %" PRIu64 "}\n"
+                                    : " %.0f %% (samples %" PRIu64 " to %" PRIu64 ")\n";
+            if (json) {
+                fputs("{\"word\": ", stdout);
+                print_json(word);
+            } else {
+                fputs(word, stdout);
+            }
+            printf(line, event.confidence / 16777216.0 * (json ? 1 : 100), event.start_sample,
                    event.end_sample);
             fflush(stdout);
         }

@@ -51,6 +51,21 @@ static int feed(harken_stream *s, int is_float, size_t n, harken_event *event) {
                     : harken_stream_feed16(s, integers, n, event, 1);
 }
 
+/* A word as JSON, with quotes, as its text. */
+static void print_json(const char *text) {
+    putchar('"');
+    for (; *text; text++) {
+        unsigned char byte = (unsigned char)*text;
+        if (byte < ' ')
+            printf("\\u%04x", byte);
+        else if (byte == '"' || byte == '\\')
+            printf("\\%c", byte);
+        else
+            putchar(byte);
+    }
+    putchar('"');
+}
+
 int main(int argc, char **argv) {
     uint32_t rate = harken_model_rate();
     int is_float = 0;
@@ -100,12 +115,17 @@ int main(int argc, char **argv) {
             fwrite(harken_logits(engine), 1, harken_labels(), stdout);
         steps = harken_steps(engine);
         if (n_events > 0 && !features && !logits) {
-            const char *line =
-                json ? "{\"word\": \"%s\", \"confidence\": %.4f, \"start_sample\": %" PRIu64
-                       ", \"end_sample\": %" PRIu64 "}\n"
-                     : "%s %.0f %% (samples %" PRIu64 " to %" PRIu64 ")\n";
-            printf(line, harken_label(event.label), event.confidence / 16777216.0 * (json ? 1 : 100),
-                   event.start_sample, event.end_sample);
+            const char *line = json ? ", \"confidence\": %.4f, \"start_sample\": %" PRIu64
+                                      ", \"end_sample\": %" PRIu64 "}\n"
+                                    : " %.0f %% (samples %" PRIu64 " to %" PRIu64 ")\n";
+            if (json) {
+                fputs("{\"word\": ", stdout);
+                print_json(harken_label(event.label));
+            } else {
+                fputs(harken_label(event.label), stdout);
+            }
+            printf(line, event.confidence / 16777216.0 * (json ? 1 : 100), event.start_sample,
+                   event.end_sample);
             fflush(stdout);
         }
         if (n < chunk) break;

@@ -10,6 +10,7 @@
 #define CHUNK 1024 /* samples at most of one call; Native.CHUNK */
 #define WORDS 16   /* of one call at most, one a step; Native.WORDS */
 #define FIELDS 5   /* numbers of a word; Native.FIELDS */
+#define LETTERS 512 /* of a text at most; a word has 100 bytes */
 
 #define NATIVE(type, name) \
     JNIEXPORT type JNICALL Java_harken_voice_Native_##name
@@ -127,8 +128,24 @@ NATIVE(void, level)(JNIEnv *env, jclass type, jlong handle, jfloatArray out) {
     (*env)->SetFloatArrayRegion(env, out, 0, 2, numbers);
 }
 
+/* Java's UTF-8 is not that of the rest of the world beyond 16 bits, but its UTF-16 is. */
 static jstring text(JNIEnv *env, const char *string) {
-    return string ? (*env)->NewStringUTF(env, string) : NULL;
+    jchar units[LETTERS];
+    jsize n = 0;
+    if (!string) return NULL;
+    while (*string && n + 2 <= LETTERS) {
+        unsigned char first = (unsigned char)*string++;
+        int more = first >= 0xf0 ? 3 : first >= 0xe0 ? 2 : first >= 0xc0 ? 1 : 0;
+        uint32_t code = more ? first & (0x3fu >> more) : first;
+        for (; more && *string; more--) code = code << 6 | ((unsigned char)*string++ & 0x3fu);
+        if (code >= 0x10000) {
+            units[n++] = (jchar)(0xd7c0 + (code >> 10));
+            units[n++] = (jchar)(0xdc00 + (code & 0x3ff));
+        } else {
+            units[n++] = (jchar)code;
+        }
+    }
+    return (*env)->NewString(env, units, n);
 }
 
 NATIVE(jstring, label)(JNIEnv *env, jclass type, jint label) {
