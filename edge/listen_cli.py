@@ -30,6 +30,7 @@ from .options import (
     RuntimeOption,
     ThresholdOption,
     device_of,
+    path_of,
     with_thresholds,
 )
 from .pcm import PcmFormat, standard_input
@@ -235,6 +236,7 @@ def listen_command(
         Path | None,
         typer.Option(
             metavar="DIR",
+            parser=path_of,
             help="Keep two seconds around each word and each near miss, on this machine: what "
             "`harken review` shows.",
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import importlib.util
 import json
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ import typer
 from ..edge.errors import DependencyError
 from ..edge.manifest import Model, load_model
 from ..edge.memory.grammar import Grammar, load_grammar
+from ..edge.options import path_of
 from ..train.cli import CacheOption, SplitRuleChoice, SplitRuleOption
 from ..train.display import progress_bar
 
@@ -43,7 +45,10 @@ def export_command(
     ],
     *,
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Folder to write to; made when missing.")
+        Path,
+        typer.Option(
+            "--out", metavar="DIR", parser=path_of, help="Folder to write to; made when missing."
+        ),
     ],
     target: Annotated[
         Target,
@@ -178,7 +183,7 @@ def _export_engine(source: str, out: Path, grammar: str | None, as_json: bool) -
         )
     if bundle.not_measured:
         print(f"  not measured, for want of tools: {', '.join(bundle.not_measured)}")
-    print(f"Next: make -C {bundle.folder} check")
+    print(f"Next: make -C {shlex.quote(str(bundle.folder))} check")
 
 
 def _export_web(sources: list[str], out: Path, grammar: str | None, as_json: bool) -> None:
@@ -196,7 +201,8 @@ def _export_web(sources: list[str], out: Path, grammar: str | None, as_json: boo
     print(f"{bundle.folder}: {total:,} bytes to load, compressed; {checked}")
     for each in bundle.models:
         print(f"  {each.file}: {len(each.wasm):,} bytes")
-    print(f"Next: python3 -m http.server --bind 127.0.0.1 --directory {bundle.folder} 8000")
+    folder = shlex.quote(str(bundle.folder))
+    print(f"Next: python3 -m http.server --bind 127.0.0.1 --directory {folder} 8000")
     print("      and open http://localhost:8000")
 
 
@@ -250,7 +256,7 @@ def _export_litert(source: str, out: Path, as_json: bool) -> None:
         f"  int8 model: {check.words_same} of {check.words} words the same, {check.words_more} more"
     )
     listen, description = written.folder / "listen.py", written.model.with_suffix(".json")
-    print(f"Next: python {listen} {description} SOUND")
+    print(f"Next: {shlex.join(['python', str(listen), str(description), 'SOUND'])}")
 
 
 def _export_tflm(source: str, out: Path, as_json: bool) -> None:

@@ -3,23 +3,55 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ..edge.errors import ExportError
+from ..edge.errors import OutputError
+from ..edge.folders import require_own, write_own
 
 
-def check_target(out: Path) -> None:
+def check_target(out: Path, names: Iterable[str] = ()) -> None:
     """Refuse at once what could not be written at the end.
+
+    Parameters
+    ----------
+    out
+        The folder.
+    names
+        Files that will be written into it, as far as they are known.
 
     Raises
     ------
-    ExportError
-        `out` is no folder that may be made or written to.
+    OutputError
+        `out` is no folder that may be made or written to, or one of the files is there and was not
+        written by harken, or changed since.
     """
     there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
     if not there.is_dir():
-        raise ExportError(f"cannot write to {out}: {there} is no folder; choose another --out")
+        raise OutputError(f"cannot write to {out}: {there} is no folder; choose another --out")
     if not os.access(there, os.W_OK):
-        raise ExportError(
+        raise OutputError(
             f"cannot write to {out}: {there} may not be written to; choose another --out"
         )
+    require_own(out, names, error=OutputError)
+
+
+def write_export(out: Path, files: Mapping[str, bytes]) -> None:
+    """Write an export, all of its files or none.
+
+    Raises
+    ------
+    OutputError
+        One of the files is there and is not harken's, or the system refuses.
+    """
+    write_own(out, files, error=OutputError)
+
+
+def names_in(*folders: Path) -> list[str]:
+    """Return the files of folders of templates, relative to these."""
+    return sorted(
+        path.relative_to(folder).as_posix()
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file()
+    )

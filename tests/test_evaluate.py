@@ -276,6 +276,19 @@ class TestCommand:
         assert sorted(path.name for path in out.iterdir()) == ["confusion.png", "report.json"]
         assert json.loads((out / "report.json").read_text())["clips"] == 32
         assert (out / "confusion.png").read_bytes().startswith(b"\x89PNG")
+        assert harken(*arguments, "--out", out).exit_code == 0  # its own may be replaced
+
+    @pytest.mark.parametrize(
+        ("name", "text"), [("report.json", '{"best": {}}'), ("confusion.png", "mine")]
+    )
+    def test_files_of_something_else_stay(
+        self, arguments: list[object], tmp_path: Path, name: str, text: str
+    ) -> None:
+        (tmp_path / name).write_text(text)
+        outcome = harken(*arguments, "--out", tmp_path)
+        assert outcome.exit_code == 8
+        assert f"holds {name}, which `harken eval` did not write and would replace" in outcome.error
+        assert (tmp_path / name).read_text() == text
 
     @pytest.mark.parametrize(
         ("option", "value", "exit_code", "message"),

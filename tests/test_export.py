@@ -25,6 +25,7 @@ from synthetic_run import CONTEXT, N_MFCC, STEPS, STRIDE, write_run
 
 from harken.edge import Engine, ExportError, ModelError, RunError, load_model
 from harken.edge.engine import TfliteRuntime
+from harken.edge.errors import OutputError
 from harken.edge.manifest import Model
 from harken.export import bundle as bundle_module
 from harken.export.agreement import Agreement, measure_agreement
@@ -230,6 +231,14 @@ class TestTarget:
         (tmp_path / "file").write_text("")
         with pytest.raises(ExportError, match="file is no folder"):
             export_run(run_folder, tmp_path / "file" / "models")
+
+    @pytest.mark.parametrize("suffix", ["tflite", "json", "md"])
+    def test_files_of_somebody_else(self, run_folder: Path, tmp_path: Path, suffix: str) -> None:
+        path = tmp_path / f"mine.{suffix}"
+        path.write_text("mine")
+        with pytest.raises(OutputError, match=rf"mine\.{suffix} is there, and harken did not"):
+            export_run(run_folder, tmp_path, name="mine")
+        assert list(tmp_path.glob("mine.*")) == [path]
 
 
 class FakeRuntime:

@@ -21,6 +21,7 @@ from command import harken
 from hybrids import LARGE, drawn_model
 
 from harken.edge import ExportError, load_model
+from harken.edge.folders import RECORD_FILE
 from harken.edge.memory.grammar import load_grammar
 from harken.export.device.bundle import CheckedEngine, checked_engine
 from harken.export.lib import bundle as lib_bundle
@@ -137,7 +138,7 @@ class TestFolder:
         export_library(load_model("commands"), tmp_path, grammar=load_grammar("robot"))
         names = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
         assert len(names) > 45
-        for name in names - {"README.md"}:  # which says what was compiled
+        for name in names - {"README.md", RECORD_FILE}:  # which say what was compiled
             assert (tmp_path / name).read_bytes() == (exported.folder / name).read_bytes(), name
 
     def test_no_field_of_a_template_is_left(self, exported: Exported) -> None:
@@ -812,6 +813,12 @@ class TestCommand:
         assert said in outcome.err
         assert "Traceback" not in outcome.err
         assert not (tmp_path / "out").exists()
+
+    def test_files_of_somebody_else(self, tmp_path: Path) -> None:
+        (tmp_path / "Package.swift").write_text("mine")
+        outcome = harken("export", "commands-tiny", "--target", "lib", "--out", tmp_path)
+        assert outcome.exit_code == 10
+        assert "Package.swift; choose another --out" in outcome.error
 
     def test_a_grammar_whose_words_the_model_lacks(
         self, tones_folder: Path, tmp_path: Path

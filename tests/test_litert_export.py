@@ -739,8 +739,16 @@ class TestCommand:
     def test_a_file_in_place_of_the_folder(self, tmp_path: Path) -> None:
         (tmp_path / "out").write_text("")
         outcome = harken("export", "commands-tiny", "--target", "litert", "--out", tmp_path / "out")
-        assert outcome.exit_code == 7
+        assert outcome.exit_code == 10
         assert "is no folder" in outcome.error
+
+    @pytest.mark.parametrize("name", ["README.md", "listen.py", "commands-tiny.json"])
+    def test_files_of_somebody_else(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / name).write_text("mine")
+        outcome = harken("export", "commands-tiny", "--target", "litert", "--out", tmp_path)
+        assert outcome.exit_code == 10
+        assert f"{name}; choose another --out" in outcome.error
+        assert (tmp_path / name).read_text() == "mine"
 
     def test_options_of_other_targets(self, tmp_path: Path) -> None:
         outcome = harken(

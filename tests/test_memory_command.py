@@ -91,6 +91,19 @@ def test_a_memory_lasts_from_one_time_to_the_next(grammar, recording, tmp_path):
     assert harken("memory", "export", copy, grammar, "--memory", kept).exit_code == 1
 
 
+def test_a_memory_is_not_exported_over_something_else(grammar, recording, tmp_path):
+    kept, other = tmp_path / "kept.json", tmp_path / "package.json"
+    listen("--wav", recording, "--grammar", grammar, "--memory", kept)
+    other.write_text("{}")
+    done = harken("memory", "export", other, grammar, "--memory", kept)
+    assert done.exit_code == 1
+    assert "package.json is there, and is no memory; give another name" in done.error
+    copy = tmp_path / "my copy.json"
+    for _ in range(2):
+        done = harken("memory", "export", copy, grammar, "--memory", kept)
+        assert f"--memory '{copy}'" in done.err
+
+
 def test_no_memory_keeps_nothing(grammar, recording, tmp_path):
     kept = tmp_path / "kept.json"
     listen("--wav", recording, "--grammar", grammar, "--memory", kept, "--no-memory")

@@ -234,6 +234,15 @@ class TestMistakes:
         assert "other.tflite is another model" in done.error
         assert (tmp_path / "other.tflite").read_bytes() == b"another model"
 
+    @pytest.mark.parametrize("name", ["other.json", "other.md"])
+    def test_an_out_beside_a_file_of_somebody_else(
+        self, model: Path, sound: Path, tmp_path: Path, name: str
+    ) -> None:
+        (tmp_path / name).write_text("mine")
+        done = tune(model, sound, "--out", tmp_path / "other.json")
+        assert done.exit_code == 3
+        assert f"{name} is there, and is no model's; choose another --out" in done.error
+
     def test_a_full_disk(self, model: Path, sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def full(_: int) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

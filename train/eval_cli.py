@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar, cast
 import typer
 
 from ..edge.engine import RUNTIMES
+from ..edge.options import path_of
 from .cli import AddOption, CacheOption, SplitRuleChoice, SplitRuleOption, listed, open_recordings
 from .display import data_notes, evaluation_table, progress_bar
 
@@ -108,6 +109,7 @@ def eval_command(
         Path | None,
         typer.Option(
             metavar="DIR",
+            parser=path_of,
             help="Write report.json there, and confusion.png; with --stream det.png, "
             "with --context context.png.",
         ),
@@ -156,7 +158,9 @@ def eval_command(
     ] = None,
     scene_dir: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="--stream: write what is said when there."),
+        typer.Option(
+            metavar="DIR", parser=path_of, help="--stream: write what is said when there."
+        ),
     ] = None,
     keep: Annotated[
         bool,
@@ -221,7 +225,10 @@ def eval_command(
     }
     additions = tuple(add or ())
     if out is not None:
+        from .reports import require_report
+
         _require_matplotlib()
+        require_report(out)
     of_context = {
         "--grammar": grammar,
         "--sessions": sessions,

@@ -10,6 +10,33 @@ from typing import Any
 from ..edge.errors import RunError
 from ..edge.files import write_atomic
 
+PICTURES = ("confusion.png", "det.png", "context.png")
+"""What is drawn beside a report."""
+
+
+def require_report(folder: Path) -> None:
+    """Refuse a folder in which an evaluation would replace what none has written.
+
+    Raises
+    ------
+    RunError
+        ``report.json`` is something else, such as that of a training run, or there is a picture
+        without one.
+    """
+    there = [name for name in ("report.json", *PICTURES) if (folder / name).exists()]
+    if there and not _is_report(folder / "report.json"):
+        raise RunError(
+            f"{folder} holds {', '.join(there)}, which `harken eval` did not write and would "
+            "replace; choose another --out, or move it away"
+        )
+
+
+def _is_report(path: Path) -> bool:
+    try:
+        return "provenance" in json.loads(path.read_bytes())
+    except (OSError, ValueError, TypeError):
+        return False
+
 
 def write_report(
     folder: Path, figures: Mapping[str, Any], *, indent: int = 2, allow_nan: bool = True
@@ -36,5 +63,6 @@ def write_report(
         raise RunError(
             f"cannot make the folder {folder}: {error.strerror}; choose another --out"
         ) from error
+    require_report(folder)
     text = json.dumps(figures, indent=indent, ensure_ascii=False, allow_nan=allow_nan)
     write_atomic(folder / "report.json", text + "\n", error=RunError)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..edge.engine import RUNTIMES
+from ..edge.options import path_of
 from .cli import AddOption, CacheOption, SplitRuleChoice, SplitRuleOption, open_recordings
 from .display import progress_bar
 
@@ -64,6 +65,7 @@ def tune_command(
         typer.Option(
             "--out",
             metavar="NAME.json",
+            parser=path_of,
             help="Write a copy of the model of that name. Default: the model's own manifest.",
         ),
     ] = None,

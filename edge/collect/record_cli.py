@@ -13,7 +13,7 @@ from ..display import notes
 from ..errors import AudioError, DataError, HarkenError
 from ..lines import warn
 from ..microphone import Microphone
-from ..options import ChannelOption, DeviceOption, JsonOption, device_of
+from ..options import ChannelOption, DeviceOption, JsonOption, device_of, path_of
 from .clips import RATE_HZ
 from .names import BadNameError, check_word, pseudonym, speaker_folder
 from .player import Player
@@ -34,7 +34,10 @@ def record_command(
     ] = None,
     *,
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Folder of recordings; others in it stay.")
+        Path,
+        typer.Option(
+            "--out", metavar="DIR", parser=path_of, help="Folder of recordings; others in it stay."
+        ),
     ],
     speaker: Annotated[
         str | None,

@@ -15,7 +15,7 @@ import typer
 from ..display import notes, output
 from ..errors import AudioError
 from ..lines import warn
-from ..options import JsonOption
+from ..options import JsonOption, path_of
 from .clips import RATE_HZ, SUFFIX, Clip, ClipFolder, Contents
 from .export import SCENES_FOLDER, Exported, export
 from .marks import RIGHT, Mark, parse_mark
@@ -54,6 +54,7 @@ def review_command(
         typer.Option(
             "--export",
             metavar="OUT",
+            parser=path_of,
             help="Write reviewed clips as recordings and scenes for `harken train` and "
             "`harken tune`.",
         ),

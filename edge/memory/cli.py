@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 from ..display import memory_table, notes, output
 from ..errors import HarkenError
 from ..files import write_atomic
+from ..options import path_of
 from .grammar import load_grammar
 from .store import VERSION, default_path, read
 
@@ -48,7 +50,9 @@ def show(
 
 @memory_app.command()
 def export(
-    out: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it, as JSON.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="FILE", parser=path_of, help="Where to write it, as JSON.")
+    ],
     grammar: _Grammar = "robot",
     *,
     memory: _File = None,
@@ -57,9 +61,12 @@ def export(
     path, content = _read(grammar, memory)
     if not content:
         raise HarkenError(f"nothing is remembered: there is no {path}")
+    if out.exists() and b'"harken_memory"' not in out.read_bytes()[:100]:
+        raise HarkenError(f"{out} is there, and is no memory; give another name, or move it away")
     text = json.dumps({"harken_memory": VERSION, **content}, indent=2, ensure_ascii=False)
     write_atomic(out, text + "\n")
-    notes().print(f"{out}; use it with: harken listen --grammar {grammar} --memory {out}")
+    line = ["harken", "listen", "--grammar", grammar, "--memory", str(out)]
+    notes().print(f"{out}; use it with: {shlex.join(line)}", soft_wrap=True)
 
 
 @memory_app.command()

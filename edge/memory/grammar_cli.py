@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ..display import notes, output
+from ..options import path_of
 from .grammar import explain, load_grammar, shipped_grammars
 from .habits import logged_sessions
 
@@ -65,7 +66,9 @@ def list_grammars(as_json: _Json = False) -> None:
 def train(
     grammar: _Grammar,
     *,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write the prior.")],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", parser=path_of, help="Where to write the prior.")
+    ],
     log: Annotated[
         list[Path] | None,
         typer.Option(

@@ -10,10 +10,9 @@ from pathlib import Path
 
 from ...edge.detector import Context
 from ...edge.errors import ExportError
-from ...edge.files import write_together
 from ...edge.manifest import Model
 from ...edge.memory.grammar import Grammar
-from ..folder import check_target
+from ..folder import check_target, names_in, write_export
 from ..tflm import TflmRuntime
 from .golden import (
     FRONT_ENDS,
@@ -65,7 +64,7 @@ def export_engine(
     model
         The model.
     out
-        The folder to write to; it is made when it is missing. Files of the same names are replaced.
+        The folder to write to; it is made when it is missing. Files that harken wrote are replaced.
     grammar
         Whose prior shall be part of it.
     on_stage
@@ -82,7 +81,7 @@ def export_engine(
         The grammar has words that the model lacks.
     """
     out = Path(out)
-    check_target(out)
+    check_target(out, names_in(ENGINE / "bundle"))
     engine = checked_engine(model, grammar, on_stage=on_stage)
     sources, answers, comparison = engine.sources, engine.answers, engine.comparison
     measured, missing = _measure(sources, answers, on_stage)
@@ -92,7 +91,7 @@ def export_engine(
     files |= {f"src/{name}": text.encode() for name, text in sources.items()}
     files |= {f"golden/{name}": part for name, part in golden_files(engine).items()}
     on_stage("writing")
-    write_together({out / name: content for name, content in files.items()}, error=ExportError)
+    write_export(out, files)
     return EngineBundle(
         folder=out,
         model=engine.model,

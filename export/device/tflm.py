@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...edge.errors import ExportError
-from ...edge.files import write_together
 from ...edge.manifest import Model
 from ..flatbuffer import operator_names
-from ..folder import check_target
+from ..folder import check_target, names_in, write_export
 from ..tflm import TflmRuntime, measure_arena
 from .bundle import ENGINE, engine_sources
 from .golden import (
@@ -79,7 +77,7 @@ def export_tflm(
     model
         The model.
     out
-        The folder to write to; it is made when it is missing. Files of the same names are replaced.
+        The folder to write to; it is made when it is missing. Files that harken wrote are replaced.
     on_stage
         Called with a few words at the start of every stage.
 
@@ -92,7 +90,7 @@ def export_tflm(
         There is no C compiler, or no wheel of TensorFlow Lite Micro: golden values are its answers.
     """
     out = Path(out)
-    check_target(out)
+    check_target(out, names_in(ENGINE / "tflm"))
     TflmRuntime(model)  # or an error, before anything else is done
     on_stage("working out the tables")
     engine_model = EngineModel.of(model)
@@ -122,7 +120,7 @@ def export_tflm(
         "model_tflm_golden.c": _golden(identifier, steps, logits, forgetful),
     }
     on_stage("writing")
-    write_together({out / name: text.encode() for name, text in files.items()}, error=ExportError)
+    write_export(out, {name: text.encode() for name, text in files.items()})
     return TflmBundle(
         folder=out,
         operators=operators,

@@ -12,14 +12,13 @@ import numpy as np
 import soxr
 
 from ...edge.files import write_together
-from ...edge.errors import ExportError
 from ...edge.manifest import Model
 from ...edge.memory.grammar import Grammar
 from ..device.bundle import ENGINE, CheckedEngine, checked_engine
 from ..device.golden import Comparison
 from ..device.source import EngineModel, c_string
 from ..device.templates import fill, fill_text, model_fields
-from ..folder import check_target
+from ..folder import check_target, names_in, write_export
 from .targets import (
     LIB,
     Built,
@@ -80,7 +79,7 @@ def export_library(
     model
         The model.
     out
-        The folder to write to; it is made when it is missing. Files of the same names are replaced.
+        The folder to write to; it is made when it is missing. Files that harken wrote are replaced.
     grammar
         Whose prior shall be part of it.
     on_stage
@@ -97,7 +96,7 @@ def export_library(
         The grammar has words that the model lacks.
     """
     out = Path(out)
-    check_target(out)
+    check_target(out, names_in(LIB / "bundle"))
     targets = library_targets()
     if grammar is not None:
         grammar.require_words(model.manifest.words)
@@ -118,7 +117,7 @@ def export_library(
     readme = (LIB / "bundle" / "README.md").read_text("utf-8")
     files["README.md"] = fill_text(readme, fields).encode()
     on_stage("writing")
-    write_together({out / name: content for name, content in files.items()}, error=ExportError)
+    write_export(out, files)
     return LibraryBundle(
         folder=out,
         model=engine.model,

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ...edge.errors import ExportError
-from ...edge.files import write_together
 from ...edge.manifest import Model
 from ..device.templates import fill
 from ..flatbuffer import operator_names
-from ..folder import check_target
+from ..folder import check_target, write_export
 from ..fused import read_layers
 from ..layers import QuantizedNetwork
 from ..markdown import markdown
@@ -63,7 +62,7 @@ def export_litert(
     model
         The model.
     out
-        The folder to write to; it is made when it is missing. Files of the same names are replaced,
+        The folder to write to; it is made when it is missing. Files that harken wrote are replaced,
         but never the model itself.
     on_stage
         Called with a few words at the start of every stage.
@@ -82,6 +81,7 @@ def export_litert(
         raise ExportError(
             f"{path} is the model itself, which must not be replaced; choose another --out"
         )
+    check_target(out, (path.name, f"{manifest.name}.json", "listen.py", "README.md"))
     on_stage("writing out the step")
     layers = layers_of(model.content)
     content = explicit_state_graph(layers)
@@ -96,7 +96,7 @@ def export_litert(
     on_stage("listening with it")
     check_snippet(written, f"{manifest.name}.json", heard)
     on_stage("writing")
-    write_together({out / name: part for name, part in written.items()}, error=ExportError)
+    write_export(out, written)
     return LitertBundle(
         folder=out,
         model=path,

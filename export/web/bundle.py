@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ...edge.errors import ExportError
-from ...edge.files import write_together
 from ...edge.manifest import Model
 from ...edge.memory.grammar import Grammar
 from ...edge.memory.memory import shipped_prior
 from ..device.bundle import CheckedEngine, checked_engine
 from ..device.golden import Comparison
 from ..device.templates import model_fields
-from ..folder import check_target
+from ..folder import check_target, names_in, write_export
 from .site import WebModel, compressed_bytes, site_files
 from .wasm import WEB, compile_wasm, find_wasm_compiler
 
@@ -91,7 +90,7 @@ def export_web(
     models
         Those to choose from; the first is what the page begins with.
     out
-        The folder to write to; it is made when it is missing. Files of the same names are replaced.
+        The folder to write to; it is made when it is missing. Files that harken wrote are replaced.
     grammar
         What commands the page makes of words. Its LSTM, if it ships, is part of the models.
     on_stage
@@ -108,7 +107,7 @@ def export_web(
         The grammar has words that a model lacks.
     """
     out = Path(out)
-    check_target(out)
+    check_target(out, names_in(WEB / "page", WEB / "lib", WEB / "npm"))
     names = [model.manifest.name for model in models]
     if len({name.lower() for name in names}) < len(names):  # as not every file system tells
         raise ExportError(f"of {', '.join(names)} two have the same name; give each its own")
@@ -130,7 +129,7 @@ def export_web(
     }
     files = site_files(compiled, grammar, fields)
     on_stage("writing")
-    write_together({out / name: content for name, content in files.items()}, error=ExportError)
+    write_export(out, files)
     return WebBundle(
         folder=out,
         models=tuple(compiled),

@@ -7,6 +7,7 @@ their own, which it can only tell from what was said in the session: so it learn
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from ...edge.errors import OutputError
 from ...edge.files import write_together
 from ...edge.memory.grammar import Grammar
 from ...edge.memory.habits import sessions
@@ -140,10 +142,28 @@ def train_prior(
 
 
 def save_prior(file: LstmPriorFile, folder: Path) -> Path:
-    """Write ``NAME.prior.tflite`` and ``NAME.prior.json``; return the former's path."""
+    """Write ``NAME.prior.tflite`` and ``NAME.prior.json``; return the former's path.
+
+    Raises
+    ------
+    OutputError
+        Something else stands there, or the system refuses.
+    """
     path = folder / file.path.name
-    write_together({path: file.content, path.with_suffix(".json"): file.settings().encode()})
+    settings = path.with_suffix(".json")
+    there = [each for each in (path, settings) if each.exists()]
+    if there and not _is_prior(settings):
+        raise OutputError(f"{there[0]} is there, and is no prior; choose another --out")
+    write_together({path: file.content, settings: file.settings().encode()}, error=OutputError)
     return path
+
+
+def _is_prior(settings: Path) -> bool:
+    """Whether a prior's settings stand there, which may be replaced."""
+    try:
+        return "digest" in json.loads(settings.read_bytes())
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def _examples(words: Sequence[str], pending: Sequence[str], drawn: Sequence[Session]) -> _Examples:

@@ -71,7 +71,19 @@ def choose_place(ref: str, model: Model, out: Path | None) -> Place:
             f"{there} is another model, which a copy of {model.path.name} would replace; choose "
             "another --out"
         )
+    for path in (out, out.with_suffix(".md")):
+        if path.exists() and not _is_of_a_model(out):
+            raise ModelError(f"{path} is there, and is no model's; choose another --out")
     return Place(manifest=out, copy=True)
+
+
+def _is_of_a_model(manifest: Path) -> bool:
+    """Whether a manifest stands there: its files may be replaced."""
+    try:
+        Manifest.load(manifest)
+    except ModelError:
+        return False
+    return True
 
 
 def _renamed(manifest: Manifest, name: str) -> Manifest:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ...edge.options import JsonOption
+from ...edge.options import JsonOption, path_of
 from ..display import progress_bar
 
 
@@ -17,7 +17,9 @@ def rooms_command(
     *,
     out: Annotated[
         Path,
-        typer.Option("--out", metavar="DIR", help="Folder to write to; must be new or empty."),
+        typer.Option(
+            "--out", metavar="DIR", parser=path_of, help="Folder to write to; must be new or empty."
+        ),
     ],
     count: Annotated[int, typer.Option(min=1, max=100_000, help="How many rooms.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Of every draw.")] = 0,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...edge.options import JsonOption
+from ...edge.options import JsonOption, path_of
 from ...edge.sources import SAMPLE_RATE_HZ as RATE_HZ
 from ..display import progress_bar
 
@@ -28,7 +28,12 @@ def synth_command(
     *,
     out: Annotated[
         Path,
-        typer.Option("--out", metavar="DIR", help="Where WORD/VOICE_nohash_K.flac are written."),
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            parser=path_of,
+            help="Where WORD/VOICE_nohash_K.flac are written.",
+        ),
     ],
     engine: Annotated[
         str,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ...edge.options import path_of
 from ..cli import CacheOption
 from ..display import data_notes, progress_bar
 
@@ -47,7 +48,9 @@ def teach_command(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="What they make of each clip, as .npz."),
+        typer.Option(
+            "--out", metavar="FILE", parser=path_of, help="What they make of each clip, as .npz."
+        ),
     ] = None,
     outputs: Annotated[
         Path | None,
@@ -63,6 +66,7 @@ def teach_command(
         typer.Option(
             "--suspects",
             metavar="FILE",
+            parser=path_of,
             help="Clips whose labels look wrong: path, label, taken for, probability, with tabs "
             "between. As wrong_labels.tsv in a folder for --add it keeps them out of training.",
         ),
