@@ -54,8 +54,9 @@ def check_word(word: str) -> str:
     bad = sorted({letter for letter in word if not _is_part(letter)})
     if bad:
         raise BadNameError(
-            f"{word!r} holds {' '.join(map(repr, bad))}, which a word cannot have; it is made of "
-            "letters and digits, with ' - _ . or a space between them: write it as it is spoken"
+            f"{word!r} holds {' '.join(map(repr, bad))}, which a word cannot have, nor "
+            "a folder's name everywhere; it is made of letters and digits, with ' - _ . or a space "
+            "between them: write it as it is spoken"
         )
     if word[0] in _BETWEEN or unicodedata.category(word[0])[0] == "M":
         raise BadNameError(

@@ -285,8 +285,17 @@ def test_command_lines_are_checked(tmp_path, engine, voices, code, message):
 
 
 def test_a_text_is_never_run_or_filled_in(tmp_path, speaker, said):
-    synth(tmp_path, speaker, "$(touch x) {voice}", "--voices", "low", "--per-voice", 1)
+    CommandEngine(speaker, ["low"]).say("$(touch x) {voice}", "low", 1.0)
     assert said()[0].startswith("low: $(touch x) {voice}")
+    outcome = synth(tmp_path, speaker, "$(touch x) {voice}", "--voices", "low")
+    assert outcome.exit_code == 5
+    assert "which a word cannot have" in outcome.error
+
+
+def test_a_word_has_the_folder_that_it_has_as_a_recording(tmp_path, speaker, said):
+    synth(tmp_path, speaker, "turn  on", "--voices", "low", "--per-voice", 1)
+    assert set(files(tmp_path)) == {"turn on/low_nohash_0.flac"}
+    assert said()[0].startswith("low: turn on")
 
 
 def test_a_damaged_record_is_named(tmp_path, speaker):

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import __version__
-from ...edge.collect.names import check_word, speaker_folder
+from ...edge.collect.names import BadNameError, check_word, speaker_folder
 from ...edge.errors import DataError
 from ...edge.files import write_atomic
 from ..cache import Progress
@@ -145,13 +145,12 @@ def folder_of(word: str) -> str:
     DataError
         No folder can have the name, or no voice could say it.
     """
-    try:
-        name = check_word(" ".join(word.split()))
-    except ValueError as problem:
-        raise DataError(str(problem)) from None
-    if not any(letter.isalnum() for letter in name):
+    if not any(letter.isalnum() for letter in word):
         raise DataError(f"no voice can say {word!r}; give words with letters")
-    return name
+    try:
+        return check_word(" ".join(word.split()))
+    except BadNameError as problem:
+        raise DataError(str(problem)) from None
 
 
 def make(
