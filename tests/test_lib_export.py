@@ -832,7 +832,7 @@ class TestCommand:
     def test_a_file_in_place_of_the_folder(self, tmp_path: Path) -> None:
         (tmp_path / "out").write_text("mine")
         outcome = harken("export", "commands-tiny", "--target", "lib", "--out", tmp_path / "out")
-        assert outcome.exit_code == 7
+        assert outcome.exit_code == 10
         assert (tmp_path / "out").read_text() == "mine"
 
     def test_without_a_compiler(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
