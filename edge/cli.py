@@ -14,6 +14,7 @@ from .. import __version__
 from ..export.cli import export_command
 from ..train.cli import train_command
 from ..train.eval_cli import eval_command
+from ..train.own.new_cli import new_command
 from ..train.synth.rooms_cli import rooms_command
 from ..train.synth.synth_cli import synth_command
 from ..train.teachers.cli import teach_command
@@ -123,6 +124,7 @@ app.command("teach")(teach_command)
 app.command("export")(export_command)
 app.command("rooms")(rooms_command)
 app.command("synth")(synth_command)
+app.command("new")(new_command)
 app.add_typer(grammar_app, name="grammar")
 app.add_typer(memory_app, name="memory")
 app.add_typer(serve_app, name="serve")

@@ -5,6 +5,7 @@ Nothing here imports tensorflow: every worker process imports this module anew.
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
 import signal
@@ -23,6 +24,7 @@ from . import augment
 from .cache import Progress
 from .config import TrainConfig
 from .data import Corpus, load_corpus
+from .pack import load_pack
 from .splits import Split, SplitRule
 from .store import StreamStore
 from .streams import Batch, StreamMaker
@@ -41,10 +43,12 @@ class DataSource:
     held_out_speech: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     additions: tuple[Path, ...] = ()
+    pack: Path | None = None
+    """A pack of speech and noise (see `harken.train.pack`), for a corpus that has none."""
 
     def open(self, progress: Progress | None = None) -> Corpus:
         """Open it; see `harken.train.data.load_corpus` for the errors."""
-        return load_corpus(
+        corpus = load_corpus(
             self.root,
             additions=self.additions,
             cache_dir=self.cache_dir,
@@ -53,6 +57,11 @@ class DataSource:
             left_out=self.left_out,
             progress=progress,
         )
+        if self.pack is None:
+            return corpus
+        pack = load_pack(self.pack)
+        both = hashlib.sha256(f"{corpus.fingerprint} {pack.fingerprint}".encode())
+        return replace(corpus, pack=pack, fingerprint=both.hexdigest())
 
 
 def stream_maker(config: TrainConfig, corpus: Corpus, split: Split) -> StreamMaker:

@@ -72,6 +72,9 @@ def long_stream(config: TrainConfig, corpus: Corpus, split: Split) -> NDArray[np
         words = tuple(word for word in config.words if word not in missing)
         config = replace(config, words=words)
     maker = stream_maker(config, corpus, split)
+    if corpus.pack is not None:
+        drawn = maker.batch(_LONG_EPOCH, 0, _LONG_STREAMS).frames
+        return drawn.reshape(-1, drawn.shape[-1]).clip(-_OUTLIER, _OUTLIER).astype(np.float32)
     rng = np.random.default_rng((config.seed, _LONG_EPOCH))
     front_end = config.front_end
     frames_needed = MIN_STEPS * config.step.stride_frames

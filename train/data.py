@@ -49,6 +49,7 @@ from ..edge.errors import DataError
 from ..edge.words import same_form, sounds_like
 from .cache import AudioCache, AudioFile, Progress, default_cache_dir, open_cache
 from .decode import AUDIO_SUFFIXES, SAMPLE_RATE_HZ, UNREADABLE_SUFFIXES
+from .pack import Pack
 from .splits import (
     SPLITS,
     Split,
@@ -193,6 +194,8 @@ class Corpus:
     recordings: tuple[Recording, ...]
     """Sorted by path."""
     report: DataReport
+    pack: Pack | None = None
+    """Speech and noise as features, for a corpus that has none."""
 
     @property
     def words(self) -> tuple[str, ...]:

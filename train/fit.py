@@ -78,6 +78,7 @@ def train(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     workers: int = 2,
     streams: Path | None = None,
+    first: Weights | None = None,
 ) -> Outcome:
     """Train a model, or go on with a run that was interrupted.
 
@@ -105,6 +106,8 @@ def train(
         Processes that draw streams.
     streams
         Folder in which drawn streams are kept for other runs, and looked for.
+    first
+        Weights to begin with, by name; those that are missing are drawn.
 
     Returns
     -------
@@ -129,7 +132,7 @@ def train(
     run.save_record(record)
     stop = threading.Event()
     with _signals(stop.set):  # from here on: setting up takes a while, too
-        fitting = _Fitting(record.config, corpus, run, stop)
+        fitting = _Fitting(record.config, corpus, run, stop, first)
         if resume and run.has("checkpoint.npz"):
             fitting.restore()
         store = None
@@ -181,14 +184,16 @@ class _Fitting:
         corpus: Corpus,
         run: RunFolder,
         stop: threading.Event | None = None,
+        first: Weights | None = None,
     ) -> None:
         self.config, self.run, self.corpus = config, run, corpus
         self.steps_per_epoch = _steps_per_epoch(config, corpus)
         self.steps = self.steps_per_epoch * config.epochs
         inputs = config.step.context_frames * config.front_end.n_mfcc
-        first = initial_weights(
+        drawn = initial_weights(
             config.model, inputs=inputs, labels=len(config.labels), seed=config.seed
         )
+        first = {**drawn, **(first or {})}
         self.variables = {
             name: keras.Variable(value, name=name.replace("/", "_"))
             for name, value in first.items()

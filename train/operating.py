@@ -87,10 +87,15 @@ class OperatingFigures:
 
 
 @dataclass(frozen=True)
-class _Words:
-    frames: NDArray[np.float16]  # (words, frames, n_mfcc)
-    label: NDArray[np.int64]  # (words,)
-    heard: NDArray[np.bool_]  # (words, steps): when a word may be detected
+class Words:
+    """Words of the validation split, each in a stream of its own."""
+
+    frames: NDArray[np.float16]
+    """Standardised features, (words, frames, n_mfcc)."""
+    label: NDArray[np.int64]
+    """(words,)."""
+    heard: NDArray[np.bool_]
+    """When a word may be detected, (words, steps)."""
 
 
 class OperatingPoint:
@@ -110,21 +115,49 @@ class OperatingPoint:
         self._step_samples = front_end.hop_samples * step.stride_frames
         self._step_s = self._step_samples / SAMPLE_RATE_HZ
         self._speech: NDArray[np.float16] | None = None
-        self._clean: _Words | None = None
-        self._noisy: _Words | None = None
+        self._clean: Words | None = None
+        self._noisy: Words | None = None
         rng = np.random.default_rng((config.seed, _SEED))
-        speech = talk_recordings(corpus, config.words, "validation")
         clips = self._draw_words(corpus, rng)
-        seconds = sum(recording.length for recording in speech) / SAMPLE_RATE_HZ
-        if seconds < _LEAST_SPEECH_S or not clips:
+        if not clips:
             return
-        audio = _running_speech(corpus, speech, rng)
-        rows = audio[: len(audio) // _ROWS * _ROWS].reshape(_ROWS, -1)
-        self._speech = np.concatenate([self._frames(row[None]) for row in rows])
+        self._speech = self._speech_of(corpus, rng)
+        if self._speech is None:
+            return
         self._clean = self._words(corpus, clips, rng, None)
         track = NoiseTrack(corpus, noise_recordings(corpus, "validation"), config.seed)
         if track.length:
             self._noisy = self._words(corpus, clips, rng, track)
+
+    def _speech_of(self, corpus: Corpus, rng: np.random.Generator) -> NDArray[np.float16] | None:
+        """Return running speech in long streams, (streams, frames, n_mfcc); None if it is short."""
+        words, pack = self._config.words, corpus.pack
+        speech = talk_recordings(corpus, words, "validation")
+        seconds = sum(recording.length for recording in speech) / SAMPLE_RATE_HZ
+        if seconds >= _LEAST_SPEECH_S:
+            audio = _running_speech(corpus, speech, rng)
+            rows = audio[: len(audio) // _ROWS * _ROWS].reshape(_ROWS, -1)
+            return np.concatenate([self._frames(row[None]) for row in rows])
+        sections = () if pack is None else pack.select("speech", "validation", words)
+        if pack is None or pack.hours(sections) * 3600 < _LEAST_SPEECH_S:
+            return None
+        frames = standardise(
+            self._config.front_end,
+            np.concatenate([pack.mfcc(section) for section in sections]),
+        ).astype(np.float16)
+        stride = self._config.step.stride_frames
+        length = len(frames) // _ROWS // stride * stride
+        return frames[: _ROWS * length].reshape(_ROWS, length, -1)
+
+    @property
+    def speech(self) -> NDArray[np.float16] | None:
+        """Running speech without a keyword, (streams, frames, n_mfcc), standardised; or None."""
+        return self._speech
+
+    @property
+    def words(self) -> Words | None:
+        """Words with a hiss 60 dB below them; None where there is no speech to compare with."""
+        return self._clean
 
     @property
     def hours(self) -> float:
@@ -175,7 +208,7 @@ class OperatingPoint:
             outputs.append(posteriors)
         return np.concatenate(outputs, axis=1)
 
-    def _missed(self, run: Run, words: _Words, thresholds: list[float]) -> float:
+    def _missed(self, run: Run, words: Words, thresholds: list[float]) -> float:
         """Return the share of the words whose label does not reach the thresholds in time."""
         peaks = []
         for first in range(0, len(words.label), _WORDS):
@@ -230,7 +263,7 @@ class OperatingPoint:
         clips: list[tuple[int, Recording, int, int]],
         rng: np.random.Generator,
         noise: NoiseTrack | None,
-    ) -> _Words:
+    ) -> Words:
         """Render words, each in a stream of its own, over noise or a hiss."""
         lead, margin, tail, reaction = (
             round(seconds * SAMPLE_RATE_HZ)
@@ -265,7 +298,7 @@ class OperatingPoint:
         # When a step is decided, so many samples have been heard.
         decided = np.arange(1, steps + 1) * self._step_samples + overhang
         bounds = np.array(heard)
-        return _Words(
+        return Words(
             joined,
             np.array([label for label, *_ in clips]),
             (decided >= bounds[:, :1]) & (decided <= bounds[:, 1:]),

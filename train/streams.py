@@ -24,6 +24,7 @@ from .config import StreamConfig
 from .data import SILENCE_FOLDER, Corpus, Recording
 from .decode import SAMPLE_RATE_HZ
 from .features import log_mel, mfcc_from_log_mel, standardise
+from .pack import PackSounds
 from .splits import Split
 
 _ACTIVE_RMS = 0.05  # level of a word before the stream's gain, full scale 1: -26 dB
@@ -151,6 +152,17 @@ class StreamMaker:
         self._ends: dict[int, tuple[int, int]] = {}
         self._cut_out = self._cut_words_out()
         self.samples_per_stream = round(config.seconds * SAMPLE_RATE_HZ)
+        self._pack = None
+        if corpus.pack is not None:
+            corpus.pack.require(front_end)
+            self._pack = PackSounds(
+                corpus.pack,
+                words,
+                split,
+                config,
+                speech=not self._speech,
+                noise=not self._noise,
+            )
 
     @property
     def frames_per_stream(self) -> int:
@@ -180,14 +192,22 @@ class StreamMaker:
         fresh = rng.random(size) < 0.5
         for i in range(size):
             audio[i], allowed[i] = self.stream(rng, fresh=bool(fresh[i]))
-        frames = self.features(audio, rng)[:, : self.frames_per_stream]
+        frames = self.features(audio, rng, allowed)[:, : self.frames_per_stream]
         return Batch(frames, allowed, fresh)
 
     def features(
-        self, audio: NDArray[np.float32], rng: np.random.Generator | None = None
+        self,
+        audio: NDArray[np.float32],
+        rng: np.random.Generator | None = None,
+        allowed: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float32]:
-        """Take audio to standardised features (batch, frames, n_mfcc), masked if given an rng."""
+        """Take audio to standardised features (batch, frames, n_mfcc), masked if given an rng.
+
+        With the labels that are allowed, which it changes, it hears what a pack adds.
+        """
         spectrum = log_mel(self.front_end, audio)
+        if rng is not None and allowed is not None and self._pack is not None:
+            self._pack.mix(rng, spectrum, allowed)
         if rng is not None:
             augment.mask_spectrum(
                 rng, spectrum, mel_bands=self.config.mask_mel_bands, frames=self.config.mask_frames

@@ -1,0 +1,1 @@
+"""Words that nobody recorded, or five times: text and a few recordings in, a model out."""

@@ -1,0 +1,163 @@
+"""A finished run in, its float weights in one small file out, and such a file read again.
+
+A model of new words begins with what a model that ships has learned: what speech is made of, and
+what is no word. Only the layer of logits is new, and even of that the labels that both have stay.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...edge.errors import DataError, HarkenError
+from ...edge.files import write_atomic
+from ...edge.frontend import FrontEndConfig
+from ...edge.manifest import NON_WORDS, StepConfig
+from ...edge.validation import decode
+from ..config import ModelConfig, TrainConfig
+from ..network import Weights, initial_weights
+from ..run import RunFolder
+
+VERSION = 1
+SUFFIX = ".base.npz"
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What has to be the same in a model that begins with these weights."""
+
+    model: ModelConfig
+    front_end: FrontEndConfig
+    step: StepConfig
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Base:
+    """Float weights of a trained network."""
+
+    name: str
+    """Of the model that they are of."""
+    words: tuple[str, ...]
+    shape: Shape
+    weights: Weights
+    licences: dict[str, str]
+    """Of what it was trained with."""
+
+    def first_weights(self, config: TrainConfig) -> Weights:
+        """Return the weights that a model of other words begins with."""
+        inputs = config.step.context_frames * config.front_end.n_mfcc
+        first = initial_weights(
+            config.model, inputs=inputs, labels=len(config.labels), seed=config.seed
+        )
+        kernel, bias = first["dense_out/kernel"], first["dense_out/bias"]
+        known = {label: place for place, label in enumerate((*self.words, *NON_WORDS))}
+        # A new word begins as something that has never been heard.
+        kernel *= 0.1
+        bias[:] = self.weights["dense_out/bias"].min()
+        for place, label in enumerate(config.labels):
+            if label in known:
+                kernel[:, place] = self.weights["dense_out/kernel"][:, known[label]]
+                bias[place] = self.weights["dense_out/bias"][known[label]]
+        return {**self.weights, "dense_out/kernel": kernel, "dense_out/bias": bias}
+
+
+def base_file(name: str) -> Path:
+    """Return the file with the weights of a model that ships; raises DataError if it has none."""
+    folder = _models()
+    path = folder / f"{name}{SUFFIX}"
+    if not path.is_file():
+        there = ", ".join(sorted(p.name.removesuffix(SUFFIX) for p in folder.glob(f"*{SUFFIX}")))
+        raise DataError(f"there are no weights of {name!r} to begin with; there are: {there}")
+    return path
+
+
+def pack_file() -> Path:
+    """Return the file of speech and noise that ships."""
+    return _models() / "pack.npz"
+
+
+def _models() -> Path:
+    spec = find_spec("harken.models")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent
+
+
+def base_of(run: Path, name: str) -> Base:
+    """Return the weights of a finished run; raises RunError if it is none."""
+    folder = RunFolder(run)
+    record = folder.load_record()
+    config = record.config
+    return Base(
+        name=name,
+        words=config.words,
+        shape=Shape(model=config.model, front_end=config.front_end, step=config.step),
+        weights=dict(folder.load_arrays("weights.npz")),
+        licences=dict(config.licences),
+    )
+
+
+def save_base(base: Base, path: Path) -> None:
+    """Write weights as float16, whole or not at all; raises DataError if that cannot be."""
+    description = {
+        "harken_base": VERSION,
+        "name": base.name,
+        "words": base.words,
+        "licences": base.licences,
+        "shape": asdict(base.shape),
+    }
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        arrays: dict[str, Any] = {
+            name: value.astype(np.float16) for name, value in base.weights.items()
+        }
+        arrays["description"] = np.frombuffer(json.dumps(description).encode(), np.uint8)
+        for name, array in arrays.items():
+            part = io.BytesIO()
+            np.lib.format.write_array(part, array, allow_pickle=False)
+            # A fixed date: the same weights are the same file.
+            info = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
+            file.writestr(info, part.getvalue(), zipfile.ZIP_DEFLATED)
+    write_atomic(path, buffer.getvalue(), error=DataError)
+
+
+def load_base(path: Path) -> Base:
+    """Read weights to begin with.
+
+    Raises
+    ------
+    DataError
+        There is no such file, or it holds something else, or is of a newer harken.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        description = json.loads(arrays.pop("description").tobytes())
+        if description["harken_base"] != VERSION:
+            raise DataError(
+                f"{path}: harken_base is {description['harken_base']}, but this harken reads "
+                f"{VERSION}; upgrade harken"
+            )
+        return Base(
+            name=description["name"],
+            words=tuple(description["words"]),
+            shape=decode(Shape, description["shape"]),
+            weights={name: value.astype(np.float32) for name, value in arrays.items()},
+            licences=description["licences"],
+        )
+    except FileNotFoundError:
+        raise DataError(
+            f"{path} is missing: the weights that a model of new words begins with"
+        ) from None
+    except (HarkenError, *_DAMAGE) as problem:
+        if isinstance(problem, DataError):
+            raise
+        raise DataError(f"{path} holds no weights to begin with ({problem})") from None

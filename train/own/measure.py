@@ -1,0 +1,152 @@
+"""A model of own words and its validation in, thresholds and what to expect of them out.
+
+The int8 model hears the speech of the pack, and the words of held-out voices and recordings, as
+`harken.train.operating` renders them. An hour of speech is too short to count half a false accept
+in. The log-odds of the loudest false alarms fall off about exponentially, so the threshold for a
+lower rate is extrapolated from the loudest ones of the hour.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...edge.engine import Engine
+from ...edge.errors import DataError
+from ...edge.manifest import Model
+from ..config import TrainConfig
+from ..data import Corpus
+from ..intervals import rate_interval, share_interval
+from ..operating import TALK_PENALTY, OperatingPoint, Words, events
+from ..scenes.sweep import Clock, Evidence
+
+Float32 = NDArray[np.float32]
+
+_LOUDEST = 12  # false alarms that the slope is measured on
+_LEAST, _MOST = 0.10, 0.99  # threshold
+_LEAST_EVIDENCE = 1e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expectation:
+    """What a model does on what was held out."""
+
+    threshold: float
+    """Of all words, in 0..1."""
+    hours: float
+    """Speech without the words that was heard."""
+    false_accepts: int
+    words: dict[str, tuple[int, int]]
+    """Of each word, how many were said and how many of those were missed."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types, with 95 % intervals."""
+        missed = {
+            word: {
+                "said": said,
+                "missed": missed,
+                "share": missed / said if said else None,
+                "interval": share_interval(missed, said),
+            }
+            for word, (said, missed) in self.words.items()
+        }
+        return {
+            "threshold": round(self.threshold, 4),
+            "hours": round(self.hours, 3),
+            "false_accepts": self.false_accepts,
+            "false_accepts_per_hour": self.false_accepts / self.hours if self.hours else None,
+            "false_accepts_interval": rate_interval(self.false_accepts, self.hours),
+            "words": missed,
+        }
+
+
+def choose_threshold(
+    model: Model, config: TrainConfig, corpus: Corpus, *, fa_per_hour: float
+) -> tuple[Model, Expectation]:
+    """Set the thresholds of a model.
+
+    Parameters
+    ----------
+    model
+        The int8 model.
+    config, corpus
+        Of its training.
+    fa_per_hour
+        False accepts an hour of speech that are wanted at most.
+
+    Returns
+    -------
+    The model with other thresholds and a cost of talk, and what to expect of it.
+
+    Raises
+    ------
+    DataError
+        There is no speech or no word to measure with.
+    """
+    point = OperatingPoint(config, corpus)
+    speech, words = point.speech, point.words
+    if speech is None or words is None:
+        raise DataError("there is nothing to measure the model with; add recordings")
+    detector = replace(model.manifest.detector, talk_penalty=TALK_PENALTY)
+    manifest = replace(model.manifest, detector=detector)
+    model = replace(model, manifest=manifest)
+    engine, clock = Engine(model), Clock.of(model)
+    labels = len(config.words)
+
+    def evidence(frames: NDArray[np.float16]) -> Float32:
+        engine.reset()
+        posteriors = engine.feed(np.ascontiguousarray(frames, np.float32))
+        found = Evidence(posteriors, detector, clock).without_events
+        largest = found == found.max(axis=1, keepdims=True)
+        return np.asarray(found * largest, np.float32)[:, :labels]
+
+    stream = evidence(speech.reshape(-1, speech.shape[-1]))
+    refractory = detector.refractory_steps(clock.step_samples, config.front_end.sample_rate_hz)
+    peaks = events(stream.max(axis=1)[None], refractory)
+    hours = len(stream) * clock.step_samples / config.front_end.sample_rate_hz / 3600
+    threshold = _threshold(peaks, hours, fa_per_hour)
+    manifest = replace(
+        manifest,
+        detector=replace(detector, thresholds=dict.fromkeys(config.words, round(threshold, 4))),
+    )
+    return replace(model, manifest=manifest), Expectation(
+        threshold=threshold,
+        hours=hours,
+        false_accepts=int(np.count_nonzero(peaks >= threshold)),
+        words=_missed(words, evidence, config.words, threshold),
+    )
+
+
+def _missed(
+    words: Words, evidence: Any, names: tuple[str, ...], threshold: float
+) -> dict[str, tuple[int, int]]:
+    said = dict.fromkeys(names, 0)
+    missed = dict.fromkeys(names, 0)
+    for frames, label, heard in zip(words.frames, words.label, words.heard, strict=True):
+        own = evidence(frames)[:, label]
+        said[names[label]] += 1
+        missed[names[label]] += int(np.max(own[heard[: len(own)]], initial=0.0) < threshold)
+    return {name: (said[name], missed[name]) for name in names}
+
+
+def _threshold(peaks: Float32, hours: float, fa_per_hour: float) -> float:
+    """Extrapolate the threshold that so many false alarms an hour reach."""
+    odds = np.sort(_log_odds(peaks[peaks > _LEAST_EVIDENCE]))[::-1]
+    if len(odds) < 2:
+        return _LEAST
+    count = min(_LOUDEST, len(odds) - 1)
+    scale = max(float(np.mean(odds[:count] - odds[count])), 0.05)
+    wanted = odds[count] + scale * math.log((count + 1) / (fa_per_hour * hours))
+    # At least what the hour itself says, if that is more.
+    allowed = int(fa_per_hour * hours)
+    seen = odds[allowed] if allowed < len(odds) else -math.inf
+    return min(max(float(1 / (1 + np.exp(-max(wanted, seen + 0.05)))), _LEAST), _MOST)
+
+
+def _log_odds(evidence: Float32) -> NDArray[np.float64]:
+    clipped = np.clip(evidence.astype(np.float64), 1e-7, 1 - 1e-7)
+    return np.asarray(np.log(clipped / (1 - clipped)))

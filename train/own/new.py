@@ -1,0 +1,348 @@
+"""Words in, a model of them out: spoken by voices, learned, exported, measured.
+
+Whatever is done stays in the folder, and the next call with the same words goes on from there:
+``voices/`` and ``data/`` hold what is heard, ``run/`` the training, ``new.json`` what was asked for
+and what came of it. The model, its manifest and its card stand beside them.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ... import __version__
+from ...edge.errors import DataError, RunError
+from ...edge.files import write_atomic, write_together
+from ...edge.manifest import Model, load_model
+from ..cache import Progress as Count
+from ..config import StreamConfig, TrainConfig
+from ..fit import Progress, train
+from ..pack import load_pack
+from ..run import RunFolder
+from ..synth.make import folder_of
+from .advice import Advice, advise
+from .base import Base
+from .material import Material, gather
+from .measure import Expectation, choose_threshold
+from .near import near_misses, pronunciations
+from .voices import Speaker
+
+STATE_FILE = "new.json"
+NEAR_MISSES = 12
+"""Of each word, that are taught as other words."""
+
+OTHERS = (
+    *("hello", "music", "weather", "please", "okay", "thank you", "what time", "tomorrow"),
+    *("window", "morning", "together", "water", "people", "number", "another", "nothing"),
+)
+"""Words that voices say besides, so that a voice alone is no sign of a keyword."""
+
+_STREAMS = StreamConfig(
+    unknown_share=0.35,
+    cut_share=0.08,
+    splice_share=0.0,
+    speech_stream_share=0.35,
+    clean_share=0.42,
+    snr_db=(-1.0, 32.0),
+    gain_db=(-26.0, 28.0),
+    room_share=0.35,
+    simulated_room_share=1.0,
+    synthetic_share=0.6,
+    hum_share=0.1,
+)
+_SPLICE_SHARE = 0.05  # of several words
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is asked for; with the machine's voices it determines the model."""
+
+    words: tuple[str, ...]
+    name: str
+    epochs: int = 12
+    seed: int = 0
+    fa_per_hour: float = 0.5
+    recordings: str | None = None
+    base: str = "commands"
+    voices: tuple[str, ...] = ()
+    """Of each engine, how often it says a word; it is another model if these change."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewModel:
+    """What came of it."""
+
+    model: Model
+    expectation: Expectation
+    advice: tuple[Advice, ...]
+    material: Material
+    near: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {
+            "model": str(self.model.path),
+            "words": list(self.model.manifest.words),
+            "advice": [asdict(each) for each in self.advice],
+            "near_misses": list(self.near),
+            "synthetic": {word: asdict(tally) for word, tally in self.material.spoken.items()},
+            "recorded": dict(self.material.recorded),
+            "expected": self.expectation.to_dict(),
+        }
+
+
+class StoppedError(Exception):
+    """Ctrl-C; the folder keeps what is done."""
+
+
+def checked_words(words: Sequence[str]) -> tuple[str, ...]:
+    """Return words as folders call them.
+
+    Raises
+    ------
+    DataError
+        A word cannot be said or named, or is there twice.
+    """
+    named = tuple(folder_of(word) for word in words)
+    for word in named:
+        if named.count(word) > 1:
+            raise DataError(f"{word!r} is there twice; name each word once")
+    return named
+
+
+def advice_on(words: Sequence[str], pack: Path) -> list[Advice]:
+    """Say what is hard about words, before anything is made of them; see `advise`."""
+    return advise(words, load_pack(pack))
+
+
+def make_model(
+    request: Request,
+    out: Path,
+    *,
+    base: Base,
+    pack: Path,
+    speakers: Sequence[Speaker],
+    on_stage: Callable[[str], None] = lambda stage: None,
+    on_clip: Count | None = None,
+    on_batch: Callable[[Progress], None] = lambda progress: None,
+    workers: int = 2,
+) -> NewModel:
+    """Make a model of new words, or go on where an earlier call was interrupted.
+
+    Parameters
+    ----------
+    request
+        What is asked for.
+    out
+        The folder that everything is kept in.
+    base
+        What it begins with.
+    pack
+        File of speech and noise.
+    speakers
+        What says the words.
+    on_stage, on_clip, on_batch
+        Called as work goes on.
+    workers
+        Processes that draw streams.
+
+    Raises
+    ------
+    DataError
+        A word cannot be said, a recording cannot be used, the folder holds another model.
+    RunError, ExportError
+        Training or a check of the model failed.
+    StoppedError
+        Ctrl-C while training.
+    """
+    _claim(out, request)
+    advice = advice_on(request.words, pack)
+    near = _others(request.words)
+    on_stage("voices say the words")
+    material = gather(
+        out,
+        request.words,
+        near,
+        speakers,
+        None if request.recordings is None else Path(request.recordings),
+        seed=request.seed,
+        progress=on_clip,
+    )
+    from ..batches import DataSource
+
+    config = _config(request, base)
+    source = DataSource(
+        root=material.folder, pack=pack, split_rule="lists", cache_dir=out / "cache"
+    )
+    corpus = source.open()
+    run = RunFolder(out / "run")
+    if not (run.has("weights.npz") and not run.has("checkpoint.npz")):
+        on_stage("training")
+        outcome = train(
+            config,
+            source,
+            corpus,
+            run,
+            recipe=_recipe(request),
+            resume=run.has("config.json"),
+            on_progress=on_batch,
+            workers=workers,
+            first=base.first_weights(config),
+        )
+        if not outcome.finished:
+            raise StoppedError
+    from ...export.bundle import export_run
+
+    on_stage("exporting")
+    export_run(run.path, out, name=request.name)
+    on_stage("measuring")
+    model, expectation = choose_threshold(
+        load_model(str(out / f"{request.name}.json")),
+        run.load_record().config,
+        corpus,
+        fa_per_hour=request.fa_per_hour,
+    )
+    found = NewModel(
+        model=model,
+        expectation=expectation,
+        advice=tuple(advice),
+        material=material,
+        near=tuple(near),
+    )
+    _write(found, out, request)
+    shutil.rmtree(out / "cache", ignore_errors=True)
+    return found
+
+
+def _claim(out: Path, request: Request) -> None:
+    """Note what a folder is for, or check that it is for that."""
+    state = out / STATE_FILE
+    if state.exists():
+        try:
+            asked = json.loads(state.read_text("utf-8"))["request"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise DataError(f"{state} is damaged; choose another --out") from None
+        changed = [name for name, value in request.to_dict().items() if asked.get(name) != value]
+        if changed:
+            raise DataError(
+                f"{out} holds a model that was made with another {', '.join(changed)}; repeat its "
+                "command line to go on with it, or choose another --out"
+            )
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError(f"{out} is there, and is no folder of `harken new`; choose another --out")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise DataError(f"cannot make {out}: {problem.strerror}; choose another --out") from None
+    _save(state, {"request": request.to_dict()})
+
+
+def _save(state: Path, content: dict[str, Any]) -> None:
+    content = {"harken": __version__, **content}
+    write_atomic(state, json.dumps(content, indent=2, ensure_ascii=False) + "\n", error=DataError)
+
+
+def _others(words: Sequence[str]) -> list[str]:
+    """Return what voices say that is none of the words, nor said like one of them."""
+    own = {way for word in words for way in pronunciations(word)}
+    near = [other for word in words for other in near_misses(word, NEAR_MISSES)]
+    named = {word.replace("_", " ") for word in words}
+    return [
+        other
+        for other in dict.fromkeys((*near, *OTHERS))
+        if other not in named and not own.intersection(pronunciations(other))
+    ]
+
+
+def _config(request: Request, base: Base) -> TrainConfig:
+    several = len(request.words) > 1
+    return TrainConfig(
+        words=request.words,
+        model=base.shape.model,
+        front_end=base.shape.front_end,
+        step=base.shape.step,
+        streams=replace(_STREAMS, splice_share=_SPLICE_SHARE if several else 0.0),
+        epochs=request.epochs,
+        min_steps=100,
+        distinct_epochs=request.epochs,
+        learning_rate=1e-3,
+        dropout=0.05,
+        averaging=0.99,
+        seed=request.seed,
+        licences=base.licences,
+    )
+
+
+def _recipe(request: Request) -> str:
+    line = ["harken", "new", *request.words, "--out", "DIR", "--name", request.name]
+    if request.recordings is not None:
+        line += ["--recordings", "RECORDINGS"]
+    return " ".join([*line, "--epochs", str(request.epochs), "--seed", str(request.seed)])
+
+
+def _write(found: NewModel, out: Path, request: Request) -> None:
+    """Write the manifest and the card with what was measured, and the record."""
+    model, figures = found.model, found.to_dict()
+    manifest = replace(
+        model.manifest,
+        operating_point={
+            "harken": __version__,
+            "wanted_false_accepts_per_hour": request.fa_per_hour,
+            "expected": figures["expected"],
+            "notes": [each.text for each in found.advice],
+        },
+    )
+    card = out / f"{request.name}.md"
+    try:
+        text = card.read_text("utf-8")
+    except OSError as problem:
+        raise RunError(f"cannot read {card}: {problem.strerror}") from None
+    section = "\n".join(expectation_lines(found)) + "\n\n"
+    place = text.find("## Limits\n")
+    text = text[:place] + section + text[place:] if place >= 0 else f"{text}\n{section}"
+    write_together(
+        {
+            card: text.encode(),
+            model.path.with_suffix(".json"): manifest.to_json().encode(),
+        },
+        error=DataError,
+    )
+    _save(out / STATE_FILE, {"request": request.to_dict(), **figures})
+
+
+def expectation_lines(found: NewModel) -> list[str]:
+    """Return what to expect of a model, as Markdown."""
+    figures = found.expectation.to_dict()
+    low, high = figures["false_accepts_interval"] or (0.0, 0.0)
+    lines = [
+        "## What to expect",
+        "",
+        f"Measured with voices and recordings that were held out, {found.expectation.hours:.1f} h "
+        "of other people's speech, and the int8 model. 95 % intervals in brackets. Synthetic "
+        "voices are easier to hear than people: expect more words to be missed.",
+        "",
+        f"- False accepts: {figures['false_accepts_per_hour']:.1f} an hour "
+        f"[{low:.1f}, {high:.1f}], threshold {found.expectation.threshold:.2f}",
+    ]
+    for word, each in figures["words"].items():
+        if not each["said"]:
+            lines.append(f"- {word.replace('_', ' ')}: nothing was held out")
+            continue
+        low, high = each["interval"]
+        lines.append(
+            f"- {word.replace('_', ' ')}: {each['missed']} of {each['said']} missed, "
+            f"{each['share']:.0%} [{low:.0%}, {high:.0%}]"
+        )
+    if found.advice:
+        lines += ["", "Said before the training:", ""]
+        lines += [f"- {each.text}" for each in found.advice]
+    return lines

@@ -1,0 +1,158 @@
+"""``harken new``: words in, a model of them out."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ...edge.manifest import MODEL_NAME
+from ...edge.options import JsonOption
+from ..display import progress_bar, training_bar
+
+if TYPE_CHECKING:
+    from .voices import Speaker
+
+BASES = ("commands", "commands-tiny")
+"""Models that ship with the weights that a new one begins with."""
+
+
+def new_command(
+    words: Annotated[
+        list[str],
+        typer.Argument(metavar="WORD…", help="Words to hear; a phrase stands in quotes."),
+    ],
+    *,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder for the model and all it took.")
+    ],
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of the model. [the folder's name]")
+    ] = None,
+    recordings: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Recordings of people, a folder a word, as `harken record` makes them; five of "
+            "each word help, twenty help more.",
+        ),
+    ] = None,
+    base: Annotated[
+        str, typer.Option(metavar="MODEL", help="What to begin with: commands or commands-tiny.")
+    ] = "commands",
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COMMAND",
+            help="A program that says words, with {wav}, {text} and perhaps {voice}, {speed}, "
+            "{stretch}, {wpm}; see `harken synth`. [espeak-ng, flite and Kokoro, as far as they "
+            "are there]",
+        ),
+    ] = None,
+    voices: Annotated[
+        str | None, typer.Option(metavar="VOICE,…", help="With --engine: which voices speak.")
+    ] = None,
+    kokoro_model: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Kokoro's ONNX file, if no package has it."),
+    ] = None,
+    kokoro_voices: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Kokoro's voices: VOICE.bin files, or one file of all."),
+    ] = None,
+    fa_per_hour: Annotated[
+        float,
+        typer.Option(min=0.01, metavar="RATE", help="False accepts an hour of speech, at most."),
+    ] = 0.5,
+    epochs: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Of training; more take longer.")
+    ] = 12,
+    seed: Annotated[int, typer.Option(min=0, help="Of every draw.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a model of words that nobody has recorded, or hardly anybody.
+
+    Synthetic voices say the words and what sounds like them; a model that ships lends what it knows
+    of speech. Some minutes on two cores. Ctrl-C keeps what is done, and the same command goes on
+    from there.
+    """
+    from ...edge.display import notes
+    from ..cli import _require_train, _start_tensorflow, listed
+    from .voices import speakers
+
+    _require_train()
+    chosen_name = out.resolve().name if name is None else name
+    if not MODEL_NAME.fullmatch(chosen_name):
+        raise typer.BadParameter(
+            f"{chosen_name!r} cannot be a model's name; it must be made of letters, digits, '_', "
+            "'-' and '.'",
+            param_hint="--name",
+        )
+    speaking = speakers(
+        command=engine,
+        voices=listed(voices, "--voices") or (),
+        kokoro_model=kokoro_model,
+        kokoro_voices=kokoro_voices,
+    )
+    _start_tensorflow()
+    from .base import base_file, load_base, pack_file
+    from .new import (
+        Request,
+        StoppedError,
+        advice_on,
+        checked_words,
+        expectation_lines,
+        make_model,
+    )
+
+    request = Request(
+        words=checked_words(words),
+        name=chosen_name,
+        epochs=epochs,
+        seed=seed,
+        fa_per_hour=fa_per_hour,
+        recordings=None if recordings is None else str(recordings),
+        base=base,
+        voices=_voices(speaking),
+    )
+    start, pack = load_base(base_file(base)), pack_file()
+    for advice in advice_on(request.words, pack):
+        notes().print(advice.text, soft_wrap=True)
+    try:
+        with progress_bar("speaking") as on_clip, training_bar() as on_batch:
+            found = make_model(
+                request,
+                out,
+                base=start,
+                pack=pack,
+                speakers=speaking,
+                on_stage=lambda stage: print(f"{stage} …", file=sys.stderr),
+                on_clip=on_clip,
+                on_batch=on_batch,
+            )
+    except (KeyboardInterrupt, StoppedError):
+        notes().print(
+            f"stopped; {out} keeps what is done, and the same command goes on from there",
+            soft_wrap=True,
+        )
+        raise typer.Exit(130) from None
+    if as_json:
+        print(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
+        return
+    for line in expectation_lines(found)[2:]:
+        if line:
+            print(line)
+    manifest = found.model.path.with_suffix(".json")
+    print(f"{found.model.path}: {found.model.manifest.model.bytes:,} bytes")
+    print(f"Next: harken listen {shlex.quote(str(manifest))}")
+
+
+def _voices(speaking: list[Speaker]) -> tuple[str, ...]:
+    return tuple(
+        f"{speaker.engine.name}: {len(speaker.engine.voices)} voices, {speaker.takes} takes"
+        for speaker in speaking
+    )
