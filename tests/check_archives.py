@@ -1,10 +1,13 @@
 """Compare a wheel and an sdist with the tracked files: ``python tests/check_archives.py dist``.
 
-Needs nothing but Python and git. Prints what is missing or too much, and ends with 1 if anything is.
+Needs Python and git alone. Prints what is missing or too much, and ends with 1 if anything is. With
+``--tag v0.1.0`` the version must be that of the tag, and the changelog must have it.
 """
 
 from __future__ import annotations
 
+import argparse
+import re
 import subprocess
 import sys
 import tarfile
@@ -72,12 +75,29 @@ def sdist_files(path: Path) -> set[str]:
     return {n for n in names if n not in made and not n.startswith("src/harken.egg-info/")}
 
 
+def tag_faults(tag: str, version: str, changelog: str) -> list[str]:
+    """Return why a version cannot be released under a tag."""
+    lines = []
+    if tag != f"v{version}":
+        lines.append(f"the tag is {tag} and the version {version}; the tag must be v{version}")
+    if not re.search(rf"^## \[{re.escape(version)}\]", changelog, re.MULTILINE):
+        lines.append(f"CHANGELOG.md has no '## [{version}]'")
+    return lines
+
+
 def main() -> None:
     """Check the one wheel and the one sdist of a folder."""
-    folder = Path(sys.argv[1])
-    (wheel,), (sdist,) = folder.glob("*.whl"), folder.glob("*.tar.gz")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="with one wheel and one sdist")
+    parser.add_argument("--tag", help="which they are to be released under")
+    wanted = parser.parse_args()
+    (wheel,), (sdist,) = wanted.folder.glob("*.whl"), wanted.folder.glob("*.tar.gz")
     files = tracked()
-    lines = differences("wheel", expected_in_wheel(files), wheel_files(wheel))
+    lines = []
+    if wanted.tag is not None:
+        version = wheel.name.split("-")[1]
+        lines += tag_faults(wanted.tag, version, (ROOT / "CHANGELOG.md").read_text("utf-8"))
+    lines += differences("wheel", expected_in_wheel(files), wheel_files(wheel))
     lines += differences("sdist", expected_in_sdist(files), sdist_files(sdist))
     print("\n".join(lines) or f"{wheel.name} and {sdist.name} hold what they should")
     sys.exit(bool(lines))

@@ -13,7 +13,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from check_archives import ROOT, differences, expected_in_sdist, expected_in_wheel, tracked
+from check_archives import (
+    ROOT,
+    differences,
+    expected_in_sdist,
+    expected_in_wheel,
+    tag_faults,
+    tracked,
+)
 
 import harken
 from harken.edge.files import lock
@@ -88,6 +95,13 @@ class TestPackage:
         assert differences("wheel", {"a", "b"}, {"b", "c"}) == [
             "wheel: a is missing",
             "wheel: c should not be there",
+        ]
+
+    def test_the_tag_is_the_version(self):
+        assert tag_faults("v1.2.0", "1.2.0", "# Changelog\n\n## [1.2.0]: 2030-01-01\n") == []
+        assert tag_faults("v1.2", "1.2.0", "## [Unreleased]: 1.2.0\n") == [
+            "the tag is v1.2 and the version 1.2.0; the tag must be v1.2.0",
+            "CHANGELOG.md has no '## [1.2.0]'",
         ]
 
     def test_names_of_files_fit_windows(self):
