@@ -181,11 +181,16 @@ def peak_memory_bytes() -> int:
     """Return the greatest resident memory that this process ever had.
 
     On Linux not from ``getrusage``, which counts what the parent held when it started the process.
+    0 on Windows, where Python cannot tell.
     """
     status = Path("/proc/self/status")
     if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        line = next(
+            line for line in status.read_text("utf-8").splitlines() if line.startswith("VmHWM")
+        )
         return 1024 * int(line.split()[1])
+    if sys.platform == "win32":
+        return 0
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes on macOS
@@ -206,13 +211,13 @@ def _processor_time(work: Callable[[Any], object], chunks: Iterable[Any]) -> flo
 def _python(program: str, *arguments: str) -> str:
     """Run a program in a new Python process and return what it prints."""
     command = [sys.executable, "-c", program, *arguments]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8").stdout
 
 
 def processor_name() -> str:
     """Return what the processor is called, as far as the system knows."""
     info = Path("/proc/cpuinfo")
-    for line in info.read_text().splitlines() if info.exists() else []:
+    for line in info.read_text("utf-8").splitlines() if info.exists() else []:
         name, _, value = line.partition(":")
         if name.strip() in ("model name", "Model"):
             return value.strip()

@@ -196,7 +196,9 @@ def benchmark_table(figures: Benchmark) -> Table:
     )
     table.add_row(
         "memory",
-        f"{figures.peak_memory_bytes / 1e6:.0f} MB at most, of a process that listens",
+        f"{figures.peak_memory_bytes / 1e6:.0f} MB at most, of a process that listens"
+        if figures.peak_memory_bytes
+        else "not known on this system",
     )
     table.add_row(
         "import",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def write_atomic(
     data = content.encode("utf-8") if isinstance(content, str) else content
     # Not tempfile: its files are readable by their owner only, and would stay so.
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     try:
         try:
             with os.fdopen(os.open(temporary, flags, 0o600 if private else 0o666), "wb") as file:
@@ -101,6 +102,25 @@ def write_together(files: Mapping[Path, bytes], *, error: type[HarkenError] = Ha
                 temporary.unlink(missing_ok=True)  # gone already when it took its name
     except OSError as problem:
         raise error(_refusal(path, problem)) from problem
+
+
+def lock(descriptor: int) -> None:
+    """Take the lock of an open file, unless another process holds it; closing the file frees it.
+
+    Raises
+    ------
+    OSError
+        Another holds it, or the file system has no locks.
+    """
+    if sys.platform == "win32":
+        import msvcrt
+
+        os.lseek(descriptor, 0, os.SEEK_SET)  # the lock is on the byte at the position
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def packaged(package: str, *folders: str, suffix: str) -> dict[str, Path]:

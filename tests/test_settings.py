@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import harken
 from harken.edge.errors import DataError
 from harken.edge.frontend import FrontEndConfig
 from harken.train.config import SIZES, ModelConfig, TrainConfig
@@ -16,7 +17,7 @@ from harken.train.run import RunFolder, RunRecord
 from harken.train.settings import settings
 
 MEDIUM = SIZES["medium"]
-SHIPPED = Path(__file__).parents[1] / "models" / "recipes"
+SHIPPED = Path(harken.__file__).parent / "models" / "recipes"
 
 
 def write(folder: Path, content: Any) -> Path:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tones
 
+import harken
 from harken.edge import Model, Spotter
 from harken.edge.errors import DataError
 from harken.train.scenes.scoring import Heard
@@ -188,7 +189,7 @@ def test_what_is_printed_must_be_text() -> None:
 )
 def test_pocketsphinx_hears_the_demo() -> None:
     soundfile = pytest.importorskip("soundfile")
-    pcm, _ = soundfile.read(Path(__file__).parents[1] / "models" / "demo.flac", dtype="int16")
+    pcm, _ = soundfile.read(Path(harken.__file__).parent / "models" / "demo.flac", dtype="int16")
     command = shlex.join([sys.executable, str(POCKETSPHINX)])
     heard = AdapterSubject(command, ("go", "right", "stop", "zero")).hear(pcm)
     first = heard[0]

@@ -14,13 +14,14 @@ import pytest
 from make_dialogue_vectors import PATH, outcomes, talks
 from talks import GRAMMARS, HOUSE, PICKED, ROBOT, Step, play, random_talk, talk
 
+import harken
 from harken.edge.errors import GrammarError
 from harken.edge.memory.dialogue import Dialogue
 from harken.edge.memory.grammar import Grammar, load_grammar, parse_grammar, shipped_grammars
 from harken.edge.memory.grammar_json import FORMAT, grammar_to_json
 
 TESTS = Path(__file__).parent
-LIBRARY = TESTS.parent / "edge" / "web" / "lib"
+LIBRARY = Path(harken.__file__).parent / "edge" / "web" / "lib"
 N_RANDOM = 3000
 
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")

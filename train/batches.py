@@ -9,11 +9,13 @@ import hashlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -139,12 +141,9 @@ class Batches:
     def __enter__(self) -> Batches:
         # Ctrl-C in a terminal reaches all processes, and is this one's to handle: the workers,
         # which start with their first tasks, inherit that it is blocked.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with _interrupt_blocked():
             for _ in range(self._workers):
                 self._pool.submit(os.getpid)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -199,6 +198,19 @@ class Batches:
         elif self._config.epochs > self._config.distinct_epochs:
             self._kept[place] = batch
         return batch
+
+
+@contextmanager
+def _interrupt_blocked() -> Iterator[None]:
+    """Keep Ctrl-C from the processes that are started inside; on Windows it reaches them."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _worker: tuple[TrainConfig, StreamMaker] | None = None

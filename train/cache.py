@@ -14,7 +14,6 @@ the same folder is deleted, since it can be gigabytes large.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -33,6 +32,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..edge.errors import DataError
+from ..edge.files import lock
 from .decode import DecodeError, decode
 
 Progress = Callable[[int, int], None]
@@ -178,7 +178,7 @@ def _read(folder: Path) -> AudioCache | None:
 def _locked(path: Path, while_waiting: Callable[[], object]) -> Iterator[None]:
     """Hold the lock of a cache folder; the system frees it however the process ends."""
     try:
-        file = path.open("w")
+        file = path.open("w", encoding="utf-8")
     except OSError as error:
         raise DataError(
             f"the cache folder {path.parent} cannot be written ({error.strerror}); "
@@ -194,8 +194,8 @@ def _locked(path: Path, while_waiting: Callable[[], object]) -> Iterator[None]:
 def try_lock(file: IO[str]) -> bool:
     """Take the lock of an open file, unless another process holds it; closing the file frees it."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        lock(file.fileno())
+    except (BlockingIOError, PermissionError):  # PermissionError: on Windows
         return False
     return True
 

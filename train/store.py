@@ -204,7 +204,7 @@ class _Unfinished:
 def _lock(path: Path) -> IO[str]:
     """Wait for the lock of an epoch; closing it frees it."""
     try:
-        file = path.open("w")
+        file = path.open("w", encoding="utf-8")
     except OSError as error:
         raise DataError(f"the streams cannot be kept in {path.parent}: {error.strerror}") from error
     while not try_lock(file):

@@ -44,7 +44,8 @@ class Journal:
             The system refuses: disk full, no permission. The file is as it was.
         """
         line = json.dumps(entry, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
+        flags |= getattr(os, "O_BINARY", 0)  # Windows writes other line ends without
         try:
             descriptor = os.open(self.path, flags, 0o600)
             try:
@@ -98,7 +99,9 @@ class Journal:
 
 def _append(descriptor: int, line: bytes) -> int:
     size = os.fstat(descriptor).st_size
-    if size and os.pread(descriptor, 1, size - 1) != b"\n":
+    if size:
+        os.lseek(descriptor, size - 1, os.SEEK_SET)
+    if size and os.read(descriptor, 1) != b"\n":
         line = b"\n" + line  # the last one was cut short
     try:
         written = 0

@@ -8,14 +8,13 @@ does the clip.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ..errors import DataError
-from ..files import write_atomic
+from ..files import lock, write_atomic
 from ..lines import warn
 from .clips import EVENT, NEAR_MISS, SUFFIX, Clip, ClipFolder
 from .near import LONGEST_S, QUIET_S, NearMisses
@@ -239,10 +238,9 @@ def _in_gap(event: Event, heard: Heard) -> bool:
 
 def _open_folder(path: Path) -> int:
     """Make a folder, see that it can be written, and lock it; return the lock."""
-    lock = path / ".lock"
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as problem:
         if problem.errno in (errno.EEXIST, errno.ENOTDIR):
             reason = "it is a file, or below one"
@@ -252,7 +250,7 @@ def _open_folder(path: Path) -> int:
             f"cannot keep clips in {path}: {reason}; give a folder that you may write to"
         ) from None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(descriptor)
     except OSError:
         os.close(descriptor)
         raise DataError(

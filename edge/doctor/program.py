@@ -251,7 +251,12 @@ def _ask(program: str, arguments: list[str]) -> Mapping[str, Any] | str:
     command = [sys.executable, "-P", "-c", program, *arguments]
     try:
         ran = subprocess.run(
-            command, capture_output=True, text=True, timeout=_PROBE_S, check=False, errors="replace"
+            command,
+            capture_output=True,
+            timeout=_PROBE_S,
+            check=False,
+            encoding="utf-8",
+            errors="replace",
         )
     except subprocess.TimeoutExpired:
         return f"has not run a step in {_PROBE_S:g} s"

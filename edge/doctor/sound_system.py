@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import socket
+import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -272,9 +273,9 @@ def holders(proc: Path) -> list[str]:
     found = []
     for status in sorted(proc.glob("asound/card*/pcm*c/sub*/status")):
         with suppress(OSError):  # it was closed, or is another user's
-            owner = _OWNER.search(status.read_text())
+            owner = _OWNER.search(status.read_text("utf-8"))
             if owner is not None:
-                found.append((proc / owner[1] / "comm").read_text().strip())
+                found.append((proc / owner[1] / "comm").read_text("utf-8", "replace").strip())
     return sorted(set(found))
 
 
@@ -304,6 +305,8 @@ def _sockets(around: Surroundings) -> dict[str, Path]:
 
 def _answers(path: Path) -> bool | None:
     """Return whether somebody listens at a socket; None where there is no socket."""
+    if sys.platform == "win32":  # no such sockets
+        return None
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(_ANSWER_S)
         try:
@@ -318,7 +321,7 @@ def _answers(path: Path) -> bool | None:
 def _cards(proc: Path) -> list[str]:
     """Return the sound cards that the kernel knows."""
     try:
-        lines = (proc / "asound" / "cards").read_text().splitlines()
+        lines = (proc / "asound" / "cards").read_text("utf-8", "replace").splitlines()
     except OSError:
         return []
     return [line for line in lines if "]:" in line]

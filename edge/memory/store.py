@@ -6,15 +6,15 @@ Nothing is kept but words, times and counts; no sound ever is.
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..errors import HarkenError
-from ..files import write_atomic
+from ..files import lock, write_atomic
 
 VERSION = 1
 """Of the file's format."""
@@ -95,15 +95,15 @@ class Store:
 
     def _acquire(self) -> bool:
         """Take the lock beside the file."""
-        lock = self.path.with_name(f".{self.path.name}.lock")
+        beside = self.path.with_name(f".{self.path.name}.lock")
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(beside, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as problem:
             self._warn(f"cannot keep a memory in {self.path}: {problem.strerror}")
             return False
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(descriptor)
         except OSError:
             os.close(descriptor)
             self._warn(
@@ -127,7 +127,7 @@ def read(path: Path) -> dict[str, Any]:
     """
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
-        if status.st_uid != os.getuid():
+        if sys.platform != "win32" and status.st_uid != os.getuid():
             raise PermissionError(errno.EPERM, "it belongs to another user")
         if status.st_size > _MOST_BYTES:
             raise ValueError(f"{status.st_size} bytes are too many for a memory")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -170,7 +171,10 @@ async def _run(service: WyomingService, *, as_json: bool) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ended.set)
+        if sys.platform == "win32":  # its loops know no signals
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(ended.set))
+        else:
+            loop.add_signal_handler(number, ended.set)
     await service.start()
     if as_json:
         print(json.dumps({"uri": service.uri, "words": service.words}), flush=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import stat
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -308,6 +309,8 @@ def _address(uri: str) -> SplitResult:
             f"{uri!r} is no address to listen on; it must be tcp://HOST:PORT or unix:///PATH, as "
             "in tcp://127.0.0.1:10400"
         )
+    if address.scheme == "unix" and sys.platform == "win32":
+        raise AudioError(f"{uri!r}: Windows has no such sockets; give tcp://HOST:PORT instead")
     return address
 
 
@@ -315,6 +318,8 @@ def _make_room(path: Path) -> None:
     """Refuse a path that somebody uses: the package removes whatever is there."""
     import socket
 
+    if sys.platform == "win32":  # refused already
+        return
     try:
         mode = path.stat().st_mode
     except OSError:

@@ -60,7 +60,9 @@ def build(
         "-o",
         str(program),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if "error" in line]
         raise ExportError(

@@ -188,7 +188,8 @@ def _run(command: Sequence[str], codes: tuple[int, ...] = (0,)) -> str:
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,  # where QEMU puts what the board says
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=False,
             timeout=_TIMEOUT_S,
         )

@@ -21,7 +21,7 @@ from .targets import Measured
 def fill(folder: Path, fields: Mapping[str, str]) -> dict[str, str]:
     """Return the files of a folder of templates, text by path relative to it, fields filled in."""
     return {
-        str(path.relative_to(folder)): fill_text(path.read_text("utf-8"), fields)
+        path.relative_to(folder).as_posix(): fill_text(path.read_text("utf-8"), fields)
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }

@@ -278,5 +278,11 @@ def check_answers(target: Target, program: Path, sounds: Sequence[Sound]) -> Non
 
 
 def _version(compiler: str) -> str:
-    done = subprocess.run([compiler, "-dumpversion"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [compiler, "-dumpversion"],
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
     return done.stdout.strip()

@@ -148,7 +148,7 @@ def _check(models: Sequence[WebModel], engines: Sequence[CheckedEngine]) -> str:
         folder = Path(name)
         for path in (*(WEB / "lib").iterdir(), WEB / "npm" / "listen.mjs"):
             shutil.copy(path, folder)
-        (folder / "package.json").write_text('{"type": "module"}')
+        (folder / "package.json").write_text('{"type": "module"}', "utf-8")
         for model, engine in zip(models, engines, strict=True):
             (folder / "model.wasm").write_bytes(model.wasm)
             answers, sound = engine.answers["float"], engine.pcm.astype("<i2").tobytes()

@@ -79,7 +79,7 @@ def compressed_bytes(files: Mapping[str, bytes], models: Sequence[WebModel]) -> 
 
 def cached_files(files: Mapping[str, bytes]) -> list[str]:
     """Return those files that the page works with offline."""
-    package = {str(path.relative_to(_PACKAGE)) for path in _PACKAGE.rglob("*")}
+    package = {path.relative_to(_PACKAGE).as_posix() for path in _PACKAGE.rglob("*")}
     return sorted(
         name
         for name in files
@@ -89,7 +89,7 @@ def cached_files(files: Mapping[str, bytes]) -> list[str]:
 
 def _read(folder: Path) -> dict[str, bytes]:
     return {
-        str(path.relative_to(folder)): path.read_bytes()
+        path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
