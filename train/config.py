@@ -277,6 +277,9 @@ class TrainConfig:
     channels of a layer share the 256 values of int8. 0 lets them grow."""
     bias_clip: float = 4.0
     """So do the stem's biases, within ± this. 0 lets them grow."""
+    frozen_stem: bool = False
+    """The SVDF layers stay as they begin: for a model of few recordings that begins with what
+    another one has learned."""
     averaging: float = 0.998
     """Decay of the moving average of the weights, which is what is validated and kept."""
     seed: int = 0

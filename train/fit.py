@@ -194,12 +194,17 @@ class _Fitting:
             config.model, inputs=inputs, labels=len(config.labels), seed=config.seed
         )
         first = {**drawn, **(first or {})}
+        self._frozen = {
+            name: value
+            for name, value in first.items()
+            if config.frozen_stem and name.startswith("svdf")
+        }
         self.variables = {
             name: keras.Variable(value, name=name.replace("/", "_"))
             for name, value in first.items()
-            if not is_moment(name)
+            if not is_moment(name) and name not in self._frozen
         }
-        self.average = {name: value.copy() for name, value in first.items() if not is_moment(name)}
+        self.average = {name: first[name].copy() for name in self.variables}
         self._shapes = {name: value.shape for name, value in first.items()}
         self.best: Weights = {}
         self.history: list[dict[str, float]] = []
@@ -357,11 +362,11 @@ class _Fitting:
         values = {name: variable.value for name, variable in self.variables.items()}
         with tf.GradientTape() as tape:
             logits, after, _ = forward(
-                values,
+                {**values, **self._frozen},
                 self.config.model,
                 inputs,
                 state,
-                training=True,
+                training=not self._frozen,
                 as_int8=True,
                 dropout=self.config.dropout,
                 seed=seed,
@@ -378,7 +383,11 @@ class _Fitting:
 
     def _finish_epoch(self) -> None:
         """Measure the averaged weights, and keep them if they are the best so far."""
-        weights = self._moments.measure(self.average)
+        weights = (
+            {**self._frozen, **{name: value.copy() for name, value in self.average.items()}}
+            if self._frozen
+            else self._moments.measure(self.average)
+        )
         measured = self._validation.measure(weights)
         self._require_finite(measured.get("stream_loss", 0.0))
         figures = {
