@@ -478,6 +478,7 @@ COMMANDS = [
     "export",
     "rooms",
     "synth",
+    "new",
     "grammar",
     "memory",
     "serve",

@@ -3,7 +3,7 @@
 The limits were chosen by what the shipped models hear of the demo recording when it is played
 softer, louder, over noise, or over hum (`tests/test_doctor.py` holds them to it). They hear all of
 it 40 dB softer than it was spoken, and with any offset; what they do not forgive is noise within
-12 dB of the words, hum as loud as that, and words of which a tenth is clipped.
+18 dB of the words, hum as loud as that, and words of which a tenth is clipped.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FLOOR_DBFS = -120.0
 QUIET_DBFS = -50.0
 """Softer words are in danger of drowning in the hiss of most sound cards."""
 
-CLEAR_DB = 12.0
+CLEAR_DB = 18.0
 """Words must be so much louder than the noise."""
 
 SPOKEN_DB = 6.0

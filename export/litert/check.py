@@ -36,17 +36,21 @@ DEMO = Path(str(files("harken.models").joinpath("demo.flac")))
 LONG_STEPS = 20_000
 """Steps of the stream that a model is checked on; its state is never reset."""
 
-# Against the float network of the same weights, which shows whether the graph is right. Both
-# shipped models: the same label in all of 20,092 steps, a mean difference of 0.0001, at most 0.006;
-# TensorFlow's converter, which rounds the weights again, made models with 0.002 and 0.1.
+# Against the float network of the same weights, which shows whether the graph is right. The shipped
+# models: the same label in 99.92 % of 20,092 steps, mean differences of 0.0006 and 0.0008, at most
+# 0.03; TensorFlow's converter, which rounds the weights again, made models of an LSTM with 0.002
+# and 0.1.
 MIN_FLOAT_AGREEMENT = 0.998
 MAX_FLOAT_MEAN = 0.001
 MAX_FLOAT_DIFFERENCE = 0.05
 # Against the int8 model in its own runtime, which shows whether its weights were read rightly; it
-# rounds more. Both: the same label in 99.6 %, a mean difference of 0.0046, and of 561 and 567 words
-# 2 and 1 missed, 2 and 1 more.
+# rounds more, and the float network is as far from it: networks with a stem round at every layer of
+# it, and differ by more (`commands` 0.036 on average, `commands-tiny` 0.016) than an LSTM alone
+# (0.005). Of 594 words that `commands` hears with 8 or with 16 bits 59 are not the same; of those
+# of int8 and float, 60.
 MIN_INT8_AGREEMENT = 0.95
 MAX_INT8_MEAN = 0.03
+_MORE_THAN_ROUNDING = 1.1
 MAX_WORDS_DIFFERENT = 0.05
 FEW_WORDS = 3
 """So many words may differ in any case: a model of other words hears few in the recording."""
@@ -68,6 +72,8 @@ class LitertCheck:
     """With the same weights in float32."""
     int8_model: Agreement
     """With the model that it was made of."""
+    rounding: Agreement
+    """Of the float network with the model that it was made of: what int8 alone changes."""
     interpreter_steps: int
     """Steps in which LiteRT's interpreter answers the same to the bit."""
     words: int
@@ -76,6 +82,8 @@ class LitertCheck:
     """Those of them that the 16x8 model hears too, at most `NEAR_STEPS` earlier or later."""
     words_more: int
     """Words that only the 16x8 model hears."""
+    words_rounding: int
+    """Words that the float network or the int8 model hears, and not both: int8's own doing."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON types, six digits of each share."""
@@ -132,13 +140,19 @@ def check_litert(
         runtime=f"ai-edge-litert {importlib.metadata.version('ai-edge-litert')}",
         float_network=measure_agreement(reference, posteriors),
         int8_model=measure_agreement(int8_posteriors, posteriors),
+        rounding=measure_agreement(int8_posteriors, reference),
         interpreter_steps=len(answers.interpreted),
         words=len(expected),
         words_same=same,
         words_more=len(heard) - same,
+        words_rounding=_not_shared(_words(reference, manifest), expected),
     )
     check_parity(check)
     return check, tuple(heard)
+
+
+def _not_shared(heard: Sequence[Detection], expected: Sequence[Detection]) -> int:
+    return len(heard) + len(expected) - 2 * count_same(heard, expected)
 
 
 def bounded_logits(layers: QuantizedNetwork, steps: Array) -> Array:
@@ -146,7 +160,8 @@ def bounded_logits(layers: QuantizedNetwork, steps: Array) -> Array:
 
     A frame that is too loud for int8 is no louder for them. Their zero points are 0, so they reach
     as far on both sides as the int8 tensors do on one; `QuantizedNetwork.bounded` keeps to both
-    sides of int8, which is another network where a stream leaves the nearer one.
+    sides of int8, which is another network where a stream leaves the nearer one. What SVDF layers
+    keep is rounded to int16 as in the int8 model, whose scale it has here, too.
 
     Parameters
     ----------
@@ -160,8 +175,11 @@ def bounded_logits(layers: QuantizedNetwork, steps: Array) -> Array:
     (steps, labels) float32.
     """
     bounds = layers.bounds
+    kept = {f"svdf_{index}/state": layer.state_scale for index, layer in enumerate(layers.svdf)}
 
     def bounded(name: str, values: Array) -> Array:
+        if name in kept:
+            return np.rint(values / kept[name]) * kept[name]
         return values.clip(-bounds[name].limit, bounds[name].limit) if name in bounds else values
 
     return layers.network().run(steps, bounded).logits
@@ -238,15 +256,17 @@ def check_parity(check: LitertCheck) -> None:
             f"{exact.difference_max:.3f} at most (allowed are {MAX_FLOAT_MEAN} and "
             f"{MAX_FLOAT_DIFFERENCE})"
         )
-    if rounded.same_argmax < MIN_INT8_AGREEMENT or rounded.difference_mean > MAX_INT8_MEAN:
+    most_mean = max(MAX_INT8_MEAN, _MORE_THAN_ROUNDING * check.rounding.difference_mean)
+    if rounded.same_argmax < MIN_INT8_AGREEMENT or rounded.difference_mean > most_mean:
         raise ExportError(
             f"int8 agreement check: over {rounded.steps} steps the 16x8 model names the label of "
             f"the int8 model in {rounded.same_argmax:.2%} (at least {MIN_INT8_AGREEMENT:.0%} is "
             f"required), and its posteriors differ by {rounded.difference_mean:.4f} on average "
-            f"(at most {MAX_INT8_MEAN} is allowed)"
+            f"(at most {most_mean:.3g} is allowed)"
         )
     all_words = check.words + check.words_more
-    most = FEW_WORDS + MAX_WORDS_DIFFERENT * all_words
+    own = max(MAX_WORDS_DIFFERENT * all_words, _MORE_THAN_ROUNDING * check.words_rounding)
+    most = FEW_WORDS + own
     if all_words - check.words_same > most:
         raise ExportError(
             f"word check: of {all_words} words that the int8 model or the 16x8 model hears, "

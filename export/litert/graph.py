@@ -152,6 +152,13 @@ def explicit_state_graph(network: QuantizedNetwork) -> bytes:
     )
 
 
+def _parts(bias: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Split biases into multiples of 32767 and what is left, each within int16."""
+    whole = bias.astype(np.int64)
+    high = np.rint(whole / _INT16_MAX).astype(np.int64)
+    return high, whole - high * _INT16_MAX
+
+
 class _Writer:
     """Adds layers to a graph; tensors are known by their numbers."""
 
@@ -201,22 +208,17 @@ class _Writer:
             rows = self._join(f"{name}_all", older, rows)
             later = self._without_oldest(f"{name}_later", rows)
             kept.append(self._reshape(f"{name}_kept", later, (1, units * (memory - 1))))
-        # Bias and sum need room of their own: only what they make together is within the outputs.
-        bias, limit = layer.real_bias, layer.output.limit
-        part_scale = (limit + float(np.abs(bias).max())) / _INT16_MAX
-        filtered = self._filter(f"{name}_filtered", layer, rows, part_scale)
-        y = self._add(
-            name,
-            self._reshape(f"{name}_sums", filtered, (1, units)),
-            self._constant(
-                f"{name}_bias",
-                np.rint(bias[np.newaxis] / part_scale).astype("<i2"),
-                _TYPE.INT16,
-                np.float32(part_scale),
-            ),
-            limit / _INT16_MAX,
-            relu=layer.total is None,
+        # Where the mean over time is large, the bias may be a hundred times what it leaves of the
+        # sum: it is a part of the sum, and has no tensor, nor a scale, of its own.
+        filtered = self._filter(
+            f"{name}_filtered",
+            layer,
+            self._join(f"{name}_with_bias", rows, self._bias_inputs(name, layer)),
+            layer.output.limit / _INT16_MAX,
         )
+        y = self._reshape(f"{name}_sums", filtered, (1, units))
+        if layer.total is None:
+            y = self._relu(name, y)
         if layer.total is not None and added is not None:
             y = self._add(f"{name}_total", y, added, layer.total.limit / _INT16_MAX, relu=True)
         return y, *kept
@@ -289,12 +291,14 @@ class _Writer:
         )
 
     def _filter(self, name: str, layer: SvdfLayer, rows: int, scale: float) -> int:
-        """Return the sum over time of each unit: (units, 1, memory) to (units, 1, 1)."""
+        """Return the sum over time of each unit and its bias: (units, 1, memory + 2) to (…, 1)."""
         options = schema.BatchMatMulOptionsT()
         options.adjY = True  # the weights lie as the kernel reads them, and are not copied
+        high, low = _parts(layer.bias)
+        both = np.concatenate((layer.time_weights, high[:, np.newaxis], low[:, np.newaxis]), axis=1)
         weights = self._constant(
             f"{name}_weights",
-            layer.time_weights[:, np.newaxis].astype("<i2"),
+            both[:, np.newaxis].astype("<i2"),
             _TYPE.INT16,
             layer.time_scale,
         )
@@ -307,12 +311,27 @@ class _Writer:
             options,
         )
 
+    def _bias_inputs(self, name: str, layer: SvdfLayer) -> int:
+        """Return what the two parts of the biases are multiplied by, (units, 1, 2)."""
+        return self._constant(
+            f"{name}_ones",
+            np.tile(np.array([_INT16_MAX, 1], "<i2"), (layer.units, 1, 1)),
+            _TYPE.INT16,
+            layer.state_scale,
+        )
+
+    def _relu(self, name: str, x: int) -> int:
+        zeros = np.zeros(self.graph.shape(x), "<i2")
+        zero = self._constant(f"{name}_zero", zeros, _TYPE.INT16, np.float32(self.graph.scale(x)))
+        return self._add(name, x, zero, self.graph.scale(x), relu=True)
+
     def _join(self, name: str, older: int, newest: int) -> int:
-        """Put the newest step behind those that were kept."""
+        """Put newer steps behind older ones."""
         *batch, memory = self.graph.shape(older)
+        count = self.graph.shape(newest)[-1]
         options = schema.ConcatenationOptionsT()
         options.axis = len(batch)
-        target = self._int16(name, (*batch, memory + 1), self.graph.scale(older))
+        target = self._int16(name, (*batch, memory + count), self.graph.scale(older))
         return self.graph.operator(
             _OPERATOR.CONCATENATION,
             [older, newest],
