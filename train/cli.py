@@ -5,7 +5,6 @@ Nothing heavy is imported before a command runs, so that the light installation 
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..edge.streams import print_json
 from .config import SIZES, TrainConfig
 from .display import data_notes, progress_bar, training_bar
 
@@ -191,7 +191,7 @@ def train_command(
         )
         raise typer.Exit(130)
     if as_json:
-        print(json.dumps({"run": str(out), "best": best}, indent=2))
+        print_json({"run": str(out), "best": best}, indent=2)
         return
     print(
         f"{out}: epoch {best['epoch']:.0f} is the best, "
