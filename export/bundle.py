@@ -12,7 +12,7 @@ from typing import Any
 
 from ..edge.detector import DetectorConfig
 from ..edge.errors import ExportError
-from ..edge.files import write_together
+from ..edge.files import utf8, write_together
 from ..edge.manifest import Manifest, MemoryConfig, Model, ModelFile, Quantization, StateConfig
 from ..edge.tflite import Tensor, read_graph
 from ..train.data import Corpus
@@ -106,8 +106,8 @@ def export_run(
     write_together(
         {
             model.path: content,
-            bundle.card_path: model_card(model, trained).encode(),
-            bundle.manifest_path: manifest.to_json().encode(),
+            bundle.card_path: utf8(model_card(model, trained)),
+            bundle.manifest_path: utf8(manifest.to_json()),
         },
         error=ExportError,
     )

@@ -24,6 +24,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
 from ..edge.errors import DataError
+from ..edge.files import name_bytes, read_text
 
 Split = Literal["training", "validation", "testing"]
 SplitRule = Literal["auto", "lists", "hash", "speaker", "random"]
@@ -103,7 +104,7 @@ def which_set(
     ``which_set`` in the README of the data set.
     """
     identity = name.split(_NOHASH, 1)[0]
-    digest = int(hashlib.sha1(identity.encode(), usedforsecurity=False).hexdigest(), 16)
+    digest = int(hashlib.sha1(name_bytes(identity), usedforsecurity=False).hexdigest(), 16)
     percent = (digest % (_MAX_WAVS_PER_CLASS + 1)) * (100.0 / _MAX_WAVS_PER_CLASS)
     if percent < validation_percent:
         return "validation"
@@ -141,7 +142,7 @@ def read_lists(folders: Iterable[Path]) -> SplitLists | None:
 def _read_keys(paths: Iterable[Path]) -> Iterable[str]:
     for path in paths:
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = read_text(path).splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(
                 f"{path}: the list of held-out clips cannot be read: {error}"
@@ -365,4 +366,4 @@ def _by_name_order(clips: Sequence[WordClip]) -> list[Split]:
 
 
 def _sha1(text: str) -> str:
-    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+    return hashlib.sha1(name_bytes(text), usedforsecurity=False).hexdigest()

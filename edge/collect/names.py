@@ -9,7 +9,7 @@ import unicodedata
 from pathlib import Path
 
 from ..errors import DataError
-from ..files import write_atomic
+from ..files import is_utf8, write_atomic
 
 SALT_FILE = ".speaker-salt"
 """Makes pseudonyms of names; stays hidden beside the recordings, and need not go with them."""
@@ -30,6 +30,8 @@ def check_word(word: str) -> str:
     BadNameError
         It cannot.
     """
+    if not is_utf8(word):
+        raise BadNameError(f"{word!r} is not UTF-8; type it in a terminal that is set to UTF-8")
     if not word.strip() or word != word.strip():
         raise BadNameError(f"{word!r} is no word; a word is not empty, and has no space around it")
     if len(word.encode()) > _LONGEST_BYTES:
@@ -61,6 +63,8 @@ def speaker_folder(name: str) -> str:
     BadNameError
         Nothing is left of it, or it is too long.
     """
+    if not is_utf8(name):
+        raise BadNameError(f"{name!r} is not UTF-8; type it in a terminal that is set to UTF-8")
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     slug = re.sub(r"[\W_]+", "_", folded).strip("_")
     if not slug:
