@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import HarkenError
-from ..files import write_atomic
+from ..files import decode_text, write_atomic
 
 VERSION = 1
 """Of the file's format."""
@@ -80,9 +80,17 @@ class Store:
             self._warn(f"{problem}; what is said from now on is not kept")
             self.writable = False
 
+    def leave(self, reason: str) -> None:
+        """Leave a file as it is, which is of use to somebody else, and say why."""
+        self.writable = False
+        self._warn(
+            f"{self.path}: {reason}; starting with no memory, and keeping none. Give this grammar "
+            "a file of its own with --memory FILE"
+        )
+
     def set_aside(self, reason: str) -> None:
         """Give a file of no use another name, and say why."""
-        aside = self.path.with_name(f"{self.path.name}.damaged")
+        aside = _aside(self.path)
         try:
             if self.writable:
                 self.path.replace(aside)
@@ -95,10 +103,9 @@ class Store:
 
     def _acquire(self) -> bool:
         """Take the lock beside the file."""
-        lock = self.path.with_name(f".{self.path.name}.lock")
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(_lock_of(self.path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as problem:
             self._warn(f"cannot keep a memory in {self.path}: {problem.strerror}")
             return False
@@ -113,6 +120,36 @@ class Store:
             return False
         self._lock = descriptor
         return True
+
+
+def forget(path: Path) -> list[Path]:
+    """Remove a memory, and what was set aside of it; return what there was.
+
+    Raises
+    ------
+    OSError
+        A file cannot be removed. `BlockingIOError`: a program has the memory, and would write all
+        of it again.
+    """
+    found = [each for each in (path, _aside(path)) if each.exists() or each.is_symlink()]
+    if not found:
+        return []
+    descriptor = os.open(_lock_of(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for each in found:
+            each.unlink()
+    finally:
+        os.close(descriptor)
+    return found
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.damaged")
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -133,7 +170,7 @@ def read(path: Path) -> dict[str, Any]:
             raise ValueError(f"{status.st_size} bytes are too many for a memory")
         content = file.read()
     try:
-        data = json.loads(content.decode("utf-8"))
+        data = json.loads(decode_text(content))
     except (ValueError, RecursionError):
         raise ValueError("it is cut short or damaged") from None
     version = data.get("harken_memory") if isinstance(data, dict) else None
