@@ -16,6 +16,8 @@ from .errors import HarkenError
 # A byte-order mark, a space of no width, a word joiner; spaces that do not break, wide and narrow.
 _LEFT_BY_EDITORS = {0xFEFF: None, 0x200B: None, 0x2060: None, 0xA0: " ", 0x202F: " "}
 
+_MOST_TEXT_BYTES = 1 << 28
+
 _ADVICE = {
     errno.ENOSPC: "; free some space there and run the command again",
     errno.EDQUOT: "; free some of your quota and run the command again",
@@ -37,7 +39,7 @@ def write_atomic(
 
     The content goes to a temporary file in the same folder, is flushed to the disk, and takes the
     name of `path` in one step. On any failure, Ctrl-C included, the temporary file is removed and
-    what stood at `path` is untouched.
+    what stood at `path` is untouched. A device or a pipe is not replaced but written to.
 
     Parameters
     ----------
@@ -61,6 +63,10 @@ def write_atomic(
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            with path.open("wb") as device:
+                device.write(data)
+            return
         try:
             with os.fdopen(os.open(temporary, flags, 0o600 if private else 0o666), "wb") as file:
                 file.write(data)
@@ -155,7 +161,11 @@ def read_text(path: Path) -> str:
     UnicodeDecodeError
         It is not UTF-8; a `ValueError`.
     """
-    return decode_text(path.read_bytes())
+    with path.open("rb") as file:
+        content = file.read(_MOST_TEXT_BYTES + 1)
+    if len(content) > _MOST_TEXT_BYTES:  # a device may never end
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    return decode_text(content)
 
 
 def packaged(package: str, *folders: str, suffix: str) -> dict[str, Path]:

@@ -143,5 +143,4 @@ def _simpler(problem: UnicodeError) -> tuple[str | bytes, int]:
     if not isinstance(problem, UnicodeEncodeError):
         raise problem
     character = problem.object[problem.start]
-    simple = _SIMPLER.get(character) or json.dumps(character)[1:-1]
-    return simple, problem.start + 1
+    return _SIMPLER.get(character, "?"), problem.start + 1

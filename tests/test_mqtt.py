@@ -614,7 +614,6 @@ class TestUrl:
             "mqtt://h/a?",
             "mqtt://@h/a",
             "mqtt://h/a b",
-            "mqtt://h/a\tb",
             "mqtt://a..b",
             f"mqtt://{'h' * 70}",
         ],
@@ -623,6 +622,12 @@ class TestUrl:
         with pytest.raises(MqttError, match=r"is no broker; it must be mqtt\[s\]://") as raised:
             parse_broker(url)
         assert url in str(raised.value)
+
+    @pytest.mark.parametrize("odd", ["\t", "\n", " "])
+    def test_nothing_is_dropped_in_silence(self, odd: str) -> None:
+        for url in (f"mqtt://h/a{odd}b", f"mqtt://h/a{odd}"):
+            with pytest.raises(MqttError, match="is no broker"):
+                parse_broker(url)
 
     @pytest.mark.parametrize("path", ["a+", "#", "$SYS/a", "a//b", "/a", "a//", "x" * 201, "a%00b"])
     def test_what_cannot_begin_a_topic_is_named(self, path: str) -> None:

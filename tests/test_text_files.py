@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+from pathlib import Path
 
 import pytest
 from command import harken
@@ -69,3 +70,15 @@ def test_a_name_that_is_no_utf8_can_be_written_and_comes_back(tmp_path):
     assert json.loads(utf8(json.dumps([name], ensure_ascii=False))) == [name]
     write_atomic(tmp_path / "report.json", json.dumps({"file": name}, ensure_ascii=False))
     assert json.loads((tmp_path / "report.json").read_text("utf-8")) == {"file": name}
+
+
+def test_a_device_is_written_to_and_not_replaced():
+    write_atomic("/dev/null", "text")
+    assert Path("/dev/null").is_char_device()
+
+
+def test_what_never_ends_is_no_memory_and_no_grammar(monkeypatch):
+    monkeypatch.setattr("harken.edge.files._MOST_TEXT_BYTES", 1000)
+    assert "File too large" in harken("grammar", "check", "/dev/zero").error
+    shown = harken("memory", "show", "robot", "--memory", "/dev/zero")
+    assert "it is no regular file" in shown.error

@@ -9,6 +9,7 @@ import errno
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,8 @@ def read(path: Path) -> dict[str, Any]:
         status = os.fstat(file.fileno())
         if status.st_uid != os.getuid():
             raise PermissionError(errno.EPERM, "it belongs to another user")
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
         if status.st_size > _MOST_BYTES:
             raise ValueError(f"{status.st_size} bytes are too many for a memory")
         content = file.read()

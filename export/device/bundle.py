@@ -136,7 +136,7 @@ def checked_engine(
     pcm, boot = recording(), boot_recording(model)
     identifier = engine_model.identifier
     sources["model_golden.c"] = golden_source(identifier, boot, {})
-    main = (ENGINE / "bundle" / "main_stdin.c").read_text()
+    main = (ENGINE / "bundle" / "main_stdin.c").read_text("utf-8")
     answers = ask_engine({**sources, "main_stdin.c": main}, pcm)
     sources["model_golden.c"] = golden_source(
         identifier, boot, {kind: answers[kind].boot for kind in FRONT_ENDS}
@@ -175,7 +175,7 @@ def _context(model: EngineModel) -> Callable[[bool], Context] | None:
 def engine_sources(model: EngineModel) -> dict[str, str]:
     """Return the engine and its model, text by file; all but the golden values."""
     upper = model.identifier.upper()
-    sources = {path.name: path.read_text() for path in sorted(ENGINE.glob("*.[ch]"))}
+    sources = {path.name: path.read_text("utf-8") for path in sorted(ENGINE.glob("*.[ch]"))}
     sources["model_data.h"] = header(model)
     sources["model_data.c"] = data(model)
     sources["model_name.h"] = (
@@ -203,7 +203,7 @@ def _measure(
     measured, missing = [], {}
     with tempfile.TemporaryDirectory() as name:
         for file, text in sources.items():
-            (Path(name) / file).write_text(text)
+            (Path(name) / file).write_text(text, "utf-8")
         for target in TARGETS:
             if target.missing is not None:
                 missing[target.name] = target.missing

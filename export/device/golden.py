@@ -146,7 +146,7 @@ def ask_engine(sources: Mapping[str, str], pcm: Int16) -> dict[str, Answers]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for file, text in sources.items():
-            (folder / file).write_text(text)
+            (folder / file).write_text(text, "utf-8")
         for fixed, kind in enumerate(FRONT_ENDS):
             program = folder / kind
             build(

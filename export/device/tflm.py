@@ -99,7 +99,7 @@ def export_tflm(
     on_stage("compiling the front end, and letting it listen")
     sources = engine_sources(engine_model)
     sources["model_golden.c"] = golden_source(identifier, boot_recording(model), {})
-    sources["main_stdin.c"] = (ENGINE / "bundle" / "main_stdin.c").read_text()
+    sources["main_stdin.c"] = (ENGINE / "bundle" / "main_stdin.c").read_text("utf-8")
     pcm = recording()
     answers = ask_engine(sources, pcm)
     on_stage("comparing it with Python and TensorFlow Lite Micro")

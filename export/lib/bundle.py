@@ -131,7 +131,7 @@ def export_library(
 
 def _sources(engine: CheckedEngine) -> dict[str, str]:
     """Return the files of ``src``, but for those that are templates."""
-    stream = {path.name: path.read_text() for path in sorted((ENGINE / "stream").iterdir())}
+    stream = {path.name: path.read_text("utf-8") for path in sorted((ENGINE / "stream").iterdir())}
     sources = {**engine.sources, **stream}
     prior = engine.model.prior
     names = "".join(f"{json.dumps(name)}, " for name in prior.tables.pending) if prior else ""

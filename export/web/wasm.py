@@ -70,7 +70,7 @@ def compile_wasm(model: EngineModel) -> bytes:
         folder, module = Path(name), Path(name) / "model.wasm"
         for file, text in engine_sources(model).items():
             if file not in _NOT_NEEDED:
-                (folder / file).write_text(text)
+                (folder / file).write_text(text, "utf-8")
         sources = [*folder.glob("*.c"), *STREAM.glob("*.c"), *(WEB / "wasm").glob("*.c")]
         build(
             sorted(sources, key=lambda path: path.name),
