@@ -4,6 +4,7 @@ or as negatives."""
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
