@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from typing import Annotated, Any
 
@@ -32,6 +31,7 @@ from .memory.grammar_cli import grammar_app
 from .microphone import input_devices
 from .options import JsonOption, ModelArgument, RuntimeOption
 from .serve.cli import serve_app
+from .streams import OutputError, guard_output, print_json, print_json_text
 
 
 class _Commands(typer.core.TyperGroup):
@@ -41,7 +41,7 @@ class _Commands(typer.core.TyperGroup):
         try:
             return super().invoke(ctx)
         except HarkenError as error:
-            print(f"harken: error: {error}", file=sys.stderr)
+            _say_why(error)
             raise typer.Exit(error.exit_code) from None
 
 
@@ -80,7 +80,7 @@ def devices(as_json: JsonOption = False) -> None:
     """List the microphones."""
     found = input_devices()
     if as_json:
-        print(json.dumps([dataclasses.asdict(device) for device in found], indent=2))
+        print_json([dataclasses.asdict(device) for device in found], indent=2)
     elif found:
         output().print(device_table(found))
         notes().print("* is the default; choose another one with: harken listen --device NUMBER")
@@ -96,7 +96,7 @@ def info(model: ModelArgument = "commands", as_json: JsonOption = False) -> None
     """Show a model: its words, how it is fed, where it came from."""
     loaded = load_model(model)
     if as_json:
-        print(loaded.manifest.to_json(), end="")
+        print_json_text(loaded.manifest.to_json().rstrip("\n"))
     else:
         output().print(model_table(loaded))
 
@@ -110,7 +110,7 @@ def bench(
     """Measure a model on this machine: size, speed, memory."""
     figures = benchmark(load_model(model), runtime=runtime)
     if as_json:
-        print(json.dumps(dataclasses.asdict(figures), indent=2))
+        print_json(dataclasses.asdict(figures), indent=2)
     else:
         output().print(benchmark_table(figures))
 
@@ -132,4 +132,18 @@ app.add_typer(serve_app, name="serve")
 
 def main() -> None:
     """Run the command line."""
-    app(prog_name="harken")
+    guard_output()
+    try:
+        try:
+            app(prog_name="harken")
+        finally:
+            sys.stdout.flush()  # not when Python ends: there nobody could say what is wrong
+    except OutputError as error:
+        _say_why(error)
+        sys.exit(error.exit_code)
+
+
+def _say_why(error: HarkenError) -> None:
+    """Print an error; nobody needs to be told that they read no further than they wanted to."""
+    if not (isinstance(error, OutputError) and error.reader_left):
+        print(f"harken: error: {error}", file=sys.stderr)

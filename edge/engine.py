@@ -61,9 +61,9 @@ def load_interpreter_class(runtime: str | None = None) -> type[Any]:
 
 
 def _load_runtime(runtime: str | None) -> tuple[str, ModuleType]:
-    wanted = runtime or os.environ.get(RUNTIME_VARIABLE) or None
+    wanted = runtime if runtime is not None else os.environ.get(RUNTIME_VARIABLE) or None
     if wanted is not None and wanted not in RUNTIMES:
-        source = "runtime" if runtime else RUNTIME_VARIABLE
+        source = "runtime" if runtime is not None else RUNTIME_VARIABLE
         raise DependencyError(
             f"{source} is {wanted!r}, which is no interpreter; it must be one of "
             f"{', '.join(RUNTIMES)}"

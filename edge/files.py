@@ -1,7 +1,11 @@
-"""Content in, whole files out: written completely, or not at all; and files that ship."""
+"""Content in, whole files out: written completely, or not at all; and files that ship.
+
+The other way, too: text that a person has edited, with what editors leave in it.
+"""
 
 from __future__ import annotations
 
+import codecs
 import errno
 import os
 import sys
@@ -9,6 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .errors import HarkenError
+
+# A byte-order mark, a space of no width, a word joiner; spaces that do not break, wide and narrow.
+_LEFT_BY_EDITORS = {0xFEFF: None, 0x200B: None, 0x2060: None, 0xA0: " ", 0x202F: " "}
+
+_MOST_TEXT_BYTES = 1 << 28
 
 _ADVICE = {
     errno.ENOSPC: "; free some space there and run the command again",
@@ -31,14 +40,14 @@ def write_atomic(
 
     The content goes to a temporary file in the same folder, is flushed to the disk, and takes the
     name of `path` in one step. On any failure, Ctrl-C included, the temporary file is removed and
-    what stood at `path` is untouched.
+    what stood at `path` is untouched. A device or a pipe is not replaced but written to.
 
     Parameters
     ----------
     path
         Where the file shall stand; its folder must exist.
     content
-        Bytes, or text that is written as UTF-8 with its line ends as they are.
+        Bytes, or text that is written as UTF-8 with its line ends as they are; see `utf8`.
     private
         Whether nobody but its owner may read it.
     error
@@ -50,11 +59,15 @@ def write_atomic(
         Of the kind `error`: disk full, no permission, no such folder. Names the path.
     """
     path = Path(path)
-    data = content.encode("utf-8") if isinstance(content, str) else content
+    data = utf8(content) if isinstance(content, str) else content
     # Not tempfile: its files are readable by their owner only, and would stay so.
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            with path.open("wb") as device:
+                device.write(data)
+            return
         try:
             with os.fdopen(os.open(temporary, flags, 0o600 if private else 0o666), "wb") as file:
                 file.write(data)
@@ -102,6 +115,58 @@ def write_together(files: Mapping[Path, bytes], *, error: type[HarkenError] = Ha
                 temporary.unlink(missing_ok=True)  # gone already when it took its name
     except OSError as problem:
         raise error(_refusal(path, problem)) from problem
+
+
+def utf8(text: str) -> bytes:
+    """Encode text, also with names of files in it that are not UTF-8: JSON gives these back."""
+    return text.encode("utf-8", "backslashreplace")
+
+
+def name_bytes(name: str) -> bytes:
+    """Return a file's name as it stands on the disk, whether or not that is UTF-8; for hashes."""
+    return name.encode("utf-8", "surrogateescape")
+
+
+def is_utf8(name: str) -> bool:
+    """Tell whether a file's name is UTF-8 on the disk."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def decode_text(content: bytes) -> str:
+    """Decode a text file that a person may have edited, with whatever their editor left in it.
+
+    UTF-8, or UTF-16 with a byte-order mark. The mark, invisible characters of no width and NULs at
+    the end go; line ends become newlines, and spaces that do not break become spaces.
+
+    Raises
+    ------
+    UnicodeDecodeError
+        It is neither; a `ValueError`.
+    """
+    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = content.decode("utf-16" if utf16 else "utf-8").rstrip("\0")
+    return text.replace("\r\n", "\n").replace("\r", "\n").translate(_LEFT_BY_EDITORS)
+
+
+def read_text(path: Path) -> str:
+    """Read such a file; see `decode_text`.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    UnicodeDecodeError
+        It is not UTF-8; a `ValueError`.
+    """
+    with path.open("rb") as file:
+        content = file.read(_MOST_TEXT_BYTES + 1)
+    if len(content) > _MOST_TEXT_BYTES:  # a device may never end
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    return decode_text(content)
 
 
 def lock(descriptor: int) -> None:

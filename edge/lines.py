@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .display import event_line, notes, output, turn_line, turn_lines
+from .streams import OutputError, print_json
 
 if TYPE_CHECKING:
-    from .listen import Heard
+    from collections.abc import Callable
+
+    from .listen import Heard, Observer
 
 
 class _Lines:
@@ -32,6 +34,55 @@ class _Lines:
         """Nothing is left to print."""
 
 
+class WithoutOutput:
+    """An observer that prints, until standard output takes nothing more.
+
+    Parameters
+    ----------
+    printing : Observer
+        Prints.
+    on_failure : callable
+        Gets the `OutputError`, once.
+    quiet : bool
+        Say nothing on standard error afterwards.
+    """
+
+    def __init__(
+        self,
+        printing: Observer,
+        *,
+        on_failure: Callable[[OutputError], object],
+        quiet: bool = False,
+    ) -> None:
+        self._printing = printing
+        self._on_failure = on_failure
+        self._failed = False
+        self._quiet = quiet
+
+    def heard(self, heard: Heard) -> None:
+        """Pass on what was heard; see `Observer`."""
+        self._try(lambda: self._printing.heard(heard))
+
+    def notice(self, line: str) -> None:
+        """Pass on a warning; see `Observer`."""
+        if self._failed and not self._quiet:
+            warn(line)
+        self._try(lambda: self._printing.notice(line))
+
+    def close(self) -> None:
+        """Finish; see `Observer`."""
+        self._try(self._printing.close)
+
+    def _try(self, do: Callable[[], None]) -> None:
+        if self._failed:
+            return
+        try:
+            do()
+        except OutputError as problem:
+            self._failed = True
+            self._on_failure(problem)
+
+
 class PlainLines(_Lines):
     """An observer that prints a line for each word and each turn; see `_Lines`."""
 
@@ -49,16 +100,12 @@ class JsonLines(_Lines):
     def heard(self, heard: Heard) -> None:
         """Print what was heard; see `Observer`."""
         for event in heard.events:
-            _print(event.to_dict())
+            print_json(event.to_dict())
         for turn in heard.turns:
             for line in turn_lines(turn):
-                _print(line)
+                print_json(line)
 
 
 def warn(line: str) -> None:
     """Print a warning on standard error."""
     notes().print(f"harken: warning: {line}", soft_wrap=True)
-
-
-def _print(values: dict[str, Any]) -> None:
-    print(json.dumps(values), flush=True)

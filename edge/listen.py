@@ -170,6 +170,7 @@ class Listener:
         self._source = source
         self._observers = tuple(observers)
         self._warnings: deque[str] = deque()
+        self._stopped = False
         self._memory = memory
         source.on_notice = self._notice
         self._handlers: dict[str | None, list[Handler]] = {}
@@ -205,8 +206,12 @@ class Listener:
         """Pass a line on to the observers as a notice, with the next block; from any thread."""
         self._warnings.append(line)
 
+    def stop(self) -> None:
+        """Let `run` end after the block that is being heard; for observers and handlers, too."""
+        self._stopped = True
+
     def run(self) -> None:
-        """Listen until the source ends, or an exception such as `KeyboardInterrupt` ends it.
+        """Listen until the source ends, `stop` is called, or an exception ends it, as Ctrl-C does.
 
         Raises
         ------
@@ -218,6 +223,8 @@ class Listener:
             self._pass_on_warnings()
             self._report_overflow()
             self._report_muted()
+            if self._stopped:
+                break
 
     def close(self) -> None:
         """Tell the observers that nothing more will come, and what is still to be said."""

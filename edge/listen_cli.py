@@ -15,7 +15,7 @@ from .collect.keep import LIMIT_MB, Keeper
 from .detector import DetectorConfig
 from .display import notes, output
 from .errors import AudioError, ModelError
-from .lines import JsonLines, PlainLines, warn
+from .lines import JsonLines, PlainLines, WithoutOutput, warn
 from .listen import Listener, Observer
 from .manifest import Model, load_model
 from .memory.action import Action
@@ -48,9 +48,10 @@ from .serve.mqtt import (
 )
 from .sources import AudioFile, RealTime, Source
 from .spotter import Spotter
+from .streams import OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import FrameType
 
 DEMO = Path(str(files("harken.models"))) / "demo.flac"
@@ -85,7 +86,7 @@ class _SourceOptions:
             raise typer.BadParameter(
                 "--realtime goes with --wav; the other sources are live anyway"
             )
-        raw = self.stdin or self.tcp or self.udp
+        raw = self.stdin or self.tcp is not None or self.udp is not None
         for option, value in (("--rate", self.rate_hz), ("--channels", self.channels)):
             if value is not None and not raw:
                 raise typer.BadParameter(
@@ -110,7 +111,7 @@ class _SourceOptions:
             "--demo": self.demo,
             "--device": self.device,
         }
-        return [name for name, value in given.items() if value]
+        return [name for name, value in given.items() if value not in (None, False)]
 
     @property
     def live(self) -> bool:
@@ -141,7 +142,7 @@ class _SourceOptions:
     def _form(self, rate_hz: int) -> PcmFormat:
         return PcmFormat(
             rate_hz=rate_hz if self.rate_hz is None else self.rate_hz,
-            channels=self.channels or self.channel or 1,
+            channels=(self.channel or 1) if self.channels is None else self.channels,
             channel=self.channel,
         )
 
@@ -284,6 +285,8 @@ def listen_command(
             if value is not None:
                 raise typer.BadParameter("it needs --grammar", param_hint=option)
 
+    if memory is not None and memory.is_dir():
+        raise typer.BadParameter(f"{memory} is a folder; name a file", param_hint="--memory")
     if capture is None and capture_limit is not None:
         raise typer.BadParameter("it needs --capture", param_hint="--capture-limit")
 
@@ -310,7 +313,7 @@ def listen_command(
             stack.callback(remembers.close)
         spotter = Spotter(loaded, runtime=runtime, detector=detector, context=remembers)
         action = None
-        if execute and remembers is not None:
+        if execute is not None and remembers is not None:
             action = Action(execute, remembers.grammar, on_warning=warnings)
             stack.callback(action.close)
         publisher = mqtt_publisher(
@@ -329,10 +332,14 @@ def listen_command(
         if publisher is not None:
             stack.callback(publisher.close)
         source = stack.enter_context(where.open(loaded.manifest.front_end.sample_rate_hz))
-        observers: list[Observer] = [
-            _lines(spotter, source, remembers, plain=plain, quiet=quiet, as_json=as_json)
-        ]
-        stack.callback(observers[0].close)
+        failure = _OutputFailure({"--exec": action, "--mqtt": publisher, "--capture": capture})
+        printing = WithoutOutput(
+            _lines(spotter, source, remembers, plain=plain, quiet=quiet, as_json=as_json),
+            on_failure=failure,
+            quiet=quiet,
+        )
+        observers: list[Observer] = [printing]
+        stack.callback(printing.close)
         if capture is not None:
             limit_mb = LIMIT_MB if capture_limit is None else capture_limit
             keeper = Keeper(capture, spotter, limit_mb=limit_mb, on_warning=warnings)
@@ -345,7 +352,9 @@ def listen_command(
         listener = Listener(spotter, source, observers=observers, memory=remembers)
         if action is not None:
             listener.on()(action.run)
+        failure.listener = listener
         _listen(listener, source, spotter, remembers, warnings, quiet=quiet)
+    failure.end()
 
 
 class _Warnings:
@@ -361,6 +370,35 @@ class _Warnings:
             self.listener.warn(line)
 
 
+class _OutputFailure:
+    """What to do when standard output fails: listen on for who still takes words, else end.
+
+    Parameters
+    ----------
+    takers
+        By option, what else takes words and commands; None where there is nothing.
+    """
+
+    def __init__(self, takers: Mapping[str, object]) -> None:
+        self.listener: Listener | None = None
+        self._takers = [option for option, taker in takers.items() if taker is not None]
+        self._problem: OutputError | None = None
+
+    def __call__(self, problem: OutputError) -> None:
+        self._problem = problem
+        if self._takers:
+            warn(f"{problem}; listening goes on for {' and '.join(self._takers)}")
+        elif self.listener is not None:
+            self.listener.stop()
+
+    def end(self) -> None:
+        """End with the exit code of the failure, if there was one; say it if nobody has."""
+        if self._problem is not None and self._takers:
+            raise typer.Exit(self._problem.exit_code)
+        if self._problem is not None:
+            raise self._problem
+
+
 def _memory(
     grammar: str,
     model: Model,
@@ -372,7 +410,7 @@ def _memory(
     loaded = load_grammar(grammar)
     store = None
     if on_warning is not None:
-        store = Store(file or default_path(loaded.name), on_warning=on_warning)
+        store = Store(default_path(loaded.name) if file is None else file, on_warning=on_warning)
     return Memory.of(loaded, model, thresholds=detector.thresholds, store=store)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from .detector import CONTEXT_LIMIT, CONTEXT_WEIGHT, UNKNOWN, DetectorConfig
 from .errors import ModelError
-from .files import packaged, write_atomic
+from .files import decode_text, packaged, write_atomic
 from .frontend import FrontEndConfig
 from .tflite import MAGIC, Graph, read_graph
 from .validation import decode, require
@@ -25,6 +25,7 @@ NON_WORDS = (UNKNOWN, "silence")
 MOST_SVDF_MEMORY = 64
 """Steps that a filter over time sees at most: 2.6 s of steps of 40 ms."""
 
+_SOUND_SUFFIXES = frozenset((".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff"))
 _NUMBER_ARRAY = re.compile(r"\[\n([-+.\deE,\s]*)\]")
 MODEL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 """What a model can be called."""
@@ -256,7 +257,7 @@ class Manifest:
         path = Path(path)
         content = _read(path, "manifest")
         try:
-            text = content.decode("utf-8")
+            text = decode_text(content)
         except UnicodeDecodeError as problem:
             raise ModelError(
                 f"{path.name} is not UTF-8 text (byte {problem.start}), so it is no manifest"
@@ -389,6 +390,8 @@ def _find(ref: str | Path) -> Path:
     shipped = shipped_models()
     if str(ref) in shipped:
         return shipped[str(ref)]
+    if path.suffix.lower() in _SOUND_SUFFIXES:
+        raise ModelError(f"{ref} is a sound file, and no model; to hear it: --wav {ref}")
     what = "is a folder" if path.is_dir() else "is no model"
     raise ModelError(
         f"{ref} {what}; give the path of a .tflite file or of its .json manifest, "

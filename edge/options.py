@@ -58,7 +58,12 @@ def path_of(text: str) -> Path:
 
 def device_of(text: str | None) -> int | str | None:
     """Return a device as `Microphone` takes it: a number, or a part of the name."""
-    return int(text) if text and text.isdecimal() else text
+    if text == "":
+        raise typer.BadParameter(
+            "it is empty; give its number or a part of its name, or leave it out",
+            param_hint="--device",
+        )
+    return int(text) if text is not None and text.isdecimal() else text
 
 
 def with_thresholds(config: DetectorConfig, settings: list[str]) -> DetectorConfig:

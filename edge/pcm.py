@@ -23,7 +23,11 @@ RATES_HZ = range(8_000, 192_001)
 
 MOST_CHANNELS = 32
 
-_CONTAINERS = {b"RIFF": "WAV", b"fLaC": "FLAC", b"OggS": "Ogg"}
+_CONTAINERS = {
+    b"RIFF": "a WAV file", b"fLaC": "a FLAC file", b"OggS": "an Ogg file", b"ID3": "an MP3 file",
+    **dict.fromkeys((b"GET /", b"POST /", b"PUT /", b"HEAD /", b"OPTIONS "), "a request of HTTP"),
+    b"\x16\x03": "a greeting of TLS",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +82,11 @@ class PcmFormat:
     def __str__(self) -> str:
         heard = layout(self.channels, self.channel)
         return f"16-bit PCM, {kilohertz(self.rate_hz)}, {heard}"
+
+
+def container(head: bytes) -> str | None:
+    """Return what bytes are that begin like something else than raw samples; None: nothing."""
+    return next((kind for start, kind in _CONTAINERS.items() if head.startswith(start)), None)
 
 
 class PcmDecoder:
@@ -167,10 +176,10 @@ class PcmStream(Source):
 
     def _refuse_container(self, head: bytes) -> None:
         """Raise for a sound file; its header would be heard as noise, its sound perhaps too."""
-        kind = _CONTAINERS.get(head[:4])
+        kind = container(head)
         if kind is not None:
             raise AudioError(
-                f"{self._name} holds a {kind} file, not raw samples; use: harken listen --wav FILE"
+                f"{self._name} holds {kind}, not raw samples; use: harken listen --wav FILE"
             )
 
 

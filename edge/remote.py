@@ -9,6 +9,8 @@ There is no encryption and no password: bind to an address of a network that you
 
 from __future__ import annotations
 
+import errno
+import re
 import select
 import socket
 import time
@@ -16,7 +18,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar
 
 from .errors import AudioError
-from .pcm import PcmDecoder, PcmFormat
+from .pcm import PcmDecoder, PcmFormat, container
 from .sources import SAMPLE_RATE_HZ, Block, Source
 
 if TYPE_CHECKING:
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
 IDLE_S = 2.0
 """A sender that has been silent for so long may be replaced; its next sample follows a gap."""
+
+# [HOST]:PORT with a host of IPv6, HOST:PORT, PORT.
+_ADDRESS = re.compile(r"(?:(?:\[([0-9a-fA-F:.%\w]+)\]|([^\s/?#@:\[\]]*)):)?([0-9]{1,5})")
 
 _POLL_S = 0.5  # how soon close() from another thread is noticed
 _MOST_BYTES = 1 << 16  # of a datagram, or of one read
@@ -38,10 +43,18 @@ def address(text: str) -> tuple[str, int]:
     AudioError
         It is something else.
     """
-    host, _, port = text.rpartition(":")
-    if not port.isdecimal() or not 0 <= int(port) <= 65535:
+    form = _ADDRESS.fullmatch(text)
+    if form is None or int(form[3]) > 65535:
         raise AudioError(f"{text!r} is no address; it must be PORT or HOST:PORT, as in 4000")
-    return host.strip("[]") or "127.0.0.1", int(port)
+    return form[1] or form[2] or "127.0.0.1", int(form[3])
+
+
+def _remedy(error: OSError, where: tuple[str, int]) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "choose another port, or end the program that uses it"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "choose a port from 1024 up"
+    return f"{where[0]} must be an address of this machine: 0.0.0.0 for all that it has"
 
 
 class _NetworkSource(Source):
@@ -82,7 +95,7 @@ class _NetworkSource(Source):
         except OSError as error:
             raise AudioError(
                 f"cannot listen on {self._kind}://{where[0]}:{where[1]}: "
-                f"{error.strerror or error}; choose another port, or end the program that uses it"
+                f"{error.strerror or error}; {_remedy(error, where)}"
             ) from None
         self.where: tuple[str, int] = self._socket.getsockname()[:2]
         """Host and port that are bound."""
@@ -140,23 +153,29 @@ class TcpPcm(_NetworkSource):
     def __iter__(self) -> Iterator[Block]:
         """Yield what senders send, until the source is closed; see `Source`."""
         sender: socket.socket | None = None
+        first = True  # of what it sends
         try:
             while not self._closed:
                 if sender is None:
                     if self._readable(self._socket):
-                        sender = self._accept()
+                        sender, first = self._accept(), True
                     continue
                 ready = self._readable(sender, self._socket)
                 if sender in ready:
                     data = self._receive(sender)
-                    if data:
+                    kind = container(data) if first else None
+                    first = not data and first
+                    if kind is not None:
+                        self._end(sender, f"sends {kind}, not raw samples, and is not heard")
+                        sender = None
+                    elif data:
                         yield from self._blocks(data)
                     else:
                         self._end(sender, "has gone")
                         sender = None
                 elif self._socket in ready and self._idle():
                     self._end(sender, f"has sent nothing for {IDLE_S:g} s and makes room")
-                    sender = self._accept()
+                    sender, first = self._accept(), True
                 elif self._socket in ready:
                     time.sleep(_POLL_S)  # the next one waits its turn
         finally:
@@ -213,13 +232,17 @@ class UdpPcm(_NetworkSource):
                 continue  # closed, or an error that an earlier answer caused
             if peer != sender and not self._idle():
                 continue  # two voices in one stream would be neither
-            if len(data) % self._form.frame_bytes:
+            kind = container(data) if peer != sender else None
+            if kind is not None or len(data) % self._form.frame_bytes:
                 if peer not in refused and len(refused) < 100:
                     refused.add(peer)
-                    self.on_notice(
-                        f"{peer[0]}:{peer[1]} sends datagrams of {len(data)} bytes, which are no "
-                        f"whole samples of {self._form.frame_bytes} bytes: they are dropped"
+                    what = (
+                        f"datagrams of {len(data)} bytes, which are no whole samples of "
+                        f"{self._form.frame_bytes} bytes"
+                        if kind is None
+                        else f"{kind}, not raw samples"
                     )
+                    self.on_notice(f"{peer[0]}:{peer[1]} sends {what}: they are dropped")
                 continue
             if peer != sender:
                 self.on_notice(f"{peer[0]}:{peer[1]} sends")

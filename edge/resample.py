@@ -28,6 +28,10 @@ def wrong_scale(samples: NDArray[np.float32]) -> str:
     )
 
 
+_SOUND = 0.01  # of full scale: less may be the noise of a sound card
+_CANCELLED = 0.01  # of the loudest channel
+
+
 class MonoResampler:
     """Mono float32 sound at one rate in, int16 at another out, chunk by chunk (soxr, high quality).
 
@@ -79,6 +83,22 @@ class MonoResampler:
         scaled = np.rint(samples * np.float32(32768))
         pcm: NDArray[np.int16] = np.clip(scaled, -32768, 32767).astype(np.int16)
         return pcm
+
+
+def cancels(channels: NDArray[np.float32], mono: NDArray[np.float32]) -> bool:
+    """Tell whether there is sound in the channels, but as good as none in their mean.
+
+    Parameters
+    ----------
+    channels : numpy.ndarray
+        Shape ``(n, channels)``, full scale at ±1.
+    mono : numpy.ndarray
+        Shape ``(n,)``, their mean.
+    """
+    if channels.shape[1] < 2 or not len(mono):
+        return False
+    loudest = float(np.abs(channels).max())
+    return loudest > _SOUND and float(np.abs(mono).max()) < _CANCELLED * loudest
 
 
 class Mixer:

@@ -12,6 +12,7 @@ blocks that are counted, never silently.
 from __future__ import annotations
 
 import dataclasses
+import os
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from .errors import AudioError
-from .resample import MonoResampler
+from .resample import MonoResampler, cancels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -244,7 +245,7 @@ class AudioFile(Source):
         except OSError as error:
             raise AudioError(f"{path}: {error.strerror}; name one sound file") from None
         try:
-            self._file = soundfile.SoundFile(self._path)
+            self._file = soundfile.SoundFile(os.fsencode(self._path))  # it takes no name but UTF-8
         except (soundfile.SoundFileError, TypeError) as error:
             # TypeError: the name ends in .raw, and soundfile wants to be told what is inside.
             reason = (
@@ -293,6 +294,7 @@ class AudioFile(Source):
 
         frames = max(1, min(self._rate_hz, _VALUES_PER_READ // self._file.channels))
         position = 0
+        told = False
         while True:
             try:
                 channels = self._file.read(frames, dtype="float32", always_2d=True)
@@ -302,6 +304,13 @@ class AudioFile(Source):
                     f"{position / self._rate_hz:.2f} s ({_reason(error)}); the file is damaged"
                 ) from None
             mono = channels.mean(axis=1)
+            if not told and cancels(channels, mono):
+                told = True
+                self.on_notice(
+                    "the channels cancel each other out, one is the other upside down: there is "
+                    "no sound in their mean. Make a file of one of them, as with: "
+                    "sox IN.wav OUT.wav remix 1"
+                )
             finite = np.isfinite(mono)
             count = len(mono) if finite.all() else int(finite.argmin())
             if count:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 
+from .files import is_utf8
+
 _LONGEST_BYTES = 100  # file systems take 255
 _LABELS = ("unknown", "silence")  # every model has them
 _BETWEEN = " '’-_.·\u200c\u200d"  # the last two join letters of Persian and Hindi
@@ -46,6 +48,8 @@ def check_word(word: str) -> str:
     BadNameError
         It cannot.
     """
+    if not is_utf8(word):
+        raise BadNameError(f"{word!r} is not UTF-8; type it in a terminal that is set to UTF-8")
     word = same_form(word)
     if not word.strip() or word != word.strip():
         raise BadNameError(f"{word!r} is no word; a word is not empty, and has no space around it")

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..edge.detector import DetectorConfig
 from ..edge.errors import ExportError, ModelError, OutputError
-from ..edge.files import write_together
+from ..edge.files import utf8, write_together
 from ..edge.limits import CELL_CLIP
 from ..edge.manifest import (
     MODEL_NAME,
@@ -115,8 +115,8 @@ def export_run(
     write_together(
         {
             model.path: content,
-            bundle.card_path: model_card(model, trained).encode(),
-            bundle.manifest_path: manifest.to_json().encode(),
+            bundle.card_path: utf8(model_card(model, trained)),
+            bundle.manifest_path: utf8(manifest.to_json()),
         },
         error=OutputError,
     )

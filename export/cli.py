@@ -17,6 +17,7 @@ from ..edge.errors import DependencyError
 from ..edge.manifest import Model, load_model
 from ..edge.memory.grammar import Grammar, load_grammar
 from ..edge.options import path_of
+from ..edge.streams import print_json
 from ..train.cli import CacheOption, SplitRuleChoice, SplitRuleOption
 from ..train.display import progress_bar
 
@@ -194,7 +195,7 @@ def _export_web(sources: list[str], out: Path, grammar: str | None, as_json: boo
 
     bundle = export_web(models, out, grammar=spoken, on_stage=_stage)
     if as_json:
-        print(json.dumps(bundle.to_dict(), indent=2))
+        print_json(bundle.to_dict(), indent=2)
         return
     total = sum(bundle.compressed.values())
     checked = bundle.not_checked or "WebAssembly answers as C does, to the last byte"
@@ -210,9 +211,9 @@ def _page_grammar(model: Model, wanted: str | None) -> Grammar | None:
     """Return what commands a page makes of words, if it makes any."""
     if wanted == "none":
         return None
-    grammar = load_grammar(wanted or "robot")
+    grammar = load_grammar("robot" if wanted is None else wanted)
     known = set(grammar.words) <= set(model.manifest.words)
-    return grammar if wanted or known else None
+    return grammar if wanted is not None or known else None
 
 
 def _export_library(source: str, out: Path, grammar: str | None, as_json: bool) -> None:
@@ -223,7 +224,7 @@ def _export_library(source: str, out: Path, grammar: str | None, as_json: bool) 
 
     bundle = export_library(model, out, grammar=spoken, on_stage=_stage)
     if as_json:
-        print(json.dumps(bundle.to_dict(), indent=2))
+        print_json(bundle.to_dict(), indent=2)
         return
     print(f"{bundle.folder}: a library for apps, all checks passed")
     for built in bundle.built:
@@ -244,7 +245,7 @@ def _export_litert(source: str, out: Path, as_json: bool) -> None:
 
     written = export_litert(model, out, on_stage=_stage)
     if as_json:
-        print(json.dumps(written.to_dict(), indent=2))
+        print_json(written.to_dict(), indent=2)
         return
     check, exact = written.check, written.check.float_network
     print(f"{written.model}: {written.bytes:,} bytes, all checks passed")
@@ -266,7 +267,7 @@ def _export_tflm(source: str, out: Path, as_json: bool) -> None:
 
     written = export_tflm(model, out, on_stage=_stage)
     if as_json:
-        print(json.dumps(written.to_dict(), indent=2))
+        print_json(written.to_dict(), indent=2)
         return
     print(f"{written.folder}: {', '.join(written.operators)}; arena {written.arena_bytes:,} bytes")
 

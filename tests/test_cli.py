@@ -166,6 +166,12 @@ def test_options_that_do_not_go_together_are_refused(options, says):
     [
         (("--stdin", "--rate", "1"), "a rate of 1 samples"),
         (("--stdin", "--channels", "99"), "99 channels are not possible"),
+        (("--stdin", "--channels", "0"), "0 channels are not possible"),
+        (("--stdin", "--rate", "0"), "a rate of 0 samples"),
+        (("--tcp", ""), "'' is no address"),
+        (("--udp", ""), "'' is no address"),
+        (("--tcp", "203.0.113.1:4000"), "203.0.113.1 must be an address of this machine"),
+        (("--wav", ""), "Is a directory; name one sound file"),
         (("--stdin", "--channels", "2", "--channel", "3"), "no channel 3 of 2"),
         (("--tcp", "nonsense"), "'nonsense' is no address"),
         (("--udp", "127.0.0.1:99999"), "'127.0.0.1:99999' is no address"),
@@ -176,6 +182,34 @@ def test_raw_samples_that_cannot_be_are_an_error_of_sound(options, says):
     heard = harken("listen", MODEL, *options, stdin=b"\0\0")
     assert heard.exit_code == 4
     assert says in heard.error
+
+
+def test_an_empty_device_is_refused():
+    heard = harken("listen", MODEL, "--device", "")
+    assert heard.exit_code == 2
+    assert "it is empty" in heard.err
+
+
+def test_a_sound_file_in_the_place_of_the_model_is_no_riddle(recording):
+    heard = harken("listen", recording)
+    assert heard.exit_code == 3
+    assert f"--wav {recording}" in heard.error
+
+
+def test_a_file_whose_name_is_not_utf8_is_heard(tmp_path, recording):
+    odd = tmp_path / os.fsdecode(b"m\xfcller.wav")
+    odd.write_bytes(recording.read_bytes())
+    heard = harken("listen", MODEL, "--wav", odd)
+    assert heard.exit_code == 0
+    assert len(heard.out.splitlines()) == len(WORDS)
+
+
+def test_channels_that_cancel_out_are_noticed(tmp_path, spoken):
+    path = tmp_path / "inverted.wav"
+    soundfile.write(path, np.stack((spoken, -spoken), axis=1), tones.RATE)
+    heard = harken("listen", MODEL, "--wav", path)
+    assert heard.exit_code == 0
+    assert heard.err.count("cancel each other out") == 1
 
 
 def test_a_device_is_chosen_by_number_or_name(monkeypatch):

@@ -691,3 +691,31 @@ class TestRealRecordings:
         for recording in corpus.select("speech"):
             if recording.path.startswith("speech/"):
                 assert recording.text
+
+
+LATIN_1 = os.fsdecode(b"m\xfcller")  # a name from an old archive
+
+
+class TestNamesThatAreNotUtf8:
+    def test_recordings_are_read(self, data: Path, cache: Path) -> None:
+        for number in range(3):
+            place = data / "yes" / LATIN_1 / f"{LATIN_1}_nohash_{number}.wav"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(write(data.parent / f"{number}.wav").read_bytes())
+        corpus = load_corpus(data, cache_dir=cache)
+        assert len(corpus.recordings) == 3
+        assert reasons(corpus) == {}
+        assert load_corpus(data, cache_dir=cache).fingerprint == corpus.fingerprint
+
+    def test_the_folder_of_a_word_is_left_out_and_reported(self, data: Path, cache: Path) -> None:
+        write(data / "yes" / "1.wav")
+        (data / LATIN_1).mkdir()
+        corpus = load_corpus(data, cache_dir=cache)
+        assert corpus.words == ("yes",)
+        assert corpus.report.ignored_folders == (LATIN_1,)
+
+
+def test_channels_that_cancel_out_are_no_silence(data: Path, cache: Path) -> None:
+    write(data / "yes" / "1.wav")
+    write(data / "yes" / "2.wav", np.stack((tone(), -tone()), axis=1))
+    assert "cancel each other out" in reasons(load_corpus(data, cache_dir=cache))["yes/2.wav"]

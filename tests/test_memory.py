@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import stat
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from harken.edge import Detector, DetectorConfig
 from harken.edge.errors import GrammarError, HarkenError, ModelError
-from harken.edge.memory.grammar import load_grammar, parse_grammar
+from harken.edge.memory.grammar import Grammar, load_grammar, parse_grammar
 from harken.edge.memory.habits import User, logged_sessions, sessions
 from harken.edge.memory.lstm import LstmPrior, LstmPriorFile
 from harken.edge.memory.memory import (
@@ -28,7 +29,7 @@ from harken.edge.memory.memory import (
     shipped_prior,
 )  # fmt: skip
 from harken.edge.memory.prior import GAP_EDGES_S, N_GAPS, Learner, NgramPrior, gap_class
-from harken.edge.memory.store import Store, default_path, read
+from harken.edge.memory.store import Store, default_path, forget, read
 
 ROBOT = load_grammar("robot")
 LABELS = (*ROBOT.words, "unknown", "silence")
@@ -39,7 +40,7 @@ STEP = 640
 
 def memory(**changes: object) -> Memory:
     settings = {"thresholds": THRESHOLDS, "prior": NGRAM, "now_s": 0.0, **changes}
-    return Memory(ROBOT, LABELS, **settings)
+    return Memory(settings.pop("grammar", ROBOT), LABELS, **settings)
 
 
 def say(remembers: Memory, text: str, at_s: float = 0.0, **evidence: float) -> None:
@@ -549,3 +550,55 @@ def test_a_reset_forgets_the_session_but_not_what_was_learned():
     remembers.reset()
     assert at(remembers, 0.1) == {}
     assert remembers.prior.lessons == 2
+
+
+# Edits, and other grammars
+
+
+def edited(**changes: object) -> Grammar:
+    return dataclasses.replace(ROBOT, **changes)
+
+
+def test_an_edit_of_the_grammar_keeps_what_still_applies(tmp_path):
+    path, warnings = tmp_path / "robot.json", []
+    one = kept(path, warnings, 0.0)
+    say(one, "left three", acoustic=0.9)
+    at(one, 20.0)
+    learned = one.prior.to_dict()
+    one.close()
+    store = Store(path, on_warning=warnings.append)
+    two = memory(grammar=edited(repeat_s=30.0), store=store, now_s=20.0)
+    assert warnings == []
+    assert two.prior.to_dict() == learned
+    assert two.dialogue.state.last is not None
+    two.close()
+
+
+def test_the_memory_of_another_grammar_is_left_alone(tmp_path):
+    path, warnings = tmp_path / "robot.json", []
+    one = kept(path, warnings, 0.0)
+    say(one, "left three")
+    one.close()
+    before = path.read_bytes()
+    store = Store(path, on_warning=warnings.append)
+    other = memory(grammar=edited(name="other"), store=store, now_s=5.0)
+    say(other, "left three", 5.0)
+    other.close()
+    assert path.read_bytes() == before
+    assert len(warnings) == 1
+    assert "it belongs to the grammar robot" in warnings[0]
+
+
+def test_what_somebody_remembers_in_cannot_be_forgotten_by_others(tmp_path):
+    path = tmp_path / "robot.json"
+    listening = kept(path, [], 0.0)
+    say(listening, "left three")
+    with pytest.raises(BlockingIOError):
+        forget(path)
+    assert path.exists()
+    listening.close()
+    (tmp_path / "robot.json.damaged").write_text("left three")
+    assert forget(path) == [path, tmp_path / "robot.json.damaged"]
+    assert not path.exists()
+    assert not (tmp_path / "robot.json.damaged").exists()
+    assert forget(path) == []

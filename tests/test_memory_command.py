@@ -21,6 +21,7 @@ from harken.edge.memory.action import Action, ActionError
 from harken.edge.memory.dialogue import Command, Dialogue
 from harken.edge.memory.grammar import load_grammar, parse_grammar
 from harken.edge.memory.memory import Memory
+from harken.edge.memory.store import Store
 from harken.edge.sources import AudioFile
 from harken.edge.spotter import FILL_S
 
@@ -102,6 +103,25 @@ def test_a_memory_is_not_exported_over_something_else(grammar, recording, tmp_pa
     for _ in range(2):
         done = harken("memory", "export", copy, grammar, "--memory", kept)
         assert f"--memory '{copy}'" in done.err
+
+
+def test_a_memory_in_use_is_not_forgotten_but_refused(grammar, recording, tmp_path):
+    kept = tmp_path / "kept.json"
+    listen("--wav", recording, "--grammar", grammar, "--memory", kept)
+    store = Store(kept, on_warning=print)
+    refused = harken("memory", "forget", grammar, "--memory", kept)
+    assert refused.exit_code == 1
+    assert "end that, then forget" in refused.error
+    assert kept.exists()
+    store.close()
+    assert harken("memory", "forget", grammar, "--memory", kept).exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["show", "forget"])
+def test_a_folder_is_no_memory(grammar, tmp_path, command):
+    refused = harken("memory", command, grammar, "--memory", tmp_path)
+    assert refused.exit_code == 2
+    assert "is a folder; name a file" in refused.err
 
 
 def test_no_memory_keeps_nothing(grammar, recording, tmp_path):

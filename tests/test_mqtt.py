@@ -610,6 +610,10 @@ class TestUrl:
             "mqtt://h:70000",
             "mqtt://h?a=b",
             "mqtt://h#a",
+            "mqtt://h/a/#",
+            "mqtt://h/a?",
+            "mqtt://@h/a",
+            "mqtt://h/a b",
             "mqtt://a..b",
             f"mqtt://{'h' * 70}",
         ],
@@ -619,7 +623,13 @@ class TestUrl:
             parse_broker(url)
         assert url in str(raised.value)
 
-    @pytest.mark.parametrize("path", ["a+", "#", "$SYS/a", "a//b", "x" * 201, "a%00b"])
+    @pytest.mark.parametrize("odd", ["\t", "\n", " "])
+    def test_nothing_is_dropped_in_silence(self, odd: str) -> None:
+        for url in (f"mqtt://h/a{odd}b", f"mqtt://h/a{odd}"):
+            with pytest.raises(MqttError, match="is no broker"):
+                parse_broker(url)
+
+    @pytest.mark.parametrize("path", ["a+", "#", "$SYS/a", "a//b", "/a", "a//", "x" * 201, "a%00b"])
     def test_what_cannot_begin_a_topic_is_named(self, path: str) -> None:
         url = f"mqtt://h/{path.replace('#', '%23')}"
         with pytest.raises(MqttError, match="cannot begin a topic"):
@@ -748,6 +758,16 @@ class TestHomeAssistant:
         with Subscriber(broker) as later:
             time.sleep(0.3)
             assert later.messages == []
+        again = harken("serve", "mqtt-forget", url)
+        assert again.exit_code == 0
+        assert "There was nothing to remove" in again.err
+
+    def test_what_somebody_brings_back_is_told(self, broker: Mosquitto, tones_model: Model) -> None:
+        with Subscriber(broker) as subscriber, House(broker.url, tones_model):
+            subscriber.await_payload("harken/state", "online")
+            outcome = harken("serve", "mqtt-forget", broker.url)
+        assert outcome.exit_code == 0
+        assert "somebody listens and publishes at harken now" in outcome.err
 
     def test_without_a_grammar_there_are_words_only(
         self, broker: Mosquitto, tones_model: Model

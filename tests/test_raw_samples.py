@@ -159,6 +159,27 @@ def test_whoever_connects_is_heard_sample_by_sample():
     assert not any(block.lost_samples for block in blocks)
 
 
+@pytest.mark.parametrize("head", [b"RIFF....WAVEfmt ", b"GET / HTTP/1.1\r\n"])
+def test_what_is_no_raw_sound_is_named_and_not_heard(head):
+    with TcpPcm(LOOPBACK) as source, listening(source) as (blocks, said):
+        with socket.create_connection(source.where) as sender:
+            sender.sendall(head)
+            until(lambda: len(said) == 2)
+        with socket.create_connection(source.where) as sender:
+            sender.sendall(b"\1\0" * 320)
+            until(lambda: total(blocks) == 320)
+    assert "not raw samples" in said[1]
+    with (
+        UdpPcm(LOOPBACK) as source,
+        listening(source) as (blocks, said),
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
+    ):
+        sender.sendto(head, source.where)
+        until(lambda: said)
+    assert "not raw samples: they are dropped" in said[0]
+    assert not blocks
+
+
 def test_the_next_sender_begins_after_a_gap():
     with TcpPcm(LOOPBACK) as source, listening(source) as (blocks, said):
         with socket.create_connection(source.where) as sender:
@@ -247,7 +268,9 @@ def test_an_address_has_a_port_and_perhaps_a_host(text, where):
     assert address(text) == where
 
 
-@pytest.mark.parametrize("text", ["", "host", "host:", "1:70000", "-1"])
+@pytest.mark.parametrize(
+    "text", ["", "host", "host:", "1:70000", "-1", "tcp://h:1", "a@h:1", "h:1/a", "1:2:3"]
+)
 def test_what_is_no_address_is_an_error(text):
     with pytest.raises(AudioError, match="is no address"):
         address(text)

@@ -4,6 +4,7 @@ or as negatives."""
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -370,3 +371,15 @@ class TestNegatives:
         path.write_bytes(path.read_bytes()[:200_000])
         with pytest.raises(AudioError, match=r"a\.flac: (ends before|cannot be decoded)"):
             scene.render()
+
+
+def test_names_that_are_not_utf8_are_read(tmp_path: Path) -> None:
+    name = os.fsdecode(b"m\xfcller")
+    soundfile.write(tmp_path / "plain.wav", np.zeros(RATE, np.int16), RATE)
+    (tmp_path / "plain.wav").rename(tmp_path / f"{name}.wav")
+    (tmp_path / f"{name}.txt").touch()
+    scene = read_scenes(tmp_path).scenes[0]
+    assert scene.name == name
+    assert len(scene.render()) == RATE
+    negative = read_negatives([tmp_path]).scenes[0]
+    assert len(negative.render()) == RATE

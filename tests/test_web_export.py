@@ -352,6 +352,16 @@ class TestEngine:
             r"error: Sound of \S+ samples a second cannot be converted\. .*\n", done.stderr
         )
 
+    @pytest.mark.parametrize(("target", "said"), [("| true", ""), ("> /dev/full", "ENOSPC")])
+    def test_output_that_takes_nothing_more(self, site: Path, target: str, said: str) -> None:
+        command = ["node", site / "listen.mjs", "--logits", site / "models" / "commands-tiny.wasm"]
+        done = subprocess.run(
+            ["bash", "-c", f'"$@" {target}', "bash", *command],
+            capture_output=True, check=False, input=bytes(32_000),
+        )  # fmt: skip
+        assert said.encode() in done.stderr
+        assert b"    at " not in done.stderr  # no stack
+
     def test_a_missing_model(self, site: Path) -> None:
         done = subprocess.run(
             ["node", site / "listen.mjs", "nowhere.wasm"],

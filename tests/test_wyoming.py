@@ -563,7 +563,20 @@ class TestBadClients:
 
 class TestAddress:
     @pytest.mark.parametrize(
-        "uri", ["10400", "tcp://127.0.0.1", "tcp://:1", "tcp://h:99999", "http://h:80", "unix://"]
+        "uri",
+        [
+            "10400",
+            "tcp://127.0.0.1",
+            "tcp://:1",
+            "tcp://h:99999",
+            "http://h:80",
+            "unix://",
+            "tcp://h:1/a",
+            "tcp://h:1?a",
+            "tcp://h:1#",
+            "tcp://a@h:1",
+            "unix:///a#b",
+        ],
     )
     def test_what_is_no_address_is_refused(self, tones_model: Model, uri: str) -> None:
         with pytest.raises(AudioError, match=r"it must be tcp://HOST:PORT or unix:///PATH"):

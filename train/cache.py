@@ -32,7 +32,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..edge.errors import DataError
-from ..edge.files import lock
+from ..edge.files import lock, name_bytes
 from .decode import DecodeError, decode
 
 Progress = Callable[[int, int], None]
@@ -145,7 +145,7 @@ def open_cache(
 def _key(files: Sequence[AudioFile]) -> str:
     digest = hashlib.sha256(f"{_FORMAT} {sys.byteorder}\n".encode())
     for file in sorted(files, key=lambda file: file.path):
-        digest.update(f"{file.path}\0{file.size_bytes}\0{file.mtime_ns}\n".encode())
+        digest.update(name_bytes(f"{file.path}\0{file.size_bytes}\0{file.mtime_ns}\n"))
     return digest.hexdigest()[:16]
 
 
@@ -215,7 +215,7 @@ def _build(root: Path, files: Sequence[AudioFile], target: Path, progress: Progr
             closing(_decode_all(root, ordered)) as results,
         ):
             for number, (file, decoded) in enumerate(results, 1):
-                fingerprint.update(file.path.encode() + b"\0" + decoded.sha256)
+                fingerprint.update(name_bytes(file.path) + b"\0" + decoded.sha256)
                 done_bytes += file.size_bytes
                 if decoded.samples is None:
                     unreadable[file.path] = decoded.reason

@@ -5,7 +5,6 @@ Nothing heavy is imported before a command runs, so that the light installation 
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -18,6 +17,7 @@ import typer
 
 from ..edge.manifest import MODEL_NAME
 from ..edge.options import path_of
+from ..edge.streams import print_json
 from .config import SIZES, TrainConfig
 from .display import data_notes, progress_bar, training_bar
 
@@ -223,7 +223,7 @@ def train_command(
         )
         raise typer.Exit(130)
     if as_json:
-        print(json.dumps({"run": str(out), "best": best}, indent=2))
+        print_json({"run": str(out), "best": best}, indent=2)
         return
     print(
         f"{out}: epoch {best['epoch']:.0f} is the best, "

@@ -46,6 +46,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..edge.errors import DataError
+from ..edge.files import is_utf8, name_bytes
 from ..edge.words import same_form, sounds_like
 from .cache import AudioCache, AudioFile, Progress, default_cache_dir, open_cache
 from .decode import AUDIO_SUFFIXES, SAMPLE_RATE_HZ, UNREADABLE_SUFFIXES
@@ -463,7 +464,9 @@ def _scan_words(
             for file, inner in _audio_below(entry.path, root, skipped):
                 label = PurePosixPath(inner).stem
                 items.append(_Item(file=file, kind="noise", label=label, inner=inner))
-        elif entry.name.startswith("_") and entry.name not in (SILENCE_FOLDER, UNKNOWN_FOLDER):
+        elif not is_utf8(entry.name) or (  # nobody could name that word
+            entry.name.startswith("_") and entry.name not in (SILENCE_FOLDER, UNKNOWN_FOLDER)
+        ):
             ignored.append(path)
         else:
             _refuse_whole_data_set(Path(entry.path))
@@ -695,8 +698,8 @@ def _fingerprint(
         return cache.fingerprint
     digest = hashlib.sha256(cache.fingerprint.encode())
     for recording in known:
-        digest.update(f"{recording.path}\0{recording.text}\0{recording.spoken}\n".encode())
-    digest.update("\n".join(wrong).encode())
+        digest.update(name_bytes(f"{recording.path}\0{recording.text}\0{recording.spoken}\n"))
+    digest.update(name_bytes("\n".join(wrong)))
     return digest.hexdigest()
 
 

@@ -7,12 +7,13 @@ result is rounded to 16 bits.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from ..edge.resample import wrong_scale
+from ..edge.resample import cancels, wrong_scale
 
 SAMPLE_RATE_HZ = 16_000
 """Rate of everything downstream of this module."""
@@ -56,9 +57,10 @@ def decode(path: Path) -> npt.NDArray[np.int16]:
     import soundfile
     import soxr
 
+    cancelled: list[bool] = []
     blocks: list[npt.NDArray[np.float32]] = []
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(os.fsencode(path)) as file:
             rate_hz = int(file.samplerate)
             resampler = (
                 None
@@ -70,12 +72,16 @@ def decode(path: Path) -> npt.NDArray[np.int16]:
                 block = file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)
                 last = len(block) < _BLOCK_FRAMES
                 mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
+                if len(block):
+                    cancelled.append(cancels(block, mono))
                 blocks.append(mono if resampler is None else resampler.resample_chunk(mono, last))
                 if last:
                     break
     except (soundfile.SoundFileError, OSError, ValueError) as error:
         raise DecodeError(_reason(error)) from error
     samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+    if cancelled and all(cancelled):
+        raise DecodeError("its channels cancel each other out; keep one of them")
     if len(samples) == 0:
         raise DecodeError("holds no samples")
     if not np.isfinite(samples).all():

@@ -5,7 +5,6 @@ Nothing heavy is imported before the command runs, so that the light installatio
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +14,7 @@ import typer
 
 from ..edge.engine import RUNTIMES
 from ..edge.options import path_of
+from ..edge.streams import print_json
 from .cli import AddOption, CacheOption, SplitRuleChoice, SplitRuleOption, listed, open_recordings
 from .display import data_notes, evaluation_table, progress_bar
 
@@ -283,8 +283,8 @@ def eval_command(
             as_json=as_json,
             held_out_speech=tuple(held_out_speech or ()),
             left_out=tuple(left_out or ()),
-            grammar=grammar or "robot",
-            sessions=sessions or _SESSIONS,
+            grammar="robot" if grammar is None else grammar,
+            sessions=_SESSIONS if sessions is None else sessions,
             lstm=lstm,
             weight=context_weight,
         )
@@ -323,7 +323,9 @@ def eval_command(
         cache_dir=cache_dir,
         out=out,
         as_json=as_json,
-        words_per_condition=words_per_condition or _WORDS_PER_CONDITION,
+        words_per_condition=(
+            _WORDS_PER_CONDITION if words_per_condition is None else words_per_condition
+        ),
         held_out_speech=tuple(held_out_speech or ()),
         left_out=tuple(left_out or ()),
         folder=scenes,
@@ -383,7 +385,7 @@ def _eval_clips(
     if out is not None:
         _save(evaluation, out)
     if as_json:
-        print(json.dumps(evaluation.to_dict(), indent=2, ensure_ascii=False))
+        print_json(evaluation.to_dict(), indent=2)
     else:
         output().print(evaluation_table(evaluation))
 
@@ -535,7 +537,7 @@ def _report(
     if out is not None:
         save(evaluation, out)
     if as_json:
-        print(json.dumps(evaluation.to_dict(), indent=2, ensure_ascii=False, allow_nan=False))
+        print_json(evaluation.to_dict(), indent=2)
     else:
         output().print(table(evaluation))
 

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..edge.errors import HarkenError, RunError
-from ..edge.files import write_atomic
+from ..edge.files import read_text, write_atomic
 from ..edge.validation import decode
 from .config import TrainConfig
 
@@ -195,7 +195,7 @@ class RunFolder:
         RunError
             It is missing or damaged.
         """
-        return self._load(name, lambda path: json.loads(path.read_text("utf-8")))
+        return self._load(name, lambda path: json.loads(read_text(path)))
 
     def save_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Write an .npz file; raises RunError when that fails."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..edge.errors import DataError, HarkenError
+from ..edge.files import read_text
 from ..edge.validation import decode
 from .config import SIZES, TrainConfig
 from .run import with_stem_fields
@@ -76,7 +77,7 @@ def names_words(file: Path) -> bool:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        data = json.loads(file.read_text("utf-8"))
+        data = json.loads(read_text(file))
     except FileNotFoundError:
         raise DataError(f"the settings file {file} does not exist; check --config") from None
     except (OSError, ValueError) as problem:

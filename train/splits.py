@@ -24,6 +24,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
 from ..edge.errors import DataError
+from ..edge.files import name_bytes, read_text
 from ..edge.words import same_form
 
 Split = Literal["training", "validation", "testing"]
@@ -104,7 +105,7 @@ def which_set(
     ``which_set`` in the README of the data set.
     """
     identity = name.split(_NOHASH, 1)[0]
-    digest = int(hashlib.sha1(identity.encode(), usedforsecurity=False).hexdigest(), 16)
+    digest = int(hashlib.sha1(name_bytes(identity), usedforsecurity=False).hexdigest(), 16)
     percent = (digest % (_MAX_WAVS_PER_CLASS + 1)) * (100.0 / _MAX_WAVS_PER_CLASS)
     if percent < validation_percent:
         return "validation"
@@ -142,7 +143,7 @@ def read_lists(folders: Iterable[Path]) -> SplitLists | None:
 def _read_keys(paths: Iterable[Path]) -> Iterable[str]:
     for path in paths:
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = read_text(path).splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(
                 f"{path}: the list of held-out clips cannot be read: {error}"
@@ -368,4 +369,4 @@ def _by_name_order(clips: Sequence[WordClip]) -> list[Split]:
 
 
 def _sha1(text: str) -> str:
-    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+    return hashlib.sha1(name_bytes(text), usedforsecurity=False).hexdigest()

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..edge.errors import DataError
+from ..edge.files import read_text
 from .decode import SAMPLE_RATE_HZ
 
 TRANSCRIPTS_FILE = "transcripts.tsv"
@@ -176,7 +177,7 @@ def read_rows(file: Path, columns: int) -> Iterator[tuple[str, Sequence[str]]]:
         The file cannot be read as UTF-8, or a line has too few columns.
     """
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(file).splitlines()
     except FileNotFoundError:
         return
     except UnicodeDecodeError as error:

@@ -5,7 +5,6 @@ Nothing heavy is imported before the command runs, so that the light installatio
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +12,7 @@ import typer
 
 from ..edge.engine import RUNTIMES
 from ..edge.options import path_of
+from ..edge.streams import print_json
 from .cli import AddOption, CacheOption, SplitRuleChoice, SplitRuleOption, open_recordings
 from .display import progress_bar
 
@@ -183,7 +183,7 @@ def tune_command(
             },
             "operating_point": manifest.operating_point,
         }
-        print(json.dumps(result, indent=2, ensure_ascii=False))
+        print_json(result, indent=2)
         return
     output().print(_table(tuning))
     thresholds = ", ".join(f"{word} {p:.3g}" for word, p in manifest.detector.thresholds.items())

@@ -209,7 +209,7 @@ class ClipFolder:
 
         path = self.path / clip.file
         try:
-            samples, rate_hz = soundfile.read(path, dtype="int16")
+            samples, rate_hz = soundfile.read(os.fsencode(path), dtype="int16")
         except (soundfile.SoundFileError, OSError) as problem:
             reason = getattr(problem, "error_string", None) or str(problem)
             raise AudioError(f"{path}: cannot be decoded: {reason.rstrip('.')}") from None

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError
-from ..files import write_atomic
+from ..files import utf8, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ class Journal:
         DataError
             The system refuses: disk full, no permission. The file is as it was.
         """
-        line = json.dumps(entry, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        line = utf8(json.dumps(entry, ensure_ascii=False, allow_nan=False)) + b"\n"
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
         flags |= getattr(os, "O_BINARY", 0)  # Windows writes other line ends without
         try:

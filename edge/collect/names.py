@@ -9,7 +9,7 @@ import unicodedata
 from pathlib import Path
 
 from ..errors import DataError
-from ..files import write_atomic
+from ..files import is_utf8, write_atomic
 from ..words import BadNameError, check_word
 
 __all__ = ["SALT_FILE", "BadNameError", "check_word", "pseudonym", "speaker_folder"]
@@ -31,6 +31,8 @@ def speaker_folder(name: str) -> str:
     BadNameError
         Nothing is left of it, or it is too long.
     """
+    if not is_utf8(name):
+        raise BadNameError(f"{name!r} is not UTF-8; type it in a terminal that is set to UTF-8")
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     slug = re.sub(r"[\W_]+", "_", folded).strip("_")
     if not slug:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +13,7 @@ from ..errors import AudioError, DataError, HarkenError
 from ..lines import warn
 from ..microphone import Microphone
 from ..options import ChannelOption, DeviceOption, JsonOption, device_of, path_of
+from ..streams import print_json
 from .clips import RATE_HZ
 from .names import BadNameError, check_word, pseudonym, speaker_folder
 from .player import Player
@@ -148,7 +148,7 @@ def _player() -> Player | None:
 def _finish(plan: Plan, progress: Progress, *, as_json: bool) -> None:
     """Say what there is, and how to go on."""
     if as_json:
-        print(json.dumps(progress.to_dict(plan), indent=2, ensure_ascii=False))
+        print_json(progress.to_dict(plan), indent=2)
     say = notes().print
     pace = "" if progress.clip_s is None else f", {progress.clip_s:.1f} s each"
     say(f"{progress.done} recorded{pace}, {progress.repeated} said again", soft_wrap=True)
@@ -177,7 +177,7 @@ def _named(words: Sequence[str], speaker: str | None, *, noise: bool) -> tuple[s
 
 def _speaker(name: str | None, out: Path, *, anonymous: bool) -> str:
     try:
-        slug = speaker_folder(name or "")
+        slug = speaker_folder("" if name is None else name)
         if not anonymous:
             return slug
         _require_folder(out)

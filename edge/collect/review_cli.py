@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shlex
 import sys
 from collections import Counter
@@ -16,6 +15,7 @@ from ..display import notes, output
 from ..errors import AudioError
 from ..lines import warn
 from ..options import JsonOption, path_of
+from ..streams import print_json
 from .clips import RATE_HZ, SUFFIX, Clip, ClipFolder, Contents
 from .export import SCENES_FOLDER, Exported, export
 from .marks import RIGHT, Mark, parse_mark
@@ -93,7 +93,7 @@ def review_command(
     exported = None if out is None else export(clips, out, speaker=slug)
     contents = clips.read()
     if as_json:
-        print(json.dumps(_to_dict(clips, contents, exported), indent=2, ensure_ascii=False))
+        print_json(_to_dict(clips, contents, exported), indent=2)
         return
     if listed:
         output().print(clip_table(contents, contents.clips))

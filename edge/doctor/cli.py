@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +21,7 @@ from ..options import (
 )
 from ..sources import SAMPLE_RATE_HZ
 from ..spotter import Spotter
+from ..streams import print_json_text
 from . import level, live, model_check, program, sound_system
 from .finding import Finding, Findings, State
 from .privacy import Privacy
@@ -59,7 +59,6 @@ def doctor_command(
     and at what the microphone delivers. Nothing private is in the report. The exit code is that of
     the first problem; warnings alone leave it 0.
     """
-    _never_fail_to_print()
     checklist = Checklist(output())
     privacy = Privacy.here()
     findings = Findings(
@@ -79,7 +78,7 @@ def doctor_command(
     else:
         doctor.listen(devices, listening)
     if as_json:
-        print(to_json(findings))
+        print_json_text(to_json(findings))
     else:
         checklist.end(findings)
     if findings.exit_code:
@@ -247,10 +246,3 @@ class _Doctor:
                         figures={"programs": found},
                     )
                 )
-
-
-def _never_fail_to_print() -> None:
-    """Replace what the terminal's encoding lacks: a device may be called anything."""
-    reconfigure = getattr(sys.stdout, "reconfigure", None)
-    if reconfigure is not None:
-        reconfigure(errors="replace")

@@ -7,6 +7,7 @@ NAME.json describes the model beside it. Needs: pip install harken
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,7 +69,7 @@ def samples(source: str, rate_hz: int) -> Iterator[np.ndarray]:
 def main(description_path: str, source: str) -> None:
     """Print a line for each word."""
     path = Path(description_path)
-    description = json.loads(path.read_text("utf-8"))
+    description = json.loads(path.read_text("utf-8-sig"))
     config = FrontEndConfig(**description["front_end"])
     labels, step = description["labels"], description["step"]
     front_end = FrontEnd(config)
@@ -96,4 +97,7 @@ def main(description_path: str, source: str) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit("usage: python listen.py NAME.json SOUND   (SOUND: a file, or - for raw samples)")
-    main(sys.argv[1], sys.argv[2])
+    try:
+        main(sys.argv[1], sys.argv[2])
+    except BrokenPipeError:  # who reads no further, as `head` does, has what they wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

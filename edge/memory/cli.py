@@ -13,8 +13,10 @@ from ..display import memory_table, notes, output
 from ..errors import HarkenError
 from ..files import write_atomic
 from ..options import path_of
+from ..streams import print_json
+from . import store
 from .grammar import load_grammar
-from .store import VERSION, default_path, read
+from .store import VERSION, default_path
 
 memory_app = typer.Typer(
     no_args_is_help=True,
@@ -41,7 +43,7 @@ def show(
     """Show what is remembered: the last words, what is pending, what was learned."""
     path, content = _read(grammar, memory)
     if as_json:
-        print(json.dumps(content, indent=2, ensure_ascii=False))
+        print_json(content, indent=2)
     elif not content:
         output().print(f"Nothing is remembered: there is no {path}.", soft_wrap=True)
     else:
@@ -72,21 +74,33 @@ def export(
 @memory_app.command()
 def forget(grammar: _Grammar = "robot", *, memory: _File = None) -> None:
     """Forget all: words, what is pending, what was learned."""
-    path = memory or default_path(load_grammar(grammar).name)
+    path = default_path(load_grammar(grammar).name) if memory is None else memory
     try:
-        path.unlink()
-    except FileNotFoundError:
-        notes().print(f"Nothing was remembered: there is no {path}.", soft_wrap=True)
-        return
+        removed = store.forget(_no_folder(path))
+    except BlockingIOError:
+        raise HarkenError(
+            f"a program that listens remembers in {path}, and would write it again: end that, "
+            "then forget"
+        ) from None
     except OSError as problem:
         raise HarkenError(f"cannot remove {path}: {problem.strerror}") from None
-    notes().print(f"Forgotten: {path} is removed.", soft_wrap=True)
+    for each in removed:
+        notes().print(f"Forgotten: {each} is removed.", soft_wrap=True)
+    if not removed:
+        notes().print(f"Nothing was remembered: there is no {path}.", soft_wrap=True)
+
+
+def _no_folder(path: Path) -> Path:
+    """Refuse a folder; an empty text is one, too."""
+    if path.is_dir():
+        raise typer.BadParameter(f"{path} is a folder; name a file", param_hint="--memory")
+    return path
 
 
 def _read(grammar: str, memory: Path | None) -> tuple[Path, dict[str, Any]]:
-    path = memory or default_path(load_grammar(grammar).name)
+    path = default_path(load_grammar(grammar).name) if memory is None else memory
     try:
-        return path, read(path)
+        return path, store.read(_no_folder(path))
     except FileNotFoundError:
         return path, {}
     except OSError as problem:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import GrammarError
-from ..files import packaged
+from ..files import packaged, read_text
 from ..words import BadNameError, check_word, same_form, sounds_like
 
 _NAME = re.compile(r"[A-Za-z]\w*")
@@ -32,6 +32,7 @@ _TOP = (
     "slots", "commands", "words",
 )  # fmt: skip
 _COMMAND = ("say", "says", "remember", "defaults", "confirm", "repeat")
+_NAMELESS = "commands"
 _ROLES = ("stop", "confirm", "cancel", "carry_out", "wake")
 
 
@@ -222,14 +223,14 @@ def load_grammar(ref: str | Path) -> Grammar:
     shipped = shipped_grammars()
     path = shipped.get(str(ref), Path(ref))
     try:
-        text = path.read_text("utf-8")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as problem:
         reason = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8 text"
         raise GrammarError(
             f"cannot read the grammar {ref}: {reason}; give a .toml file, or one that ships "
             f"({', '.join(shipped)})"
         ) from None
-    return parse_grammar(text, source=path.name)
+    return parse_grammar(text, source=path.name, name=_name_of(path))
 
 
 def shipped_grammars() -> dict[str, Path]:
@@ -237,7 +238,12 @@ def shipped_grammars() -> dict[str, Path]:
     return packaged("harken.edge", "grammars", suffix=".toml")
 
 
-def parse_grammar(text: str, *, source: str = "grammar") -> Grammar:
+def _name_of(path: Path) -> str:
+    """Return the name of a grammar whose file gives it none: that of the file."""
+    return re.sub(r"[^\w-]+", "-", path.stem).strip("-") or _NAMELESS
+
+
+def parse_grammar(text: str, *, source: str = "grammar", name: str = _NAMELESS) -> Grammar:
     """Parse and check a grammar.
 
     Parameters
@@ -246,6 +252,8 @@ def parse_grammar(text: str, *, source: str = "grammar") -> Grammar:
         The TOML text.
     source
         What to call it in errors; the file's name.
+    name
+        What the grammar is called if the text gives it no name.
 
     Raises
     ------
@@ -261,7 +269,7 @@ def parse_grammar(text: str, *, source: str = "grammar") -> Grammar:
         if declared:
             reason = f"the command {declared[1]} occurs twice; give one of them another name"
         raise GrammarError(f"{source}:{line[1] if line else 1}: {reason}") from None
-    return _Reader(data, _lines(text), source).grammar()
+    return _Reader({"name": name, **data}, _lines(text), source).grammar()
 
 
 def _lines(text: str) -> dict[str, int]:
@@ -297,7 +305,7 @@ class _Reader:
         )
         if not commands:
             raise self._error("commands", "there is no command; add one as [commands.NAME]")
-        name = data.get("name", "commands")
+        name = data["name"]
         if not isinstance(name, str) or not re.fullmatch(r"[\w-]+", name):
             raise self._error("name", f"name is {name!r}; it must be letters, digits, _ and -")
         description = data.get("description", "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from ..display import notes, output
 from ..options import path_of
+from ..streams import print_json
 from .grammar import explain, load_grammar, shipped_grammars
 from .habits import logged_sessions
 
@@ -47,7 +47,7 @@ def check(
             "commands": [spec.intent for spec in loaded.commands],
             "explained": explain(loaded),
         }
-        print(json.dumps(content, indent=2, ensure_ascii=False))
+        print_json(content, indent=2)
     else:
         output().print(explain(loaded), soft_wrap=True)
 
@@ -57,7 +57,7 @@ def list_grammars(as_json: _Json = False) -> None:
     """List the grammars that ship."""
     loaded = [load_grammar(name) for name in shipped_grammars()]
     if as_json:
-        print(json.dumps([{"name": g.name, "description": g.description} for g in loaded]))
+        print_json([{"name": g.name, "description": g.description} for g in loaded])
     for each in loaded if not as_json else ():
         output().print(f"{each.name:<8} {each.description}", soft_wrap=True)
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import GrammarError
+from ..files import read_text
 from .dialogue import Dialogue
 from .grammar import CommandSpec, Grammar
 
@@ -235,12 +236,14 @@ def logged_sessions(path: Path, grammar: Grammar) -> list[list[tuple[str, float,
         The file cannot be read, or a line is none of those. Names it.
     """
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as problem:
         reason = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8 text"
         raise GrammarError(f"cannot read the log {path}: {reason}") from None
     said: list[list[tuple[str, float]]] = [[]]
     for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
         try:
             event = json.loads(line)
             if "command" in event or "turn" in event:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from ..engine import Runtime, TfliteRuntime
 from ..errors import ModelError
+from ..files import read_text
 from .prior import N_GAPS, gap_class
 
 Float32 = npt.NDArray[np.float32]
@@ -52,7 +53,7 @@ class LstmPriorFile:
         """
         path = Path(path).with_suffix(".json")
         try:
-            data = json.loads(path.read_text("utf-8"))
+            data = json.loads(read_text(path))
             file = path.with_suffix(".tflite")
             return cls(
                 **{

@@ -287,14 +287,16 @@ class Memory:
         if not content:
             return
         try:
-            if content["grammar"]["digest"] != self.grammar.digest:
+            name = content["grammar"].get("name")
+            if name is None:
                 raise ValueError("it belongs to another grammar")
+            if name != self.grammar.name:
+                store.leave(f"it belongs to the grammar {name}")
+                return
             state = State.from_dict(content["state"])
             saved_s, last_s = float(content["saved_s"]), float(content["last_s"])
             recent = [(str(w), float(g), str(p)) for w, g, p in content["recent"]]
             self.prior.from_dict(content["learned"])
-            if not all(word in self.prior.words for word, _, _ in recent):
-                raise ValueError("it has words that the model lacks")
         except (KeyError, TypeError, ValueError, AttributeError) as problem:
             self.prior.forget()
             reason = str(problem) if isinstance(problem, ValueError) else "it is damaged"
@@ -303,7 +305,10 @@ class Memory:
         if saved_s > self._now_s + _AHEAD_S:
             return  # the clock was set back: nobody knows how long ago that was
         self._began_s = self._now_s = max(saved_s, self._now_s)
+        # The grammar may have been edited since: what still applies stays.
         self.dialogue = Dialogue(self.grammar, state)
+        if not all(word in self.prior.words for word, _, _ in recent):
+            recent = []
         for word, gap_s, pending in recent[:-1]:
             self.prior.hear(word, gap_s, pending)
         if recent:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..errors import HarkenError
-from ..files import lock, write_atomic
+from ..files import decode_text, lock, write_atomic
 
 VERSION = 1
 """Of the file's format."""
@@ -80,9 +81,17 @@ class Store:
             self._warn(f"{problem}; what is said from now on is not kept")
             self.writable = False
 
+    def leave(self, reason: str) -> None:
+        """Leave a file as it is, which is of use to somebody else, and say why."""
+        self.writable = False
+        self._warn(
+            f"{self.path}: {reason}; starting with no memory, and keeping none. Give this grammar "
+            "a file of its own with --memory FILE"
+        )
+
     def set_aside(self, reason: str) -> None:
         """Give a file of no use another name, and say why."""
-        aside = self.path.with_name(f"{self.path.name}.damaged")
+        aside = _aside(self.path)
         try:
             if self.writable:
                 self.path.replace(aside)
@@ -95,10 +104,9 @@ class Store:
 
     def _acquire(self) -> bool:
         """Take the lock beside the file."""
-        beside = self.path.with_name(f".{self.path.name}.lock")
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(beside, os.O_RDWR | os.O_CREAT, 0o600)
+            descriptor = os.open(_lock_of(self.path), os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as problem:
             self._warn(f"cannot keep a memory in {self.path}: {problem.strerror}")
             return False
@@ -115,6 +123,36 @@ class Store:
         return True
 
 
+def forget(path: Path) -> list[Path]:
+    """Remove a memory, and what was set aside of it; return what there was.
+
+    Raises
+    ------
+    OSError
+        A file cannot be removed. `BlockingIOError`: a program has the memory, and would write all
+        of it again.
+    """
+    found = [each for each in (path, _aside(path)) if each.exists() or each.is_symlink()]
+    if not found:
+        return []
+    descriptor = os.open(_lock_of(path), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        lock(descriptor)
+        for each in found:
+            each.unlink()
+    finally:
+        os.close(descriptor)
+    return found
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.damaged")
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
+
+
 def read(path: Path) -> dict[str, Any]:
     """Read a memory.
 
@@ -129,11 +167,13 @@ def read(path: Path) -> dict[str, Any]:
         status = os.fstat(file.fileno())
         if sys.platform != "win32" and status.st_uid != os.getuid():
             raise PermissionError(errno.EPERM, "it belongs to another user")
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
         if status.st_size > _MOST_BYTES:
             raise ValueError(f"{status.st_size} bytes are too many for a memory")
         content = file.read()
     try:
-        data = json.loads(content.decode("utf-8"))
+        data = json.loads(decode_text(content))
     except (ValueError, RecursionError):
         raise ValueError("it is cut short or damaged") from None
     version = data.get("harken_memory") if isinstance(data, dict) else None

@@ -132,8 +132,7 @@ def _split(url: str) -> SplitResult:
             address.scheme in _PORTS
             and bool(address.hostname)
             and address.port != 0  # raises ValueError for what is no port
-            and not address.query
-            and not address.fragment
+            and address.username != ""
         )
         (address.hostname or "").encode("idna")
     except ValueError:
@@ -145,17 +144,20 @@ def _split(url: str) -> SplitResult:
             f"processes: write USER@HOST, and put the password into {PASSWORD_VARIABLE} or a file "
             "for --mqtt-password-file"
         )
-    if not fits:
+    if not fits or re.search(r"[\s\x00-\x1f\x7f]", url):  # some of these urlsplit drops
         raise MqttError(f"{url!r} is no broker; {form}")
+    for mark, why in (("#", "no topic can have"), ("?", "must be written %3F in a URL")):
+        if mark in url:
+            raise MqttError(f"{url!r} is no broker; {form}, and has a {mark}, which {why}")
     return address
 
 
 def _prefix(path: str) -> str:
-    prefix = path.strip("/")
+    prefix = path.removeprefix("/").removesuffix("/")
     if not prefix:
         return _PREFIX
     if (
-        re.search(r"[+#\x00-\x1f\x7f]|//|^\$", prefix)
+        re.search(r"[+#\x00-\x1f\x7f]|//|^[$/]|/$", prefix)
         or len(prefix.encode("utf-8", "replace")) > _MOST_BYTES
     ):
         raise MqttError(
@@ -171,7 +173,7 @@ def _password(file: Path | None) -> str | None:
     try:
         with file.open("rb") as opened:
             line = opened.read(_MOST_PASSWORD_BYTES + 2).split(b"\n", 1)[0].rstrip(b"\r")
-        password = line.decode("utf-8")
+        password = line.decode("utf-8-sig")
     except OSError as problem:
         raise MqttError(f"cannot read the password from {file}: {problem.strerror}") from None
     except UnicodeDecodeError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +14,7 @@ from ..files import packaged
 from ..lines import warn
 from ..manifest import load_model
 from ..options import JsonOption, ThresholdOption
+from ..streams import print_json
 from .broker import parse_broker
 from .limits import Limits
 from .mqtt import (
@@ -141,9 +141,11 @@ def mqtt_forget_command(
         key_file=key,
         insecure=insecure,
     )
-    topics = forget(broker, discovery=discovery or HOME_ASSISTANT)
+    topics = forget(broker, discovery=HOME_ASSISTANT if discovery is None else discovery)
     if as_json:
-        print(json.dumps({"broker": str(broker), "removed": topics}))
+        print_json({"broker": str(broker), "removed": topics})
+    elif not topics:
+        _tell(f"There was nothing to remove at {broker} with the prefix {broker.prefix}.")
     else:
         _tell(f"Removed from {broker}: {', '.join(topics)}")
 
@@ -177,7 +179,7 @@ async def _run(service: WyomingService, *, as_json: bool) -> None:
             loop.add_signal_handler(number, ended.set)
     await service.start()
     if as_json:
-        print(json.dumps({"uri": service.uri, "words": service.words}), flush=True)
+        print_json({"uri": service.uri, "words": service.words})
     else:
         _tell(f"Serving at {service.uri}; Ctrl-C ends it.")
         _tell(f"Words: {' '.join(service.words)}.")

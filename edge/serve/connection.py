@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from paho.mqtt.client import Client, MQTTv311
@@ -12,6 +13,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from .broker import PASSWORD_VARIABLE, MqttError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from paho.mqtt.reasoncodes import ReasonCode
 
     from .broker import Broker
@@ -20,6 +23,7 @@ QOS = 1
 """All is delivered at least once."""
 
 _CONNECT_S = 5.0  # for the network, and once more for the broker
+_RETAINED_S = 0.5  # for what is retained, after the broker has agreed to tell
 _KEEP_ALIVE_S = 30  # a broker that is gone without a word is missed after half as much more
 
 
@@ -95,6 +99,29 @@ class Connection:
             acknowledged = message in self._acknowledged
             self._acknowledged.discard(message)
         return acknowledged
+
+    def retained(self, topics: Sequence[str]) -> dict[str, str] | None:
+        """Return what the broker keeps of some topics, and its payload; None: it does not tell."""
+        kept: dict[str, str] = {}
+        granted: list[bool] = []
+
+        def on_subscribe(client: Client, data: Any, message: int, codes: Any, more: Any) -> None:
+            with self._changed:
+                granted.append(not any(code.is_failure for code in codes))
+                self._changed.notify_all()
+
+        def on_message(client: Client, data: Any, message: Any) -> None:
+            if message.retain and message.payload:
+                kept[message.topic] = message.payload.decode("utf-8", "replace")
+
+        self._client.on_subscribe, self._client.on_message = on_subscribe, on_message
+        self._client.subscribe([(topic, QOS) for topic in topics])
+        with self._changed:
+            self._changed.wait_for(lambda: granted or self.lost, _CONNECT_S)
+        if granted != [True]:
+            return None
+        time.sleep(_RETAINED_S)
+        return kept
 
     def close(self) -> None:
         """Say goodbye: the broker does not publish the will."""

@@ -158,12 +158,12 @@ def mqtt_publisher(
 
 
 def forget(broker: Broker, *, discovery: str) -> list[str]:
-    """Remove what was left at a broker; return the topics. See `publisher.forget`."""
+    """Remove what was left at a broker; return where there was any. See `publisher.forget`."""
     root = discovery_root(discovery)
     require_paho()
     from . import publisher
 
-    return publisher.forget(broker, discovery_root=root)
+    return publisher.forget(broker, discovery_root=root, on_warning=warn)
 
 
 def discovery_root(text: str) -> str:

@@ -206,8 +206,19 @@ class MqttPublisher:
         self._warn(f"{_OWN}connected to {self._broker} again{ending}")
 
 
-def forget(broker: Broker, *, discovery_root: str) -> list[str]:
-    """Remove what was left at a broker: state, last command, discovery; return the topics.
+def forget(
+    broker: Broker, *, discovery_root: str, on_warning: Callable[[str], object]
+) -> list[str]:
+    """Remove what was left at a broker: state, last command, discovery; return where there was any.
+
+    Parameters
+    ----------
+    broker : Broker
+        Where to.
+    discovery_root : str
+        Where Home Assistant looks.
+    on_warning : callable
+        Is told if somebody still publishes there, and so brings it back.
 
     Raises
     ------
@@ -218,12 +229,18 @@ def forget(broker: Broker, *, discovery_root: str) -> list[str]:
     topics += discovery_topics(discovery_root, broker.prefix).values()
     connection = Connection(broker)
     try:
+        kept = connection.retained(topics)
+        if kept is not None and kept.get(topics[0]) == ONLINE:
+            on_warning(
+                f"{_OWN}somebody listens and publishes at {broker.prefix} now, and brings it "
+                "back: end that, then forget once more"
+            )
         for topic in topics:
             if not connection.publish(topic, "", retain=True, patience_s=_CLOSE_S):
                 raise UnreachableError(f"{broker} did not take what was to be removed at {topic}")
     finally:
         connection.close()
-    return topics
+    return topics if kept is None else [topic for topic in topics if topic in kept]
 
 
 def _payload(values: dict[str, Any]) -> str:

@@ -10,6 +10,8 @@ The protocol knows neither passwords nor encryption: bind to an address of a net
 from __future__ import annotations
 
 import asyncio
+import errno
+import re
 import stat
 import sys
 import time
@@ -136,9 +138,11 @@ class WyomingService:
         try:
             await self._server.start(self._client)
         except OSError as problem:
+            remedy = "choose another address with --uri"
+            if problem.errno == errno.EADDRINUSE:
+                remedy += ", or end the program that uses it"
             raise AudioError(
-                f"cannot listen on {self.uri}: {problem.strerror or problem}; choose another "
-                "address with --uri, or end the program that uses it"
+                f"cannot listen on {self.uri}: {problem.strerror or problem}; {remedy}"
             ) from None
         if self._address.port == 0:
             # The package keeps its sockets to itself, and there is no other way to learn the port.
@@ -298,9 +302,17 @@ def _address(uri: str) -> SplitResult:
     try:
         address = urlsplit(uri)
         fits = (
-            address.port is not None and bool(address.hostname)
+            address.port is not None
+            and bool(address.hostname)
+            and address.path in ("", "/")
+            and address.username is None
+            and not re.search(r"[?#\s]", uri)
             if address.scheme == "tcp"
-            else address.scheme == "unix" and not address.netloc and len(address.path) > 1
+            # A file may be called anything, but this would be cut off.
+            else address.scheme == "unix"
+            and not address.netloc
+            and len(address.path) > 1
+            and uri == f"unix://{address.path}"
         )
     except ValueError:
         fits = False

@@ -179,7 +179,7 @@ def bounded_logits(layers: QuantizedNetwork, steps: Array) -> Array:
 
     def bounded(name: str, values: Array) -> Array:
         if name in kept:
-            return np.rint(values / kept[name]) * kept[name]
+            return np.asarray(np.rint(values / kept[name]) * kept[name], np.float32)
         return values.clip(-bounds[name].limit, bounds[name].limit) if name in bounds else values
 
     return layers.network().run(steps, bounded).logits

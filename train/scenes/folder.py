@@ -5,6 +5,7 @@ Any rate, width and number of channels, in any format that libsndfile reads; cha
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -153,7 +154,7 @@ class _Sound:
         missing = lead + self.frames
         pieces: list[NDArray[np.int16]] = []
         try:
-            with soundfile.SoundFile(self.path) as file:
+            with soundfile.SoundFile(os.fsencode(self.path)) as file:
                 file.seek(self.first - lead)
                 while missing:
                     count = min(missing, _BLOCK_S * self.rate_hz)
@@ -187,7 +188,7 @@ def _open(path: Path) -> _Sound:
         raise AudioError(f"{path}: {path.suffix} cannot be read; convert it to wav or flac")
     with AudioFile(path):  # for its errors
         pass
-    info = soundfile.info(str(path))
+    info = soundfile.info(os.fsencode(path))
     return _Sound(path, info.samplerate, 0, info.frames)
 
 

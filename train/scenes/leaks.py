@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ...edge.errors import DataError, ModelError
+from ...edge.files import name_bytes
 from ...edge.manifest import Manifest
 from ..data import SILENCE_FOLDER, Corpus, Recording
 from .truth import Scene
@@ -115,7 +116,7 @@ def check_leaks(scenes: Iterable[Scene], manifest: Manifest) -> tuple[str, ...]:
 
 
 def _prefix(name: str) -> bytes:
-    return hashlib.sha256(name.encode()).digest()[:_BYTES]
+    return hashlib.sha256(name_bytes(name)).digest()[:_BYTES]
 
 
 def _decode(manifest: Manifest) -> frozenset[bytes]:

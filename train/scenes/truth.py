@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...edge.errors import DataError, HarkenError
-from ...edge.files import write_atomic
+from ...edge.files import read_text, write_atomic
 from ...edge.validation import decode
 
 TRUTH_FILE = "scenes.json"
@@ -174,7 +174,7 @@ def read_labels(path: str | Path, *, seconds: float) -> tuple[Utterance, ...]:
         in time or past the end. Names the file and the line.
     """
     try:
-        lines = Path(path).read_bytes().decode("utf-8-sig").splitlines()
+        lines = read_text(Path(path)).splitlines()
     except OSError as error:
         raise DataError(f"{path}: the labels cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -250,7 +250,7 @@ def read_truth(path: str | Path) -> SetTruth:
     """
     path = Path(path)
     try:
-        data = json.loads(path.read_text("utf-8"))
+        data = json.loads(read_text(path))
     except OSError as problem:
         raise DataError(f"{path} cannot be read: {problem.strerror}") from None
     except ValueError as problem:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ... import __version__
 from ...edge.errors import ModelError
-from ...edge.files import write_together
+from ...edge.files import read_text, utf8, write_together
 from ...edge.manifest import Manifest, Model, shipped_models
 from ...export.card import tuned_card
 from .tune import Tuning
@@ -155,8 +155,8 @@ def write_tuned(
     card = model.path.with_suffix(".md")
     if card.exists():
         target = place.manifest.with_suffix(".md") if place.copy else card
-        files[target] = tuned_card(_read(card), model.manifest, manifest).encode()
-    files[place.manifest] = manifest.to_json().encode()
+        files[target] = utf8(tuned_card(_read(card), model.manifest, manifest))
+    files[place.manifest] = utf8(manifest.to_json())
     write_together(files, error=ModelError)
     return manifest
 
@@ -172,7 +172,7 @@ def _without_words(provenance: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read(card: Path) -> str:
     try:
-        return card.read_bytes().decode("utf-8")
+        return read_text(card)
     except OSError as problem:
         raise ModelError(f"cannot read the model's card {card}: {problem.strerror}") from None
     except UnicodeDecodeError as problem:

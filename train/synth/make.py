@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ... import __version__
 from ...edge.collect.names import BadNameError, check_word, speaker_folder
 from ...edge.errors import DataError
-from ...edge.files import write_atomic
+from ...edge.files import name_bytes, read_text, write_atomic
 from ..cache import Progress
 from ..decode import DecodeError, decode
 from .engines import Engine, UnspeakableError
@@ -103,7 +103,7 @@ class Collection:
         self.folder = folder
         self.clips: dict[str, Clip] = {}
         try:
-            text = (folder / RECORD_FILE).read_text("utf-8")
+            text = read_text(folder / RECORD_FILE)
             self.clips = {name: Clip(**clip) for name, clip in json.loads(text)["clips"].items()}
         except FileNotFoundError:
             pass
@@ -241,12 +241,12 @@ def make(
 
 def draw_clip(engine: str, voice: str, folder: str, take: int, seed: int) -> Clip:
     """Draw how a voice says a word; the same for the same arguments."""
-    key = zlib.crc32(f"{voice}/{folder}/{take}".encode())
+    key = zlib.crc32(name_bytes(f"{voice}/{folder}/{take}"))
     rng = np.random.default_rng([seed, key])
     word = folder.replace("_", " ")
     texts = (f"{word}.", f"{word}!", f"{word}?", word[0].upper() + word[1:])
     # Each voice begins at another text, so that one take a voice has them all, too.
-    first = zlib.crc32(f"{voice}/{folder}".encode())
+    first = zlib.crc32(name_bytes(f"{voice}/{folder}"))
     return Clip(
         engine=engine,
         voice=voice,

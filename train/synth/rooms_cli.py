@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ...edge.options import JsonOption, path_of
+from ...edge.streams import print_json
 from ..display import progress_bar
 
 
@@ -36,6 +36,6 @@ def rooms_command(
         written = write_rooms(out, count=count, seed=seed, progress=progress)
     if as_json:
         rooms = [file.to_dict() for file in written]
-        print(json.dumps({"out": str(out), "seed": seed, "rooms": rooms}, indent=2))
+        print_json({"out": str(out), "seed": seed, "rooms": rooms}, indent=2)
         return
     print(f"{out}: {len(written)} rooms; {shlex.quote(str(out / RECORD_FILE))} says what they are")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ import typer
 
 from ...edge.options import JsonOption, path_of
 from ...edge.sources import SAMPLE_RATE_HZ as RATE_HZ
+from ...edge.streams import print_json
 from ..display import progress_bar
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def synth_command(
             soft_wrap=True,
         )
     if as_json:
-        print(json.dumps({"out": str(out), "engine": chosen.name, **found}, indent=2))
+        print_json({"out": str(out), "engine": chosen.name, **found}, indent=2)
         return
     for voice, tally in found["voices"].items():
         made = sum(tally.values())

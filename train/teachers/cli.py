@@ -6,7 +6,6 @@ Nothing heavy is imported before the command runs, so that the light installatio
 from __future__ import annotations
 
 import dataclasses
-import json
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...edge.options import path_of
+from ...edge.streams import print_json
 from ..cli import CacheOption
 from ..display import data_notes, progress_bar
 
@@ -110,7 +110,7 @@ def teach_command(
     if suspects is not None:
         write_suspects(found, suspects)
     if as_json:
-        print(json.dumps(_figures(heard, clips, found), indent=2))
+        print_json(_figures(heard, clips, found), indent=2)
         return
     output().print(suspects_table(clips, found))
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...edge.errors import DataError
+from ...edge.files import read_text
 from ..data import SILENCE_FOLDER, UNKNOWN_FOLDER
 from ..decode import SAMPLE_RATE_HZ
 
@@ -96,7 +97,7 @@ def read_labels(path: Path, outputs: int, known: Sequence[str]) -> tuple[str, ..
     """
     file = path.with_name(f"{path.stem}.labels.txt")
     try:
-        labels = tuple(file.read_text(encoding="utf-8-sig").split())
+        labels = tuple(read_text(file).split())
     except FileNotFoundError:
         if outputs != len(known):
             raise DataError(

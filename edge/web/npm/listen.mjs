@@ -41,6 +41,12 @@ async function main() {
   }
 }
 
+process.stdout.on("error", (problem) => {
+  // Who reads no further, as `head` does, has what they wanted.
+  if (problem.code !== "EPIPE") process.stderr.write(`error: cannot write: ${problem.message}\n`);
+  process.exit(problem.code === "EPIPE" ? 0 : 1);
+});
+
 main().catch((problem) => {
   process.stderr.write(`error: ${problem.message} ${problem.remedy ?? ""}\n`.trimEnd() + "\n");
   process.exitCode = 1;
