@@ -85,7 +85,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tiny: CheckedEngine) -> None:
     """Export the smaller model for this machine alone, checked beforehand."""
     here = library_targets()[:1]
     monkeypatch.setattr(lib_bundle, "library_targets", lambda: here)
-    monkeypatch.setattr(lib_bundle, "checked_engine", lambda model, grammar, on_stage: tiny)
+    monkeypatch.setattr(lib_bundle, "checked_engine", lambda model, grammar, **rest: tiny)
 
 
 def run(*command: object, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:

@@ -295,7 +295,7 @@ class Memory:
             self.prior.from_dict(content["learned"])
             if not all(word in self.prior.words for word, _, _ in recent):
                 raise ValueError("it has words that the model lacks")
-        except (KeyError, TypeError, ValueError, AttributeError) as problem:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as problem:
             self.prior.forget()
             reason = str(problem) if isinstance(problem, ValueError) else "it is damaged"
             store.set_aside(reason)
