@@ -54,5 +54,5 @@ def taught(grammar: Grammar, path: Path, sessions: int = 30) -> Learner:
         memory.hear(word, now_s, 0.9, acoustic=acoustic)
     memory.log_odds(round((now_s + PAUSE_S) * 16_000))
     memory.close()
-    assert memory.prior.lessons > 10 * sessions / 3
+    assert memory.prior.lessons >= 3 * sessions
     return memory.prior

@@ -19,6 +19,7 @@ import pytest
 from c_engine import MISMATCH, NULL, RANGE, Event, needs_compiler
 from command import harken
 from hybrids import LARGE, drawn_model
+from learning import taught
 
 from harken.edge import ExportError, load_model
 from harken.edge.memory.grammar import load_grammar
@@ -802,6 +803,21 @@ class TestCommand:
         assert said in outcome.err
         assert "Traceback" not in outcome.err
         assert not (tmp_path / "out").exists()
+
+    @pytest.mark.slow
+    def test_what_a_memory_has_learned_is_part_of_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The library hears with it what the engine does, and that what Python does."""
+        here = library_targets()[:1]
+        monkeypatch.setattr(lib_bundle, "library_targets", lambda: here)
+        taught(load_grammar("robot"), tmp_path / "memory.json")
+        outcome = harken("export", "commands-tiny", "--target", "lib", "--grammar", "robot",
+                         "--memory", tmp_path / "memory.json", "--out", tmp_path / "out")  # fmt: skip
+        assert outcome.exit_code == 0, outcome.err
+        assert "What a memory has learned from" in (tmp_path / "out" / "README.md").read_text()
+        source = (tmp_path / "out" / "src" / "model_data.c").read_text()
+        assert "static const harken_habit habits[]" in source
 
     def test_a_grammar_whose_words_the_model_lacks(
         self, tones_folder: Path, tmp_path: Path
