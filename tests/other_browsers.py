@@ -313,7 +313,7 @@ class Kind:
         if absent:
             return f"{', '.join(absent)}: apt-get install {self.packages}"
         if importlib.util.find_spec(self.module) is None:
-            return f"{self.module} is not installed: pip install selenium"
+            return f"{self.module} is not installed: pip install selenium websocket-client"
         return ""
 
 

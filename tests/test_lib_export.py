@@ -811,9 +811,10 @@ class TestCommand:
         """The library hears with it what the engine does, and that what Python does."""
         here = library_targets()[:1]
         monkeypatch.setattr(lib_bundle, "library_targets", lambda: here)
-        taught(load_grammar("robot"), tmp_path / "memory.json")
+        memory = tmp_path / "memory.json"
+        taught(load_grammar("robot"), memory)
         outcome = harken("export", "commands-tiny", "--target", "lib", "--grammar", "robot",
-                         "--memory", tmp_path / "memory.json", "--out", tmp_path / "out")  # fmt: skip
+                         "--memory", memory, "--out", tmp_path / "out")  # fmt: skip
         assert outcome.exit_code == 0, outcome.err
         assert "What a memory has learned from" in (tmp_path / "out" / "README.md").read_text()
         source = (tmp_path / "out" / "src" / "model_data.c").read_text()

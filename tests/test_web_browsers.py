@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from browser import Server, serve
+from browser import TOUCH, Server, assert_for_fingers, serve
 from numpy.typing import NDArray
 from other_browsers import FIREFOX, WEBKIT, Browser, Kind, pulse, wait_until, with_microphone
 from test_web_sound import GAINS, Heard, assert_same, by_python, heard
@@ -20,7 +20,6 @@ LENGTH_S = 9.0
 RATES = (44_100, 48_000)
 ATTEMPTS = 3  # a machine that is too busy loses sound, and then words
 AFTER_S = 1.0  # a word is decided by then
-LEAST_TARGET = 44  # CSS pixels in height
 
 pytestmark = pytest.mark.slow
 
@@ -181,24 +180,5 @@ def test_a_finger_finds_everything_on_a_phone(browser: Browser, server: Server) 
     inside = "const page = document.querySelector('iframe').contentDocument;"
     idle = f"{inside} return page.getElementById('main')?.dataset.state === 'idle';"
     wait_until(lambda: browser.evaluate(idle), "idle page")
-    width, scrolled, targets = browser.evaluate(f"""{inside}
-        page.getElementById("settings").open = true;
-        const all = page.querySelectorAll("button, summary, select, [type=range], label.switch");
-        const shown = [...all].filter((each) => each.getClientRects().length);
-        const {{ clientWidth, scrollWidth }} = page.documentElement;
-        return [clientWidth, scrollWidth, shown.map((each) => {{
-          const {{ width, height }} = each.getBoundingClientRect();
-          return [each.id || each.tagName, width, height];
-        }})];
-    """)
-    assert 340 <= width <= 360
-    assert scrolled <= width
-    assert {name for name, _, _ in targets} >= {
-        "button",
-        "SUMMARY",
-        "sensitivity",
-        "forget",
-        "reset",
-    }
-    small = [each for each in targets if min(each[1:]) < LEAST_TARGET]
-    assert not small, small
+    found = browser.evaluate(f"{inside} return ({TOUCH})(page);")
+    assert_for_fingers(found)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 import soundfile
-from browser import Stage, needs_browser, serve
+from browser import TOUCH, Stage, assert_for_fingers, needs_browser, serve
 from numpy.typing import NDArray
 
 from harken.edge import load_model
@@ -343,6 +343,10 @@ class TestReadable:
         }""")
         page.locator("main[data-state=problem]").wait_for()
         assert_fine("problem")
+
+    def test_a_finger_finds_everything_on_a_phone(self, stage: Stage) -> None:
+        page = stage.open(viewport=PHONE)
+        assert_for_fingers(page.evaluate(f"({TOUCH})(document)"))
 
     def test_dark_and_light(self, stage: Stage) -> None:
         colours = {}
