@@ -16,6 +16,8 @@ import typer
 from ..edge.errors import DependencyError
 from ..edge.manifest import Model, load_model
 from ..edge.memory.grammar import Grammar, load_grammar
+from ..edge.memory.learned import load_learned
+from ..edge.memory.prior import Learner
 from ..edge.options import path_of
 from ..edge.streams import print_json
 from ..train.cli import CacheOption, SplitRuleChoice, SplitRuleOption
@@ -69,6 +71,15 @@ def export_command(
             "words; by default those of robot, if the model knows its words, and none for `none`.",
         ),
     ] = None,
+    memory: Annotated[
+        Path | None,
+        typer.Option(
+            "--memory",
+            metavar="FILE",
+            help="With --target c, lib or web: what this memory has learned of its user goes along "
+            "with the grammar; see `harken memory export`.",
+        ),
+    ] = None,
     also: Annotated[
         list[str] | None,
         typer.Option(
@@ -100,6 +111,8 @@ def export_command(
     """
     if grammar is not None and target not in (Target.c, Target.lib, Target.web):
         raise typer.BadParameter("it is for --target c, lib and web", param_hint="--grammar")
+    if memory is not None and target not in (Target.c, Target.lib, Target.web):
+        raise typer.BadParameter("it is for --target c, lib and web", param_hint="--memory")
     if also and target is not Target.web:
         raise typer.BadParameter("it is for --target web", param_hint="--also")
     if target is Target.tflite:
@@ -117,11 +130,11 @@ def export_command(
         if value is not None:
             raise typer.BadParameter("it is for --target tflite", param_hint=option)
     if target is Target.c:
-        _export_engine(source, out, grammar, as_json)
+        _export_engine(source, out, grammar, memory, as_json)
     elif target is Target.web:
-        _export_web([source, *(also or ())], out, grammar, as_json)
+        _export_web([source, *(also or ())], out, grammar, memory, as_json)
     elif target is Target.lib:
-        _export_library(source, out, grammar, as_json)
+        _export_library(source, out, grammar, memory, as_json)
     elif target is Target.litert:
         _export_litert(source, out, as_json)
     else:
@@ -142,13 +155,28 @@ def _require(packages: Mapping[str, str], extra: str) -> None:
         )
 
 
-def _export_engine(source: str, out: Path, grammar: str | None, as_json: bool) -> None:
+def _learned(model: Model, grammar: Grammar | None, memory: Path | None) -> Learner | None:
+    """Return what a memory has learned, if one was given."""
+    if memory is None:
+        return None
+    if grammar is None:
+        raise typer.BadParameter(
+            "it goes with --grammar, whose memory it is", param_hint="--memory"
+        )
+    grammar.require_words(model.manifest.words)
+    return load_learned(memory, grammar)
+
+
+def _export_engine(
+    source: str, out: Path, grammar: str | None, memory: Path | None, as_json: bool
+) -> None:
     model = load_model(source)
     spoken = None if grammar is None else load_grammar(grammar)
+    learned = _learned(model, spoken, memory)
     _require({"ai-edge-litert": "ai_edge_litert"}, "ai-edge-litert")
     from .device.bundle import export_engine
 
-    bundle = export_engine(model, out, grammar=spoken, on_stage=_stage)
+    bundle = export_engine(model, out, grammar=spoken, learned=learned, on_stage=_stage)
     if as_json:
         print(
             json.dumps(
@@ -187,13 +215,16 @@ def _export_engine(source: str, out: Path, grammar: str | None, as_json: bool) -
     print(f"Next: make -C {shlex.quote(str(bundle.folder))} check")
 
 
-def _export_web(sources: list[str], out: Path, grammar: str | None, as_json: bool) -> None:
+def _export_web(
+    sources: list[str], out: Path, grammar: str | None, memory: Path | None, as_json: bool
+) -> None:
     models = [load_model(source) for source in sources]
     spoken = _page_grammar(models[0], grammar)
+    learned = _learned(models[0], spoken, memory)
     _require({"ai-edge-litert": "ai_edge_litert"}, "ai-edge-litert")
     from .web.bundle import export_web
 
-    bundle = export_web(models, out, grammar=spoken, on_stage=_stage)
+    bundle = export_web(models, out, grammar=spoken, learned=learned, on_stage=_stage)
     if as_json:
         print_json(bundle.to_dict(), indent=2)
         return
@@ -216,13 +247,16 @@ def _page_grammar(model: Model, wanted: str | None) -> Grammar | None:
     return grammar if wanted is not None or known else None
 
 
-def _export_library(source: str, out: Path, grammar: str | None, as_json: bool) -> None:
+def _export_library(
+    source: str, out: Path, grammar: str | None, memory: Path | None, as_json: bool
+) -> None:
     model = load_model(source)
     spoken = None if grammar is None else load_grammar(grammar)
+    learned = _learned(model, spoken, memory)
     _require({"ai-edge-litert": "ai_edge_litert"}, "ai-edge-litert")
     from .lib.bundle import export_library
 
-    bundle = export_library(model, out, grammar=spoken, on_stage=_stage)
+    bundle = export_library(model, out, grammar=spoken, learned=learned, on_stage=_stage)
     if as_json:
         print_json(bundle.to_dict(), indent=2)
         return

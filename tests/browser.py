@@ -45,6 +45,19 @@ def _missing() -> str:
     return ""
 
 
+# A document in; its width, how wide its content is, and the size of all that can be pressed, out.
+TOUCH = """(page) => {
+  page.getElementById("settings").open = true;
+  const all = page.querySelectorAll("button, summary, select, [type=range], label.switch");
+  const shown = [...all].filter((each) => each.getClientRects().length);
+  const { clientWidth, scrollWidth } = page.documentElement;
+  return [clientWidth, scrollWidth, shown.map((each) => {
+    const { width, height } = each.getBoundingClientRect();
+    return [each.id || each.tagName, width, height];
+  })];
+}"""
+LEAST_TARGET = 44  # CSS pixels
+
 needs_browser = pytest.mark.skipif(bool(_missing()), reason=_missing() or "there is a browser")
 
 
@@ -154,6 +167,17 @@ def start_chromium(
         yield browser
     finally:
         browser.close()
+
+
+def assert_for_fingers(found: Any) -> None:
+    """Of what `TOUCH` finds at 360 pixels: nothing is wider, and all can be hit."""
+    width, content, targets = found
+    assert 340 <= width <= 360
+    assert content <= width
+    names = {name for name, _, _ in targets}
+    assert names >= {"button", "SUMMARY", "sensitivity", "forget", "reset", "model"}
+    small = [each for each in targets if min(each[1:]) < LEAST_TARGET]
+    assert not small, small
 
 
 def at_rate(rate: int) -> str:

@@ -168,6 +168,7 @@ class CEngine:
         library = self.library
         library.harken_bytes.restype = ctypes.c_size_t
         library.harken_steps.restype = ctypes.c_uint64
+        library.harken_foreseen.restype = ctypes.c_uint32
         for name in ("harken_features", "harken_logits", "harken_network_step"):
             getattr(library, name).restype = ctypes.POINTER(ctypes.c_int8)
         library.harken_posteriors.restype = ctypes.POINTER(ctypes.c_uint32)
@@ -227,6 +228,9 @@ class Listener:
     def posteriors(self) -> np.ndarray:
         size = self.engine.model.n_labels
         return np.ctypeslib.as_array(self.library.harken_posteriors(self.handle), (size,)).copy()
+
+    def foreseen(self) -> float:
+        return float(self.library.harken_foreseen(self.handle) / 2**28)
 
     def steps(self) -> int:
         return int(self.library.harken_steps(self.handle))

@@ -7,6 +7,7 @@ import dataclasses
 import math
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,12 +34,15 @@ from c_engine import (
 from hybrids import LARGE, TINY, drawn_model, drawn_network, drawn_stream
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from learning import taught
 
 from harken.edge import Detector, Engine, Spotter, load_model
 from harken.edge.frontend import FrontEnd
 from harken.edge.manifest import Model
 from harken.edge.memory.grammar import load_grammar
+from harken.edge.memory.lstm import LstmPrior
 from harken.edge.memory.memory import shipped_prior
+from harken.edge.memory.prior import gap_class
 from harken.export.device import golden
 from harken.export.device.golden import WordsAlone, recording
 from harken.export.device.graph import engine_network, read_network
@@ -686,23 +690,36 @@ def ten_minutes(root: Path) -> np.ndarray:
 class TestContext:
     """What was said before, against Python's."""
 
+    @pytest.mark.parametrize("with_habits", [False, True], ids=["as it ships", "with habits"])
     @pytest.mark.parametrize("name", ["robot", "media"])
     def test_the_words_are_those_of_python(
-        self, name: str, words: np.ndarray, tmp_path: Path
+        self, name: str, with_habits: bool, words: np.ndarray, tmp_path: Path
     ) -> None:
         pytest.importorskip("tflite_micro")
         from harken.export.tflm import TflmRuntime
 
         grammar, model = load_grammar(name), load_model("commands")
-        engine = compile_engine(model, tmp_path, grammar=grammar)
+        learned = taught(grammar, tmp_path / "memory.json") if with_habits else None
+        engine_model = EngineModel.of(model, grammar, learned)
+        assert engine_model.prior is not None
+        assert bool(engine_model.prior.habits) == with_habits
+        engine = compile_engine(engine_model, tmp_path / "engine")
+        assert engine.bytes == engine_model.memory_bytes
         file = shipped_prior(grammar)
         assert file is not None
         waits = {
             word: file.pending[index % len(file.pending)] for index, word in enumerate(file.words)
         }
         context = WordsAlone(
-            grammar, file, model.manifest.labels, 16_000, runtime=TflmRuntime(file)
+            grammar,
+            file,
+            model.manifest.labels,
+            16_000,
+            runtime=TflmRuntime(file),
+            learned=learned,
         )
+        shadow = LstmPrior(file, runtime=TflmRuntime(file))
+        last_sample, foreseen = None, 0
         context.pending = lambda word: waits[word]
         listener = engine.listener()
         found, logits, steps = [], [], 0
@@ -711,6 +728,15 @@ class TestContext:
                 word = model.manifest.labels[event.label]
                 found.append((word, event))
                 if word in waits:
+                    gap_s = (event.end_sample - (last_sample or 0)) / 16_000
+                    if last_sample is None or gap_s >= grammar.window_s:
+                        shadow.reset()
+                        gap_s = 0.0
+                    base = shadow.expect()[gap_class(gap_s), file.words.index(word)]
+                    assert listener.foreseen() == pytest.approx(base, rel=1e-3, abs=1e-7)
+                    foreseen += gap_s > 0
+                    shadow.hear(word, gap_s, waits[word])
+                    last_sample = event.end_sample
                     status = listener.library.harken_pending(
                         listener.handle, file.pending.index(waits[word])
                     )
@@ -735,6 +761,56 @@ class TestContext:
             assert event.acoustic / 2**24 == pytest.approx(detection.acoustic, abs=1e-4)
             moved += event.confidence != event.acoustic
         assert moved > 10
+        assert foreseen > 10
+
+    def test_a_habit_of_ones_own_takes_the_place_of_the_model_s(
+        self, words: np.ndarray, tmp_path: Path
+    ) -> None:
+        """As if the model had it; and one that adds nothing is none."""
+        grammar, model = load_grammar("robot"), load_model("commands")
+        learned = taught(grammar, tmp_path / "memory.json")
+        habits = compile_engine(EngineModel.of(model, grammar, learned), tmp_path / "with")
+        plain = compile_engine(EngineModel.of(model, grammar), tmp_path / "without")
+        prior = habits.of.prior
+        assert prior is not None
+        n_words = len(prior.file.words)
+        nothing = [2**24, *[0] * n_words]
+
+        def heard(engine: CEngine, share: Callable[[int], list[int] | None]) -> list[tuple]:
+            listener, found = engine.listener(), []
+            for events in listener.frames(words[: 20 * 16_000]):
+                for event in events:
+                    found.append(event.key())
+                    word = model.manifest.labels[event.label]
+                    if word in prior.file.words:
+                        row = share(prior.file.words.index(word))
+                        call = (listener.handle, 0)
+                        status = (
+                            listener.library.harken_pending(*call)
+                            if row is None
+                            else listener.library.harken_pending_habit(
+                                *call, (ctypes.c_uint32 * len(row))(*row)
+                            )
+                        )
+                        assert status == 0
+            return found
+
+        def of_model(word: int) -> list[int]:
+            fitting = (h.share for h in prior.habits if h.pending == 0 and h.word in (word, 255))
+            return list(next(fitting, nothing))
+
+        with_them = heard(habits, lambda word: None)
+        assert heard(plain, of_model) == with_them
+        without = heard(plain, lambda word: None)
+        assert heard(habits, lambda word: nothing) == without
+        assert without != with_them
+        listener = plain.listener()
+        too_much = (ctypes.c_uint32 * (1 + n_words))(2**24, *[2**20] * n_words)
+        call = listener.library.harken_pending_habit
+        assert call(listener.handle, 0, too_much) == RANGE
+        assert call(listener.handle, 9, (ctypes.c_uint32 * (1 + n_words))()) == RANGE
+        assert call(listener.handle, 0, None) == call(None, 0, too_much) == NULL
+        assert listener.foreseen() == 0
 
     def test_forgetting_and_bad_states(self, engine: CEngine, tmp_path: Path) -> None:
         with_prior = compile_engine(

@@ -20,11 +20,13 @@ from ai_edge_litert import schema_py_generated as schema
 from c_engine import compile_engine, needs_compiler
 from command import harken
 from hybrids import TINY, drawn_model
+from learning import taught
 
 from harken.edge import ExportError, load_model
-from harken.edge.errors import DependencyError
+from harken.edge.errors import DependencyError, HarkenError
 from harken.edge.manifest import Model
 from harken.edge.memory.grammar import load_grammar
+from harken.edge.memory.learned import load_learned
 from harken.export.device import bundle as device_bundle
 from harken.export.device.bundle import ENGINE, engine_sources, export_engine
 from harken.export.device.compiler import build, find_compiler
@@ -839,3 +841,118 @@ class TestOddWords:
         export_tflm(renamed(*self.WORDS, name="golden"), tmp_path)
         build([tmp_path / "model_tflite.c", tmp_path / "model_tflm_golden.c"], tmp_path / "x.so",
               include=[tmp_path], flags=["-Wall", "-Werror", "-fPIC", "-shared"])  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def memory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a memory that has learned."""
+    path = tmp_path_factory.mktemp("memory") / "robot.json"
+    taught(load_grammar("robot"), path)
+    return path
+
+
+class TestMemory:
+    """What a memory has learned goes along."""
+
+    @pytest.mark.slow
+    def test_it_is_part_of_the_engine(self, memory: Path, tmp_path: Path) -> None:
+        """Which then hears what Python hears with it: the export compares."""
+        outcome = harken("export", "commands-tiny", "--target", "c", "--grammar", "robot",
+                         "--memory", memory, "--out", tmp_path / "out")  # fmt: skip
+        assert outcome.exit_code == 0, outcome.err
+        source = (tmp_path / "out" / "src" / "model_data.c").read_text()
+        assert "static const harken_habit habits[]" in source
+        readme = (tmp_path / "out" / "README.md").read_text()
+        lessons = load_learned(memory, load_grammar("robot")).lessons
+        assert f"What a memory has learned from {lessons} words" in readme
+
+    @pytest.mark.parametrize("target", ["c", "lib", "web"])
+    @pytest.mark.parametrize(
+        ("damage", "said"),
+        [
+            (lambda text: text[:-20], "it is cut short or damaged"),
+            (lambda text: "left five", "it is cut short or damaged"),
+            (lambda text: "{}", "it is no memory of harken's"),
+            (lambda text: '{"harken_memory": 1}', "it is damaged"),
+            (lambda text: '{"harken_memory": 1, "grammar": 3, "learned": {}}', "it is damaged"),
+            (
+                lambda text: text.replace('"harken_memory":1', '"harken_memory":0'),
+                "it has the format 0, and this harken reads 1",
+            ),
+            (lambda text: text.replace('"lessons":', '"lessons":-'), "what was learned is damaged"),
+            (lambda text: text.replace('"trust":0', '"trust":7'), "what was learned is damaged"),
+            (
+                lambda text: re.sub(r'"lessons":\d+', '"lessons":Infinity', text),
+                "what was learned is damaged",
+            ),
+            (lambda text: text.replace('"number:left"', '"lamp:left"'), "nothing that robot waits"),
+            (lambda text: text.replace('{"left":', '{"lamp":'), "robot has no word 'lamp'"),
+            (lambda text: text.replace(":left", ":lamp"), "robot has no word 'lamp'"),
+        ],
+    )
+    def test_one_that_is_damaged(
+        self, memory: Path, tmp_path: Path, target: str, damage: Callable[[str], str], said: str
+    ) -> None:
+        path = tmp_path / "mine.json"
+        content = damage(memory.read_text())
+        assert content != memory.read_text()
+        path.write_text(content)
+        outcome = harken("export", "commands-tiny", "--target", target, "--grammar", "robot",
+                         "--memory", path, "--out", tmp_path / "out")  # fmt: skip
+        assert outcome.exit_code == 1
+        assert f"{path}: " in outcome.error
+        assert said in outcome.error
+        assert "harken memory export" in outcome.error
+        assert not (tmp_path / "out").exists()
+
+    @pytest.mark.parametrize(
+        ("options", "code", "said"),
+        [
+            (("commands", "--target", "c", "--grammar", "media"), 1, "memory of the grammar robot"),
+            (("commands", "--target", "web", "--grammar", "media"), 1, "the grammar robot, not of"),
+            (("commands", "--target", "c"), 2, "it goes with --grammar"),
+            (("commands", "--target", "lib"), 2, "it goes with --grammar"),
+            (("commands", "--target", "web", "--grammar", "none"), 2, "it goes with --grammar"),
+            (("commands", "--target", "tflm"), 2, "--target c, lib and web"),
+            (("commands", "--target", "litert"), 2, "--target c, lib and web"),
+            (("runs/mine",), 2, "--target c, lib and web"),
+        ],
+        ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value),
+    )
+    def test_one_that_does_not_fit(
+        self, memory: Path, tmp_path: Path, options: tuple[str, ...], code: int, said: str
+    ) -> None:
+        outcome = harken("export", *options, "--memory", memory, "--out", tmp_path / "out")
+        assert outcome.exit_code == code
+        assert said in " ".join(outcome.err.replace("│", " ").split())
+        assert "Traceback" not in outcome.err
+        assert not (tmp_path / "out").exists()
+
+    def test_a_model_without_the_words_of_its_grammar(
+        self, memory: Path, tones_folder: Path, tmp_path: Path
+    ) -> None:
+        outcome = harken("export", tones_folder / "tones.tflite", "--target", "c", "--grammar",
+                         "robot", "--memory", memory, "--out", tmp_path / "out")  # fmt: skip
+        assert outcome.exit_code == 9
+        assert "the model has no word" in outcome.error
+
+    def test_none_at_all(self, tmp_path: Path) -> None:
+        outcome = harken("export", "commands", "--target", "c", "--grammar", "robot", "--memory",
+                         tmp_path / "none.json", "--out", tmp_path / "out")  # fmt: skip
+        assert outcome.exit_code == 1
+        assert "cannot read the memory" in outcome.error
+        assert "none.json: No such file" in outcome.error
+
+    def test_another_version_of_the_grammar(self, memory: Path, tmp_path: Path) -> None:
+        robot = load_grammar("robot")
+        other = dataclasses.replace(robot, window_s=9.0)
+        with pytest.raises(HarkenError, match="is a memory of another version of robot"):
+            load_learned(memory, other)
+
+    def test_nothing_learned_is_no_habit(self, tmp_path: Path) -> None:
+        path = tmp_path / "memory.json"
+        taught(load_grammar("robot"), path, sessions=0)
+        learned = load_learned(path, load_grammar("robot"))
+        prior = EngineModel.of(load_model("commands"), load_grammar("robot"), learned).prior
+        assert prior is not None
+        assert prior.habits == ()

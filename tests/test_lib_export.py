@@ -19,6 +19,7 @@ import pytest
 from c_engine import MISMATCH, NULL, RANGE, Event, needs_compiler
 from command import harken
 from hybrids import LARGE, drawn_model
+from learning import taught
 
 from harken.edge import ExportError, load_model
 from harken.edge.folders import RECORD_FILE
@@ -86,7 +87,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tiny: CheckedEngine) -> None:
     """Export the smaller model for this machine alone, checked beforehand."""
     here = library_targets()[:1]
     monkeypatch.setattr(lib_bundle, "library_targets", lambda: here)
-    monkeypatch.setattr(lib_bundle, "checked_engine", lambda model, grammar, on_stage: tiny)
+    monkeypatch.setattr(lib_bundle, "checked_engine", lambda model, grammar, **rest: tiny)
 
 
 def run(*command: object, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
@@ -819,6 +820,22 @@ class TestCommand:
         outcome = harken("export", "commands-tiny", "--target", "lib", "--out", tmp_path)
         assert outcome.exit_code == 10
         assert "Package.swift; choose another --out" in outcome.error
+
+    @pytest.mark.slow
+    def test_what_a_memory_has_learned_is_part_of_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The library hears with it what the engine does, and that what Python does."""
+        here = library_targets()[:1]
+        monkeypatch.setattr(lib_bundle, "library_targets", lambda: here)
+        memory = tmp_path / "memory.json"
+        taught(load_grammar("robot"), memory)
+        outcome = harken("export", "commands-tiny", "--target", "lib", "--grammar", "robot",
+                         "--memory", memory, "--out", tmp_path / "out")  # fmt: skip
+        assert outcome.exit_code == 0, outcome.err
+        assert "What a memory has learned from" in (tmp_path / "out" / "README.md").read_text()
+        source = (tmp_path / "out" / "src" / "model_data.c").read_text()
+        assert "static const harken_habit habits[]" in source
 
     def test_a_grammar_whose_words_the_model_lacks(
         self, tones_folder: Path, tmp_path: Path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -18,14 +19,18 @@ import soxr
 from c_engine import compile_engine, needs_compiler
 from command import harken
 from hybrids import LARGE, TINY, drawn_model
+from learning import taught
 
 from harken.edge import ExportError, Spotter, load_model
 from harken.edge.errors import DependencyError
 from harken.edge.manifest import Model
 from harken.edge.memory.grammar import load_grammar
+from harken.edge.memory.lstm import LstmPrior
+from harken.edge.memory.memory import Memory, shipped_prior
 from harken.export.cli import _page_grammar
 from harken.export.device.compiler import build
 from harken.export.device.golden import recording
+from harken.export.tflm import TflmRuntime
 from harken.export.web import bundle as web_bundle
 from harken.export.web import wasm
 from harken.export.web.bundle import NODE_MISSING, WebBundle, export_web
@@ -87,6 +92,10 @@ def run_js(folder: Path, code: str, *arguments: str) -> Any:
     script.unlink()
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def odds(probability: float) -> float:
+    return math.log(probability / (1 - probability))
 
 
 def demo() -> np.ndarray:
@@ -179,6 +188,28 @@ class TestFolder:
         content = (tmp_path / "site" / "models" / "commands-tiny.wasm").read_bytes()
         assert b'"grammar":null,"pending":[]}' in content
 
+    def test_what_a_memory_has_learned_is_what_the_page_begins_with(self, tmp_path: Path) -> None:
+        kept = tmp_path / "memory.json"
+        learned = taught(load_grammar("robot"), kept)
+        outcome = harken("export", "commands-tiny", "--target", "web", "--memory", kept,
+                         "--out", tmp_path / "site")  # fmt: skip
+        assert outcome.exit_code == 0, outcome.err
+        grammar = json.loads((tmp_path / "site" / "models" / "robot.json").read_text())
+        assert grammar["learned"] == learned.to_dict()
+
+    def test_without_a_prior_there_is_nothing_to_learn_on_top_of(self, tmp_path: Path) -> None:
+        lamp = tmp_path / "lamp.toml"
+        lamp.write_text(
+            'name = "lamp"\n[slots]\nstate = ["up", "down"]\n[commands.lamp]\nsay = "{state}"\n'
+        )
+        kept = tmp_path / "memory.json"
+        taught(load_grammar(lamp), kept, sessions=5)
+        outcome = harken("export", "commands-tiny", "--target", "web", "--grammar", lamp,
+                         "--memory", kept, "--out", tmp_path / "site")  # fmt: skip
+        assert outcome.exit_code == 7
+        assert "lamp has no LSTM prior" in outcome.error
+        assert not (tmp_path / "site").exists()
+
     def test_only_a_model_that_knows_the_words_of_the_robot_gets_it_unasked(
         self, tones_model: Model
     ) -> None:
@@ -240,6 +271,63 @@ class TestEngine:
         assert [each["word"] for each in found] == [each["word"] for each in words]
         for each, event in zip(found, words, strict=True):
             assert each["end"] == pytest.approx(event["end_s"], abs=0.06)
+
+    def test_with_a_memory_it_hears_and_learns_as_python_does(
+        self, site: Path, tmp_path: Path
+    ) -> None:
+        """The words of the demo, with what others have taught it; the LSTM by the same kernels."""
+        pytest.importorskip("tflite_micro")
+        robot, model, pcm = load_grammar("robot"), load_model("commands"), demo()
+        file = shipped_prior(robot)
+        assert file is not None
+        learned = taught(robot, tmp_path / "memory.json").to_dict()
+        prior = LstmPrior(file, runtime=TflmRuntime(file))
+        memory = Memory.of(robot, model, prior=prior, now_s=0.0)
+        memory.prior.from_dict(learned)
+        wanted = Spotter(model, context=memory).feed(pcm)
+        memory.log_odds(len(pcm) + 10 * 16_000)
+        (site / "demo.raw").write_bytes(pcm.astype("<i2").tobytes())
+        (site / "learned.json").write_text(json.dumps(learned))
+        found = run_js(site, """
+            import { readFileSync } from "node:fs";
+            import { Engine, Memory } from "./harken.js";
+            const json = (path) => JSON.parse(readFileSync(path));
+            const engine = await Engine.load(readFileSync("models/commands.wasm"));
+            const memory = new Memory(json("models/robot.json"), null, json("learned.json"));
+            const bytes = readFileSync("demo.raw");
+            const pcm = new Int16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2);
+            const words = [];
+            let end = 0;
+            for (let at = 0; at < pcm.length; at += 320) {
+              for (const word of engine.feed(pcm.subarray(at, at + 320))) {
+                words.push(word);
+                const threshold = engine.info.thresholds[word.word];
+                memory.hear(word.word, word.end, word.confidence, { ...word, threshold });
+                engine.pending(memory.pending, memory.habit);
+              }
+              end = (at + 320) / 16000;
+              if (memory.due !== null && end >= memory.due) memory.tick(end);
+            }
+            memory.tick(pcm.length / 16000 + 10);
+            console.log(JSON.stringify({ words, learned: memory.learned }));
+        """)  # fmt: skip
+        for name in ("demo.raw", "learned.json"):
+            (site / name).unlink()
+        assert [(word["word"], word["endSample"]) for word in found["words"]] == [
+            (event.word, event.end_sample) for event in wanted
+        ]
+        for word, event in zip(found["words"], wanted, strict=True):
+            gained = odds(event.confidence) - odds(event.acoustic)
+            assert odds(word["confidence"]) - odds(word["acoustic"]) == pytest.approx(
+                gained, abs=2e-3
+            )
+            assert 0 < word["foreseen"] < 1
+        python = memory.prior.to_dict()
+        assert found["learned"]["lessons"] == python["lessons"] > learned["lessons"]
+        assert found["learned"]["trust"] == pytest.approx(python["trust"], abs=1e-3)
+        assert found["learned"]["counts"].keys() == python["counts"].keys()
+        for key, counts in python["counts"].items():
+            assert found["learned"]["counts"][key] == pytest.approx(counts, abs=2e-4)
 
     def test_without_expecting_it_hears_as_a_spotter_does(self, site: Path) -> None:
         pcm = demo()

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 import soundfile
-from browser import Stage, needs_browser, serve
+from browser import TOUCH, Stage, assert_for_fingers, needs_browser, serve
 from numpy.typing import NDArray
 
 from harken.edge import load_model
@@ -164,6 +164,46 @@ class TestListening:
         page.locator("main[data-state=idle]").wait_for()
         assert page.locator("[data-slot=direction]").get_attribute("data-text") is None
 
+    def test_what_was_learned_is_seen_kept_and_forgotten(self, stage: Stage) -> None:
+        """Five seconds after a command; and the engine is told of it."""
+        stage.plays(demo(0.9, 3.2))
+        page = stage.open(scripts=[LATER])
+        learned = page.locator("#learned")
+        assert learned.text_content() == "Nothing learned yet of how you speak."
+        page.locator("#button").click()
+        page.locator("#command", has_text="move left by three").wait_for()
+        page.evaluate("later = 5_100")
+        page.locator("#learned", has_text="Learned from 2 of your words").wait_for()
+        assert (learned.text_content() or "").endswith("often: “left three”.")
+        page.reload()
+        page.locator("#learned", has_text="Learned from 2 of your words").wait_for()
+        page.locator("#forget").click()
+        page.locator("#learned", has_text="Nothing learned yet").wait_for()
+        page.reload()
+        page.locator("#learned", has_text="Nothing learned yet").wait_for()
+
+    @pytest.mark.parametrize(
+        ("kept", "said"),
+        [
+            ({"digest": "0" * 12, "saved": 0, "state": {}}, "belongs to another grammar"),
+            ({"saved": 0, "state": {}, "learned": {}}, "is damaged"),
+            ({"saved": 0, "state": None, "learned": {"trust": 2}}, "is damaged"),
+            ({"saved": 0, "state": None}, ""),  # as it was kept before anything was learned
+        ],
+        ids=["another grammar", "the state", "what was learned", "older"],
+    )
+    def test_what_is_remembered_but_cannot_be_used(
+        self, stage: Stage, kept: dict[str, object], said: str
+    ) -> None:
+        kept = {"digest": load_grammar("robot").digest, **kept}
+        page = stage.open(scripts=[
+            f"localStorage.setItem('harken / memory', JSON.stringify({json.dumps(kept)}));"
+        ])  # fmt: skip
+        assert page.locator("#notice").is_visible() == bool(said)
+        assert said in (page.locator("#notice-text").text_content() or "")
+        assert page.locator("#learned").text_content() == "Nothing learned yet of how you speak."
+        assert not page.locator("#problem").is_visible()
+
     @pytest.mark.parametrize(
         ("gain", "verdict", "advice"),
         [(0.02, "quiet", "come closer"), (100, "clipping", "lower the gain")],
@@ -303,6 +343,10 @@ class TestReadable:
         }""")
         page.locator("main[data-state=problem]").wait_for()
         assert_fine("problem")
+
+    def test_a_finger_finds_everything_on_a_phone(self, stage: Stage) -> None:
+        page = stage.open(viewport=PHONE)
+        assert_for_fingers(page.evaluate(f"({TOUCH})(document)"))
 
     def test_dark_and_light(self, stage: Stage) -> None:
         colours = {}

@@ -81,7 +81,7 @@ def test_events_tell_of_states_and_words(run: Callable[[str], Any]) -> None:
     left, three = found["words"]
     assert (left["word"], three["word"]) == ("left", "three")
     assert left.keys() == {
-        "word", "confidence", "acoustic", "start", "end", "startSample", "endSample"
+        "word", "confidence", "acoustic", "start", "end", "startSample", "endSample", "foreseen"
     }  # fmt: skip
     assert 0.5 < left["confidence"] <= 1
     assert left["end"] < three["start"]

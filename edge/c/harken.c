@@ -5,7 +5,7 @@
  * Memory, from its beginning: struct harken; scratch, which the front end and the network share;
  * the network's state; posteriors [smoothing_steps][n_labels]; onset [n_labels]; samples
  * [HARKEN_WINDOW]; features [context_frames][n_mfcc]; logits [n_labels]; armed [n_labels]; and, with a prior, its
- * network's state and factors [n_gaps][n_words].
+ * network's state, what that was told last, and factors [n_gaps][n_words].
  */
 #include "harken.h"
 
@@ -44,6 +44,13 @@ struct harken {
 
 #define NONE 0xffff
 
+typedef struct {       /* of the prior */
+    uint32_t foreseen; /* see harken_foreseen() */
+    uint8_t word;      /* in the last step of its network ... */
+    uint8_t pending;   /* ... with what was waited for then */
+    uint8_t unused[2];
+} told;
+
 typedef struct {
     uint8_t *scratch;
     void *state;
@@ -54,7 +61,8 @@ typedef struct {
     int8_t *logits;
     uint8_t *armed;
     uint8_t *prior_state; /* two of them: before the last word, and after it */
-    uint32_t *factors;    /* Q24, of the odds */
+    told *told;
+    uint32_t *factors; /* Q24, of the odds */
     size_t bytes;
 } layout;
 
@@ -79,6 +87,7 @@ static layout places(const harken_model *model, void *memory) {
     l.logits = (int8_t *)TAKE(labels);
     l.armed = TAKE(labels);
     l.prior_state = prior ? TAKE(2 * harken_network_bytes(prior->network)) : NULL;
+    l.told = prior ? (told *)(void *)TAKE(sizeof(told)) : NULL;
     l.factors = prior ? (uint32_t *)(void *)TAKE(4 * (size_t)prior->n_words * prior->n_gaps) : NULL;
 #undef TAKE
     l.bytes = at;
@@ -226,10 +235,11 @@ static void forget(harken *h, const layout *l) {
     h->last_word = NONE;
 }
 
-/* Let the prior's network take in a word, and work out the factors. */
-static void expect(harken *h, const layout *l, uint32_t word, uint32_t gap, uint32_t pending) {
+/* Let the prior's network take in a word, after those before it; returns its logits [n_gaps][n_words]. */
+static const int8_t *take_in(harken *h, const layout *l, uint32_t word, uint32_t gap,
+                             uint32_t pending) {
     const harken_prior *prior = h->of.model->prior;
-    uint32_t words = prior->n_words, gaps = prior->n_gaps, all = words * gaps;
+    uint32_t words = prior->n_words, gaps = prior->n_gaps;
     size_t bytes = harken_network_bytes(prior->network);
     uint8_t *after = l->prior_state + bytes;
     /* One-hot: which word, after which gap, what is pending. The factors' place serves first. */
@@ -237,8 +247,45 @@ static void expect(harken *h, const layout *l, uint32_t word, uint32_t gap, uint
     memset(inputs, prior->zero, words + gaps + prior->n_pending);
     inputs[word] = inputs[words + gap] = inputs[words + gaps + pending] = prior->one;
     memcpy(after, l->prior_state, bytes);
-    const int8_t *logits = harken_network_step(prior->network, after, l->scratch, inputs);
-    softmax(prior->exponentials, logits, all, l->factors);
+    return harken_network_step(prior->network, after, l->scratch, inputs);
+}
+
+/* How likely the network held a word, Q28, in a class of gaps: the step of the last word once more. */
+static uint32_t foreseen(harken *h, const layout *l, uint32_t word, uint32_t gap) {
+    const harken_prior *prior = h->of.model->prior;
+    uint32_t words = prior->n_words;
+    if (!h->expecting) return ONE28 / words;
+    const int8_t *logits = take_in(h, l, l->told->word, h->last_gap, l->told->pending);
+    softmax(prior->exponentials, logits + (size_t)gap * words, words, l->factors);
+    return l->factors[word] ? l->factors[word] : 1;
+}
+
+/* What the model has learned of a context; NULL if that is nothing. */
+static const uint32_t *habit(const harken_prior *prior, uint32_t word, uint32_t pending) {
+    for (uint32_t i = 0; i < prior->n_habits; i++) {
+        const harken_habit *one = prior->habits + i;
+        if (one->pending == pending && (one->word == word || one->word == HARKEN_ANY))
+            return one->share;
+    }
+    return NULL;
+}
+
+/* Let the prior's network take in a word, and work out the factors. */
+static void expect(harken *h, const layout *l, uint32_t word, uint32_t gap, uint32_t pending,
+                   const uint32_t *share) {
+    const harken_prior *prior = h->of.model->prior;
+    uint32_t words = prior->n_words, gaps = prior->n_gaps, all = words * gaps;
+    softmax(prior->exponentials, take_in(h, l, word, gap, pending), all, l->factors);
+    l->told->word = (uint8_t)word;
+    l->told->pending = (uint8_t)pending;
+    if (!share) share = habit(prior, word, pending);
+    for (uint32_t g = 0; g < gaps && share; g++) {
+        uint32_t *row = l->factors + g * words;
+        uint64_t sum = 0;
+        for (uint32_t w = 0; w < words; w++) sum += row[w];
+        for (uint32_t w = 0; w < words; w++)
+            row[w] = (uint32_t)(((uint64_t)row[w] * share[0] + sum * share[1 + w]) >> 24);
+    }
 
     /* How much likelier a word is at a time than any word at any time of the window: its joint
      * probability, of what lies inside the window, times the number of words, over the share of
@@ -271,13 +318,14 @@ static void remember(harken *h, const layout *l, uint32_t label, uint64_t sample
     h->last_word = NONE;
     while (word < prior->n_words && prior->labels[word] != label) word++;
     if (word == prior->n_words) return; /* a word of the model that the grammar does not have */
+    while (kind + 1u < prior->n_gaps && gap >= prior->gap_samples[kind]) kind++;
+    l->told->foreseen = foreseen(h, l, word, kind);
     if (h->expecting) /* what the last word has made of the network's memory is final now */
         memcpy(l->prior_state, l->prior_state + bytes, bytes);
-    while (kind + 1u < prior->n_gaps && gap >= prior->gap_samples[kind]) kind++;
     h->word_sample = sample;
     h->last_word = (uint16_t)word;
     h->last_gap = (uint8_t)kind;
-    expect(h, l, word, kind, 0);
+    expect(h, l, word, kind, 0, NULL);
 }
 
 /* ------------------------------------------------------------------------------------- API --- */
@@ -372,13 +420,28 @@ const uint32_t *harken_posteriors(const harken *h) {
 
 uint64_t harken_steps(const harken *h) { return h ? h->step : 0; }
 
-int harken_pending(harken *h, unsigned pending) {
-    if (!h) return HARKEN_ERROR_NULL;
+static int wait_for(harken *h, unsigned pending, const uint32_t *share) {
     const harken_prior *prior = h->of.model->prior;
     if (!prior || pending >= prior->n_pending) return HARKEN_ERROR_RANGE;
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i <= prior->n_words && share; i++) sum += share[i];
+    if (sum > ONE24 + prior->n_words) return HARKEN_ERROR_RANGE; /* each may be rounded up */
     layout l = places(h->of.model, h);
-    if (h->last_word != NONE) expect(h, &l, h->last_word, h->last_gap, pending);
+    if (h->last_word != NONE) expect(h, &l, h->last_word, h->last_gap, pending, share);
     return HARKEN_OK;
+}
+
+int harken_pending(harken *h, unsigned pending) {
+    return h ? wait_for(h, pending, NULL) : HARKEN_ERROR_NULL;
+}
+
+int harken_pending_habit(harken *h, unsigned pending, const uint32_t *share) {
+    return h && share ? wait_for(h, pending, share) : HARKEN_ERROR_NULL;
+}
+
+uint32_t harken_foreseen(const harken *h) {
+    if (!h || !h->of.model->prior) return 0;
+    return places(h->of.model, (void *)(uintptr_t)h).told->foreseen;
 }
 
 int harken_forget(harken *h) {

@@ -28,7 +28,7 @@
 extern "C" {
 #endif
 
-#define HARKEN_VERSION 2 /* of the structures below; model_data.c is made for one */
+#define HARKEN_VERSION 3 /* of the structures below; model_data.c is made for one */
 
 /* ------------------------------------------------------------------------- configuration --- */
 
@@ -162,6 +162,16 @@ typedef struct {
     uint8_t unknown;         /* label of speech that is no word */
 } harken_detector;
 
+/* What a user tends to say in a context, learned from use: a word's probability is share[0] times
+ * the prior's, plus share[1 + word]. All are Q24 and add up to 1. */
+typedef struct {
+    const uint32_t *share; /* [1 + n_words] */
+    uint8_t pending;       /* the context: what is waited for, ... */
+    uint8_t word;          /* ... and the last word, HARKEN_ANY for whichever it was */
+} harken_habit;
+
+#define HARKEN_ANY 255
+
 /* What was said before, as a prior on what is said next; see harken_pending(). */
 typedef struct {
     const harken_network *network;
@@ -169,10 +179,12 @@ typedef struct {
     const uint8_t *labels;        /* [n_words] label of each word */
     const uint32_t *gap_samples;  /* [n_gaps - 1] where one class of gaps ends and the next begins */
     const uint32_t *gap_share;    /* [n_gaps] inverse of its share of the window, Q16; 0: outside */
+    const harken_habit *habits;   /* [n_habits], of which the first that fits holds; NULL: none */
     uint32_t window_samples;      /* so long after a word something is expected */
     uint32_t least, most;         /* bounds on the factor of a word's odds, Q24 */
     int8_t zero, one;             /* the network's inputs that stand for 0 and 1 */
     uint8_t n_words, n_gaps, n_pending;
+    uint16_t n_habits;
 } harken_prior;
 
 typedef struct {
@@ -231,6 +243,14 @@ uint64_t harken_steps(const harken *h);
 /* With a prior: what the application waits for since the last word, 0 for nothing; see the
  * PENDING constants in model_data.h. Call it when harken_feed has returned an event. */
 int harken_pending(harken *h, unsigned pending);
+
+/* The same for a program that learns: a habit's `share` of its own, [1 + n_words], takes the place of
+ * what the model has for this context. HARKEN_ERROR_RANGE if that adds up to more than 1. */
+int harken_pending_habit(harken *h, unsigned pending, const uint32_t *share);
+
+/* With a prior: how likely it held the last word to be just before that came, without any habit. Q28, at
+ * least 1; 0 before the first word. A word that the prior does not know changes nothing. */
+uint32_t harken_foreseen(const harken *h);
 
 /* With a prior: forget the words that were said, and nothing else. */
 int harken_forget(harken *h);

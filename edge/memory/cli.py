@@ -24,6 +24,8 @@ memory_app = typer.Typer(
     help="Show, export or forget what is remembered of earlier commands.",
 )
 
+_REMEDY = "`harken memory forget` removes it"
+
 _Grammar = Annotated[
     str, typer.Argument(metavar="GRAMMAR", help="A grammar: its name, or its file.")
 ]
@@ -47,7 +49,11 @@ def show(
     elif not content:
         output().print(f"Nothing is remembered: there is no {path}.", soft_wrap=True)
     else:
-        output().print(memory_table(path, content))
+        try:
+            table = memory_table(path, content)
+        except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as problem:
+            raise HarkenError(f"{path}: it is damaged; {_REMEDY}") from problem
+        output().print(table)
 
 
 @memory_app.command()
@@ -106,4 +112,4 @@ def _read(grammar: str, memory: Path | None) -> tuple[Path, dict[str, Any]]:
     except OSError as problem:
         raise HarkenError(f"cannot read {path}: {problem.strerror}") from None
     except ValueError as problem:
-        raise HarkenError(f"{path}: {problem}; `harken memory forget` removes it") from None
+        raise HarkenError(f"{path}: {problem}; {_REMEDY}") from None

@@ -115,7 +115,7 @@ class State:
                 capped=bool(data["capped"]),
                 now_s=_time(data["now_s"]),
             )
-        except (KeyError, TypeError, AttributeError, ValueError) as problem:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as problem:
             raise ValueError("the state of the dialogue is damaged") from problem
         return state
 

@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import GrammarError
 from .dialogue import Dialogue, Turn
 from .grammar import CommandSpec, Grammar, Part
+from .prior import Learner
 
 FORMAT = 1
 """Of the JSON; `dialogue.js` refuses any other."""
@@ -21,8 +22,10 @@ FORMAT = 1
 _MOST_EXACT = 2**53 - 1  # from here on JavaScript rounds integers
 
 
-def grammar_to_json(grammar: Grammar) -> str:
+def grammar_to_json(grammar: Grammar, learned: Learner | None = None) -> str:
     """Return a grammar as JSON, in one line; the same grammar gives the same line.
+
+    `learned` is what whoever begins with it knows of its user already.
 
     Raises
     ------
@@ -52,6 +55,8 @@ def grammar_to_json(grammar: Grammar) -> str:
         },
         "examples": examples(grammar),
     }
+    if learned is not None:
+        content["learned"] = learned.to_dict()
     return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 

@@ -297,7 +297,9 @@ class Memory:
             saved_s, last_s = float(content["saved_s"]), float(content["last_s"])
             recent = [(str(w), float(g), str(p)) for w, g, p in content["recent"]]
             self.prior.from_dict(content["learned"])
-        except (KeyError, TypeError, ValueError, AttributeError) as problem:
+            if not all(word in self.prior.words for word, _, _ in recent):
+                raise ValueError("it has words that the model lacks")
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as problem:
             self.prior.forget()
             reason = str(problem) if isinstance(problem, ValueError) else "it is damaged"
             store.set_aside(reason)

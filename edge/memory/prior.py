@@ -279,22 +279,50 @@ class Learner:
                 for key, counts in data["counts"].items()
             }
             trust, lessons = float(data["trust"]), int(data["lessons"])
-        except (KeyError, TypeError, AttributeError, ValueError) as problem:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as problem:
             raise ValueError("what was learned is damaged") from problem
         numbers = [count for row in counts.values() for count in row.values()]
         if not all(0 <= number < 1e6 for number in (*numbers, lessons)) or not 0 < trust < 1:
             raise ValueError("what was learned is damaged")
         self.counts, self.trust, self.lessons = counts, trust, lessons
 
+    def knows(self, context: Context) -> bool:
+        """Whether anything was learned of what follows just this word."""
+        return _keys(context)[1] in self.counts
+
+    def habit(self, context: Context) -> Float64 | None:
+        """Return what `expect` makes of any prior below, in a context.
+
+        Returns
+        -------
+        (1 + n_words,) float64, adding up to 1: the share of the prior below, and what is added to
+        it for each word. None where nothing was learned of the context.
+        """
+        if not any(key in self.counts for key in _keys(context)):
+            return None
+        share: Float64 = np.eye(1, 1 + len(self.words))[0]
+        for key in _keys(context):
+            counts = self._counted(key)
+            share *= self.STRENGTH
+            share[1:] += counts
+            share /= counts.sum() + self.STRENGTH
+        share *= self.trust
+        share[0] += 1 - self.trust
+        return share
+
     def _learned(self, base: Float64) -> Float64:
         expected = base
         for key in _keys(self._context):
-            counts = np.zeros(len(self.words))
-            for word, count in self.counts.get(key, {}).items():
-                if word in self._index:
-                    counts[self._index[word]] = count
+            counts = self._counted(key)
             expected = (counts + self.STRENGTH * expected) / (counts.sum() + self.STRENGTH)
         return expected
+
+    def _counted(self, key: str) -> Float64:
+        counts = np.zeros(len(self.words))
+        for word, count in self.counts.get(key, {}).items():
+            if word in self._index:
+                counts[self._index[word]] = count
+        return counts
 
 
 def _keys(context: Context) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from ...edge.detector import Context
 from ...edge.errors import ExportError
 from ...edge.manifest import Model
 from ...edge.memory.grammar import Grammar
+from ...edge.memory.prior import Learner
 from ..folder import check_target, names_in, write_export
 from ..tflm import TflmRuntime
 from .golden import (
@@ -51,6 +52,7 @@ def export_engine(
     out: str | Path,
     *,
     grammar: Grammar | None = None,
+    learned: Learner | None = None,
     on_stage: Callable[[str], None] = lambda stage: None,
 ) -> EngineBundle:
     """Write the engine with a model, golden values and projects for the usual build systems.
@@ -67,6 +69,8 @@ def export_engine(
         The folder to write to; it is made when it is missing. Files that harken wrote are replaced.
     grammar
         Whose prior shall be part of it.
+    learned
+        What a memory of this grammar has learned, to be part of the prior.
     on_stage
         Called with a few words at the start of every stage.
 
@@ -82,7 +86,7 @@ def export_engine(
     """
     out = Path(out)
     check_target(out, names_in(ENGINE / "bundle"))
-    engine = checked_engine(model, grammar, on_stage=on_stage)
+    engine = checked_engine(model, grammar, learned=learned, on_stage=on_stage)
     sources, answers, comparison = engine.sources, engine.answers, engine.comparison
     measured, missing = _measure(sources, answers, on_stage)
     fields = engine_fields(engine.model, comparison, measured, missing)
@@ -119,6 +123,7 @@ def checked_engine(
     model: Model,
     grammar: Grammar | None = None,
     *,
+    learned: Learner | None = None,
     on_stage: Callable[[str], None] = lambda stage: None,
 ) -> CheckedEngine:
     """Compile the engine with a model, let it listen, compare it with Python and TFLM.
@@ -129,7 +134,7 @@ def checked_engine(
         As `export_engine` does.
     """
     on_stage(f"working out the tables of {model.manifest.name}")
-    engine_model = EngineModel.of(model, grammar)
+    engine_model = EngineModel.of(model, grammar, learned)
     sources = engine_sources(engine_model)
     on_stage("compiling the engine, and letting it listen")
     pcm, boot = recording(), boot_recording(model)
@@ -166,6 +171,7 @@ def _context(model: EngineModel) -> Callable[[bool], Context] | None:
             manifest.labels,
             manifest.front_end.sample_rate_hz,
             runtime=runtime,
+            learned=prior.learned,
         )
 
     return made

@@ -23,7 +23,7 @@ from ...edge.manifest import Model
 from ...edge.memory.grammar import Grammar
 from ...edge.memory.lstm import LstmPrior, LstmPriorFile
 from ...edge.memory.memory import log_ratios
-from ...edge.memory.prior import N_GAPS, gap_class
+from ...edge.memory.prior import N_GAPS, Learner, Prior, gap_class
 from ...edge.spotter import Spotter
 from ..tflm import TflmRuntime
 from .compiler import build, find_compiler
@@ -222,6 +222,8 @@ class WordsAlone:
         Of the model.
     runtime
         What runs the LSTM; see `harken.edge.engine.Engine`.
+    learned
+        What a memory has learned on top of it; nothing more is.
     """
 
     def __init__(
@@ -232,12 +234,16 @@ class WordsAlone:
         sample_rate_hz: int,
         *,
         runtime: Runtime | None = None,
+        learned: Learner | None = None,
     ) -> None:
         self.pending: Callable[[str], str] = lambda word: ""
         """What is waited for after a word."""
         self._window_s = grammar.window_s
         self._rate_hz = sample_rate_hz
-        self._prior = LstmPrior(file, runtime=runtime)
+        self._prior: Prior = LstmPrior(file, runtime=runtime)
+        if learned is not None:
+            learner = self._prior = Learner(self._prior)
+            learner.from_dict(learned.to_dict())
         self._n_labels = len(labels)
         self._columns = [labels.index(word) for word in file.words]
         self.reset()

@@ -13,6 +13,7 @@ from ...edge.manifest import Manifest, Model
 from ...edge.memory.grammar import Grammar, shipped_grammars
 from ...edge.memory.lstm import LstmPriorFile
 from ...edge.memory.memory import shipped_prior
+from ...edge.memory.prior import Learner
 from .graph import (
     Addition,
     DenseLayer,
@@ -29,19 +30,22 @@ from .tables import (
     FixedFrontEnd,
     FloatFrontEnd,
     FrontEndTables,
+    Habit,
     PriorTables,
     detector_tables,
     fixed_front_end,
     float_front_end,
     front_end_tables,
+    habits,
     prior_tables,
 )
 
-VERSION = 2
+VERSION = 3
 """HARKEN_VERSION of the engine that the data are for."""
 
 _WIDTH = 100
 _STATE_BYTES = 48  # sizeof(struct harken)
+_TOLD_BYTES = 8  # sizeof(told)
 _WINDOW = 512
 
 
@@ -53,9 +57,14 @@ class EnginePrior:
     file: LstmPriorFile
     network: EngineNetwork
     tables: PriorTables
+    habits: tuple[Habit, ...] = ()
+    learned: Learner | None = None
+    """What the habits are made of."""
 
     @classmethod
-    def of(cls, manifest: Manifest, grammar: Grammar) -> EnginePrior:
+    def of(
+        cls, manifest: Manifest, grammar: Grammar, learned: Learner | None = None
+    ) -> EnginePrior:
         """Work a grammar's LSTM out for the engine; see `EngineModel.of`."""
         grammar.require_words(manifest.words)
         file = shipped_prior(grammar)
@@ -69,13 +78,15 @@ class EnginePrior:
             file=file,
             network=read_network(file.content),
             tables=prior_tables(manifest, grammar, file),
+            habits=() if learned is None else habits(learned, file),
+            learned=learned,
         )
 
     @property
     def memory_bytes(self) -> int:
         """Bytes that it adds to those of the model."""
         factors = len(self.tables.labels) * len(self.tables.gap_share)
-        return 2 * _state_bytes(self.network) + _up8(4 * factors)
+        return 2 * _state_bytes(self.network) + _TOLD_BYTES + _up8(4 * factors)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +100,9 @@ class EngineModel:
     prior: EnginePrior | None = None
 
     @classmethod
-    def of(cls, model: Model, grammar: Grammar | None = None) -> EngineModel:
+    def of(
+        cls, model: Model, grammar: Grammar | None = None, learned: Learner | None = None
+    ) -> EngineModel:
         """Work a model out for the engine.
 
         Parameters
@@ -98,6 +111,8 @@ class EngineModel:
             The model.
         grammar
             Whose prior shall be part of it.
+        learned
+            What a memory of this grammar has learned, to be part of the prior.
 
         Raises
         ------
@@ -112,7 +127,7 @@ class EngineModel:
             network=read_network(model.content),
             front_end=front_end_tables(manifest),
             detector=detector_tables(manifest),
-            prior=None if grammar is None else EnginePrior.of(manifest, grammar),
+            prior=None if grammar is None else EnginePrior.of(manifest, grammar, learned),
         )
 
     @property
@@ -286,11 +301,22 @@ def _prior(prior: EnginePrior | None) -> Iterable[str]:
     yield array("uint8_t", "prior_labels", tables.labels)
     yield array("uint32_t", "gap_samples", tables.gap_samples, "u")
     yield array("uint32_t", "gap_share", tables.gap_share, "u")
+    if prior.habits:
+        shares = [share for habit in prior.habits for share in habit.share]
+        yield array("uint32_t", "habit_shares", shares, "u")
+        yield _lines(
+            "static const harken_habit habits[] = {",
+            [
+                f"{{habit_shares + {index * len(habit.share)}, {habit.pending}, {habit.word}}}"
+                for index, habit in enumerate(prior.habits)
+            ],
+        )
     yield (
         f"/* The grammar {prior.grammar.name}. */\nstatic const harken_prior prior = {{\n"
         "    &prior_network, prior_exponentials, prior_labels, gap_samples, gap_share, "
-        f"{tables.window_samples}u,\n    {tables.least}u, {tables.most}u, {tables.zero}, "
-        f"{tables.one}, {len(tables.labels)}, {len(tables.gap_share)}, {len(tables.pending)}}};\n"
+        f"{'habits' if prior.habits else 'NULL'},\n    {tables.window_samples}u, {tables.least}u, "
+        f"{tables.most}u, {tables.zero}, {tables.one}, {len(tables.labels)}, "
+        f"{len(tables.gap_share)}, {len(tables.pending)}, {len(prior.habits)}}};\n"
     )
 
 

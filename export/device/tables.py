@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ from ...edge.limits import (
 from ...edge.manifest import Manifest
 from ...edge.memory.grammar import Grammar
 from ...edge.memory.lstm import LstmPriorFile
-from ...edge.memory.prior import GAP_EDGES_S, N_GAPS
+from ...edge.memory.prior import GAP_EDGES_S, N_GAPS, Context, Learner
 
 Array = NDArray[np.float64]
 
@@ -31,6 +32,7 @@ WINDOW = WINDOW_SAMPLES
 """Samples of the engine's window."""
 
 _MOST_LIMIT = 5.0
+_ANY = 255  # HARKEN_ANY
 _DECIBELS = 10 * math.log10(2)  # of a doubling
 # By which powers in the engine are larger than those of the definition; see harken_frontend.c.
 _FLOAT_BITS = 34
@@ -307,6 +309,36 @@ def prior_tables(manifest: Manifest, grammar: Grammar, file: LstmPriorFile) -> P
         one=quantized[1],
         pending=file.pending,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Habit:
+    """``harken_habit``."""
+
+    pending: int
+    word: int
+    share: tuple[int, ...]
+
+
+def habits(learner: Learner, file: LstmPriorFile) -> tuple[Habit, ...]:
+    """Work out what a memory has learned, for the contexts of a prior: the narrower ones first."""
+    narrow, wide = [], {}
+    for (waits, pending), (word, last) in product(enumerate(file.pending), enumerate(file.words)):
+        context = Context(pending=pending, last=last)
+        share = learner.habit(context)
+        if share is None:
+            continue
+        known = learner.knows(context)
+        habit = Habit(
+            pending=waits,
+            word=word if known else _ANY,
+            share=tuple(np.rint(share * 2**24).astype(int).tolist()),
+        )
+        if known:
+            narrow.append(habit)
+        else:
+            wide[waits] = habit
+    return (*narrow, *wide.values())
 
 
 def exponentials(scale: float) -> tuple[int, ...]:

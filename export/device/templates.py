@@ -118,7 +118,18 @@ def _prior(model: EngineModel) -> str:
         f"may follow take less evidence for {grammar.window_s:g} seconds. When your program waits\n"
         "for something, say so after each event: `harken_pending(h, ...)` with one of\n"
         f"{waits}.\n`harken_forget(h)` forgets the words. Without either call it goes by the words "
-        "alone.\n"
+        f"alone.\n{learned_text(model)}"
+    )
+
+
+def learned_text(model: EngineModel) -> str:
+    """Return what a README says of what a memory has learned."""
+    learned = None if model.prior is None else model.prior.learned
+    if learned is None:
+        return ""
+    return (
+        f"\nWhat a memory has learned from {learned.lessons:,} words of its user is part of it,\n"
+        "and stays as it is: the engine learns no more.\n"
     )
 
 

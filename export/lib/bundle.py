@@ -14,10 +14,11 @@ import soxr
 from ...edge.files import write_together
 from ...edge.manifest import Model
 from ...edge.memory.grammar import Grammar
+from ...edge.memory.prior import Learner
 from ..device.bundle import ENGINE, CheckedEngine, checked_engine
 from ..device.golden import Comparison
 from ..device.source import EngineModel, c_string
-from ..device.templates import fill, fill_text, model_fields
+from ..device.templates import fill, fill_text, learned_text, model_fields
 from ..folder import check_target, names_in, write_export
 from .targets import (
     LIB,
@@ -65,6 +66,7 @@ def export_library(
     out: str | Path,
     *,
     grammar: Grammar | None = None,
+    learned: Learner | None = None,
     on_stage: Callable[[str], None] = lambda stage: None,
 ) -> LibraryBundle:
     """Write the engine with a model as a library: C, Kotlin, Swift, and what builds them.
@@ -82,6 +84,8 @@ def export_library(
         The folder to write to; it is made when it is missing. Files that harken wrote are replaced.
     grammar
         Whose prior shall be part of it.
+    learned
+        What a memory of this grammar has learned, to be part of the prior.
     on_stage
         Called with a few words at the start of every stage.
 
@@ -100,7 +104,7 @@ def export_library(
     targets = library_targets()
     if grammar is not None:
         grammar.require_words(model.manifest.words)
-    engine = checked_engine(model, grammar, on_stage=on_stage)
+    engine = checked_engine(model, grammar, learned=learned, on_stage=on_stage)
     fields = model_fields(engine.model, engine.comparison)
     fields |= {"ABI": str(ABI), "PRIOR": _prior(engine.model), "BUILT": ""}
     files = {name: text.encode() for name, text in fill(LIB / "bundle", fields).items()}
@@ -211,7 +215,7 @@ def _prior(model: EngineModel) -> str:
         "something, say so after each word: `spotter.pending(name)` with one of\n"
         f'{waits}, or `""` for nothing. `forget()` forgets the words.\n'
         "`expecting` switches it off. In C: `harken_pending(harken_stream_engine(s), n)`, where\n"
-        "`harken_pending_name(n)` is the name.\n"
+        f"`harken_pending_name(n)` is the name.\n{learned_text(model)}"
     )
 
 

@@ -14,6 +14,7 @@ from ...edge.errors import ExportError
 from ...edge.manifest import Model
 from ...edge.memory.grammar import Grammar
 from ...edge.memory.memory import shipped_prior
+from ...edge.memory.prior import Learner
 from ..device.bundle import CheckedEngine, checked_engine
 from ..device.golden import Comparison
 from ..device.templates import model_fields
@@ -27,15 +28,20 @@ _DIALOGUE = """\
 Commands are made of words, and completed from what was said before:
 
 ```js
-import {{ Dialogue }} from "./harken.js";
+import {{ Memory }} from "./harken.js";
 
-const dialogue = new Dialogue(await (await fetch("{file}")).json());
+const memory = new Memory(await (await fetch("{file}")).json());
 spotter.addEventListener("word", ({{ detail }}) => {{
-  const turn = dialogue.hear(detail.word, Date.now() / 1000, detail.confidence);
-  spotter.pending(dialogue.pending); // what is waited for needs less evidence
+  const threshold = spotter.info.thresholds[detail.word];
+  const evidence = {{ ...detail, threshold }};
+  const turn = memory.hear(detail.word, Date.now() / 1000, detail.confidence, evidence);
+  spotter.pending(memory.pending, memory.habit); // what is waited for needs less evidence
   for (const command of turn.commands) console.log(command.intent, command.values);
 }});
 ```
+
+`memory.learned` is what it has learned of its user; keep it, and give it to the next one. Call
+`tick` when `due` has come. `Dialogue` is the same without learning.
 
 """
 
@@ -77,6 +83,7 @@ def export_web(
     out: str | Path,
     *,
     grammar: Grammar | None = None,
+    learned: Learner | None = None,
     on_stage: Callable[[str], None] = lambda stage: None,
 ) -> WebBundle:
     """Write a folder that any web server can serve, and that is an npm package as well.
@@ -93,6 +100,8 @@ def export_web(
         The folder to write to; it is made when it is missing. Files that harken wrote are replaced.
     grammar
         What commands the page makes of words. Its LSTM, if it ships, is part of the models.
+    learned
+        What a memory of this grammar has learned: whoever opens the page begins with it.
     on_stage
         Called with a few words at the start of every stage.
 
@@ -112,6 +121,11 @@ def export_web(
     if len({name.lower() for name in names}) < len(names):  # as not every file system tells
         raise ExportError(f"of {', '.join(names)} two have the same name; give each its own")
     prior = None if grammar is None or shipped_prior(grammar) is None else grammar
+    if learned is not None and prior is None:
+        raise ExportError(
+            f"{grammar.name if grammar else 'a page of words alone'} has no LSTM prior, and a page "
+            "learns on top of one; leave --memory out, or take a grammar that ships"
+        )
     find_wasm_compiler()  # before anything that takes time
     engines, compiled = [], []
     for model in models:
@@ -127,7 +141,7 @@ def export_web(
         "CHECKED": _checked(compiled, not_checked),
         "DIALOGUE": "" if grammar is None else _DIALOGUE.format(file=f"models/{grammar.name}.json"),
     }
-    files = site_files(compiled, grammar, fields)
+    files = site_files(compiled, grammar, fields, learned)
     on_stage("writing")
     write_export(out, files)
     return WebBundle(

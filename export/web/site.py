@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ...edge.memory.grammar import Grammar
 from ...edge.memory.grammar_json import grammar_to_json
+from ...edge.memory.prior import Learner
 from ..device.source import EngineModel
 from ..device.templates import fill_text
 from .wasm import WEB
@@ -35,7 +36,10 @@ class WebModel:
 
 
 def site_files(
-    models: Sequence[WebModel], grammar: Grammar | None, fields: Mapping[str, str]
+    models: Sequence[WebModel],
+    grammar: Grammar | None,
+    fields: Mapping[str, str],
+    learned: Learner | None = None,
 ) -> dict[str, bytes]:
     """Return all files of the folder, content by path.
 
@@ -47,6 +51,8 @@ def site_files(
         Of the page's dialogue; None for a page that shows words alone.
     fields
         What the README says besides what is known here.
+    learned
+        What the page begins with.
     """
     version = importlib.metadata.version("harken")
     main = models[0].model.manifest
@@ -57,7 +63,7 @@ def site_files(
     files |= {path.name: path.read_bytes() for path in sorted(_LIBRARY.iterdir())}
     files |= {model.file: model.wasm for model in models}
     if grammar is not None:
-        files[_grammar_file(grammar)] = grammar_to_json(grammar).encode()
+        files[_grammar_file(grammar)] = grammar_to_json(grammar, learned).encode()
     # The cache of a page is named after all that is in it.
     digest = _digest({**files, "sw.js": worker})
     files["site.json"] = _site(models, grammar, version, digest)

@@ -12,6 +12,8 @@
  * `Date.now() / 1000`.
  */
 
+import type { Learned } from "./harken.js";
+
 /** A word or a slot of a command, in the order in which it is said. */
 export interface Part {
   /** The slot, or the word itself. */
@@ -67,6 +69,8 @@ export interface Grammar {
   };
   /** Phrases to begin with: each is a command when it is said after the one before it. */
   examples: string[][];
+  /** What a memory had learned when it was exported; see Memory. */
+  learned?: Learned;
 }
 
 /** A word that fills a part of a command, or that is remembered for a slot. */

@@ -38,7 +38,7 @@ export class Dialogue {
   tick(at) {
     this._moveTo(at, false);
     const state = this._state;
-    const due = this.due;
+    const due = this._due;
     if (due === null || at < due) return null;
     const { pending } = state;
     if (pending?.waits === "slot" && at >= state.lastWord + this.grammar.settle) {
@@ -57,6 +57,10 @@ export class Dialogue {
   }
 
   get due() {
+    return this._due;
+  }
+
+  get _due() {
     const { pending, lastWord } = this._state;
     const closes = this._closes;
     if (closes === null || pending?.waits !== "slot") return closes;

@@ -4,7 +4,7 @@ import { HarkenError } from "./errors.js";
 const FORMAT = 1; // of the section of the file in which the model describes itself
 const SECTION = "harken";
 const CHUNK = 4096; // samples that the engine takes in one call
-const WORD = 5; // numbers of a word: label, confidence, acoustic, first and last sample
+const WORD = 6; // numbers of a word: label, confidence, acoustic, first and last sample, foreseen
 const PAGE_TOGETHER = "Export the page and its model again, together.";
 
 /** What a compiled model says of itself. */
@@ -104,10 +104,11 @@ export class Engine {
 
   /** A word that the last chunk completed. */
   word(index) {
-    const [label, confidence, acoustic, startSample, endSample] = this.#words.subarray(index * WORD, (index + 1) * WORD);
+    const [label, confidence, acoustic, startSample, endSample, foreseen] =
+      this.#words.subarray(index * WORD, (index + 1) * WORD);
     const { labels, rate } = this.info;
     return {
-      word: labels[label], confidence, acoustic,
+      word: labels[label], confidence, acoustic, foreseen,
       start: startSample / rate, end: endSample / rate, startSample, endSample,
     };
   }
@@ -140,9 +141,14 @@ export class Engine {
     this.#wasm.expecting(this.#expecting);
   }
 
-  pending(name) {
+  pending(name, habit) {
     const index = this.info.pending.indexOf(name);
-    if (index >= 0) this.#wasm.pending(index); // what the prior does not know of changes nothing
+    if (index < 0) return; // what the prior does not know of changes nothing
+    if (habit) {
+      const place = new Uint32Array(this.#wasm.memory.buffer, this.#wasm.share(), habit.length);
+      habit.forEach((share, at) => (place[at] = Math.round(share * 2 ** 24)));
+    }
+    this.#wasm.pending(index, Boolean(habit));
   }
 
   forget() {

@@ -6,6 +6,8 @@
  *     button.onclick = () => spotter.start();   // asks for the microphone
  */
 
+import { Dialogue, type Grammar, type State, type Turn } from "./dialogue.js";
+
 /** A word that was heard. */
 export interface Word {
   word: string;
@@ -19,6 +21,8 @@ export interface Word {
   /** The same in samples at the rate of the model. */
   startSample: number;
   endSample: number;
+  /** How likely the prior held it, with nothing learned, in 0..1; 0 where the model has none. */
+  foreseen: number;
 }
 
 /** What a model file says of itself. */
@@ -83,8 +87,11 @@ export class Engine {
   sensitivity: number;
   /** Whether what was said before changes what is heard; without a prior it never does. */
   expecting: boolean;
-  /** Tell what the application waits for since the last word; one of `info.pending`. */
-  pending(name: string): void;
+  /**
+   * Tell what the application waits for since the last word, one of `info.pending`; and what its
+   * user tends to say there, if that is known: `Memory.habit`.
+   */
+  pending(name: string, habit?: number[]): void;
   /** Forget the words that were said, and nothing else. */
   forget(): void;
   /** Of the last step, in the order of `info.labels`. */
@@ -158,7 +165,7 @@ export class Spotter extends EventTarget {
   expecting: boolean;
   /** While it is muted no words come, and the microphone stays open. */
   muted: boolean;
-  pending(name: string): void;
+  pending(name: string, habit?: number[]): void;
   forget(): void;
   /** What is heard right now; rejects while nobody listens. */
   snapshot(): Promise<Snapshot>;
@@ -184,6 +191,43 @@ export class Spotter extends EventTarget {
     listener: EventListenerOrEventListenerObject | null,
     options?: boolean | EventListenerOptions,
   ): void;
+}
+
+/** What was learned of a user: plain JSON, as in the file of a memory of `harken listen`. */
+export interface Learned {
+  /** How far it is trusted, in 0..1. */
+  trust: number;
+  /** Words learned from, ever. */
+  lessons: number;
+  /** For each context, "waiting for:last word", how often each word was said; old ones fade. */
+  counts: Record<string, Record<string, number>>;
+}
+
+/** Of a word, besides its confidence; a `Word` has the first and the last. */
+export interface Evidence {
+  /** The evidence without what was said before, and that which the word needs: else nothing is learned. */
+  acoustic?: number;
+  threshold?: number;
+  foreseen?: number;
+}
+
+/**
+ * A dialogue that learns what its user says, as `harken listen` does, for a model with the prior of
+ * this grammar. Each command that nobody takes back for five seconds counts; `tick` takes it in.
+ */
+export class Memory extends Dialogue {
+  /**
+   * @param learned What was learned earlier; by default what the grammar came with.
+   * @throws Error As Dialogue does, or what was learned is damaged.
+   */
+  constructor(grammar: Grammar, state?: State | null, learned?: Learned | null);
+  hear(word: string, at: number, confidence?: number, evidence?: Evidence): Turn;
+  /** A new value each time. */
+  readonly learned: Learned;
+  /** For `pending`, after each word: the prior's share of a word's probability, then what is added to each word's. */
+  readonly habit: number[];
+  /** Go back to the beginning, and unlearn everything. */
+  forget(): void;
 }
 
 export { Dialogue, type Grammar, type Turn, type Command, type Recall } from "./dialogue.js";

@@ -135,8 +135,8 @@ export class Spotter extends EventTarget {
     this.#tell("muted", this.#muted);
   }
 
-  pending(name) {
-    this.#tell("pending", name);
+  pending(name, habit) {
+    this.#microphone?.tell({ type: "pending", value: name, habit });
   }
 
   forget() {

@@ -44,7 +44,7 @@ class Listener extends AudioWorkletProcessor {
     this.#frames = 0;
   }
 
-  #told({ type, value, word, id }) {
+  #told({ type, value, word, id, habit }) {
     const engine = this.#engine;
     if (type === "snapshot") {
       this.port.postMessage({
@@ -54,7 +54,7 @@ class Listener extends AudioWorkletProcessor {
     else if (type === "muted") this.#muted = value;
     else if (type === "reset") this.#reset();
     else if (type === "forget") engine.forget();
-    else if (type === "pending") engine.pending(value);
+    else if (type === "pending") engine.pending(value, habit);
     else if (type === "threshold") engine.setThreshold(word, value);
     else engine[type] = value; // sensitivity, expecting
   }

@@ -19,9 +19,10 @@ extern unsigned char __heap_base; /* where the linker's data end */
 
 static harken_stream *stream;
 static float samples[SAMPLES];
-static struct { /* an event, as engine.js reads it: five doubles */
-    double label, confidence, acoustic, start_sample, end_sample;
+static struct { /* an event, as engine.js reads it: six doubles */
+    double label, confidence, acoustic, start_sample, end_sample, foreseen;
 } words[EVENTS];
+static uint32_t share[256]; /* of a habit */
 static float level[2];
 
 EXPORT("version") uint32_t version(void) { return HARKEN_VERSION; }
@@ -55,6 +56,7 @@ EXPORT("feed") int32_t feed(uint32_t n, uint32_t int16) {
         words[i].acoustic = events[i].acoustic / 16777216.0;
         words[i].start_sample = (double)events[i].start_sample;
         words[i].end_sample = (double)events[i].end_sample;
+        words[i].foreseen = harken_foreseen(harken_stream_engine(stream)) / 268435456.0;
     }
     return count;
 }
@@ -71,8 +73,12 @@ EXPORT("sensitivity") int32_t sensitivity(double factor) {
 
 EXPORT("expecting") int32_t expecting(int32_t on) { return harken_stream_expecting(stream, on); }
 
-EXPORT("pending") int32_t pending(uint32_t what) {
-    return harken_pending(harken_stream_engine(stream), what);
+EXPORT("share") uint32_t *share_place(void) { return share; }
+
+/* `learned`: whether share[] holds. */
+EXPORT("pending") int32_t pending(uint32_t what, uint32_t learned) {
+    harken *engine = harken_stream_engine(stream);
+    return learned ? harken_pending_habit(engine, what, share) : harken_pending(engine, what);
 }
 
 EXPORT("forget") int32_t forget(void) { return harken_forget(harken_stream_engine(stream)); }

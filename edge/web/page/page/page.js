@@ -10,6 +10,7 @@
 //   #outcome                what of the command was remembered, or why a word made none
 //   #pending                hidden, or what is waited for
 //   [data-slot]             what is remembered in data-text, by slot; "follow-up" and "last" beside them
+//   #learned                what was learned of whoever speaks
 //   #robot[aria-label]      where the robot is
 //   #level[data-level]      "no sound", "quiet", "good", "clipping", or nothing
 //   #advice                 what to do about it
@@ -18,7 +19,7 @@
 //   #notice                 hidden, or something that is no problem
 //   #offline                hidden until every file is kept
 import { Bars } from "./bars.js";
-import { byId, say } from "./dom.js";
+import { byId, percent, say } from "./dom.js";
 import { MemoryView } from "./memory.js";
 import { Meter } from "./meter.js";
 import { keepOffline, offerInstall } from "./offline.js";
@@ -46,9 +47,9 @@ const now = () => Date.now() / 1000;
 /** Load everything, and be ready to listen. */
 export async function run() {
   offerInstall();
-  const [{ Spotter, Dialogue }, site] = await Promise.all([needed(import("../harken.js")), json("site.json")]);
+  const [library, site] = await Promise.all([needed(import("../harken.js")), json("site.json")]);
   const grammar = site.grammar && (await json(site.grammar.file));
-  const page = new Page(site, grammar, { Spotter, Dialogue });
+  const page = new Page(site, grammar, library);
   keepOffline(() => page.listening, notice);
   await page.load();
 }
@@ -174,20 +175,23 @@ class Page {
 
   /** The dialogue, as far as it was kept; throws where grammar and model are at odds. */
   #dialogueFor(info) {
-    const { Dialogue } = this.#library;
+    const { Dialogue, Memory } = this.#library;
     const { words, digest } = this.#grammar;
+    const Kind = info.grammar ? Memory : Dialogue; // without a prior there is nothing to learn on top of
     const missing = words.filter((word) => !info.words.includes(word));
     if (missing.length) throw new Error(`the model has no word ${missing.join(", ")}`);
     if (!same(info.grammar ?? digest, digest)) throw new Error(`the model expects what grammar ${info.grammar} does`);
     const kept = this.#store.load("memory");
     try {
-      if (kept?.digest === this.#grammar.digest && kept.saved < now() + AHEAD_S) {
-        return new Dialogue(this.#grammar, kept.state);
+      if (kept?.digest === digest) {
+        return new Kind(this.#grammar, kept.saved < now() + AHEAD_S ? kept.state : null, kept.learned);
       }
+      if (kept) notice("What was remembered belongs to another grammar; starting afresh.");
     } catch (failure) {
       console.warn(failure.message);
+      notice("What was remembered is damaged; starting afresh.");
     }
-    return new Dialogue(this.#grammar);
+    return new Kind(this.#grammar);
   }
 
   async #listen() {
@@ -253,9 +257,12 @@ class Page {
     const { word, confidence } = heard;
     showWord(heard);
     if (!this.#dialogue) return tell(word);
-    const turn = this.#dialogue.hear(word, now(), confidence);
-    const { pending } = this.#dialogue;
-    if (this.#spotter.info.pending.includes(pending)) this.#spotter.pending(pending);
+    const { info, sensitivity } = this.#spotter;
+    const alone = info.thresholds[word];
+    const threshold = alone / (alone + (1 - alone) * sensitivity);
+    const turn = this.#dialogue.hear(word, now(), confidence, { ...heard, threshold });
+    const { pending, habit } = this.#dialogue;
+    if (info.pending.includes(pending)) this.#spotter.pending(pending, habit);
     this.#show(turn);
     tell(turn.reason && turn.reason !== word ? `${word}: ${turn.reason}` : word);
   }
@@ -287,8 +294,9 @@ class Page {
 
   /** Keep what is remembered, and look at it until it has faded. */
   #remember() {
-    const { state } = this.#dialogue;
-    this.#store.save("memory", { digest: this.#grammar.digest, saved: now(), state });
+    const { state, learned } = this.#dialogue;
+    this.#store.save("memory", { digest: this.#grammar.digest, saved: now(), state, learned });
+    say(byId("learned"), learned ? inWords(learned) : "");
     clearInterval(this.#pulse);
     this.#pulse = setInterval(() => this.#fade(), PULSE_MS);
     this.#fade();
@@ -304,6 +312,7 @@ class Page {
         tell(turn.reason);
         return this.#show(turn);
       }
+      return this.#remember();
     }
     const { pending } = dialogue;
     const text = dialogue.pendingText();
@@ -376,6 +385,18 @@ function origin({ remembered, slots, repeated }) {
   return Object.entries(remembered)
     .map(([slot, age]) => `${slots[slot]} from ${ago(age)}`)
     .join(", ");
+}
+
+/** What was learned: how much, and what is said most often after what. */
+function inWords({ trust, lessons, counts }) {
+  if (!lessons) return "Nothing learned yet of how you speak.";
+  const pairs = Object.entries(counts).flatMap(([key, row]) => {
+    const [, last] = key.split(":");
+    return Object.entries(row).map(([word, count]) => [count, `“${last} ${word}”`, last]);
+  });
+  const most = pairs.filter(([, , last]) => last).sort(([one], [other]) => other - one).slice(0, 3);
+  const often = most.length ? `; often: ${most.map(([, said]) => said).join(", ")}` : "";
+  return `Learned from ${lessons} of your words, trusted to ${percent(trust)}${often}.`;
 }
 
 const ago = (age) => (age < 1 ? "a moment ago" : `${Math.round(age)} s ago`);

@@ -1,0 +1,138 @@
+// Words in, commands out, as dialogue.js makes them; and what their user tends to say, learned as
+// harken's memory in Python learns it, for the engine to expect.
+import { Dialogue } from "./dialogue.js";
+
+const HALF_LIFE = 150; // words after which a count is worth half
+const SHARE = 0.02; // of the trust, shared out again after each word
+const STRENGTH = 6; // words in a context that weigh as much as what is known without it
+const REGRET = 5; // seconds in which a command can be taken back, and is not learned from
+const MOST = 1e6;
+
+export class Memory extends Dialogue {
+  #last = null; // word, or null where all is forgotten
+  #heard = 0; // when it was
+  #waited = ""; // what was waited for since
+  #lessons = []; // of the command that is being given
+  #meant = []; // of commands: [when to learn them, lessons]
+  #trust;
+  #counts; // by context, by word
+  #learnedFrom;
+
+  constructor(grammar, state = null, learned = grammar?.learned ?? null) {
+    super(grammar, state);
+    if (learned === null) this.#unlearn();
+    else this.#takeUp(learned);
+  }
+
+  hear(word, at, confidence = 1, { acoustic = 1, threshold = 0, foreseen = 0 } = {}) {
+    const settled = this.tick(at);
+    const { words, window } = this.grammar;
+    const gap = at - this.#heard;
+    if (this.#last === null || !(gap >= 0 && gap < window)) [this.#last, this.#waited] = [null, ""];
+    const known = words.includes(word);
+    const lesson = known && acoustic >= threshold ? this.#lesson(word, foreseen || 1 / words.length) : null;
+    const turn = super.hear(word, at, confidence);
+    if (!this.muted(at)) {
+      this.#note(turn, lesson, at);
+      if (known) [this.#last, this.#heard, this.#waited] = [word, at, this.pending];
+    }
+    return settled === null ? turn : { ...turn, commands: [...settled.commands, ...turn.commands] };
+  }
+
+  tick(at) {
+    const turn = super.tick(at);
+    if (turn) this.#note(turn, null, at);
+    while (this.#meant.length && at >= this.#meant[0][0]) this.#meant.shift()[1].forEach((each) => this.#learn(each));
+    return turn;
+  }
+
+  get due() {
+    const [meant] = this.#meant;
+    return meant ? Math.min(meant[0], super.due ?? Infinity) : super.due;
+  }
+
+  get habit() {
+    const share = this.#share(this.#keys()).map((part) => part * this.#trust);
+    share[0] += 1 - this.#trust;
+    return share;
+  }
+
+  get learned() {
+    const rounded = (counts) => Object.fromEntries([...counts].map(([word, count]) => [word, Number(count.toFixed(4))]));
+    return {
+      trust: Number(this.#trust.toFixed(6)),
+      lessons: this.#learnedFrom,
+      counts: Object.fromEntries([...this.#counts].map(([key, counts]) => [key, rounded(counts)])),
+    };
+  }
+
+  /** The session, and all that was learned. */
+  forget() {
+    super.forget();
+    this.#last = null;
+    this.#lessons = this.#meant = [];
+    this.#unlearn();
+  }
+
+  #keys() {
+    return [`${this.#waited}:`, `${this.#waited}:${this.#last ?? ""}`];
+  }
+
+  /** Parts of a word's probability by what was learned: of the prior's, then for each word. */
+  #share(keys) {
+    const { words } = this.grammar;
+    let share = [1, ...words.map(() => 0)];
+    for (const key of keys) {
+      const counts = words.map((word) => this.#counts.get(key)?.get(word) ?? 0);
+      const all = counts.reduce((sum, count) => sum + count, STRENGTH);
+      share = share.map((part, index) => (STRENGTH * part + (index && counts[index - 1])) / all);
+    }
+    return share;
+  }
+
+  #lesson(word, base) {
+    const keys = this.#keys();
+    const share = this.#share(keys);
+    return { word, keys, base, learned: share[0] * base + share[1 + this.grammar.words.indexOf(word)] };
+  }
+
+  #note({ outcome, commands }, lesson, at) {
+    if (lesson && outcome !== "ignored") this.#lessons = [...this.#lessons, lesson];
+    if (["stopped", "cancelled", "expired"].includes(outcome)) {
+      this.#lessons = [];
+      if (!this.state.last) this.#meant = []; // stopped, or taken back
+    } else if (commands.length) {
+      this.#meant.push([at + REGRET, this.#lessons]);
+      this.#lessons = [];
+    }
+  }
+
+  #learn({ word, keys, base, learned }) {
+    const trusted = this.#trust * learned;
+    this.#trust = (1 - SHARE) * (trusted / (trusted + (1 - this.#trust) * base)) + SHARE / 2;
+    for (const counts of this.#counts.values()) {
+      for (const [each, count] of counts) counts.set(each, count * 0.5 ** (1 / HALF_LIFE));
+    }
+    for (const key of keys) {
+      if (!this.#counts.has(key)) this.#counts.set(key, new Map());
+      const counts = this.#counts.get(key);
+      counts.set(word, (counts.get(word) ?? 0) + 1);
+    }
+    this.#learnedFrom++;
+  }
+
+  #unlearn() {
+    this.#takeUp({ trust: 0.5, lessons: 0, counts: {} });
+  }
+
+  #takeUp({ trust, lessons, counts }) {
+    const fine = (number) => typeof number === "number" && number >= 0 && number < MOST;
+    const rows = Object.entries(counts ?? 0);
+    const whole = [counts, ...rows.map(([, row]) => row)].every((each) => each && typeof each === "object");
+    if (!whole || !rows.every(([, row]) => Object.values(row).every(fine)) || !fine(lessons) || !(trust > 0 && trust < 1)) {
+      throw new Error("what was learned is damaged");
+    }
+    this.#counts = new Map(rows.map(([key, row]) => [key, new Map(Object.entries(row))]));
+    [this.#trust, this.#learnedFrom] = [trust, lessons];
+  }
+}
