@@ -148,9 +148,11 @@ def _lay_out(
     held_out: list[str] = []
     if data.exists():
         shutil.rmtree(data)
+    kept = list(kept)
+    unheard = _held_out([(name, collection.clips[name].voice) for name in kept])
     for name in kept:
         word, file = name.split("/")
-        validation = _is_held_out(collection.clips[name].voice)
+        validation = name in unheard
         addition = word in recorded and not validation
         target = data / ("synthetic" if addition else WORDS_COLLECTION) / word / file
         _copy(collection.folder / name, target)
@@ -177,8 +179,16 @@ def _copy(source: Path, target: Path) -> None:
         raise DataError(f"cannot copy {source} to {target}: {problem.strerror}") from None
 
 
-def _is_held_out(voice: str) -> bool:
-    return zlib.crc32(voice.encode()) % _HELD_OUT_VOICES == 0
+def _held_out(clips: Sequence[tuple[str, str]]) -> set[str]:
+    """Choose clips, given with their voices, that training does not hear: whole voices, if it can.
+
+    Of a single voice one clip of six.
+    """
+    ranked = sorted({voice for _, voice in clips}, key=lambda voice: zlib.crc32(voice.encode()))
+    if len(ranked) == 1:
+        return {name for name, _ in clips[::_HELD_OUT_VOICES]}
+    chosen = set(ranked[: max(1, len(ranked) // _HELD_OUT_VOICES)])
+    return {name for name, voice in clips if voice in chosen}
 
 
 def _rooms(folder: Path, seed: int) -> None:

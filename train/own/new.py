@@ -63,7 +63,7 @@ class Request:
 
     words: tuple[str, ...]
     name: str
-    epochs: int = 12
+    epochs: int = 8
     seed: int = 0
     fa_per_hour: float = 0.5
     recordings: str | None = None
@@ -276,6 +276,7 @@ def _config(request: Request, base: Base) -> TrainConfig:
         distinct_epochs=request.epochs,
         learning_rate=1e-3,
         dropout=0.05,
+        frozen_stem=True,
         averaging=0.99,
         seed=request.seed,
         licences=base.licences,

@@ -70,7 +70,7 @@ def new_command(
     ] = 0.5,
     epochs: Annotated[
         int, typer.Option(min=1, metavar="N", help="Of training; more take longer.")
-    ] = 12,
+    ] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Of every draw.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
