@@ -122,4 +122,5 @@ def test_what_is_sent_to_a_worker_is_small(source: DataSource) -> None:
         "held_out_speech",
         "left_out",
         "additions",
+        "pack",
     ]
