@@ -191,7 +191,7 @@ class TestPack:
 
 class TestBase:
     @pytest.mark.parametrize("name", ["commands", "commands-tiny"])
-    def test_it_is_the_network_that_ships(self, name: str) -> None:
+    def test_it_is_of_the_shape_that_ships(self, name: str) -> None:
         base, manifest = load_base(base_file(name)), load_model(name).manifest
         assert base.words == manifest.words
         assert base.shape.front_end == manifest.front_end

@@ -241,7 +241,7 @@ class TestSettings:
         page.locator("#settings summary").click()
         left = page.locator("#words li[data-word=left]")
         evidence = []
-        for sensitivity in ("-4", "4"):
+        for sensitivity in ("-2", "4"):
             page.locator("#sensitivity").fill(sensitivity)
             page.locator("#button").click()
             page.locator(
@@ -249,7 +249,7 @@ class TestSettings:
             ).wait_for()
             evidence.append(float(left.first.get_attribute("data-confidence") or ""))
             page.locator("#button").click()
-        assert evidence[0] > 0.97
+        assert evidence[0] > 0.9
         assert evidence[1] < 0.7
 
     def test_another_model_is_used_from_now_on(self, stage: Stage) -> None:

@@ -1,7 +1,9 @@
 """A finished run in, its float weights in one small file out, and such a file read again.
 
-A model of new words begins with what a model that ships has learned: what speech is made of, and
-what is no word. Only the layer of logits is new, and even of that the labels that both have stay.
+A model of new words begins with what another one has learned: what speech is made of, and what is
+no word. Only the layer of logits is new, and even of that the labels that both have stay. The
+weights that ship for `commands` are those of a longer training of the same recipe (240 epochs),
+which lose less when they are rounded; of `commands-tiny`, those of the model itself.
 """
 
 from __future__ import annotations
