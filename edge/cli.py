@@ -31,7 +31,7 @@ from .memory.grammar_cli import grammar_app
 from .microphone import input_devices
 from .options import JsonOption, ModelArgument, RuntimeOption
 from .serve.cli import serve_app
-from .streams import OutputError, guard_output, print_json, print_json_text
+from .streams import StreamError, guard_output, print_json, print_json_text
 
 
 class _Commands(typer.core.TyperGroup):
@@ -138,12 +138,12 @@ def main() -> None:
             app(prog_name="harken")
         finally:
             sys.stdout.flush()  # not when Python ends: there nobody could say what is wrong
-    except OutputError as error:
+    except StreamError as error:
         _say_why(error)
         sys.exit(error.exit_code)
 
 
 def _say_why(error: HarkenError) -> None:
     """Print an error; nobody needs to be told that they read no further than they wanted to."""
-    if not (isinstance(error, OutputError) and error.reader_left):
+    if not (isinstance(error, StreamError) and error.reader_left):
         print(f"harken: error: {error}", file=sys.stderr)

@@ -117,6 +117,28 @@ def write_together(files: Mapping[Path, bytes], *, error: type[HarkenError] = Ha
         raise error(_refusal(path, problem)) from problem
 
 
+def lock(descriptor: int) -> None:
+    """Take the lock of an open file, unless another process holds it; closing the file frees it.
+
+    Raises
+    ------
+    OSError
+        The file system has no locks. `BlockingIOError`: another process holds it.
+    """
+    if sys.platform == "win32":
+        import msvcrt
+
+        os.lseek(descriptor, 0, os.SEEK_SET)  # the lock is on the byte at the position
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except PermissionError as problem:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from problem
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def utf8(text: str) -> bytes:
     """Encode text, also with names of files in it that are not UTF-8: JSON gives these back."""
     return text.encode("utf-8", "backslashreplace")
@@ -125,6 +147,11 @@ def utf8(text: str) -> bytes:
 def name_bytes(name: str) -> bytes:
     """Return a file's name as it stands on the disk, whether or not that is UTF-8; for hashes."""
     return name.encode("utf-8", "surrogateescape")
+
+
+def name_for_libsndfile(path: str | Path) -> str | bytes:
+    """Return a file's name as `soundfile` takes it: as text, it takes none that is not UTF-8."""
+    return os.fspath(path) if sys.platform == "win32" else os.fsencode(path)
 
 
 def is_utf8(name: str) -> bool:
@@ -167,25 +194,6 @@ def read_text(path: Path) -> str:
     if len(content) > _MOST_TEXT_BYTES:  # a device may never end
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
     return decode_text(content)
-
-
-def lock(descriptor: int) -> None:
-    """Take the lock of an open file, unless another process holds it; closing the file frees it.
-
-    Raises
-    ------
-    OSError
-        Another holds it, or the file system has no locks.
-    """
-    if sys.platform == "win32":
-        import msvcrt
-
-        os.lseek(descriptor, 0, os.SEEK_SET)  # the lock is on the byte at the position
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def packaged(package: str, *folders: str, suffix: str) -> dict[str, Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .display import event_line, notes, output, turn_line, turn_lines
-from .streams import OutputError, print_json
+from .streams import StreamError, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,7 @@ class WithoutOutput:
     printing : Observer
         Prints.
     on_failure : callable
-        Gets the `OutputError`, once.
+        Gets the `StreamError`, once.
     quiet : bool
         Say nothing on standard error afterwards.
     """
@@ -51,7 +51,7 @@ class WithoutOutput:
         self,
         printing: Observer,
         *,
-        on_failure: Callable[[OutputError], object],
+        on_failure: Callable[[StreamError], object],
         quiet: bool = False,
     ) -> None:
         self._printing = printing
@@ -78,7 +78,7 @@ class WithoutOutput:
             return
         try:
             do()
-        except OutputError as problem:
+        except StreamError as problem:
             self._failed = True
             self._on_failure(problem)
 

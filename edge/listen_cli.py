@@ -30,6 +30,7 @@ from .options import (
     RuntimeOption,
     ThresholdOption,
     device_of,
+    file_of,
     path_of,
     with_thresholds,
 )
@@ -48,7 +49,7 @@ from .serve.mqtt import (
 )
 from .sources import AudioFile, RealTime, Source
 from .spotter import Spotter
-from .streams import OutputError
+from .streams import StreamError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -206,6 +207,7 @@ def listen_command(
         Path | None,
         typer.Option(
             metavar="FILE",
+            parser=file_of,
             help="Where to remember from one time to the next. Default: in the user's folder of "
             "states for the microphone, nowhere for other sources.",
         ),
@@ -285,8 +287,6 @@ def listen_command(
             if value is not None:
                 raise typer.BadParameter("it needs --grammar", param_hint=option)
 
-    if memory is not None and memory.is_dir():
-        raise typer.BadParameter(f"{memory} is a folder; name a file", param_hint="--memory")
     if capture is None and capture_limit is not None:
         raise typer.BadParameter("it needs --capture", param_hint="--capture-limit")
 
@@ -382,9 +382,9 @@ class _OutputFailure:
     def __init__(self, takers: Mapping[str, object]) -> None:
         self.listener: Listener | None = None
         self._takers = [option for option, taker in takers.items() if taker is not None]
-        self._problem: OutputError | None = None
+        self._problem: StreamError | None = None
 
-    def __call__(self, problem: OutputError) -> None:
+    def __call__(self, problem: StreamError) -> None:
         self._problem = problem
         if self._takers:
             warn(f"{problem}; listening goes on for {' and '.join(self._takers)}")

@@ -56,6 +56,20 @@ def path_of(text: str) -> Path:
     return Path(text)
 
 
+def file_of(text: str) -> Path:
+    """Return the path of a file that was typed in; it need not be there.
+
+    Raises
+    ------
+    typer.BadParameter
+        It is empty, or that of a folder.
+    """
+    path = path_of(text)
+    if path.is_dir():
+        raise typer.BadParameter(f"{path} is a folder; name a file")
+    return path
+
+
 def device_of(text: str | None) -> int | str | None:
     """Return a device as `Microphone` takes it: a number, or a part of the name."""
     if text == "":

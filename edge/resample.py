@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _MOST_FLOAT = 8.0  # 18 dB above full scale
 _MOST_SHARE = 0.25  # of the samples beyond that are an accident
+_SOUND = 0.01  # of full scale: less may be the noise of a sound card
+_CANCELLED = 0.01  # of the loudest channel
 
 
 def wrong_scale(samples: NDArray[np.float32]) -> str:
@@ -26,10 +28,6 @@ def wrong_scale(samples: NDArray[np.float32]) -> str:
         f"float samples go up to {sizes.max():.6g}, where full scale is 1: they have another "
         "scale, perhaps that of int16; divide all by 32768, and write them again"
     )
-
-
-_SOUND = 0.01  # of full scale: less may be the noise of a sound card
-_CANCELLED = 0.01  # of the loudest channel
 
 
 class MonoResampler:

@@ -12,7 +12,6 @@ blocks that are counted, never silently.
 from __future__ import annotations
 
 import dataclasses
-import os
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from .errors import AudioError
+from .files import name_for_libsndfile
 from .resample import MonoResampler, cancels
 
 if TYPE_CHECKING:
@@ -245,7 +245,7 @@ class AudioFile(Source):
         except OSError as error:
             raise AudioError(f"{path}: {error.strerror}; name one sound file") from None
         try:
-            self._file = soundfile.SoundFile(os.fsencode(self._path))  # it takes no name but UTF-8
+            self._file = soundfile.SoundFile(name_for_libsndfile(self._path))
         except (soundfile.SoundFileError, TypeError) as error:
             # TypeError: the name ends in .raw, and soundfile wants to be told what is inside.
             reason = (

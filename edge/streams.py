@@ -1,7 +1,7 @@
 """Standard output and standard error as they are in, such that no character and no disk ends a run.
 
 A character that a terminal lacks is written as one that it has. What cannot be written to standard
-output is an `OutputError`, once; what cannot be written to standard error is lost.
+output is an `StreamError`, once; what cannot be written to standard error is lost.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _ERRORS = "harken-simpler"
 
 
-class OutputError(HarkenError):
+class StreamError(HarkenError):
     """Standard output takes nothing more: its disk is full, or who read it has gone.
 
     Attributes
@@ -61,7 +61,7 @@ def print_json(value: Any, *, indent: int | None = None) -> None:
 
     Raises
     ------
-    OutputError
+    StreamError
         Standard output takes nothing more.
     """
     print_json_text(json.dumps(value, indent=indent, ensure_ascii=False))
@@ -102,7 +102,7 @@ class _Guarded(io.TextIOWrapper):
         os.dup2(nowhere, self.fileno())
         os.close(nowhere)
         if not self._silent:
-            raise OutputError(problem) from None
+            raise StreamError(problem) from None
 
 
 class _StandardOutput(_Guarded):

@@ -53,7 +53,7 @@ def check_word(word: str) -> str:
     word = same_form(word)
     if not word.strip() or word != word.strip():
         raise BadNameError(f"{word!r} is no word; a word is not empty, and has no space around it")
-    if len(word.encode("utf-8", "replace")) > _LONGEST_BYTES:
+    if len(word.encode()) > _LONGEST_BYTES:
         raise BadNameError(f"{word[:20]!r}… has more than {_LONGEST_BYTES} bytes; choose a shorter")
     bad = sorted({letter for letter in word if not _is_part(letter)})
     if bad:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import importlib.util
-import json
 import shlex
 import sys
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from ..edge.manifest import Model, load_model
 from ..edge.memory.grammar import Grammar, load_grammar
 from ..edge.memory.learned import load_learned
 from ..edge.memory.prior import Learner
-from ..edge.options import path_of
+from ..edge.options import file_of, path_of
 from ..edge.streams import print_json
 from ..train.cli import CacheOption, SplitRuleChoice, SplitRuleOption
 from ..train.display import progress_bar
@@ -76,6 +75,7 @@ def export_command(
         typer.Option(
             "--memory",
             metavar="FILE",
+            parser=file_of,
             help="With --target c, lib or web: what this memory has learned of its user goes along "
             "with the grammar; see `harken memory export`.",
         ),
@@ -178,18 +178,16 @@ def _export_engine(
 
     bundle = export_engine(model, out, grammar=spoken, learned=learned, on_stage=_stage)
     if as_json:
-        print(
-            json.dumps(
-                {
-                    "folder": str(bundle.folder),
-                    "memory_bytes": bundle.model.memory_bytes,
-                    "multiplications": bundle.model.network.multiplications,
-                    "checks": bundle.comparison.to_dict(),
-                    "measured": [result.to_dict() for result in bundle.measured],
-                    "not_measured": dict(bundle.not_measured),
-                },
-                indent=2,
-            )
+        print_json(
+            {
+                "folder": str(bundle.folder),
+                "memory_bytes": bundle.model.memory_bytes,
+                "multiplications": bundle.model.network.multiplications,
+                "checks": bundle.comparison.to_dict(),
+                "measured": [result.to_dict() for result in bundle.measured],
+                "not_measured": dict(bundle.not_measured),
+            },
+            indent=2,
         )
         return
     checks = bundle.comparison
@@ -336,19 +334,17 @@ def _export_run(
     )
     manifest = bundle.model.manifest
     if as_json:
-        print(
-            json.dumps(
-                {
-                    "model": str(bundle.model.path),
-                    "manifest": str(bundle.manifest_path),
-                    "card": str(bundle.card_path),
-                    "bytes": manifest.model.bytes,
-                    "sha256": manifest.model.sha256,
-                    "tflm_arena_bytes": manifest.memory.tflm_arena_bytes,
-                    "checks": manifest.checks,
-                },
-                indent=2,
-            )
+        print_json(
+            {
+                "model": str(bundle.model.path),
+                "manifest": str(bundle.manifest_path),
+                "card": str(bundle.card_path),
+                "bytes": manifest.model.bytes,
+                "sha256": manifest.model.sha256,
+                "tflm_arena_bytes": manifest.memory.tflm_arena_bytes,
+                "checks": manifest.checks,
+            },
+            indent=2,
         )
         return
     rounding, parity = manifest.checks["float_and_int8"], manifest.checks["litert_and_tflm"]

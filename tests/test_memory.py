@@ -574,6 +574,18 @@ def test_an_edit_of_the_grammar_keeps_what_still_applies(tmp_path):
     two.close()
 
 
+def test_an_edit_drops_what_was_learned_of_words_that_are_gone():
+    learner = Learner(NgramPrior(["left", "right"]))
+    learner.counts = {
+        ":": {"left": 2.0, "gone": 1.0},
+        ":gone": {"left": 1.0},
+        "number:left": {"right": 1.0},
+        "removed:": {"right": 1.0},
+    }
+    learner.keep(["", "confirm", "number"])
+    assert learner.counts == {":": {"left": 2.0}, "number:left": {"right": 1.0}}
+
+
 def test_the_memory_of_another_grammar_is_left_alone(tmp_path):
     path, warnings = tmp_path / "robot.json", []
     one = kept(path, warnings, 0.0)

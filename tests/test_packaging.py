@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import glob
 import os
 import re
@@ -146,3 +147,12 @@ class TestOtherSystems:
         finally:
             os.close(descriptor)
         assert asked == [(descriptor, 2, 1)]
+
+    def test_the_lock_of_windows_that_another_holds(self, tmp_path, monkeypatch):
+        def refuse(*what):
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(LK_NBLCK=2, locking=refuse))
+        monkeypatch.setattr("harken.edge.files.sys", SimpleNamespace(platform="win32"))
+        with (tmp_path / "lock").open("wb") as file, pytest.raises(BlockingIOError):
+            lock(file.fileno())

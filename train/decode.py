@@ -7,12 +7,12 @@ result is rounded to 16 bits.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from ..edge.files import name_for_libsndfile
 from ..edge.resample import cancels, wrong_scale
 
 SAMPLE_RATE_HZ = 16_000
@@ -60,7 +60,7 @@ def decode(path: Path) -> npt.NDArray[np.int16]:
     cancelled: list[bool] = []
     blocks: list[npt.NDArray[np.float32]] = []
     try:
-        with soundfile.SoundFile(os.fsencode(path)) as file:
+        with soundfile.SoundFile(name_for_libsndfile(path)) as file:
             rate_hz = int(file.samplerate)
             resampler = (
                 None

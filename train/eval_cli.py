@@ -5,6 +5,7 @@ Nothing heavy is imported before the command runs, so that the light installatio
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -14,7 +15,7 @@ import typer
 
 from ..edge.engine import RUNTIMES
 from ..edge.options import path_of
-from ..edge.streams import print_json
+from ..edge.streams import print_json, print_json_text
 from .cli import AddOption, CacheOption, SplitRuleChoice, SplitRuleOption, listed, open_recordings
 from .display import data_notes, evaluation_table, progress_bar
 
@@ -537,7 +538,8 @@ def _report(
     if out is not None:
         save(evaluation, out)
     if as_json:
-        print_json(evaluation.to_dict(), indent=2)
+        text = json.dumps(evaluation.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+        print_json_text(text)
     else:
         output().print(table(evaluation))
 

@@ -49,7 +49,7 @@ typedef struct {       /* of the prior */
     uint8_t word;      /* in the last step of its network ... */
     uint8_t pending;   /* ... with what was waited for then */
     uint8_t unused[2];
-} told;
+} prior_told;
 
 typedef struct {
     uint8_t *scratch;
@@ -61,7 +61,7 @@ typedef struct {
     int8_t *logits;
     uint8_t *armed;
     uint8_t *prior_state; /* two of them: before the last word, and after it */
-    told *told;
+    prior_told *told;
     uint32_t *factors; /* Q24, of the odds */
     size_t bytes;
 } layout;
@@ -87,7 +87,7 @@ static layout places(const harken_model *model, void *memory) {
     l.logits = (int8_t *)TAKE(labels);
     l.armed = TAKE(labels);
     l.prior_state = prior ? TAKE(2 * harken_network_bytes(prior->network)) : NULL;
-    l.told = prior ? (told *)(void *)TAKE(sizeof(told)) : NULL;
+    l.told = prior ? (prior_told *)(void *)TAKE(sizeof(prior_told)) : NULL;
     l.factors = prior ? (uint32_t *)(void *)TAKE(4 * (size_t)prior->n_words * prior->n_gaps) : NULL;
 #undef TAKE
     l.bytes = at;

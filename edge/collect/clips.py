@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import AudioError, DataError, ModelError
-from ..files import write_atomic
+from ..files import name_for_libsndfile, write_atomic
 from ..validation import decode, require
 from .journal import Journal
 from .marks import Mark
@@ -209,7 +209,7 @@ class ClipFolder:
 
         path = self.path / clip.file
         try:
-            samples, rate_hz = soundfile.read(os.fsencode(path), dtype="int16")
+            samples, rate_hz = soundfile.read(name_for_libsndfile(path), dtype="int16")
         except (soundfile.SoundFileError, OSError) as problem:
             reason = getattr(problem, "error_string", None) or str(problem)
             raise AudioError(f"{path}: cannot be decoded: {reason.rstrip('.')}") from None

@@ -12,7 +12,7 @@ import typer
 from ..display import memory_table, notes, output
 from ..errors import HarkenError
 from ..files import write_atomic
-from ..options import path_of
+from ..options import file_of, path_of
 from ..streams import print_json
 from . import store
 from .grammar import load_grammar
@@ -31,7 +31,12 @@ _Grammar = Annotated[
 ]
 _File = Annotated[
     Path | None,
-    typer.Option("--memory", metavar="FILE", help="The memory, if it is not where it usually is."),
+    typer.Option(
+        "--memory",
+        metavar="FILE",
+        parser=file_of,
+        help="The memory, if it is not where it usually is.",
+    ),
 ]
 
 
@@ -69,7 +74,7 @@ def export(
     path, content = _read(grammar, memory)
     if not content:
         raise HarkenError(f"nothing is remembered: there is no {path}")
-    if out.exists() and b'"harken_memory"' not in out.read_bytes()[:100]:
+    if out.is_file() and b'"harken_memory"' not in out.read_bytes()[:100]:
         raise HarkenError(f"{out} is there, and is no memory; give another name, or move it away")
     text = json.dumps({"harken_memory": VERSION, **content}, indent=2, ensure_ascii=False)
     write_atomic(out, text + "\n")
@@ -82,7 +87,7 @@ def forget(grammar: _Grammar = "robot", *, memory: _File = None) -> None:
     """Forget all: words, what is pending, what was learned."""
     path = default_path(load_grammar(grammar).name) if memory is None else memory
     try:
-        removed = store.forget(_no_folder(path))
+        removed = store.forget(path)
     except BlockingIOError:
         raise HarkenError(
             f"a program that listens remembers in {path}, and would write it again: end that, "
@@ -96,17 +101,10 @@ def forget(grammar: _Grammar = "robot", *, memory: _File = None) -> None:
         notes().print(f"Nothing was remembered: there is no {path}.", soft_wrap=True)
 
 
-def _no_folder(path: Path) -> Path:
-    """Refuse a folder; an empty text is one, too."""
-    if path.is_dir():
-        raise typer.BadParameter(f"{path} is a folder; name a file", param_hint="--memory")
-    return path
-
-
 def _read(grammar: str, memory: Path | None) -> tuple[Path, dict[str, Any]]:
     path = default_path(load_grammar(grammar).name) if memory is None else memory
     try:
-        return path, store.read(_no_folder(path))
+        return path, store.read(path)
     except FileNotFoundError:
         return path, {}
     except OSError as problem:

@@ -25,7 +25,7 @@ from ..manifest import Model
 from .dialogue import Dialogue, State, Turn
 from .grammar import Grammar, load_grammar, shipped_grammars
 from .habits import sessions
-from .lstm import LstmPrior, LstmPriorFile
+from .lstm import LstmPrior, LstmPriorFile, pending_classes
 from .prior import GAP_EDGES_S, N_GAPS, Learner, Lesson, NgramPrior, Prior, gap_class
 from .store import Store
 
@@ -297,8 +297,6 @@ class Memory:
             saved_s, last_s = float(content["saved_s"]), float(content["last_s"])
             recent = [(str(w), float(g), str(p)) for w, g, p in content["recent"]]
             self.prior.from_dict(content["learned"])
-            if not all(word in self.prior.words for word, _, _ in recent):
-                raise ValueError("it has words that the model lacks")
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as problem:
             self.prior.forget()
             reason = str(problem) if isinstance(problem, ValueError) else "it is damaged"
@@ -308,6 +306,7 @@ class Memory:
             return  # the clock was set back: nobody knows how long ago that was
         self._began_s = self._now_s = max(saved_s, self._now_s)
         # The grammar may have been edited since: what still applies stays.
+        self.prior.keep(pending_classes(tuple(self.grammar.slots)))
         self.dialogue = Dialogue(self.grammar, state)
         if not all(word in self.prior.words for word, _, _ in recent):
             recent = []

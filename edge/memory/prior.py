@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -285,6 +285,22 @@ class Learner:
         if not all(0 <= number < 1e6 for number in (*numbers, lessons)) or not 0 < trust < 1:
             raise ValueError("what was learned is damaged")
         self.counts, self.trust, self.lessons = counts, trust, lessons
+
+    def keep(self, waits: Collection[str]) -> None:
+        """Drop what was learned of words that there are no more, and of what is waited for.
+
+        Parameters
+        ----------
+        waits
+            All that may be waited for; see `lstm.pending_classes`.
+        """
+        kept = {}
+        for key, counts in self.counts.items():
+            pending, _, last = key.partition(":")
+            left = {word: count for word, count in counts.items() if word in self._index}
+            if left and pending in waits and (not last or last in self._index):
+                kept[key] = left
+        self.counts = kept
 
     def knows(self, context: Context) -> bool:
         """Whether anything was learned of what follows just this word."""

@@ -45,7 +45,7 @@ VERSION = 3
 
 _WIDTH = 100
 _STATE_BYTES = 48  # sizeof(struct harken)
-_TOLD_BYTES = 8  # sizeof(told)
+_TOLD_BYTES = 8  # sizeof(prior_told)
 _WINDOW = 512
 
 

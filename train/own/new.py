@@ -16,7 +16,7 @@ from typing import Any
 
 from ... import __version__
 from ...edge.errors import DataError, RunError
-from ...edge.files import write_atomic, write_together
+from ...edge.files import utf8, write_atomic, write_together
 from ...edge.manifest import Model, load_model
 from ..cache import Progress as Count
 from ..config import StreamConfig, TrainConfig
@@ -312,8 +312,8 @@ def _write(found: NewModel, out: Path, request: Request) -> None:
     text = text[:place] + section + text[place:] if place >= 0 else f"{text}\n{section}"
     write_together(
         {
-            card: text.encode(),
-            model.path.with_suffix(".json"): manifest.to_json().encode(),
+            card: utf8(text),
+            model.path.with_suffix(".json"): utf8(manifest.to_json()),
         },
         error=DataError,
     )

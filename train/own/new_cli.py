@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...edge.manifest import MODEL_NAME
-from ...edge.options import JsonOption
+from ...edge.options import JsonOption, path_of
+from ...edge.streams import print_json
 from ..display import progress_bar, training_bar
 
 if TYPE_CHECKING:
@@ -28,7 +28,10 @@ def new_command(
     ],
     *,
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Folder for the model and all it took.")
+        Path,
+        typer.Option(
+            "--out", metavar="DIR", parser=path_of, help="Folder for the model and all it took."
+        ),
     ],
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Of the model. [the folder's name]")
@@ -141,7 +144,7 @@ def new_command(
         )
         raise typer.Exit(130) from None
     if as_json:
-        print(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
+        print_json(found.to_dict(), indent=2)
         return
     for line in expectation_lines(found)[2:]:
         if line:

@@ -5,7 +5,6 @@ Any rate, width and number of channels, in any format that libsndfile reads; cha
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...edge.errors import AudioError, DataError
+from ...edge.files import name_for_libsndfile
 from ...edge.frontend import FrontEndConfig
 from ...edge.resample import MonoResampler
 from ...edge.sources import AudioFile
@@ -154,7 +154,7 @@ class _Sound:
         missing = lead + self.frames
         pieces: list[NDArray[np.int16]] = []
         try:
-            with soundfile.SoundFile(os.fsencode(self.path)) as file:
+            with soundfile.SoundFile(name_for_libsndfile(self.path)) as file:
                 file.seek(self.first - lead)
                 while missing:
                     count = min(missing, _BLOCK_S * self.rate_hz)
@@ -188,7 +188,7 @@ def _open(path: Path) -> _Sound:
         raise AudioError(f"{path}: {path.suffix} cannot be read; convert it to wav or flac")
     with AudioFile(path):  # for its errors
         pass
-    info = soundfile.info(os.fsencode(path))
+    info = soundfile.info(name_for_libsndfile(path))
     return _Sound(path, info.samplerate, 0, info.frames)
 
 
