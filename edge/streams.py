@@ -1,7 +1,7 @@
 """Standard output and standard error as they are in, such that no character and no disk ends a run.
 
 A character that a terminal lacks is written as one that it has. What cannot be written to standard
-output is an `StreamError`, once; what cannot be written to standard error is lost.
+output is a `StreamError`, once; what cannot be written to standard error is lost.
 """
 
 from __future__ import annotations

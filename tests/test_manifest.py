@@ -207,7 +207,8 @@ def test_a_manifest_of_version_0_never_was(edit_manifest):
         (b"", "not valid JSON"),
         (b"{", "not valid JSON"),
         (b"[]", "the manifest is []; it must be a JSON object"),
-        (b"\xff\xfe{}", "is not UTF-8"),
+        (b"\xff{}", "is not UTF-8"),
+        (b"\xff\xfe{}", "not valid JSON"),  # UTF-16, which is read
         (b"[" * 100_000, "not valid JSON"),
         (b'{"harken_manifest": NaN}', "JSON knows no NaN"),
         (b'{"name": "a", "name": "b"}', "name occurs twice"),
