@@ -383,11 +383,7 @@ class _Fitting:
 
     def _finish_epoch(self) -> None:
         """Measure the averaged weights, and keep them if they are the best so far."""
-        weights = (
-            {**self._frozen, **{name: value.copy() for name, value in self.average.items()}}
-            if self._frozen
-            else self._moments.measure(self.average)
-        )
+        weights = {**self._frozen, **self._moments.measure(self.average)}
         measured = self._validation.measure(weights)
         self._require_finite(measured.get("stream_loss", 0.0))
         figures = {

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import json
 import zipfile
 from collections.abc import Collection, Sequence
@@ -23,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..edge.errors import DataError
-from ..edge.files import write_atomic
 from ..edge.frontend import FrontEndConfig, dct_matrix
+from .archive import write_arrays
 from .config import StreamConfig
 from .splits import Split
 from .transcripts import tokens
@@ -180,20 +179,12 @@ def save_pack(pack: Pack, path: Path) -> None:
     }
     # What follows what is near it, so that the differences are short to tell.
     changes = np.diff(pack.stored.view(np.uint8), axis=0, prepend=np.uint8(0))
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_LZMA) as file:
-        for name, array in (
-            ("changes", np.ascontiguousarray(changes.T)),
-            ("offset", pack.offset),
-            ("scale", pack.scale),
-            ("description", np.frombuffer(json.dumps(description).encode(), np.uint8)),
-        ):
-            part = io.BytesIO()
-            np.lib.format.write_array(part, array, allow_pickle=False)
-            # A fixed date: the same pack is the same file.
-            info = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
-            file.writestr(info, part.getvalue(), zipfile.ZIP_LZMA)
-    write_atomic(path, buffer.getvalue(), error=DataError)
+    arrays = {
+        "changes": np.ascontiguousarray(changes.T),
+        "offset": pack.offset,
+        "scale": pack.scale,
+    }
+    write_arrays(path, arrays, description, compression=zipfile.ZIP_LZMA)
 
 
 def load_pack(path: Path) -> Pack:

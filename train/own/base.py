@@ -8,21 +8,19 @@ which lose less when they are rounded; of `commands-tiny`, those of the model it
 
 from __future__ import annotations
 
-import io
 import json
 import zipfile
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ...edge.errors import DataError, HarkenError
-from ...edge.files import write_atomic
 from ...edge.frontend import FrontEndConfig
 from ...edge.manifest import NON_WORDS, StepConfig
 from ...edge.validation import decode
+from ..archive import write_arrays
 from ..config import ModelConfig, TrainConfig
 from ..network import Weights, initial_weights
 from ..run import RunFolder
@@ -116,19 +114,8 @@ def save_base(base: Base, path: Path) -> None:
         "licences": base.licences,
         "shape": asdict(base.shape),
     }
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
-        arrays: dict[str, Any] = {
-            name: value.astype(np.float16) for name, value in base.weights.items()
-        }
-        arrays["description"] = np.frombuffer(json.dumps(description).encode(), np.uint8)
-        for name, array in arrays.items():
-            part = io.BytesIO()
-            np.lib.format.write_array(part, array, allow_pickle=False)
-            # A fixed date: the same weights are the same file.
-            info = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
-            file.writestr(info, part.getvalue(), zipfile.ZIP_DEFLATED)
-    write_atomic(path, buffer.getvalue(), error=DataError)
+    arrays = {name: value.astype(np.float16) for name, value in base.weights.items()}
+    write_arrays(path, arrays, description)
 
 
 def load_base(path: Path) -> Base:

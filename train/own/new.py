@@ -130,6 +130,7 @@ def make_model(
     base: Base,
     pack: Path,
     speakers: Sequence[Speaker],
+    advice: Sequence[Advice],
     on_stage: Callable[[str], None] = lambda stage: None,
     on_clip: Count | None = None,
     on_batch: Callable[[Progress], None] = lambda progress: None,
@@ -149,6 +150,8 @@ def make_model(
         File of speech and noise.
     speakers
         What says the words.
+    advice
+        What was said of the words before, for the card; see `advice_on`.
     on_stage, on_clip, on_batch
         Called as work goes on.
     workers
@@ -164,7 +167,6 @@ def make_model(
         Ctrl-C while training.
     """
     _claim(out, request)
-    advice = advice_on(request.words, pack)
     near = _others(request.words)
     on_stage("voices say the words")
     material = gather(

@@ -13,12 +13,10 @@ from ...edge.manifest import MODEL_NAME
 from ...edge.options import JsonOption, path_of
 from ...edge.streams import print_json
 from ..display import progress_bar, training_bar
+from ..synth.synth_cli import KokoroModelOption, KokoroVoicesOption
 
 if TYPE_CHECKING:
     from .voices import Speaker
-
-BASES = ("commands", "commands-tiny")
-"""Models that ship with the weights that a new one begins with."""
 
 
 def new_command(
@@ -59,14 +57,8 @@ def new_command(
     voices: Annotated[
         str | None, typer.Option(metavar="VOICE,…", help="With --engine: which voices speak.")
     ] = None,
-    kokoro_model: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Kokoro's ONNX file, if no package has it."),
-    ] = None,
-    kokoro_voices: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Kokoro's voices: VOICE.bin files, or one file of all."),
-    ] = None,
+    kokoro_model: KokoroModelOption = None,
+    kokoro_voices: KokoroVoicesOption = None,
     fa_per_hour: Annotated[
         float,
         typer.Option(min=0.01, metavar="RATE", help="False accepts an hour of speech, at most."),
@@ -123,8 +115,9 @@ def new_command(
         voices=_voices(speaking),
     )
     start, pack = load_base(base_file(base)), pack_file()
-    for advice in advice_on(request.words, pack):
-        notes().print(advice.text, soft_wrap=True)
+    advice = advice_on(request.words, pack)
+    for each in advice:
+        notes().print(each.text, soft_wrap=True)
     try:
         with progress_bar("speaking") as on_clip, training_bar() as on_batch:
             found = make_model(
@@ -133,6 +126,7 @@ def new_command(
                 base=start,
                 pack=pack,
                 speakers=speaking,
+                advice=advice,
                 on_stage=lambda stage: print(f"{stage} …", file=sys.stderr),
                 on_clip=on_clip,
                 on_batch=on_batch,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 
@@ -79,8 +78,3 @@ def speakers(
     if not found:
         raise DependencyError(f"nothing on this machine can say a word; {INSTALL}")
     return found
-
-
-def kokoro_is_installed() -> bool:
-    """Whether the package that runs Kokoro is there; its voices are files of their own."""
-    return find_spec("kokoro_onnx") is not None

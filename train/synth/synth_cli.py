@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 
     from .make import Listener
 
+KokoroModelOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Kokoro's ONNX file, if no package has it."),
+]
+KokoroVoicesOption = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Kokoro's voices: VOICE.bin files, or one file of all."),
+]
+
 
 def synth_command(
     words: Annotated[
@@ -50,14 +59,8 @@ def synth_command(
     per_voice: Annotated[
         int, typer.Option(min=1, metavar="N", help="Takes of each word by each voice.")
     ] = 4,
-    kokoro_model: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Kokoro's ONNX file, if no package has it."),
-    ] = None,
-    kokoro_voices: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Kokoro's voices: VOICE.bin files, or one file of all."),
-    ] = None,
+    kokoro_model: KokoroModelOption = None,
+    kokoro_voices: KokoroVoicesOption = None,
     teachers: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Keep only clips in which these teachers hear the word."),
