@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,7 +31,7 @@ from harken.train import fit
 from harken.train.batches import DataSource, stream_maker
 from harken.train.config import ModelConfig, StreamConfig, TrainConfig
 from harken.train.fit import Outcome, Progress, train
-from harken.train.network import initial_weights, is_moment
+from harken.train.network import Weights, initial_weights, is_moment
 from harken.train.record import make_record
 from harken.train.run import RunFolder
 from harken.train.streams import Batch
@@ -76,6 +77,7 @@ class Tones:
         resume: bool = False,
         on_progress: Callable[[Progress], None] = lambda progress: None,
         workers: int = 1,
+        first: Weights | None = None,
     ) -> Outcome:
         return train(
             config,
@@ -86,6 +88,7 @@ class Tones:
             resume=resume,
             on_progress=on_progress,
             workers=workers,
+            first=first,
         )
 
     def command(self, out: Path, *options: object) -> list[str]:
@@ -404,6 +407,24 @@ class TestInterruptions:
         (run / "config.json").write_bytes((whole_run / "config.json").read_bytes())
         tone_words.train(run, resume=True)
         assert_same_run(run, whole_run)
+
+    def test_it_begins_again_with_the_weights_that_it_began_with(
+        self, whole_run: Path, tone_words: Tones, tmp_path: Path
+    ) -> None:
+        first = weights(whole_run)
+        config = dataclasses.replace(CONFIG, epochs=1, pooled_words=True)
+        tone_words.train(tmp_path / "whole", config, first=first)
+        run, again = tmp_path / "run", tmp_path / "again"
+        tone_words.train(run, config, first=first, on_progress=StopAt(1))
+        again.mkdir()
+        for name in ("config.json", "first.npz"):
+            shutil.copy(run / name, again / name)
+        for stopped in (run, again):
+            record = RunFolder(stopped).load_record()
+            tone_words.train(stopped, record.config, resume=True)
+            assert_same_run(stopped, tmp_path / "whole")
+            assert names(stopped) == FILES
+        assert history(run)[0]["stream_loss"] < 0.5 * history(whole_run)[0]["stream_loss"]
 
     def test_fewer_epochs_end_it_sooner_and_the_record_says_so(
         self, tone_words: Tones, tmp_path: Path

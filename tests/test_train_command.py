@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -14,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("librosa", reason="training needs harken[train]")
@@ -22,6 +24,7 @@ pytest.importorskip("tensorflow", reason="training needs harken[train]")
 from command import Outcome as Ended
 from command import harken
 from synthetic_corpus import write_tone_words
+from synthetic_run import N_MFCC, write_run
 
 from harken.train import batches as batches_module
 from harken.train import cli, fit
@@ -138,6 +141,31 @@ class TestWhatIsTrained:
         assert training.config == config
         assert training.asked["resume"] is True
 
+    def test_the_weights_of_an_earlier_run(self, run_train, training, tmp_path: Path) -> None:
+        """Words that both have begin with what was learned; features are as they were."""
+        before = RunFolder(write_run(tmp_path / "before"))
+        record = before.load_record()
+        file = tmp_path / "settings.json"
+        shape = {
+            part: dataclasses.asdict(getattr(record.config, part))
+            for part in ("model", "front_end", "step")
+        }
+        file.write_text(json.dumps({"words": ["low"], **shape}))
+        measured = dataclasses.replace(
+            record.config.front_end, mean=(1.0,) * N_MFCC, std=(2.0,) * N_MFCC
+        )
+        config = dataclasses.replace(record.config, front_end=measured)
+        before.save_record(dataclasses.replace(record, config=config))
+
+        assert run_train("--from", before.path, "--config", file).exit_code == 0
+        assert training.config.front_end == measured
+        first, there = training.asked["first"], before.load_arrays("weights.npz")
+        np.testing.assert_array_equal(first["lstm_0/kernel"], there["lstm_0/kernel"])
+        np.testing.assert_array_equal(  # unknown and silence
+            first["dense_out/kernel"][:, 1:], there["dense_out/kernel"][:, 2:]
+        )
+        assert "--from before" in training.asked["recipe"]
+
     def test_the_recipe_repeats_the_run(self, run_train, training, tmp_path: Path) -> None:
         file = tmp_path / "my settings.json"
         file.write_text(json.dumps({"words": ["low"], "dropout": 0.2}))
@@ -222,6 +250,18 @@ class TestWhatIsRefused:
         assert ended.exit_code == DEPENDENCY_ERROR
         assert "training needs keras, librosa; install with" in ended.error
         assert "pip install 'harken[train]'" in ended.error
+
+    def test_weights_to_begin_with(self, run_train, tmp_path: Path) -> None:
+        ended = run_train("--from", tmp_path / "nothing")
+        assert ended.exit_code == RUN_ERROR
+        assert "--from takes the folder of a finished run" in ended.error
+        other = write_run(tmp_path / "other")
+        ended = run_train("--from", other, "--size", "tiny")
+        assert ended.exit_code == DATA_ERROR
+        assert "other cannot be begun with: its model is ModelConfig(dense_units=12" in ended.error
+        ended = run_train("--from", other, "--resume")
+        assert ended.exit_code == USAGE_ERROR
+        assert "leave it out: the run in RUN has begun" in ended.err
 
     @pytest.mark.parametrize(
         ("options", "said"),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..edge.errors import RunError
 from ..edge.manifest import MODEL_NAME
 from ..edge.options import path_of
 from ..edge.streams import print_json
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ..edge.manifest import Manifest
     from .batches import DataSource
     from .data import Corpus
+    from .own.base import Base
 
 
 class SizeChoice(StrEnum):
@@ -117,6 +119,15 @@ def train_command(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the interrupted run in RUN.")
     ] = False,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="Begin with the weights of this finished run, a network of the same shape, "
+            "instead of random ones.",
+        ),
+    ] = None,
     add: AddOption = None,
     streams: Annotated[
         Path | None,
@@ -145,7 +156,10 @@ def train_command(
     from .run import RunFolder
     from .settings import names_words, settings
 
+    if resume and start is not None:
+        raise typer.BadParameter("leave it out: the run in RUN has begun", param_hint="--from")
     run = RunFolder(out)
+    base = None if start is None else _base(start)
     if resume:
         began = run.load_record().config
     else:
@@ -163,6 +177,8 @@ def train_command(
             epochs=epochs,
             seed=seed,
         )
+        if base is not None:
+            chosen = base.fitted(chosen)
         if began is None or chosen.words != began.words:
             chosen = with_checked_words(chosen)
         check_exportable(chosen)
@@ -200,10 +216,11 @@ def train_command(
             source,
             corpus,
             run,
-            recipe=_recipe(chosen, config, split_rule, add or ()),
+            recipe=_recipe(chosen, config, split_rule, add or (), start),
             resume=resume,
             on_progress=on_step,
             streams=streams,
+            first=None if base is None else base.first_weights(chosen),
         )
     best = outcome.best
     if not outcome.finished or best is None:
@@ -253,11 +270,27 @@ def open_recordings(source: DataSource, manifest: Manifest | None) -> Corpus:
     return corpus
 
 
+def _base(run: Path) -> Base:
+    """Read the weights to begin with."""
+    from .own.base import base_of
+    from .run import RunFolder
+
+    if not RunFolder(run).has("weights.npz"):
+        raise RunError(f"{run} holds no weights.npz; --from takes the folder of a finished run")
+    return base_of(run, run.name)
+
+
 def _recipe(
-    chosen: TrainConfig, config: Path | None, split_rule: SplitRuleChoice, add: Sequence[Path]
+    chosen: TrainConfig,
+    config: Path | None,
+    split_rule: SplitRuleChoice,
+    add: Sequence[Path],
+    start: Path | None,
 ) -> str:
     """Return the command line that repeats a run, without the places that differ by machine."""
     line = ["harken", "train", "DATA", "--out", "RUN"]
+    if start is not None:
+        line += ["--from", start.name]
     for folder in add:
         line += ["--add", folder.name]
     if config is not None:

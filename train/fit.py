@@ -27,7 +27,15 @@ from .config import TrainConfig
 from .data import Corpus
 from .features import stack_steps
 from .moments import Moments
-from .network import Weights, forward, initial_weights, is_moment, set_loss, zero_state
+from .network import (
+    Weights,
+    forward,
+    initial_weights,
+    is_moment,
+    pooled_set_loss,
+    set_loss,
+    zero_state,
+)
 from .plots import draw_confusion, draw_curves
 from .record import make_record, resumed_record
 from .run import Arrays, RunFolder
@@ -36,6 +44,7 @@ from .streams import Batch
 from .validation import Validation, rank
 
 _SAVE_EVERY_S = 120.0
+_FIRST = "first.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +116,8 @@ def train(
     streams
         Folder in which drawn streams are kept for other runs, and looked for.
     first
-        Weights to begin with, by name; those that are missing are drawn.
+        Weights to begin with, by name; those that are missing are drawn. A run that is resumed
+        has its own.
 
     Returns
     -------
@@ -130,6 +140,10 @@ def train(
         run.create()
         record = make_record(standardised(config, corpus), corpus, recipe)
     run.save_record(record)
+    if not resume and first is not None:
+        run.save_arrays(_FIRST, first)  # what is resumed before its first checkpoint begins with it
+    elif run.has(_FIRST):
+        first = dict(run.load_arrays(_FIRST))
     stop = threading.Event()
     with _signals(stop.set):  # from here on: setting up takes a while, too
         fitting = _Fitting(record.config, corpus, run, stop, first)
@@ -371,7 +385,10 @@ class _Fitting:
                 dropout=self.config.dropout,
                 seed=seed,
             )
-            loss = set_loss(logits, allowed)
+            if self.config.pooled_words:
+                loss = pooled_set_loss(logits, allowed, words=len(self.config.words))
+            else:
+                loss = set_loss(logits, allowed)
         return loss, tape.gradient(loss, list(values.values())), after
 
     def _apply_eagerly(self, gradients: Any) -> None:
@@ -422,6 +439,7 @@ class _Fitting:
             },
         )
         run.remove("checkpoint.npz")
+        run.remove(_FIRST)
 
     @property
     def _epoch_seconds(self) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from ...edge.frontend import FrontEndConfig
 from ...edge.manifest import NON_WORDS, StepConfig
 from ...edge.validation import decode
 from ..archive import write_arrays
+from ..calibration import without_standardisation
 from ..config import ModelConfig, TrainConfig
 from ..network import Weights, initial_weights
 from ..run import RunFolder
@@ -50,6 +51,28 @@ class Base:
     weights: Weights
     licences: dict[str, str]
     """Of what it was trained with."""
+
+    def fitted(self, config: TrainConfig) -> TrainConfig:
+        """Return a configuration with the mean and std of the features that the weights know.
+
+        Raises
+        ------
+        DataError
+            It asks for another network, or for other features.
+        """
+        wanted = Shape(
+            model=config.model,
+            front_end=without_standardisation(config.front_end),
+            step=config.step,
+        )
+        there = replace(self.shape, front_end=without_standardisation(self.shape.front_end))
+        for part in ("model", "front_end", "step"):
+            if getattr(wanted, part) != getattr(there, part):
+                raise DataError(
+                    f"{self.name} cannot be begun with: its {part} is {getattr(there, part)}, and "
+                    f"{getattr(wanted, part)} is asked for; take the same --size or --config"
+                )
+        return replace(config, front_end=self.shape.front_end)
 
     def first_weights(self, config: TrainConfig) -> Weights:
         """Return the weights that a model of other words begins with."""
