@@ -10,6 +10,7 @@ FULL = $(VENV)/.harken-full
 CREATED = $(VENV)/.created
 WEB = build/web
 PORT = 8000
+PARALLEL = --numprocesses auto --maxprocesses 4 --dist loadfile
 RECIPE = models/recipes/commands.train.json
 
 # A Python that was asked for; else python3, or a numbered one if that is too old or too new.
@@ -33,10 +34,11 @@ web: $(LIGHT)  ## Make the page for browsers, and serve it; needs clang and lld 
 	@$(VENV)/bin/python -m http.server --bind 127.0.0.1 --directory $(WEB) $(PORT)
 
 test: $(FULL)  ## Run all tests; those on recordings too, where HARKEN_DATA names their folder
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -m 'not live' $(PARALLEL)
+	$(VENV)/bin/python -m pytest -m live
 
 quick: $(FULL)  ## Run the fast tests
-	$(VENV)/bin/python -m pytest -m 'not slow'
+	$(VENV)/bin/python -m pytest -m 'not slow' $(PARALLEL)
 
 lint: $(FULL)  ## Check style and types
 	$(VENV)/bin/ruff check

@@ -26,6 +26,7 @@ NEEDED = ("pulseaudio", "pactl", "pacat")
 PLUGINS = ("/usr/lib/*/alsa-lib/libasound_module_pcm_pulse.so",)
 
 pytestmark = [
+    pytest.mark.live,
     pytest.mark.slow,
     pytest.mark.skipif(
         not all(map(shutil.which, NEEDED)),

@@ -21,7 +21,7 @@ RATES = (44_100, 48_000)
 ATTEMPTS = 3  # a machine that is too busy loses sound, and then words
 AFTER_S = 1.0  # a word is decided by then
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.live]
 
 STATE = "return document.getElementById('main').dataset.state;"
 PROBLEM = "return document.getElementById('problem').dataset.code;"

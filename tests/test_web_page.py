@@ -36,7 +36,7 @@ new MutationObserver((changes) => {
 }).observe(document, { attributes: true, subtree: true });
 """
 
-pytestmark = [needs_browser, pytest.mark.slow]
+pytestmark = [needs_browser, pytest.mark.slow, pytest.mark.live]
 
 
 def demo(first_s: float, last_s: float) -> NDArray[np.int16]:

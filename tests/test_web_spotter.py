@@ -13,7 +13,7 @@ from browser import Stage, needs_browser
 
 from harken.edge import load_model
 
-pytestmark = [needs_browser, pytest.mark.slow]
+pytestmark = [needs_browser, pytest.mark.slow, pytest.mark.live]
 
 # Before each script; `next` is what an event brings that is yet to come.
 LIBRARY = """
