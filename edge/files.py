@@ -9,6 +9,7 @@ import codecs
 import errno
 import os
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -216,6 +217,39 @@ def packaged(package: str, *folders: str, suffix: str) -> dict[str, Path]:
         for entry in found
         if entry.name.endswith(suffix)
     }
+
+
+def require_writable(
+    folder: Path, *, option: str = "--out", error: type[HarkenError] = HarkenError
+) -> None:
+    """Refuse at once a folder into which nothing could be written at the end of long work.
+
+    Parameters
+    ----------
+    folder
+        The folder; it need not be there, nor those above it.
+    option
+        Where it was named, for the message.
+    error
+        The kind of `HarkenError` to raise.
+
+    Raises
+    ------
+    HarkenError
+        Of the kind `error`: it is a file, or can be neither made nor written to.
+    """
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise error(f"cannot write to {folder}: {there} is no folder; choose another {option}")
+    try:
+        # What no permission tells: whether this file system takes anything.
+        with tempfile.TemporaryDirectory(prefix=".harken-", dir=there):
+            pass
+    except OSError as problem:
+        raise error(
+            f"cannot write to {folder}: {there} may not be written to ({problem.strerror}); choose "
+            f"another {option}"
+        ) from None
 
 
 def _refusal(path: Path, problem: OSError) -> str:

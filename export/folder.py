@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ..edge.errors import OutputError
+from ..edge.files import require_writable
 from ..edge.folders import require_own, write_own
 
 
@@ -26,13 +26,7 @@ def check_target(out: Path, names: Iterable[str] = ()) -> None:
         `out` is no folder that may be made or written to, or one of the files is there and was not
         written by harken, or changed since.
     """
-    there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise OutputError(f"cannot write to {out}: {there} is no folder; choose another --out")
-    if not os.access(there, os.W_OK):
-        raise OutputError(
-            f"cannot write to {out}: {there} may not be written to; choose another --out"
-        )
+    require_writable(out, error=OutputError)
     require_own(out, names, error=OutputError)
 
 

@@ -871,7 +871,7 @@ class TestMemory:
         ("damage", "said"),
         [
             (lambda text: text[:-20], "it is cut short or damaged"),
-            (lambda text: "left five", "it is cut short or damaged"),
+            (lambda text: "left five", "it is no memory of harken's"),
             (lambda text: "{}", "it is no memory of harken's"),
             (lambda text: '{"harken_memory": 1}', "it is damaged"),
             (lambda text: '{"harken_memory": 1, "grammar": 3, "learned": {}}', "it is damaged"),

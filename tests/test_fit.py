@@ -412,7 +412,7 @@ class TestInterruptions:
         self, whole_run: Path, tone_words: Tones, tmp_path: Path
     ) -> None:
         first = weights(whole_run)
-        config = dataclasses.replace(CONFIG, epochs=1, pooled_words=True)
+        config = dataclasses.replace(CONFIG, epochs=1)
         tone_words.train(tmp_path / "whole", config, first=first)
         run, again = tmp_path / "run", tmp_path / "again"
         tone_words.train(run, config, first=first, on_progress=StopAt(1))

@@ -29,7 +29,7 @@ from harken.edge.memory.memory import (
     shipped_prior,
 )  # fmt: skip
 from harken.edge.memory.prior import GAP_EDGES_S, N_GAPS, Learner, NgramPrior, gap_class
-from harken.edge.memory.store import Store, default_path, forget, read
+from harken.edge.memory.store import ForeignError, Store, default_path, forget, read
 
 ROBOT = load_grammar("robot")
 LABELS = (*ROBOT.words, "unknown", "silence")
@@ -396,13 +396,13 @@ def test_nothing_but_words_times_and_counts_is_kept(tmp_path):
     [
         (b"", "cut short or damaged"),
         (b'{"harken_memory": 1, "state"', "cut short or damaged"),
-        (b"\xff\xfe", "cut short or damaged"),
-        (b"[1, 2]", "no memory of harken's"),
-        (b'{"name": "something else"}', "no memory of harken's"),
+        (b"\0" * 3000, "cut short or damaged"),  # after a crash
+        (b'{"harken_memory": 1, \xff\xfe}', "cut short or damaged"),
         (b'{"harken_memory": 2}', "the format 2, and this harken reads 1"),
         (b'{"harken_memory": 1, "grammar": {"digest": "0"}}', "belongs to another grammar"),
         (b'{"harken_memory": 1, "grammar": 3}', "it is damaged"),
-        (b"[" * 100_000, "cut short or damaged"),
+        (b'{"harken_memory":' + b"[" * 100_000, "cut short or damaged"),
+        (b'{"harken_memory": true}', "the format True, and this harken reads 1"),
         (b" " * 1_000_001, "too many for a memory"),
     ],
 )
@@ -417,6 +417,25 @@ def test_a_file_of_no_use_is_set_aside(tmp_path, content, reason):
     assert (tmp_path / "robot.json.damaged").read_bytes() == content
     say(fresh, "left three")
     assert read(path)["recent"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"milk, eggs", b"\xff\xfe", b"[1, 2]", b'{"name": "something else"}', b"[" * 100_000],
+)
+def test_a_file_of_somebody_else_stays_as_it_is(tmp_path, content):
+    path = tmp_path / "notes.txt"
+    path.write_bytes(content)
+    warnings: list[str] = []
+    fresh = kept(path, warnings, 0.0)
+    assert len(warnings) == 1
+    assert "it is no memory of harken's; starting with no memory, and keeping none" in warnings[0]
+    say(fresh, "left three")
+    fresh.close()
+    with pytest.raises(ForeignError, match=r"notes\.txt is no memory of harken's"):
+        forget(path)
+    assert path.read_bytes() == content
+    assert not (tmp_path / "notes.txt.damaged").exists()
 
 
 def test_every_truncation_of_a_memory_is_survived(tmp_path):
@@ -609,7 +628,7 @@ def test_what_somebody_remembers_in_cannot_be_forgotten_by_others(tmp_path):
         forget(path)
     assert path.exists()
     listening.close()
-    (tmp_path / "robot.json.damaged").write_text("left three")
+    (tmp_path / "robot.json.damaged").write_text('{"harken_mem')
     assert forget(path) == [path, tmp_path / "robot.json.damaged"]
     assert not path.exists()
     assert not (tmp_path / "robot.json.damaged").exists()

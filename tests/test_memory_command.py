@@ -137,6 +137,16 @@ def test_a_damaged_memory_is_shown_as_such(grammar, tmp_path):
     assert "cut short or damaged; `harken memory forget` removes it" in shown.error
 
 
+@pytest.mark.parametrize("command", ["show", "forget"])
+def test_a_file_of_somebody_else_is_no_memory(grammar, tmp_path, command):
+    (tmp_path / "notes.txt").write_text("milk, eggs")
+    refused = harken("memory", command, grammar, "--memory", tmp_path / "notes.txt")
+    assert refused.exit_code == 1
+    assert "notes.txt" in refused.error
+    assert "is no memory of harken's" in refused.error
+    assert (tmp_path / "notes.txt").read_text() == "milk, eggs"
+
+
 def test_a_program_is_run_for_each_command(grammar, recording, tmp_path):
     log = tmp_path / "log"
     code = "import sys; open(sys.argv[1], 'a').write(repr(sys.argv[2:]) + chr(10))"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -23,7 +22,6 @@ from harken.train.network import (
     forward,
     initial_weights,
     is_moment,
-    pooled_set_loss,
     set_loss,
     zero_state,
 )
@@ -375,59 +373,6 @@ class TestSetLoss:
             loss = set_loss(logits, tf.constant([[[False, True, False]]]))
         assert float(loss) == pytest.approx(1000)
         np.testing.assert_allclose(tape.gradient(loss, logits)[0, 0], [1, -1, 0], atol=1e-6)
-
-
-class TestPooledSetLoss:
-    """Labels: two words, then unknown, silence."""
-
-    DEMANDED, OTHER, FREE = (1, 0, 0, 0), (0, 1, 0, 0), (1, 0, 1, 1)
-    SILENCE = (0, 0, 0, 1)
-
-    @staticmethod
-    def loss(logits: object, *allowed: Sequence[int]) -> float:
-        return float(pooled_set_loss(tf.constant(logits), np.array([allowed], bool), words=2))
-
-    def test_where_no_word_is_demanded_it_is_the_set_loss(self) -> None:
-        logits = np.random.default_rng(1).normal(size=(1, 4, 4)).astype(np.float32)
-        allowed = [self.FREE, self.SILENCE, self.SILENCE, (0, 0, 1, 1)]
-        expected = float(set_loss(tf.constant(logits), np.array([allowed], bool)))
-        assert self.loss(logits, *allowed) == pytest.approx(expected, rel=1e-5)
-
-    def test_a_word_that_was_clear_once_counts_for_its_other_steps(self) -> None:
-        sure, lost = [9.0, 0.0, 0.0, 0.0], [0.0, 0.0, 9.0, 0.0]
-        logits = [[lost, sure, lost, lost]]
-        pooled = self.loss(logits, *[self.DEMANDED] * 4)
-        assert pooled == pytest.approx(np.log(4), abs=0.01)
-        assert float(
-            set_loss(tf.constant(logits), np.array([[self.DEMANDED] * 4], bool))
-        ) == pytest.approx(9 * 3 / 4, abs=0.01)
-
-    def test_each_word_is_asked_for_by_itself(self) -> None:
-        """Side by side, apart, and in another stream."""
-        first = [9.0, 0.0, 0.0, 0.0]
-        side_by_side = self.loss([[first, first]], self.DEMANDED, self.OTHER)
-        assert side_by_side == pytest.approx(4.5, abs=0.01)
-        apart = self.loss(
-            [[first, [0.0, 0.0, 0.0, 9.0], [0.0, 9.0, 0.0, 0.0]]],
-            self.DEMANDED, self.SILENCE, self.DEMANDED,
-        )  # fmt: skip
-        assert apart == pytest.approx(3, abs=0.01)
-        streams = pooled_set_loss(
-            tf.constant([[first], [[0.0, 9.0, 0.0, 0.0]]]),
-            np.array([[self.DEMANDED]] * 2, bool),
-            words=2,
-        )
-        assert float(streams) == pytest.approx(4.5, abs=0.01)
-
-    def test_the_surest_step_is_pushed_most(self) -> None:
-        logits = tf.Variable([[[2.0, 0.0, 0.0, 0.0], [0.0, 0.0, 2.0, 0.0]]])
-        with tf.GradientTape() as tape:
-            loss = pooled_set_loss(logits, np.array([[self.DEMANDED] * 2], bool), words=2)
-        up = -tape.gradient(loss, logits)[0, :, 0].numpy()
-        assert up[0] > up[1] > 0
-
-    def test_a_hopeless_word_leaves_the_loss_finite(self) -> None:
-        assert np.isfinite(self.loss([[[-500.0, 500.0, 0.0, 0.0]]], self.DEMANDED))
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)

@@ -280,9 +280,6 @@ class TrainConfig:
     frozen_stem: bool = False
     """The SVDF layers stay as they begin: for a model of few recordings that begins with what
     another one has learned."""
-    pooled_words: bool = False
-    """A word is asked for once, not at every step that demands it; see
-    `harken.train.network.pooled_set_loss`."""
     averaging: float = 0.998
     """Decay of the moving average of the weights, which is what is validated and kept."""
     seed: int = 0

@@ -27,15 +27,7 @@ from .config import TrainConfig
 from .data import Corpus
 from .features import stack_steps
 from .moments import Moments
-from .network import (
-    Weights,
-    forward,
-    initial_weights,
-    is_moment,
-    pooled_set_loss,
-    set_loss,
-    zero_state,
-)
+from .network import Weights, forward, initial_weights, is_moment, set_loss, zero_state
 from .plots import draw_confusion, draw_curves
 from .record import make_record, resumed_record
 from .run import Arrays, RunFolder
@@ -385,10 +377,7 @@ class _Fitting:
                 dropout=self.config.dropout,
                 seed=seed,
             )
-            if self.config.pooled_words:
-                loss = pooled_set_loss(logits, allowed, words=len(self.config.words))
-            else:
-                loss = set_loss(logits, allowed)
+            loss = set_loss(logits, allowed)
         return loss, tape.gradient(loss, list(values.values())), after
 
     def _apply_eagerly(self, gradients: Any) -> None:

@@ -266,37 +266,6 @@ def set_loss(logits: Any, allowed: Any) -> Any:
     allowed
         Boolean, same shape; at least one label of every step is allowed.
     """
-    return -tf.reduce_mean(_log_allowed(logits, allowed))
-
-
-def pooled_set_loss(logits: Any, allowed: Any, *, words: int) -> Any:
-    """`set_loss`, but a word is asked for once and not at each of the steps that demand it.
-
-    Where a word is demanded, a step counts as −log of the mean of P(word) over all adjacent steps
-    that demand the same word: those in which the network is sure carry the others. A detector needs
-    no more of it. After Sun et al., "Max-pooling loss training of long short-term memory networks
-    for small-footprint keyword spotting", 2016, who take the maximum.
-
-    Parameters
-    ----------
-    logits, allowed
-        As for `set_loss`.
-    words
-        How many labels, the first ones, are words.
-    """
-    log_p = _log_allowed(logits, allowed)
-    batch, steps = log_p.shape
-    only = tf.math.count_nonzero(allowed, axis=-1) == 1
-    label = tf.argmax(tf.cast(allowed, tf.int8), axis=-1)
-    word = tf.where(only & (label < words), label, -1)
-    begins = tf.concat([tf.ones_like(word[:, :1], tf.bool), word[:, 1:] != word[:, :-1]], axis=1)
-    run = tf.cumsum(tf.cast(tf.reshape(begins, [-1]), tf.int32)) - 1
-    mean_p = tf.math.unsorted_segment_mean(tf.exp(tf.reshape(log_p, [-1])), run, batch * steps)
-    pooled = tf.reshape(tf.math.log(tf.gather(mean_p, run) + 1e-12), (batch, steps))
-    return -tf.reduce_mean(tf.where(word >= 0, pooled, log_p))
-
-
-def _log_allowed(logits: Any, allowed: Any) -> Any:
-    """Return log P(label in the allowed set) of each step."""
     log_p = tf.nn.log_softmax(logits)
-    return tf.reduce_logsumexp(tf.where(allowed, log_p, tf.fill(tf.shape(log_p), -1e9)), axis=-1)
+    inside = tf.where(allowed, log_p, tf.fill(tf.shape(log_p), -1e9))
+    return -tf.reduce_mean(tf.reduce_logsumexp(inside, axis=-1))

@@ -8,21 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from ..edge.errors import RunError
-from ..edge.files import write_atomic
+from ..edge.files import require_writable, write_atomic
 
 PICTURES = ("confusion.png", "det.png", "context.png")
 """What is drawn beside a report."""
 
 
 def require_report(folder: Path) -> None:
-    """Refuse a folder in which an evaluation would replace what none has written.
+    """Refuse a folder that cannot be written to, or holds what no evaluation has written.
 
     Raises
     ------
     RunError
-        ``report.json`` is something else, such as that of a training run, or there is a picture
-        without one.
+        It cannot be written to; ``report.json`` is something else, such as that of a training run,
+        or there is a picture without one.
     """
+    require_writable(folder, error=RunError)
     there = [name for name in ("report.json", *PICTURES) if (folder / name).exists()]
     if there and not _is_report(folder / "report.json"):
         raise RunError(

@@ -33,7 +33,7 @@ from .config import TrainConfig
 
 VERSION = 2
 _BEFORE_THE_STEM = {"svdf_units": [], "svdf_memory": [], "svdf_residual": 2}
-_LATER = {"scale_clip": 0.0, "bias_clip": 0.0, "frozen_stem": False, "pooled_words": False}
+_LATER = {"scale_clip": 0.0, "bias_clip": 0.0, "frozen_stem": False}
 _LATER_STREAMS = {
     "hum_share": 0.0,
     "simulated_room_share": 0.0,

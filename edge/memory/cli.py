@@ -93,6 +93,8 @@ def forget(grammar: _Grammar = "robot", *, memory: _File = None) -> None:
             f"a program that listens remembers in {path}, and would write it again: end that, "
             "then forget"
         ) from None
+    except store.ForeignError as problem:
+        raise HarkenError(f"{problem}; nothing was removed") from None
     except OSError as problem:
         raise HarkenError(f"cannot remove {path}: {problem.strerror}") from None
     for each in removed:
@@ -109,5 +111,9 @@ def _read(grammar: str, memory: Path | None) -> tuple[Path, dict[str, Any]]:
         return path, {}
     except OSError as problem:
         raise HarkenError(f"cannot read {path}: {problem.strerror}") from None
+    except store.ForeignError as problem:
+        raise HarkenError(
+            f"{path}: {problem}; name the file that --memory of listen named"
+        ) from None
     except ValueError as problem:
         raise HarkenError(f"{path}: {problem}; {_REMEDY}") from None

@@ -84,12 +84,13 @@ def train(
     loaded = load_grammar(grammar)
     logged = [session for path in log or () for session in logged_sessions(path, loaded)]
     try:
-        from ...train.context.lstm import save_prior, train_prior
+        from ...train.context.lstm import require_place, save_prior, train_prior
         from ...train.display import progress_bar
     except ImportError as problem:
         raise DependencyError(
             f"training needs {problem.name}; install with `pip install 'harken[train]'`"
         ) from None
+    require_place(loaded.name, out)
     with progress_bar("training") as progress:
         file = train_prior(loaded, logged=logged, seed=seed, progress=progress)
     path = save_prior(file, out)

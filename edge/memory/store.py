@@ -10,6 +10,7 @@ import json
 import os
 import stat
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,12 @@ VERSION = 1
 """Of the file's format."""
 
 _MOST_BYTES = 1_000_000  # a file of ours is a few thousand
+_SEEN = 256  # bytes that tell whether it is one
+_MARK = b'{"harken_memory"'  # what it begins with, whatever became of the rest
+
+
+class ForeignError(ValueError):
+    """A file is no memory, nor what is left of one: it is somebody else's."""
 
 
 def default_path(grammar: str) -> Path:
@@ -32,8 +39,8 @@ def default_path(grammar: str) -> Path:
 class Store:
     """A file that remembers, for one process at a time.
 
-    A file that cannot be used never keeps anybody from listening: there is a warning, and what was
-    damaged is set aside under another name.
+    A file that cannot be used never keeps anybody from listening: there is a warning, and a memory
+    that is damaged is set aside under another name. Files of somebody else stay as they are.
 
     Parameters
     ----------
@@ -66,6 +73,8 @@ class Store:
         except OSError as problem:
             self.writable = False  # what is there may be of use to somebody
             self._warn(f"cannot read {self.path}: {problem.strerror}; starting with no memory")
+        except ForeignError as problem:
+            self.leave(str(problem))
         except ValueError as problem:
             self.set_aside(str(problem))
         return {}
@@ -128,6 +137,8 @@ def forget(path: Path) -> list[Path]:
 
     Raises
     ------
+    ForeignError
+        A file is somebody else's; nothing is removed.
     OSError
         A file cannot be removed. `BlockingIOError`: a program has the memory, and would write all
         of it again.
@@ -138,6 +149,10 @@ def forget(path: Path) -> list[Path]:
     descriptor = os.open(_lock_of(path), os.O_RDWR | os.O_CREAT, 0o600)
     try:
         lock(descriptor)
+        for each in found:
+            if each.exists():
+                with each.open("rb") as file:
+                    _require_ours(file.read(_SEEN), str(each))
         for each in found:
             each.unlink()
     finally:
@@ -153,6 +168,13 @@ def _lock_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.lock")
 
 
+def _require_ours(beginning: bytes, name: str) -> None:
+    """Raise ForeignError unless a file begins as a memory does, or is empty as after a crash."""
+    there = b"".join(beginning.removeprefix(BOM_UTF8).translate(None, b"\0").split())
+    if not (there.startswith(_MARK) or _MARK.startswith(there)):
+        raise ForeignError(f"{name} is no memory of harken's")
+
+
 def read(path: Path) -> dict[str, Any]:
     """Read a memory.
 
@@ -161,7 +183,7 @@ def read(path: Path) -> dict[str, Any]:
     OSError
         It cannot be read, or belongs to another user.
     ValueError
-        It is damaged, of another program, or of another version.
+        It is damaged, or of another version. `ForeignError`: it is somebody else's.
     """
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
@@ -169,17 +191,17 @@ def read(path: Path) -> dict[str, Any]:
             raise PermissionError(errno.EPERM, "it belongs to another user")
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "it is no regular file")
+        beginning = file.read(_SEEN)
+        _require_ours(beginning, "it")
         if status.st_size > _MOST_BYTES:
             raise ValueError(f"{status.st_size} bytes are too many for a memory")
-        content = file.read()
+        content = beginning + file.read()
     try:
         data = json.loads(decode_text(content))
     except (ValueError, RecursionError):
         raise ValueError("it is cut short or damaged") from None
-    version = data.get("harken_memory") if isinstance(data, dict) else None
-    if not isinstance(version, int) or isinstance(version, bool):
-        raise ValueError("it is no memory of harken's")
-    if version != VERSION:
-        raise ValueError(f"it has the format {version}, and this harken reads {VERSION}")
-    assert isinstance(data, dict)
+    assert isinstance(data, dict)  # as it begins
+    version = data["harken_memory"]
+    if version != VERSION or isinstance(version, bool):
+        raise ValueError(f"it has the format {version!r}, and this harken reads {VERSION}")
     return {name: value for name, value in data.items() if name != "harken_memory"}

@@ -19,7 +19,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from ...edge.errors import OutputError
-from ...edge.files import write_together
+from ...edge.files import require_writable, write_together
 from ...edge.memory.grammar import Grammar
 from ...edge.memory.habits import sessions
 from ...edge.memory.lstm import LstmPriorFile, encode, pending_classes
@@ -141,6 +141,23 @@ def train_prior(
     )
 
 
+def require_place(grammar: str, folder: Path) -> Path:
+    """Return where `save_prior` writes the prior of a grammar; refuse at once what it could not.
+
+    Raises
+    ------
+    OutputError
+        Something else stands there, or the folder cannot be written to.
+    """
+    require_writable(folder, error=OutputError)
+    path = folder / f"{grammar}.prior.tflite"
+    settings = path.with_suffix(".json")
+    there = [each for each in (path, settings) if each.exists()]
+    if there and not _is_prior(settings):
+        raise OutputError(f"{there[0]} is there, and is no prior; choose another --out")
+    return path
+
+
 def save_prior(file: LstmPriorFile, folder: Path) -> Path:
     """Write ``NAME.prior.tflite`` and ``NAME.prior.json``; return the former's path.
 
@@ -149,11 +166,8 @@ def save_prior(file: LstmPriorFile, folder: Path) -> Path:
     OutputError
         Something else stands there, or the system refuses.
     """
-    path = folder / file.path.name
+    path = require_place(file.path.name.removesuffix(".prior.tflite"), folder)
     settings = path.with_suffix(".json")
-    there = [each for each in (path, settings) if each.exists()]
-    if there and not _is_prior(settings):
-        raise OutputError(f"{there[0]} is there, and is no prior; choose another --out")
     write_together({path: file.content, settings: file.settings().encode()}, error=OutputError)
     return path
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ... import __version__
 from ...edge.errors import ModelError
-from ...edge.files import read_text, utf8, write_together
+from ...edge.files import read_text, require_writable, utf8, write_together
 from ...edge.manifest import Manifest, Model, shipped_models
 from ...export.card import tuned_card
 from .tune import Tuning
@@ -54,11 +54,13 @@ def choose_place(ref: str, model: Model, out: Path | None) -> Place:
                 f"{ref} is installed with harken and stays as it is; write a copy with other "
                 f"thresholds: --out {model.manifest.name}.json"
             )
+        require_writable(own.parent, error=ModelError)
         return Place(manifest=own, copy=False)
     if out.suffix != ".json":
         raise ModelError(f"--out is {out}; it must be the path of a manifest, as in my-model.json")
     if not out.parent.is_dir():
         raise ModelError(f"--out is {out}, but {out.parent} is no folder; create it first")
+    require_writable(out.parent, error=ModelError)
     if out.resolve() == own.resolve():
         return choose_place(ref, model, None)
     try:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ...edge.errors import DataError
+from ...edge.files import require_writable
 from ...edge.options import path_of
 from ...edge.streams import print_json
 from ..cli import CacheOption
@@ -94,6 +96,9 @@ def teach_command(
     from .suspects import write_suspects, wrong_labels
 
     # What is wrong with these shall be said before minutes of decoding.
+    for option, file in (("--out", out), ("--suspects", suspects)):
+        if file is not None:
+            require_writable(file.parent, option=option, error=DataError)
     opened = () if teachers is None else open_teachers(teachers)
     known = None if outputs is None else TeacherOutputs.read(outputs)
     with progress_bar("decoding") as on_progress:
