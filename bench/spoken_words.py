@@ -32,7 +32,7 @@ Timed = tuple[str, float, float]
 
 _LEAD_S = 0.5  # of silence before a recording: its first word is timed poorly without
 _MOST_S = 30.0  # that Whisper hears at a time
-_LONGEST_WORD_S, _LONGEST_S = 1.2, 0.9
+_SHORTEST_S, _LONGEST_WORD_S, _LONGEST_S = 0.1, 1.2, 0.9
 _BEFORE_S, _AFTER_S = (-0.08, 0.04, 0.16), (-0.05, 0.06, 0.15)
 _SURE = 0.6
 _LEVEL = 0.1  # rms of what teachers hear, full scale 1
@@ -144,11 +144,12 @@ def _lines(
         ]
         sure = _heard(samples, windows, word, teachers)
         clear = ""
-        first_s, last_s = max(0.0, end_s - _LONGEST_WORD_S, start_s), min(end_s, seconds)
+        # Where alignment lost its place a word lasts nothing; that it is said counts all the same.
+        first_s = min(max(0.0, end_s - _LONGEST_WORD_S, start_s), seconds - _SHORTEST_S)
+        last_s = min(max(end_s, first_s + _SHORTEST_S), seconds)
         if len(sure) and sure.max() >= _SURE:
             (first_s, last_s), clear = windows[int(sure.argmax())], "\tclear"
-        if last_s - first_s >= 0.01:
-            yield f"{path}\t{word}\t{first_s:.2f}\t{last_s:.2f}{clear}\n"
+        yield f"{path}\t{word}\t{first_s:.2f}\t{last_s:.2f}{clear}\n"
 
 
 def _windows(start_s: float, end_s: float) -> Iterator[tuple[float, float]]:
