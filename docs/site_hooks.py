@@ -59,4 +59,6 @@ def _row(parameter: Any, context: Any) -> tuple[str, str] | None:
 
 
 def _cell(text: str) -> str:
-    return escape(" ".join(text.split()), quote=False).replace("|", "&#124;").replace("_", "\\_")
+    """Return a text that no rule of Markdown changes, for a cell of a table."""
+    text = escape(" ".join(text.split()), quote=False)
+    return text.translate({ord(sign): f"&#{ord(sign)};" for sign in "|[]_*`"})
