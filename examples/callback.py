@@ -6,6 +6,7 @@ python examples/callback.py models/demo.flac
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -59,7 +60,5 @@ def microphone() -> Iterator[Samples]:
 
 
 if __name__ == "__main__":
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         listen(recording(sys.argv[1]) if len(sys.argv) > 1 else microphone(), on_word)
-    except KeyboardInterrupt:
-        pass

@@ -9,6 +9,7 @@ Tasmota and others understand, perhaps with other names.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from typing import Any
@@ -52,7 +53,5 @@ def main(url: str = "mqtt://localhost/harken", lamp: str = "zigbee2mqtt/lamp/set
 
 
 if __name__ == "__main__":
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         main(*sys.argv[1:])
-    except KeyboardInterrupt:
-        pass

@@ -14,6 +14,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -272,3 +273,14 @@ def test_the_reference_has_every_command_and_option():
             assert parameter.opts[-1] in section or parameter.param_type_name == "argument"
     marked = hooks.on_page_markdown("<!-- not run: why -->\n```sh\nx\n```\n")
     assert "Not run by the tests: why." in marked
+
+
+def test_the_citation_is_of_this_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    cited = dict(
+        line.split(": ", 1)
+        for line in (ROOT / "CITATION.cff").read_text("utf-8").splitlines()
+        if re.match(r"\w[\w-]*: ", line)
+    )
+    assert cited["version"] == project["version"]
+    assert cited["repository-code"] == project["urls"]["Homepage"]

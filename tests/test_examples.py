@@ -59,7 +59,8 @@ def test_callback(words):
 
 
 def test_gpio_lamp_without_a_pin():
-    assert run(EXAMPLES / "gpio_lamp.py", DEMO).splitlines() == ["pin 17: on", "pin 17: off"]
+    done = run(EXAMPLES / "gpio_lamp.py", DEMO).splitlines()
+    assert done[:2] == ["pin 17: on", "pin 17: off"]  # "go" and "stop"; more may follow
 
 
 def test_gpio_lamp_with_a_pin(tmp_path):
@@ -76,7 +77,7 @@ def test_gpio_lamp_with_a_pin(tmp_path):
         text=True,
         env={**environment(), "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
     )
-    assert done.stdout.splitlines() == ["led 17 1", "led 17 0"]
+    assert done.stdout.splitlines()[:2] == ["led 17 1", "led 17 0"]
 
 
 def test_gpio_lamp_ends_as_listening_does():
@@ -105,11 +106,14 @@ def test_mqtt_lamp(tmp_path):
 
     if PROGRAM is None:
         pytest.skip("mosquitto is not installed")
-    with Mosquitto(tmp_path) as broker, Subscriber(broker) as subscriber:
-        with mqtt_lamp(f"{broker.url}/kitchen", "lamp/set"):
-            run("-m", "harken", "listen", "--wav", DEMO, "--mqtt", f"{broker.url}/kitchen")
-            switched = subscriber.await_of("lamp/set", 2)
-    assert [message.payload for message in switched] == ['{"state": "ON"}', '{"state": "OFF"}']
+    with (
+        Mosquitto(tmp_path) as broker,
+        Subscriber(broker) as subscriber,
+        mqtt_lamp(f"{broker.url}/kitchen", "lamp/set"),
+    ):
+        run("-m", "harken", "listen", "--wav", DEMO, "--mqtt", f"{broker.url}/kitchen")
+        switched = [message.payload for message in subscriber.await_of("lamp/set", 2)]
+    assert switched[:2] == ['{"state": "ON"}', '{"state": "OFF"}']
 
 
 @pytest.fixture(scope="module")
