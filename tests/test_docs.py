@@ -170,12 +170,12 @@ def test_commands_in_the_text_exist(page):
         command: Any = typer.main.get_command(app)
         for word in re.sub(r"[\[\]]", "", line).split():
             below = getattr(command, "commands", {})
-            if below and word.islower():
-                assert word in below, line
-                command = below[word]
-            elif word.startswith("--"):
+            if word.startswith("--"):
                 known = {name for each in command.params for name in each.opts} | {"--help"}
                 assert word.partition("=")[0] in known, line
+            elif below and word.islower():
+                assert word in below, line
+                command = below[word]
 
 
 @pytest.mark.parametrize(
