@@ -8,6 +8,7 @@ PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
 LIGHT = $(VENV)/.harken-light
 FULL = $(VENV)/.harken-full
 CREATED = $(VENV)/.created
+DOCS = $(VENV)/.harken-docs
 WEB = build/web
 PORT = 8000
 PARALLEL = --numprocesses auto --maxprocesses 4 --dist loadfile
@@ -19,7 +20,7 @@ IS_SUPPORTED = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo web test quick lint bench clean
+.PHONY: help demo web test quick lint docs bench clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +46,10 @@ lint: $(FULL)  ## Check style and types
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 
+docs: $(DOCS)  ## Build the documentation as a site, into build/docs
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+	@echo "Open build/docs/index.html"
+
 bench: $(if $(HARKEN_DATA),$(FULL),$(LIGHT))  ## Measure the shipped models, and the C engine; with HARKEN_DATA, training too
 	@$(VENV)/bin/harken bench
 	@$(if $(shell command -v cc gcc clang),$(VENV)/bin/python bench/engine.py,echo "No C compiler: the C engine is left out.")
@@ -65,6 +70,12 @@ $(FULL): pyproject.toml | $(CREATED)
 	@echo "Installing harken with tensorflow and the tools into $(VENV), once: 2.9 GB ..."
 	@$(PIP) install --editable '.[train,tflm,dev]'
 	@touch $(LIGHT) $@
+
+# What the documentation is built with.
+$(DOCS): pyproject.toml | $(CREATED)
+	@echo "Installing harken with what its documentation needs into $(VENV), once ..."
+	@$(PIP) install --quiet --editable '.[docs]'
+	@touch $@
 
 $(CREATED):
 	@for python in $(CANDIDATES); do \

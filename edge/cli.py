@@ -68,7 +68,7 @@ def _harken(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Offline voice commands: listen for words, and make the models that hear them."""
+    """Offline voice commands: listen for words, and make the models that recognize them."""
 
 
 app.command("listen")(listen_command)
@@ -93,7 +93,7 @@ def devices(as_json: JsonOption = False) -> None:
 
 @app.command()
 def info(model: ModelArgument = "commands", as_json: JsonOption = False) -> None:
-    """Show a model: its words, how it is fed, where it came from."""
+    """Show a model: its words, front end, thresholds and origin."""
     loaded = load_model(model)
     if as_json:
         print_json_text(loaded.manifest.to_json().rstrip("\n"))

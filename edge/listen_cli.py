@@ -153,53 +153,52 @@ def listen_command(
     *,
     wav: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Hear a sound file: wav, flac, ogg, opus."),
+        typer.Option(metavar="FILE", help="Read an audio file: wav, flac, ogg, opus."),
     ] = None,
     realtime: Annotated[
-        bool, typer.Option("--realtime", help="Play that file as fast as it was spoken.")
+        bool, typer.Option("--realtime", help="Play that file in real time.")
     ] = False,
     stdin: Annotated[
         bool,
         typer.Option(
             "--stdin",
-            help="Hear standard input: raw 16-bit samples, if nothing else is said mono, at the "
-            "model's rate.",
+            help="Read raw 16-bit samples from standard input; by default mono, at the model's "
+            "rate.",
         ),
     ] = False,
     tcp: Annotated[
         str | None,
         typer.Option(
             metavar="[HOST:]PORT",
-            help="Hear raw samples of who connects; without a host, from this machine only.",
+            help="Accept raw samples from a client; without a host, from this machine only.",
         ),
     ] = None,
     udp: Annotated[
-        str | None, typer.Option(metavar="[HOST:]PORT", help="Hear raw samples in datagrams.")
+        str | None, typer.Option(metavar="[HOST:]PORT", help="Accept raw samples as datagrams.")
     ] = None,
     rate: Annotated[
-        int | None, typer.Option(metavar="HZ", help="Rate of raw samples. Default: the model's.")
+        int | None,
+        typer.Option(metavar="HZ", help="Sample rate of raw samples. Default: the model's."),
     ] = None,
     channels: Annotated[
-        int | None, typer.Option(metavar="N", help="Channels of raw samples. Default: 1.")
+        int | None, typer.Option(metavar="N", help="Number of channels of raw samples. Default: 1.")
     ] = None,
     demo: Annotated[
         bool,
-        typer.Option(
-            "--demo", help="Hear the microphone if there is one, else a recording that ships."
-        ),
+        typer.Option("--demo", help="Use the microphone if there is one, else the demo recording."),
     ] = False,
     device: DeviceOption = None,
     channel: ChannelOption = None,
     wait: Annotated[
         bool,
-        typer.Option("--wait", help="Wait for the microphone if it is not there at the beginning."),
+        typer.Option("--wait", help="If there is no microphone at the start, wait for it."),
     ] = False,
     threshold: ThresholdOption = None,
     grammar: Annotated[
         str | None,
         typer.Option(
             metavar="GRAMMAR",
-            help="Make commands of the words, and remember: a grammar's name (robot, media), or "
+            help="Turn words into commands, with a memory: a grammar's name (robot, media), or "
             "its file.",
         ),
     ] = None,
@@ -208,19 +207,19 @@ def listen_command(
         typer.Option(
             metavar="FILE",
             parser=file_of,
-            help="Where to remember from one time to the next. Default: in the user's folder of "
-            "states for the microphone, nowhere for other sources.",
+            help="Where to keep the memory between runs. Default: in the user's state folder for"
+            " the microphone, nowhere for other sources.",
         ),
     ] = None,
     no_memory: Annotated[
-        bool, typer.Option("--no-memory", help="Keep nothing from one time to the next.")
+        bool, typer.Option("--no-memory", help="Keep no memory between runs.")
     ] = False,
     context_weight: Annotated[
         float | None,
         typer.Option(
             metavar="W",
-            help="How far what was said before changes what is heard; 0: not at all. "
-            "Default: what the manifest says.",
+            help="How strongly the context changes what is detected; 0: not at all. Default: "
+            "from the manifest.",
         ),
     ] = None,
     execute: Annotated[
@@ -233,20 +232,20 @@ def listen_command(
     ] = None,
     runtime: RuntimeOption = None,
     plain: Annotated[
-        bool, typer.Option("--plain", help="Print lines on a terminal, too, and draw nothing.")
+        bool, typer.Option("--plain", help="Print lines only, on a terminal, too; no live view.")
     ] = False,
     capture: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
             parser=path_of,
-            help="Keep two seconds around each word and each near miss, on this machine: what "
-            "`harken review` shows.",
+            help="Keep two seconds of audio around each word and each near miss, on this "
+            "machine, for `harken review`.",
         ),
     ] = None,
     capture_limit: Annotated[
         float | None,
-        typer.Option(metavar="MB", help=f"Most that DIR may hold. Default: {LIMIT_MB:g}."),
+        typer.Option(metavar="MB", help=f"Limit for the size of DIR. Default: {LIMIT_MB:g}."),
     ] = None,
     mqtt: MqttOption = None,
     mqtt_password_file: MqttPasswordFileOption = None,
@@ -257,16 +256,16 @@ def listen_command(
     mqtt_discovery: MqttDiscoveryOption = None,
     mqtt_keep: MqttKeepOption = None,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print words and commands, and errors; no notes.")
+        bool, typer.Option("--quiet", "-q", help="Print words, commands and errors only.")
     ] = False,
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="Print one JSON object a line for each word and command."),
+        typer.Option("--json", help="Print each word and command as one line of JSON."),
     ] = False,
 ) -> None:
     """Listen for words: live, in a file, on standard input, or from the network.
 
-    Words and commands go to standard output, everything else to standard error. Ctrl-C ends it.
+    Words and commands go to standard output, everything else to standard error. Ctrl-C stops it.
     """
     where = _SourceOptions(
         wav=wav,

@@ -16,12 +16,14 @@ ModelArgument = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A .tflite file, its .json manifest, or the name of a model that ships.",
+        help="A .tflite file, its .json manifest, or the name of a shipped model.",
     ),
 ]
 RuntimeOption = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help=f"Interpreter: {', '.join(RUNTIMES)}; the first there is."),
+    typer.Option(
+        metavar="NAME", help=f"Interpreter: {', '.join(RUNTIMES)}; the first one installed."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DeviceOption = Annotated[
@@ -31,14 +33,14 @@ DeviceOption = Annotated[
 ChannelOption = Annotated[
     int | None,
     typer.Option(
-        metavar="N", help="Which channel to hear, counted from 1. Default: the mean of all.", min=1
+        metavar="N", help="Channel to use, counted from 1. Default: the mean of all.", min=1
     ),
 ]
 ThresholdOption = Annotated[
     list[str] | None,
     typer.Option(
         metavar="[WORD=]P",
-        help="Posterior from which a word, or every word, counts; may be repeated.",
+        help="Threshold for a word, or for all words; may be repeated.",
     ),
 ]
 

@@ -41,33 +41,34 @@ def export_command(
         str,
         typer.Argument(
             metavar="RUN|MODEL",
-            help="For tflite a run folder, as `harken train` makes it; else a .tflite file, its "
-            ".json manifest, or the name of a model that ships.",
+            help="For tflite: a run folder, as `harken train` writes it. Otherwise a .tflite "
+            "file, its .json manifest, or the name of a shipped model.",
         ),
     ],
     *,
     out: Annotated[
         Path,
         typer.Option(
-            "--out", metavar="DIR", parser=path_of, help="Folder to write to; made when missing."
+            "--out", metavar="DIR", parser=path_of, help="Folder to write to; created if missing."
         ),
     ],
     target: Annotated[
         Target,
         typer.Option(
-            help="tflite: an int8 model of a run. c: a model with the C engine, for any "
-            "microcontroller. tflm: a model with what TensorFlow Lite Micro needs beside it. web: "
-            "a page for any browser, and an npm package. lib: a library for apps, in C, Kotlin and "
-            "Swift. litert: a model for LiteRT's CompiledModel, which keeps no state."
+            help="tflite: the int8 model of a run. c: a model with the C engine, for any "
+            "microcontroller. tflm: a model with what TensorFlow Lite Micro needs. web: a "
+            "page for any browser, and an npm package. lib: a library for apps, in C, "
+            "Kotlin and Swift. litert: a model for LiteRT's CompiledModel, with its state "
+            "as input and output."
         ),
     ] = Target.tflite,
     grammar: Annotated[
         str | None,
         typer.Option(
             metavar="GRAMMAR",
-            help="With --target c or lib: what was said before is part of the engine, by the LSTM "
-            "of this grammar; a name or a path. With --target web: what commands the page makes of "
-            "words; by default those of robot, if the model knows its words, and none for `none`.",
+            help="A grammar's name or path. With --target c or lib: the engine uses the context,"
+            " by the LSTM of this grammar. With --target web: the commands of the page; by "
+            "default those of robot, if the model knows its words; `none` for no commands.",
         ),
     ] = None,
     memory: Annotated[
@@ -76,8 +77,8 @@ def export_command(
             "--memory",
             metavar="FILE",
             parser=file_of,
-            help="With --target c, lib or web: what this memory has learned of its user goes along "
-            "with the grammar; see `harken memory export`.",
+            help="With --target c, lib or web: include what this memory has learned from its "
+            "user; see `harken memory export`.",
         ),
     ] = None,
     also: Annotated[
@@ -85,19 +86,22 @@ def export_command(
         typer.Option(
             "--also",
             metavar="MODEL",
-            help="With --target web: another model to choose from on the page. Repeat for more.",
+            help="With --target web: another model to choose on the page. May be repeated.",
         ),
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option("--name", metavar="NAME", help="Name of the model; else the run folder's."),
+        typer.Option(
+            "--name", metavar="NAME", help="Name of the model. Default: that of the run folder."
+        ),
     ] = None,
     data: Annotated[
         Path | None,
         typer.Option(
             "--data",
             metavar="DATA",
-            help="The recordings of the run: measure the int8 model on their validation clips too.",
+            help="The recordings of the run, to measure the int8 model on their validation "
+            "clips, too.",
         ),
     ] = None,
     split_rule: SplitRuleOption = SplitRuleChoice.auto,
@@ -106,8 +110,8 @@ def export_command(
 ) -> None:
     """Export a run as an int8 TFLite model, or a model for a microcontroller, browser or app.
 
-    What is exported is checked first: operators, types, state, float against int8, LiteRT against
-    TFLM; the C engine against Python and TFLM. Where a check fails, nothing is written.
+    The export is checked first: operators, types, state, float against int8, LiteRT against TFLM;
+    the C engine against Python and TFLM. If a check fails, nothing is written.
     """
     if grammar is not None and target not in (Target.c, Target.lib, Target.web):
         raise typer.BadParameter("it is for --target c, lib and web", param_hint="--grammar")

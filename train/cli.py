@@ -55,7 +55,7 @@ CacheOption = Annotated[
     typer.Option(
         metavar="DIR",
         parser=path_of,
-        help="Where decoded audio is kept; the user's cache by default.",
+        help="Cache for decoded audio. Default: the user's cache.",
     ),
 ]
 AddOption = Annotated[
@@ -63,13 +63,16 @@ AddOption = Annotated[
     typer.Option(
         "--add",
         metavar="DIR",
-        help="A further folder of recordings other than words, or of the texts of such: noise/, "
+        help="Another folder of recordings other than words, or of their transcripts: noise/, "
         "speech/, synthetic/ … May be repeated.",
     ),
 ]
 SplitRuleOption = Annotated[
     SplitRuleChoice,
-    typer.Option(help="How words are split; auto takes the first that fits."),
+    typer.Option(
+        help="How to split words into training, validation and test; auto takes the first rule "
+        "that fits."
+    ),
 ]
 
 
@@ -78,26 +81,25 @@ def train_command(
         Path,
         typer.Argument(
             metavar="DATA",
-            help="Folder of recordings: a folder a word, or a collection with speech_commands/.",
+            help="Folder of recordings: one folder per word, or a collection with "
+            "speech_commands/.",
         ),
     ],
     *,
     out: Annotated[
         Path,
-        typer.Option(
-            "--out", metavar="RUN", parser=path_of, help="Folder that the run is written to."
-        ),
+        typer.Option("--out", metavar="RUN", parser=path_of, help="Folder to write the run to."),
     ],
     words: Annotated[
         str | None,
-        typer.Option(metavar="WORD,WORD,…", help="The words to spot. Default: all there are."),
+        typer.Option(metavar="WORD,WORD,…", help="The words to spot. Default: all."),
     ] = None,
     held_out: Annotated[
         str | None,
         typer.Option(
             metavar="WORD,…",
-            help="Words that training never hears, so that validation shows how words fare that "
-            "are new to the model.",
+            help="Words to keep out of training, so that validation shows what happens with "
+            "words that are new to the model.",
         ),
     ] = None,
     size: Annotated[
@@ -107,17 +109,17 @@ def train_command(
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Passes over the recordings. [40]")
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of every draw. [0]")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Random seed. [0]")] = None,
     config: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Take all settings from this JSON file, a run's config.json or a part of one; "
-            "other options go before it.",
+            help="Take all settings from this JSON file: a run's config.json, or a part of one. "
+            "Other options take precedence.",
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the interrupted run in RUN.")
+        bool, typer.Option("--resume", help="Continue the interrupted run in RUN.")
     ] = False,
     start: Annotated[
         Path | None,
@@ -134,8 +136,8 @@ def train_command(
         typer.Option(
             metavar="DIR",
             parser=path_of,
-            help="Keep the drawn streams in DIR, some 80 MB an epoch, and take those from there "
-            "that a run with the same recordings and settings of streams has drawn.",
+            help="Keep the training streams in DIR, about 80 MB per epoch, and reuse those of a "
+            "run with the same recordings and stream settings.",
         ),
     ] = None,
     split_rule: SplitRuleOption = SplitRuleChoice.auto,
@@ -146,9 +148,8 @@ def train_command(
 ) -> None:
     """Train a keyword spotter on recordings.
 
-    Ctrl-C ends it after the batch at hand, and --resume goes on from there. A run that ended so
-    exits with 130. RUN then holds weights, figures, pictures and the recipe; `harken export RUN`
-    makes a model of it.
+    RUN then holds weights, figures, plots and the recipe; `harken export RUN` makes a model of it.
+    Ctrl-C stops after the current batch, with exit code 130, and --resume continues from there.
     """
     _require_train()
     from ..edge.display import notes

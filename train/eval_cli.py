@@ -62,45 +62,47 @@ def eval_command(
     ] = False,
     context: Annotated[
         bool,
-        typer.Option("--context", help="Measure what the memory is worth, on spoken sessions."),
+        typer.Option("--context", help="Measure the benefit of the memory, on spoken sessions."),
     ] = False,
     data: Annotated[
         Path | None,
         typer.Option(
             "--data",
             metavar="DIR",
-            help="Folder of recordings: a folder a word, or a collection with speech_commands/.",
+            help="Folder of recordings: one folder per word, or a collection with "
+            "speech_commands/.",
         ),
     ] = None,
     split: Annotated[
         PartChoice,
         typer.Option(
-            help="Part of the data to evaluate on; all for the official test archive.",
+            help="Part of the data to evaluate on; `all` for the official test archive.",
         ),
     ] = PartChoice.validation,
     words: Annotated[
         str | None,
         typer.Option(
             metavar="WORD,WORD,…",
-            help="Only these words are labels, all others count as unknown, also those that the "
-            "model knows. Default: the words of the model. With --adapter the words to spot.",
+            help="Only these words are labels; all others count as unknown, even if the model "
+            "knows them. Default: the words of the model. With --adapter: the words to "
+            "spot.",
         ),
     ] = None,
     balance: Annotated[
         bool,
         typer.Option(
             "--balance",
-            help="Draw unknown and silence down to 10 % of the word clips each, as in the "
-            "12-class task of Speech Commands.",
+            help="Reduce unknown and silence to 10 % of the word clips each, as in the 12-class "
+            "task of Speech Commands.",
         ),
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     runtime: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
             help=f"Interpreter: {', '.join(RUNTIMES)}, or {_TFLM} (TensorFlow Lite Micro); "
-            "the first there is.",
+            "the first one installed.",
         ),
     ] = None,
     split_rule: SplitRuleOption = SplitRuleChoice.auto,
@@ -111,8 +113,8 @@ def eval_command(
         typer.Option(
             metavar="DIR",
             parser=path_of,
-            help="Write report.json there, and confusion.png; with --stream det.png, "
-            "with --context context.png.",
+            help="Write report.json and confusion.png there; with --stream det.png, with "
+            "--context context.png.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -129,23 +131,23 @@ def eval_command(
         list[str] | None,
         typer.Option(
             metavar="PATTERN",
-            help="--stream: speech in the data that training never heard, as negatives/radio/*; "
-            "default: what the model's manifest says. May be repeated.",
+            help="--stream: speech in the data that was held out of training, such as "
+            "negatives/radio/*. Default: from the model's manifest. May be repeated.",
         ),
     ] = None,
     left_out: Annotated[
         list[str] | None,
         typer.Option(
             metavar="PATTERN",
-            help="--stream: recordings in the data that are not to be used, as speech in which "
-            "somebody says a word; default: what the model's manifest says. May be repeated.",
+            help="--stream: recordings in the data to leave out, such as speech that contains a "
+            "word. Default: from the model's manifest. May be repeated.",
         ),
     ] = None,
     scenes: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="--stream: instead of --data, a folder of recordings, each with its label track "
+            help="--stream: instead of --data, a folder of recordings, each with a label track "
             "NAME.txt as Audacity writes it.",
         ),
     ] = None,
@@ -153,19 +155,21 @@ def eval_command(
         list[Path] | None,
         typer.Option(
             metavar="PATH",
-            help="--stream: a recording in which nobody says a word, or a folder of them. May be "
-            "repeated.",
+            help="--stream: a negative recording (without any keyword), or a folder of them. May"
+            " be repeated.",
         ),
     ] = None,
     scene_dir: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", parser=path_of, help="--stream: write what is said when there."
+            metavar="DIR",
+            parser=path_of,
+            help="--stream: write the ground truth of the scenes there.",
         ),
     ] = None,
     keep: Annotated[
         bool,
-        typer.Option("--keep", help="--stream: leave sound and labels in --scene-dir, too."),
+        typer.Option("--keep", help="--stream: keep audio and labels in --scene-dir, too."),
     ] = False,
     adapter: Annotated[
         str | None,
@@ -195,24 +199,24 @@ def eval_command(
     context_weight: Annotated[
         float | None,
         typer.Option(
-            metavar="W", help="--context: weight of the prior. Default: what the manifest says."
+            metavar="W", help="--context: weight of the prior. Default: from the manifest."
         ),
     ] = None,
 ) -> None:
-    """Measure a model on recordings: how many clips it decides rightly, or how it fares live.
+    """Measure a model on recordings: accuracy on clips, or misses and false accepts live.
 
-    Clips: each runs through the very front end, interpreter and decision rule that listen live,
-    from a reset state. Words that the model lacks count as unknown. Where the data have no
-    _silence_ folder, silence is cut from their noise recordings: one second for ten word clips.
+    Clips: each runs through the same front end, interpreter and decision rule as live audio, from a
+    reset state. Words that the model lacks count as unknown. If the data have no _silence_ folder,
+    silence is cut from their noise recordings: one second for ten word clips.
 
     With --stream: words at random times, among other words and pieces of words, over noise, at many
-    levels and in rooms; and hours without a word. How many words are missed at how many false
-    accepts an hour, over all thresholds; how late words are heard; which are confused. Nobody who
-    was heard in training may be heard here.
+    levels and in rooms; and negative hours (audio without any keyword). Reports missed words
+    against false accepts per hour over all thresholds, the delay of detections, and confusions.
+    Nobody who was heard in training is used.
 
     With --context: sessions of commands by one speaker each, in scripted, shuffled and adversarial
-    order, over noise; how many words are missed or wrong and how many commands are understood, with
-    a memory of what was said before and without, at how many false accepts.
+    order, over noise. Reports missed and wrong words, understood commands and false accepts, with
+    a memory and without.
     """
     streaming = {
         "--words-per-condition": words_per_condition,

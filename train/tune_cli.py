@@ -28,7 +28,7 @@ def tune_command(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A .tflite file, its .json manifest, or the name of a model that ships.",
+            help="A .tflite file, its .json manifest, or the name of a shipped model.",
         ),
     ],
     *,
@@ -37,27 +37,27 @@ def tune_command(
         typer.Option(
             "--data",
             metavar="DIR",
-            help="Folder of recordings, as for `harken train`: scenes are made of its validation "
-            "part.",
+            help="Folder of recordings, as for `harken train`; scenes are made from its "
+            "validation part.",
         ),
     ] = None,
     scenes: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="Folder of sound with label tracks: scenes of your own."
+            metavar="FOLDER", help="Your own scenes: a folder of audio with label tracks."
         ),
     ] = None,
     negatives: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="PATH",
-            help="Sound in which nobody says a word of the model; may be repeated.",
+            help="Negative audio (without any word of the model); may be repeated.",
         ),
     ] = None,
     fa_per_hour: Annotated[
         float,
         typer.Option(
-            metavar="RATE", help="False accepts an hour to keep to, all words listening at once."
+            metavar="RATE", help="False accepts per hour that are allowed, over all words."
         ),
     ] = 0.5,
     out: Annotated[
@@ -66,34 +66,35 @@ def tune_command(
             "--out",
             metavar="NAME.json",
             parser=path_of,
-            help="Write a copy of the model of that name. Default: the model's own manifest.",
+            help="Write a copy of the model under that name. Default: change the model's own "
+            "manifest.",
         ),
     ] = None,
     words_per_condition: Annotated[
         int,
-        typer.Option(min=1, metavar="N", help="Words that are said under each condition."),
+        typer.Option(min=1, metavar="N", help="Number of words for each condition."),
     ] = 500,
-    seed: Annotated[int, typer.Option(min=0, help="Of the drawing of scenes.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the scenes.")] = 0,
     held_out_speech: Annotated[
         list[str] | None,
         typer.Option(
             metavar="PATTERN",
-            help="Speech in the data that training never heard, as negatives/radio/*; default: "
-            "what the model's manifest says. May be repeated.",
+            help="Speech in the data that was held out of training, such as negatives/radio/*. "
+            "Default: from the model's manifest. May be repeated.",
         ),
     ] = None,
     left_out: Annotated[
         list[str] | None,
         typer.Option(
             metavar="PATTERN",
-            help="Recordings in the data that are not to be used, as speech in which somebody "
-            "says a word; default: what the model's manifest says. May be repeated.",
+            help="Recordings in the data to leave out, such as speech that contains a word. "
+            "Default: from the model's manifest. May be repeated.",
         ),
     ] = None,
     runtime: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help=f"Interpreter: {', '.join(RUNTIMES)}; the first there is."
+            metavar="NAME", help=f"Interpreter: {', '.join(RUNTIMES)}; the first one installed."
         ),
     ] = None,
     split_rule: SplitRuleOption = SplitRuleChoice.auto,
@@ -103,11 +104,11 @@ def tune_command(
         bool, typer.Option("--json", help="Print the new detector and its figures as JSON.")
     ] = False,
 ) -> None:
-    """Choose a model's thresholds, smoothing and cost of talk for a rate of false accepts.
+    """Choose a model's thresholds, smoothing and talk penalty for a false-accept rate.
 
-    As few words as possible are missed in scenes of running speech, with at most RATE false accepts
-    an hour where nobody says a word. Writes the thresholds, with the figures measured at them, into
-    the manifest, and into the model's card where there is one.
+    Misses as few words as possible in scenes of running speech, with at most RATE false accepts per
+    hour of negative audio. Writes the thresholds, with the figures measured at them, into the
+    manifest, and into the model card if there is one.
     """
     if not fa_per_hour > 0:
         raise typer.BadParameter("it must be greater than 0", param_hint="--fa-per-hour")

@@ -36,32 +36,39 @@ def record_command(
     out: Annotated[
         Path,
         typer.Option(
-            "--out", metavar="DIR", parser=path_of, help="Folder of recordings; others in it stay."
+            "--out",
+            metavar="DIR",
+            parser=path_of,
+            help="Folder of recordings; existing ones are kept.",
         ),
     ],
     speaker: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Who speaks: the name of the folder in that of each word, in lower case. Always "
-            "the same for a person, so that training can keep speakers apart.",
+            help="Who speaks: the name of the folder inside each word's folder, in lower case. "
+            "Use the same name for the same person, so that training can keep speakers "
+            "apart.",
         ),
     ] = None,
     anonymous: Annotated[
         bool,
         typer.Option(
             "--anonymous",
-            help="Write eight digits instead of the name. They are the same at the next time, and "
-            "cannot be found out without the hidden file .speaker-salt in DIR.",
+            help="Write eight digits instead of the name. They stay the same the next time, and "
+            "nobody can compute them without the hidden file .speaker-salt in DIR.",
         ),
     ] = False,
     clips: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Recordings that there shall be of each word.")
+        int, typer.Option(min=1, metavar="N", help="Number of recordings per word.")
     ] = 10,
     seconds: Annotated[
         float,
         typer.Option(
-            min=0.5, max=3.0, metavar="S", help="Length of a recording, the word in its middle."
+            min=0.5,
+            max=3.0,
+            metavar="S",
+            help="Length of a recording, with the word in the middle.",
         ),
     ] = 1.0,
     noise: Annotated[
@@ -69,17 +76,24 @@ def record_command(
         typer.Option("--noise", help="Record background noise first, into _background_noise_."),
     ] = False,
     noise_s: Annotated[
-        float, typer.Option("--noise-seconds", min=1.0, max=3600.0, metavar="S", help="How much.")
+        float,
+        typer.Option(
+            "--noise-seconds",
+            min=1.0,
+            max=3600.0,
+            metavar="S",
+            help="Length of the noise recording.",
+        ),
     ] = _NOISE_S,
     play: Annotated[bool, typer.Option("--play", help="Play each recording back.")] = False,
     device: DeviceOption = None,
     channel: ChannelOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Record words as training reads them: a second each, ten in less than a minute.
+    """Record words for training: one second each, ten in less than a minute.
 
-    Each is asked for with a countdown, found, checked for its level, and kept at once. Ctrl-C ends
-    it at any time; the same command goes on with what is missing.
+    harken asks for each word with a countdown, finds it, checks its level, and saves it at once.
+    Ctrl-C stops at any time; the same command continues with what is missing.
     """
     named = _named(words or [], speaker, noise=noise)
     plan = Plan(

@@ -35,19 +35,19 @@ def review_command(
     ],
     *,
     listed: Annotated[
-        bool, typer.Option("--list", help="List the clips, and what they were; ask nothing.")
+        bool, typer.Option("--list", help="List the clips and their marks; ask nothing.")
     ] = False,
     mark: Annotated[
         list[str] | None,
         typer.Option(
             metavar="FILE=MARK",
-            help="Mark a clip without asking: right, wrong, speech, noise, skip, or the word that "
-            "it was (word:right for a word that is called like a mark, new:WORD for one that the "
-            "model lacks). May be repeated.",
+            help="Mark a clip without asking: right, wrong, speech, noise, skip, or the word "
+            "that it was (word:right for a word with the name of a mark, new:WORD for one "
+            "that the model lacks). May be repeated.",
         ),
     ] = None,
     again: Annotated[
-        bool, typer.Option("--again", help="Ask about clips that are marked, too.")
+        bool, typer.Option("--again", help="Also ask about clips that are already marked.")
     ] = False,
     out: Annotated[
         Path | None,
@@ -63,17 +63,17 @@ def review_command(
         str,
         typer.Option(
             metavar="NAME",
-            help="Whom --export takes for the speaker: the name given to `harken record`, if it "
+            help="Speaker of the exported recordings: the name given to `harken record`, if it "
             "is the same person.",
         ),
     ] = "captured",
     mute: Annotated[bool, typer.Option("--mute", help="Play nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Hear what was kept, and say what it was; nothing leaves this machine.
+    """Listen to captured clips, and mark what they were; nothing leaves this machine.
 
-    Each clip is played, and a key says what it was. Marks are kept at once: quit at any time, and
-    the next review goes on with the clips that have none.
+    Each clip is played, and you press a key for what it was. Marks are saved at once: quit at any
+    time, and the next review continues with the clips that have none.
     """
     clips = ClipFolder(folder)
     clips.require()

@@ -48,16 +48,16 @@ def doctor_command(
         typer.Option(metavar="S", help="How long to listen to the microphone.", min=1, max=60),
     ] = 5.0,
     no_microphone: Annotated[
-        bool, typer.Option("--no-microphone", help="Do without: this machine needs none.")
+        bool, typer.Option("--no-microphone", help="Skip the microphone: this machine needs none.")
     ] = False,
     runtime: RuntimeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check this installation, and say what to do about what is wrong.
+    """Check this installation, and say what to do about each problem.
 
-    Looks at versions, the model and what it hears of known sound, speed, PortAudio, permissions,
-    and at what the microphone delivers. Nothing private is in the report. The exit code is that of
-    the first problem; warnings alone leave it 0.
+    Checks versions, the model and what it makes of a known recording, speed, PortAudio,
+    permissions, and the audio of the microphone. The report contains nothing private. The exit
+    code is that of the first problem; it stays 0 if there are only warnings.
     """
     checklist = Checklist(output())
     privacy = Privacy.here()

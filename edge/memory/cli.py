@@ -35,7 +35,7 @@ _File = Annotated[
         "--memory",
         metavar="FILE",
         parser=file_of,
-        help="The memory, if it is not where it usually is.",
+        help="The memory file, if it is not in its usual place.",
     ),
 ]
 
@@ -64,13 +64,13 @@ def show(
 @memory_app.command()
 def export(
     out: Annotated[
-        Path, typer.Argument(metavar="FILE", parser=path_of, help="Where to write it, as JSON.")
+        Path, typer.Argument(metavar="FILE", parser=path_of, help="JSON file to write.")
     ],
     grammar: _Grammar = "robot",
     *,
     memory: _File = None,
 ) -> None:
-    """Write what is remembered to a file, to look at or to take to another device."""
+    """Write what is remembered to a file, to look at it or to take it to another device."""
     path, content = _read(grammar, memory)
     if not content:
         raise HarkenError(f"nothing is remembered: there is no {path}")
@@ -84,7 +84,7 @@ def export(
 
 @memory_app.command()
 def forget(grammar: _Grammar = "robot", *, memory: _File = None) -> None:
-    """Forget all: words, what is pending, what was learned."""
+    """Forget everything: words, what is pending, what was learned."""
     path = default_path(load_grammar(grammar).name) if memory is None else memory
     try:
         removed = store.forget(path)

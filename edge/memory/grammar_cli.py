@@ -16,10 +16,12 @@ from .habits import logged_sessions
 grammar_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Check a grammar of commands, list those that ship, train a prior for one.",
+    help="Check a grammar of commands, list the shipped ones, train a prior for one.",
 )
 
-_Grammar = Annotated[str, typer.Argument(metavar="GRAMMAR", help="Its file, or its name.")]
+_Grammar = Annotated[
+    str, typer.Argument(metavar="GRAMMAR", help="A grammar: its name, or its file.")
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -29,7 +31,7 @@ def check(
     *,
     model: Annotated[
         str | None,
-        typer.Option(metavar="MODEL", help="Check also whether this model knows the words."),
+        typer.Option(metavar="MODEL", help="Also check whether this model knows the words."),
     ] = None,
     as_json: _Json = False,
 ) -> None:
@@ -73,12 +75,12 @@ def train(
         list[Path] | None,
         typer.Option(
             metavar="FILE",
-            help="What was really said, as `harken listen --json` printed it. May be repeated.",
+            help="Logs of real use, as printed by `harken listen --json`. May be repeated.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
 ) -> None:
-    """Train an LSTM that expects what is said next; needs harken[train]."""
+    """Train an LSTM that predicts what is said next; needs harken[train]."""
     from ..errors import DependencyError
 
     loaded = load_grammar(grammar)

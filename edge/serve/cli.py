@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 serve_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Hear for other programs in the house.",
+    help="Serve words to other programs in the house.",
 )
 
 
@@ -45,8 +45,8 @@ def wyoming_command(
         list[str] | None,
         typer.Argument(
             metavar="[MODEL]...",
-            help="Each a .tflite file, its .json manifest, or the name of a model that ships. "
-            "Default: commands. A word that several have is heard by the first.",
+            help="Each a .tflite file, its .json manifest, or the name of a shipped model. "
+            "Default: commands. If several models have a word, the first is used.",
         ),
     ] = None,
     *,
@@ -54,8 +54,8 @@ def wyoming_command(
         str,
         typer.Option(
             metavar="URI",
-            help="Where to listen: tcp://HOST:PORT, or unix:///PATH. The default is reached from "
-            "this machine only; tcp://0.0.0.0:10400 from everywhere, by everybody.",
+            help="Where to listen: tcp://HOST:PORT, or unix:///PATH. The default accepts this "
+            "machine only; tcp://0.0.0.0:10400 accepts anybody on the network.",
         ),
     ] = "tcp://127.0.0.1:10400",
     word: Annotated[
@@ -66,29 +66,31 @@ def wyoming_command(
     refractory: Annotated[
         int | None,
         typer.Option(
-            metavar="MS", min=0, help="Rest after a word. Default: what the manifest says."
+            metavar="MS", min=0, help="Refractory time after a word. Default: from the manifest."
         ),
     ] = None,
     language: Annotated[
-        str, typer.Option(metavar="CODE", help="Language of the words, as clients are told.")
+        str, typer.Option(metavar="CODE", help="Language of the words, as reported to clients.")
     ] = "en",
     max_clients: Annotated[
-        int, typer.Option(metavar="N", min=1, max=1000, help="Clients at a time.")
+        int, typer.Option(metavar="N", min=1, max=1000, help="Maximum number of clients at a time.")
     ] = Limits.clients,
     idle_timeout: Annotated[
         float,
-        typer.Option(metavar="S", min=1.0, help="A client that is silent for so long is closed."),
+        typer.Option(
+            metavar="S", min=1.0, help="Disconnect clients that are silent for this long."
+        ),
     ] = Limits.idle_s,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Say who comes and goes, and what is heard.")
+        bool, typer.Option("--verbose", "-v", help="Log connections and detected words.")
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the address and the words as JSON, once it runs.")
+        bool, typer.Option("--json", help="Print address and words as JSON once the service runs.")
     ] = False,
 ) -> None:
-    """Hear wake words for Home Assistant and other clients of the Wyoming protocol.
+    """Serve wake words to Home Assistant and other clients of the Wyoming protocol.
 
-    There is no password and no encryption: serve in a network that you trust. Ctrl-C ends it.
+    There is no password and no encryption: use it in a network that you trust. Ctrl-C stops it.
     """
     offered = offers(
         [load_model(model) for model in models or ["commands"]],
@@ -121,7 +123,9 @@ def wyoming_command(
 def mqtt_forget_command(
     url: Annotated[
         str,
-        typer.Argument(metavar="URL", help="As for `harken listen --mqtt`, with the same prefix."),
+        typer.Argument(
+            metavar="URL", help="URL as for `harken listen --mqtt`, with the same prefix."
+        ),
     ],
     *,
     password_file: MqttPasswordFileOption = None,
@@ -154,7 +158,7 @@ def mqtt_forget_command(
 def unit_command(
     name: Annotated[
         str,
-        typer.Argument(metavar="NAME", help="harken (listens, and publishes) or harken-wyoming."),
+        typer.Argument(metavar="NAME", help="harken (listens and publishes) or harken-wyoming."),
     ],
 ) -> None:
     """Print a unit for systemd, as a file for /etc/systemd/system."""

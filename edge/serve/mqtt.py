@@ -27,14 +27,16 @@ MqttOption = Annotated[
     typer.Option(
         "--mqtt",
         metavar="URL",
-        help="Publish words and commands: mqtt[s]://[USER@]HOST[:PORT][/PREFIX]. The password is "
-        f"taken from {PASSWORD_VARIABLE}, or from a file.",
+        help="Publish words and commands: mqtt[s]://[USER@]HOST[:PORT][/PREFIX]. The password "
+        f"comes from {PASSWORD_VARIABLE}, or from a file.",
     ),
 ]
 MqttPasswordFileOption = Annotated[
     Path | None,
     typer.Option(
-        "--mqtt-password-file", metavar="FILE", help="Its first line is the broker's password."
+        "--mqtt-password-file",
+        metavar="FILE",
+        help="File whose first line is the broker's password.",
     ),
 ]
 MqttCaOption = Annotated[
@@ -42,21 +44,22 @@ MqttCaOption = Annotated[
     typer.Option(
         "--mqtt-ca",
         metavar="FILE",
-        help="Certificate that the broker's is signed by. Default: those of the system.",
+        help="CA certificate of the broker. Default: those of the system.",
     ),
 ]
 MqttCertOption = Annotated[
     Path | None,
-    typer.Option("--mqtt-cert", metavar="FILE", help="Certificate of this client."),
+    typer.Option("--mqtt-cert", metavar="FILE", help="Client certificate."),
 ]
 MqttKeyOption = Annotated[
     Path | None,
-    typer.Option("--mqtt-key", metavar="FILE", help="Key of that certificate."),
+    typer.Option("--mqtt-key", metavar="FILE", help="Key of the client certificate."),
 ]
 MqttInsecureOption = Annotated[
     bool,
     typer.Option(
-        "--mqtt-insecure", help="Encrypt, but do not check who the broker is: for trying out."
+        "--mqtt-insecure",
+        help="Encrypt, but do not check the broker's certificate: for tests only.",
     ),
 ]
 MqttDiscoveryOption = Annotated[
@@ -64,7 +67,7 @@ MqttDiscoveryOption = Annotated[
     typer.Option(
         "--mqtt-discovery",
         metavar="PREFIX",
-        help=f"Tell Home Assistant what there is, mostly at: {HOME_ASSISTANT}.",
+        help=f"Announce harken to Home Assistant under this prefix, usually {HOME_ASSISTANT}.",
     ),
 ]
 MqttKeepOption = Annotated[
@@ -73,7 +76,7 @@ MqttKeepOption = Annotated[
         "--mqtt-keep",
         metavar="S",
         min=0.0,
-        help="How long what is said is kept while the broker is away. Default: 60 seconds.",
+        help="How long to keep messages while the broker is away. Default: 60 seconds.",
     ),
 ]
 

@@ -22,57 +22,60 @@ if TYPE_CHECKING:
 def new_command(
     words: Annotated[
         list[str],
-        typer.Argument(metavar="WORD…", help="Words to hear; a phrase stands in quotes."),
+        typer.Argument(metavar="WORD…", help="Words to recognize; put a phrase in quotes."),
     ],
     *,
     out: Annotated[
         Path,
         typer.Option(
-            "--out", metavar="DIR", parser=path_of, help="Folder for the model and all it took."
+            "--out",
+            metavar="DIR",
+            parser=path_of,
+            help="Folder for the model and everything made on the way.",
         ),
     ],
     name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Of the model. [the folder's name]")
+        str | None, typer.Option(metavar="NAME", help="Name of the model. [the folder's name]")
     ] = None,
     recordings: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Recordings of people, a folder a word, as `harken record` makes them; five of "
-            "each word help, twenty help more.",
+            help="Recordings of people, one folder per word, as `harken record` makes them; five"
+            " of each word help, twenty help more.",
         ),
     ] = None,
     base: Annotated[
-        str, typer.Option(metavar="MODEL", help="What to begin with: commands or commands-tiny.")
+        str, typer.Option(metavar="MODEL", help="Model to start from: commands or commands-tiny.")
     ] = "commands",
     engine: Annotated[
         str | None,
         typer.Option(
             metavar="COMMAND",
-            help="A program that says words, with {wav}, {text} and perhaps {voice}, {speed}, "
-            "{stretch}, {wpm}; see `harken synth`. [espeak-ng, flite and Kokoro, as far as they "
-            "are there]",
+            help="A program that says words, with {wav}, {text} and optionally {voice}, {speed},"
+            " {stretch}, {wpm}; see `harken synth`. [espeak-ng, flite and Kokoro, as far as"
+            " installed]",
         ),
     ] = None,
     voices: Annotated[
-        str | None, typer.Option(metavar="VOICE,…", help="With --engine: which voices speak.")
+        str | None, typer.Option(metavar="VOICE,…", help="With --engine: voices to use.")
     ] = None,
     kokoro_model: KokoroModelOption = None,
     kokoro_voices: KokoroVoicesOption = None,
     fa_per_hour: Annotated[
         float,
-        typer.Option(min=0.01, metavar="RATE", help="False accepts an hour of speech, at most."),
+        typer.Option(
+            min=0.01, metavar="RATE", help="False accepts per hour of speech that are allowed."
+        ),
     ] = 0.5,
-    epochs: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Of training; more take longer.")
-    ] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="Of every draw.")] = 0,
+    epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Training epochs.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a model of words that nobody has recorded, or hardly anybody.
+    """Make a model of words for which there are no recordings, or only a few.
 
-    Synthetic voices say the words and what sounds like them; a model that ships lends what it knows
-    of speech. Some minutes on two cores. Ctrl-C keeps what is done, and the same command goes on
+    Synthetic voices say the words and what sounds like them; training starts from a shipped model.
+    This takes some minutes on two cores. Ctrl-C keeps what is done, and the same command continues
     from there.
     """
     from ...edge.display import notes

@@ -21,14 +21,14 @@ def rooms_command(
             "--out", metavar="DIR", parser=path_of, help="Folder to write to; must be new or empty."
         ),
     ],
-    count: Annotated[int, typer.Option(min=1, max=100_000, help="How many rooms.")] = 100,
-    seed: Annotated[int, typer.Option(min=0, help="Of every draw.")] = 0,
+    count: Annotated[int, typer.Option(min=1, max=100_000, help="Number of rooms.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Simulate rooms: impulse responses that training can put recordings into.
+    """Simulate rooms: impulse responses for training.
 
-    They are boxes of 2 × 2 × 2.2 to 10 × 8 × 4 m that take 0.15 to 0.9 s to fall silent, with 0.3
-    to 5 m from the source to the microphone. The same seed gives the same files.
+    The rooms are boxes of 2 × 2 × 2.2 to 10 × 8 × 4 m with a reverberation time of 0.15 to 0.9 s,
+    and 0.3 to 5 m from source to microphone. The same seed gives the same files.
     """
     from .folder import RECORD_FILE, write_rooms
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 KokoroModelOption = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Kokoro's ONNX file, if no package has it."),
+    typer.Option(metavar="FILE", help="Kokoro's ONNX file, if no package provides it."),
 ]
 KokoroVoicesOption = Annotated[
     Path | None,
@@ -32,7 +32,7 @@ KokoroVoicesOption = Annotated[
 def synth_command(
     words: Annotated[
         list[str],
-        typer.Argument(metavar="WORD…", help="The words to say; _ stands for a space."),
+        typer.Argument(metavar="WORD…", help="Words to say; _ stands for a space."),
     ],
     *,
     out: Annotated[
@@ -41,41 +41,44 @@ def synth_command(
             "--out",
             metavar="DIR",
             parser=path_of,
-            help="Where WORD/VOICE_nohash_K.flac are written.",
+            help="Folder to write WORD/VOICE_nohash_K.flac to.",
         ),
     ],
     engine: Annotated[
         str,
         typer.Option(
             metavar="ENGINE",
-            help="kokoro, or a command line with {wav}, and {text} or the text on standard input; "
-            "{voice}, {speed}, {stretch} (1/speed) and {wpm} are filled in, too.",
+            help="kokoro, or a command line with {wav}, and either {text} or the text on "
+            "standard input; {voice}, {speed}, {stretch} (1/speed) and {wpm} are filled in,"
+            " too.",
         ),
     ] = "kokoro",
     voices: Annotated[
         str | None,
-        typer.Option(metavar="VOICE,…", help="Which voices speak. Of kokoro: 15 English ones."),
+        typer.Option(metavar="VOICE,…", help="Voices to use. Default for kokoro: 15 English ones."),
     ] = None,
     per_voice: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Takes of each word by each voice.")
+        int, typer.Option(min=1, metavar="N", help="Takes per word and voice.")
     ] = 4,
     kokoro_model: KokoroModelOption = None,
     kokoro_voices: KokoroVoicesOption = None,
     teachers: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Keep only clips in which these teachers hear the word."),
+        typer.Option(
+            metavar="DIR", help="Keep only clips in which these teachers recognize the word."
+        ),
     ] = None,
     least: Annotated[
         float,
-        typer.Option(min=0.0, max=1.0, metavar="P", help="How sure the teachers must be."),
+        typer.Option(min=0.0, max=1.0, metavar="P", help="How confident the teachers must be."),
     ] = 0.5,
-    seed: Annotated[int, typer.Option(min=0, help="Of every draw.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Let synthetic voices say words, for training.
+    """Have synthetic voices say words, for training.
 
-    Speed, pitch, level and the mark behind the word differ from take to take. Ctrl-C keeps what is
-    done, and the same command goes on from there: files that exist are not made again.
+    Speed, pitch, level and punctuation differ from take to take. Ctrl-C keeps what is done, and the
+    same command continues from there: existing files are not made again.
     """
     from ...edge.display import notes
     from ..cli import listed

@@ -35,7 +35,8 @@ def teach_command(
         Path,
         typer.Argument(
             metavar="DATA",
-            help="Folder of recordings: a folder a word, or a collection with speech_commands/.",
+            help="Folder of recordings: one folder per word, or a collection with "
+            "speech_commands/.",
         ),
     ],
     *,
@@ -44,14 +45,17 @@ def teach_command(
         typer.Option(
             "--teachers",
             metavar="DIR",
-            help="Folder of pretrained networks that know the words: .tflite files that take a "
-            "second of samples, .npz files of a BC-ResNet.",
+            help="Folder of pretrained networks that know the words: .tflite files that take one"
+            " second of samples, or .npz files of a BC-ResNet.",
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="FILE", parser=path_of, help="What they make of each clip, as .npz."
+            "--out",
+            metavar="FILE",
+            parser=path_of,
+            help="Where to write their outputs for each clip, as .npz.",
         ),
     ] = None,
     outputs: Annotated[
@@ -59,8 +63,8 @@ def teach_command(
         typer.Option(
             "--outputs",
             metavar="FILE",
-            help="Outputs from before: these clips are not heard again. With outputs of all clips "
-            "no teachers are needed.",
+            help="Earlier outputs; these clips are not processed again. With outputs of all "
+            "clips, no teachers are needed.",
         ),
     ] = None,
     suspects: Annotated[
@@ -69,17 +73,18 @@ def teach_command(
             "--suspects",
             metavar="FILE",
             parser=path_of,
-            help="Clips whose labels look wrong: path, label, taken for, probability, with tabs "
-            "between. As wrong_labels.tsv in a folder for --add it keeps them out of training.",
+            help="Where to write the clips whose labels look wrong: path, label, prediction, "
+            "probability, separated by tabs. As wrong_labels.tsv in a folder for --add, the"
+            " file keeps them out of training.",
         ),
     ] = None,
     cache_dir: CacheOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
-    """Let pretrained networks hear the words, and list the labels that they contradict.
+    """Run pretrained networks over the words, and list the labels that they contradict.
 
-    A clip shorter than a second is followed by silence, of a longer one the loudest second is
-    heard. Ctrl-C ends it, and the same command goes on.
+    A clip shorter than a second is padded with silence; of a longer one the loudest second is
+    used. Ctrl-C stops, and the same command continues.
     """
     if teachers is None and outputs is None:
         raise typer.BadParameter("give teachers, or --outputs from before", param_hint="--teachers")
