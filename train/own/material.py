@@ -119,6 +119,7 @@ def gather(
             seed=seed,
             spellings=spellings,
             children=_CHILDREN,
+            may_fail=True,
             progress=tell,
         )
         done += len(chosen) * len(engine.voices) * takes
@@ -299,8 +300,12 @@ def _lay_out(
 ) -> None:
     """Copy clips to where training looks for them, and list those of held-out voices."""
     held_out: list[str] = []
-    if data.exists():
-        shutil.rmtree(data)
+    try:
+        if data.exists():
+            shutil.rmtree(data)
+        (data / "lists").mkdir(parents=True)
+    except OSError as problem:
+        raise DataError(f"cannot make {data} anew: {problem.strerror}") from None
     kept = list(kept)
     unheard = _held_out([(name, collection.clips[name].voice) for name in kept])
     for name in kept:
@@ -320,7 +325,6 @@ def _lay_out(
     text = "".join(f"{name}\n" for name in sorted(held_out))
     for list_name in (_VALIDATION_LIST, "testing_list.txt"):
         content = text if list_name == _VALIDATION_LIST else ""
-        (data / "lists").mkdir(parents=True, exist_ok=True)
         write_atomic(data / "lists" / list_name, content, error=DataError)
 
 
@@ -329,7 +333,10 @@ def _copy(source: Path, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
     except OSError as problem:
-        raise DataError(f"cannot copy {source} to {target}: {problem.strerror}") from None
+        raise DataError(
+            f"cannot copy {source} to {target}: {problem.strerror}; the same command goes on from "
+            "there"
+        ) from None
 
 
 def _held_out(clips: Sequence[tuple[str, str]]) -> set[str]:
@@ -346,7 +353,7 @@ def _held_out(clips: Sequence[tuple[str, str]]) -> set[str]:
 
 def _rooms(folder: Path, seed: int) -> None:
     """Write impulse responses: a direct sound, and noise that dies away."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)
     for index in range(ROOMS):
         rng = np.random.default_rng([seed, index])
         seconds = float(rng.uniform(*_RT60_S))

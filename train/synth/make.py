@@ -166,6 +166,7 @@ def make(
     least: float = 0.5,
     spellings: Mapping[str, Sequence[str]] | None = None,
     children: float = 0.0,
+    may_fail: bool = False,
     progress: Progress | None = None,
 ) -> list[str]:
     """Let all voices of an engine say words, and keep what can be heard.
@@ -195,6 +196,8 @@ def make(
         each in turn.
     children
         Share of the takes in which a voice becomes a child's.
+    may_fail
+        Whether it is no error that nothing was kept: others may speak, too.
     progress
         Called with (clips done, clips in all).
 
@@ -244,7 +247,11 @@ def make(
             done += len(takes)
     if progress is not None:
         progress(total, total)
-    if names and not any(tally.kept for tally in collection.by_word(names).values()):
+    if (
+        names
+        and not may_fail
+        and not any(tally.kept for tally in collection.by_word(names).values())
+    ):
         unheard = sum(tally.unheard for tally in collection.by_word(names).values())
         raise DataError(
             f"nothing was kept of {len(names)} clips: "
