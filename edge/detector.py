@@ -201,6 +201,11 @@ class Detector:
         self._early: list[int] = []
         self._onset = np.zeros(len(self.labels), np.int64)  # step at which the evidence began
 
+    def restart(self, sample: int) -> None:
+        """Forget what was heard, but nothing of the context: what comes begins at a sample."""
+        self._clear()
+        self._origin = sample
+
     def jump(self, samples: int) -> None:
         """Count samples that were not heard: positions of what comes are so much later."""
         self._origin += samples

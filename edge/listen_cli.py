@@ -50,6 +50,7 @@ from .serve.mqtt import (
 from .sources import AudioFile, RealTime, Source
 from .spotter import Spotter
 from .streams import StreamError
+from .woken import WINDOW_S, WokenSpotter, memory_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -202,6 +203,14 @@ def listen_command(
             "its file.",
         ),
     ] = None,
+    wake: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Hear nothing until a word of this model is said, and MODEL's words then: for the "
+            "grammar's window_s after each, else for 8 s.",
+        ),
+    ] = None,
     memory: Annotated[
         Path | None,
         typer.Option(
@@ -290,6 +299,7 @@ def listen_command(
         raise typer.BadParameter("it needs --capture", param_hint="--capture-limit")
 
     loaded = load_model(model)
+    waking = None if wake is None else load_model(wake)
     if (
         demo
         and grammar is None
@@ -308,9 +318,21 @@ def listen_command(
         remembers = None
         if grammar is not None:
             kept = not no_memory and (where.live or memory is not None)
-            remembers = _memory(grammar, loaded, detector, memory, warnings if kept else None)
+            told = warnings if kept else None
+            remembers = _memory(grammar, loaded, detector, memory, told, waking=waking)
             stack.callback(remembers.close)
-        spotter = Spotter(loaded, runtime=runtime, detector=detector, context=remembers)
+        if waking is None:
+            spotter = Spotter(loaded, runtime=runtime, detector=detector, context=remembers)
+        else:
+            spotter = WokenSpotter(
+                loaded,
+                Spotter(waking, runtime=runtime),
+                window_s=WINDOW_S if remembers is None else remembers.grammar.window_s,
+                runtime=runtime,
+                detector=detector,
+                memory=remembers,
+                on_wake=warnings.say_awake,
+            )
         action = None
         if execute is not None and remembers is not None:
             action = Action(execute, remembers.grammar, on_warning=warnings)
@@ -368,6 +390,10 @@ class _Warnings:
         else:
             self.listener.warn(line)
 
+    def say_awake(self, word: str) -> None:
+        """Say that a wake word was heard."""
+        self(f"{word}: listening")
+
 
 class _OutputFailure:
     """What to do when standard output fails: listen on for who still takes words, else end.
@@ -404,12 +430,17 @@ def _memory(
     detector: DetectorConfig,
     file: Path | None,
     on_warning: Callable[[str], None] | None,
+    *,
+    waking: Model | None,
 ) -> Memory:
     """Return the memory of a grammar, kept in a file if there is somebody to warn about it."""
     loaded = load_grammar(grammar)
     store = None
     if on_warning is not None:
         store = Store(default_path(loaded.name) if file is None else file, on_warning=on_warning)
+    if waking is not None:
+        thresholds = dict(detector.thresholds)
+        return memory_of(loaded, model, waking, thresholds=thresholds, store=store)
     return Memory.of(loaded, model, thresholds=detector.thresholds, store=store)
 
 
@@ -449,6 +480,8 @@ def _listen(
 
     words = spotter.model.manifest.words
     say(f"Listening to {source.description}; Ctrl-C ends it.")
+    if isinstance(spotter, WokenSpotter):
+        say(f"Say {' or '.join(map(repr, spotter.wake_words))} first.")
     say(f"The {len(words)} words: {' '.join(words)}.")
     if memory is not None:
         say(f"Commands: {memory.grammar.description or memory.grammar.name}")

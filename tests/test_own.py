@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
 import shutil
+import types
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +20,16 @@ from harken.edge import load_model
 from harken.edge.errors import DataError, DependencyError
 from harken.edge.frontend import FrontEndConfig
 from harken.train.config import StreamConfig, TrainConfig
-from harken.train.own import voices
+from harken.train.own import new, new_cli, voices
+from harken.train.own.accents import espeak_phonemes, with_accent
 from harken.train.own.advice import advise
 from harken.train.own.base import base_file, load_base, pack_file, save_base
+from harken.train.own.likeness import Likeness
 from harken.train.own.material import gather
 from harken.train.own.near import near_misses, pronunciations, unlikeness
 from harken.train.own.voices import Speaker, speakers
 from harken.train.pack import Pack, PackSounds, Section, load_pack, pack_of, save_pack
+from harken.train.synth.engines import UnspeakableError
 
 RATE = 16_000
 
@@ -56,12 +62,27 @@ class Tone:
     """An engine whose voices hum, each in its own way; one cannot say what holds an x."""
 
     name = "tone"
-    voices = tuple(f"voice{number}" for number in range(12))
+    voices: tuple[str, ...] = tuple(f"voice{number}" for number in range(12))
 
     def say(self, text: str, voice: str, speed: float) -> tuple[np.ndarray, int]:
+        if "x" in text.lower():
+            raise UnspeakableError(text)
         time = np.arange(round(RATE * 0.4 / speed)) / RATE
         pitch = 150 + 40 * self.voices.index(voice) + 13 * len(text)
         return (0.4 * np.sin(2 * np.pi * pitch * time)).astype(np.float32), RATE
+
+
+def tone_speaker() -> Speaker:
+    return Speaker(engine=Tone(), takes=1)
+
+
+def write_recordings(folder: Path, count: int, loud: int = 0) -> None:
+    """Write recordings of a hum, the first of them at full scale."""
+    folder.mkdir(parents=True)
+    hum, _ = Tone().say("go", "voice3", 0.8)
+    for number in range(count):
+        level = 2.4 if number < loud else 1.0
+        soundfile.write(folder / f"{number}.wav", np.pad(level * hum, 4000), RATE)
 
 
 class TestNearMisses:
@@ -77,6 +98,11 @@ class TestNearMisses:
         assert found[:2] == ["hey", "robot"]
         assert any(phrase.startswith("hey ") and phrase != "hey robot" for phrase in found)
         assert any(phrase.endswith(" robot") and phrase != "hey robot" for phrase in found)
+
+    def test_a_long_word_with_an_accent_is_still_the_word(self) -> None:
+        """Who says "chervis" shall be heard; "view lass" is too near to be told from an accent."""
+        assert not {"jervis", "jervas"} & set(near_misses("jarvis", 20))
+        assert "view lass" not in near_misses("view glass")
 
     def test_a_word_of_two_that_no_dictionary_has(self) -> None:
         assert pronunciations("snowboy") == (("S", "N", "OW", "B", "OY"),)
@@ -99,6 +125,49 @@ class TestNearMisses:
         with pytest.raises(DependencyError, match=r"harken\[synth\]"):
             pronunciations("yes")
         near._dictionary.cache_clear()
+
+
+class TestAccents:
+    def test_one_sound_or_two_become_others(self) -> None:
+        (own,) = pronunciations("view_glass")
+        heard = {with_accent(own, np.random.default_rng(seed)) for seed in range(50)}
+        assert ("W", "Y", "UW", "G", "L", "AE", "S") in heard
+        assert own not in heard
+        assert all(0 < unlikeness(own, way) <= 2 for way in heard)
+
+    def test_as_espeak_reads_it(self) -> None:
+        assert espeak_phonemes(pronunciations("jarvis")[0]) == "[['dZA:rvVs]]"
+
+
+class TestLikeness:
+    @staticmethod
+    def clips(*hertz: float, seconds: float = 0.5) -> list[np.ndarray]:
+        """Return sounds of two halves, a noise in a band about each of two frequencies."""
+        found = []
+        for seed in range(4):
+            rng = np.random.default_rng(seed)
+            time = np.arange(round(RATE * seconds / len(hertz) * (1 + 0.1 * seed))) / RATE
+            halves = [
+                np.sin(2 * np.pi * each * time + np.cumsum(rng.normal(0, 0.3, len(time))))
+                for each in hertz
+            ]
+            quiet = np.zeros(RATE // 4)
+            found.append((8000 * np.concatenate([quiet, *halves, quiet])).astype(np.int16))
+        return found
+
+    def test_what_sounds_like_another_word(self) -> None:
+        up, down = self.clips(400, 2500), self.clips(2500, 400)
+        ear = Likeness({"up": up[:3], "down": down[:3]}, {"up": ["down"]})
+        assert ear.other_than("up", up[3]) is None
+        assert ear.other_than("up", down[3]) == "down"
+
+    def test_nothing_is_said(self) -> None:
+        ear = Likeness({"up": self.clips(400, 2500)}, {"up": []})
+        assert ear.other_than("up", np.zeros(RATE, np.int16)) == ""
+
+    def test_nobody_knows_another_word(self) -> None:
+        ear = Likeness({"up": self.clips(400, 2500)}, {"up": []})
+        assert ear.other_than("up", self.clips(2500, 400)[0]) is None
 
 
 class TestAdvice:
@@ -256,6 +325,150 @@ class TestMaterial:
         with pytest.raises(DataError, match=r"has none of go: .* there is stop"):
             gather(tmp_path / "out", ["go"], [], [], tmp_path / "mine", seed=0)
 
+    def test_one_recording_is_enough_and_weighs_little(self, tmp_path: Path) -> None:
+        write_recordings(tmp_path / "mine" / "go", 1)
+        made = gather(tmp_path / "out", ["go"], [], [tone_speaker()], tmp_path / "mine", seed=0)
+        assert made.recorded == {"go": 1}
+        assert 0 < new._recorded_share(made) < 0.1
+        assert new._recorded_share(dataclasses.replace(made, recorded={"go": 20})) == 0.5
+        assert new._recorded_share(dataclasses.replace(made, recorded={})) == 0
+
+    def test_a_word_that_no_voice_can_say(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"no voice could say 'x ray'; .*--spelling"):
+            gather(tmp_path, ["x_ray", "go"], [], [tone_speaker()], None, seed=0)
+
+    def test_what_one_engine_cannot_say_another_may(self, tmp_path: Path) -> None:
+        class Other(Tone):
+            name = "other"
+            voices = ("someone", "anyone")
+
+            def say(self, text: str, voice: str, speed: float) -> tuple[np.ndarray, int]:
+                return Tone().say("go", "voice1", speed)
+
+        made = gather(
+            tmp_path,
+            ["x_ray"],
+            [],
+            [tone_speaker(), Speaker(engine=Other(), takes=2)],
+            None,
+            seed=0,
+        )
+        assert made.spoken["x_ray"].kept == 4
+
+    def test_a_slow_engine_says_few_other_words(self, tmp_path: Path) -> None:
+        slow = Speaker(engine=Tone(), takes=2, others=2)
+        made = gather(tmp_path, ["go"], ["no", "yes", "up"], [slow], None, seed=0)
+        for other in ("no", "yes", "up"):
+            assert len(list((made.folder / "speech_commands" / other).iterdir())) == 2
+        voices = {path.name for path in (made.folder / "speech_commands").glob("[!g]*/*")}
+        assert len(voices) == 6, "each time others"
+
+    def test_what_voices_read(self, tmp_path: Path) -> None:
+        gather(
+            tmp_path,
+            ["go"],
+            ["no"],
+            [tone_speaker()],
+            None,
+            seed=0,
+            spellings={"go": ["goh", "gough"]},
+        )
+        clips = json.loads((tmp_path / "voices" / "synth.json").read_text())["clips"]
+        read = {clip["text"].lower().strip(".!?") for name, clip in clips.items() if "go/" in name}
+        assert read == {"goh", "gough"}
+
+    def test_some_voices_are_those_of_children(self, tmp_path: Path) -> None:
+        gather(tmp_path, ["go"], [], [Speaker(engine=Tone(), takes=8)], None, seed=0)
+        clips = json.loads((tmp_path / "voices" / "synth.json").read_text())["clips"].values()
+        small = sum(clip["warp"] > 1.08 for clip in clips) / len(clips)
+        assert small == pytest.approx(0.4, abs=0.15)
+
+    @pytest.fixture
+    def hears_hello(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Loud clips sound like another word."""
+
+        def other_than(self: Likeness, word: str, clip: np.ndarray) -> str | None:
+            return "hello" if np.abs(clip).max() > 30_000 else None
+
+        monkeypatch.setattr(Likeness, "other_than", other_than)
+
+    @pytest.mark.usefixtures("hears_hello")
+    def test_recordings_of_another_word_are_left_out(self, tmp_path: Path) -> None:
+        write_recordings(tmp_path / "mine" / "go", 5, loud=1)
+        made = gather(tmp_path / "out", ["go"], [], [tone_speaker()], tmp_path / "mine", seed=0)
+        assert made.recorded == {"go": 4}
+        assert made.left_out == {str(tmp_path / "mine" / "go" / "0.wav"): "hello"}
+
+    @pytest.mark.usefixtures("hears_hello")
+    def test_recordings_that_are_not_the_word(self, tmp_path: Path) -> None:
+        write_recordings(tmp_path / "mine" / "go", 5, loud=3)
+        line = (tmp_path / "out", ["go"], [], [tone_speaker()], tmp_path / "mine")
+        with pytest.raises(DataError, match=r"3 of 5 recordings of 'go' .* sounds like 'hello'"):
+            gather(*line, seed=0)
+        assert gather(*line, seed=0, checked=False).recorded == {"go": 5}
+
+    def test_recordings_that_cannot_be_read_or_are_silent(self, tmp_path: Path) -> None:
+        folder = tmp_path / "mine" / "go"
+        folder.mkdir(parents=True)
+        (folder / "0.wav").write_bytes(b"no sound")
+        line = (tmp_path / "out", ["go"], [], [tone_speaker()], tmp_path / "mine")
+        with pytest.raises(DataError, match=r"0\.wav: .*; remove it, or record it again"):
+            gather(*line, seed=0)
+        soundfile.write(folder / "0.wav", np.zeros(RATE), RATE)
+        with pytest.raises(DataError, match=r"1 of 1 recordings .* holds no word"):
+            gather(*line, seed=0)
+
+    @pytest.mark.parametrize("where", ["copyfile", "rmtree"])
+    def test_a_full_disk(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+        def full(*args: object, **options: object) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        line = (tmp_path, ["go"], [], [tone_speaker()], None)
+        gather(*line, seed=0)
+        monkeypatch.setattr(shutil, where, full)
+        with pytest.raises(DataError, match="No space left on device"):
+            gather(*line, seed=0)
+        monkeypatch.undo()
+        assert gather(*line, seed=0).spoken["go"].kept == 12
+
+
+class TestBegin:
+    def test_words_that_the_base_has(self) -> None:
+        base = load_base(base_file("commands-tiny"))
+        assert new.known_already(("yes", "jarvis"), base) == ["yes"]
+
+    def test_spellings(self) -> None:
+        found = new.checked_spellings(["go=goh", "go= g  o "], ("go",))
+        assert found == (("go", "goh"), ("go", "g o"))
+
+    @pytest.mark.parametrize("text", ["go", "go=", "go=?", "stop=stopp", "=x"])
+    def test_spellings_that_say_nothing(self, text: str) -> None:
+        with pytest.raises(DataError):
+            new.checked_spellings([text], ("go",))
+
+
+class TestVoices:
+    @pytest.fixture(autouse=True)
+    def _needs_espeak(self) -> None:
+        if shutil.which("espeak-ng") is None:
+            pytest.skip("needs espeak-ng")
+
+    def test_another_language_has_its_own_voices(self) -> None:
+        (german,) = speakers(languages=["de"])
+        assert german.engine.name == "espeak-ng"
+        assert all(voice.startswith("de+") for voice in german.engine.voices)
+        assert german.takes * len(german.engine.voices) >= 48
+        names = {speaker.engine.name for speaker in speakers(languages=["de", "en"])}
+        assert {"espeak-ng", "espeak-ng-accents"} <= names
+
+    def test_an_accent_is_heard(self) -> None:
+        (accented,) = (
+            speaker.engine for speaker in speakers() if speaker.engine.name.endswith("accents")
+        )
+        speech, rate_hz = accented.say("View glass!", accented.voices[0], 1.0)
+        assert 0.3 < len(speech) / rate_hz < 2
+        assert len(accented.say("qqzx", accented.voices[0], 1.0)[0])
+
 
 class TestCommand:
     def test_nothing_can_speak(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -285,6 +498,48 @@ class TestCommand:
         assert refused.exit_code != 0
         assert message in refused.err
         assert "Traceback" not in refused.err
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--language", "klingon"], "--language 'klingon' is none that espeak-ng speaks"),
+            (["--spelling", "on=onn"], "is of none of the words; they are: jarvis"),
+            (["--engine", "piper", "--voices", "x.onnx"], "iper"),
+            (["--engine", "no-such-program {wav} {text}"], "there is no program"),
+        ],
+    )
+    def test_bad_voices(self, tmp_path: Path, arguments: list[str], message: str) -> None:
+        if shutil.which("espeak-ng") is None:
+            pytest.skip("needs espeak-ng")
+        refused = harken("new", "jarvis", *arguments, "--out", tmp_path / "model")
+        assert refused.exit_code in (5, 6)
+        assert message in refused.error
+        assert not (tmp_path / "model").exists()
+
+    @pytest.mark.parametrize("stage", ["gather", "train", "export_run", "load_model"])
+    def test_ctrl_c_at_every_stage(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+    ) -> None:
+        """What is done stays, and the same line goes on from there."""
+        pytest.importorskip("tensorflow")
+        from harken.export import bundle
+
+        def interrupt(*args: object, **options: object) -> None:
+            raise KeyboardInterrupt
+
+        finished = types.SimpleNamespace(finished=True)
+        monkeypatch.setattr(new_cli, "_voices", lambda speaking: ("tone",))
+        monkeypatch.setattr(voices, "speakers", lambda **options: [tone_speaker()])
+        monkeypatch.setattr(new, "train", lambda *args, **options: finished)
+        monkeypatch.setattr(bundle, "export_run", lambda *args, **options: None)
+        monkeypatch.setattr(bundle if stage == "export_run" else new, stage, interrupt)
+        line = ("new", "go", "--out", tmp_path / "mine", "--base", "commands-tiny")
+        stopped = harken(*line)
+        assert stopped.exit_code == 130, stopped.err
+        assert "keeps what is done, and the same command goes on from there" in stopped.err
+        assert "Traceback" not in stopped.err
+        assert harken(*line).exit_code == 130, "it is no folder of something else now"
+        assert not list((tmp_path / "mine").rglob("*.tmp"))
 
     def test_a_folder_of_something_else(self, tmp_path: Path) -> None:
         if shutil.which("espeak-ng") is None:

@@ -15,9 +15,14 @@ from command import harken
 
 pytest.importorskip("librosa", reason="training needs harken[train]")
 
-from harken.edge.errors import DataError
+from harken.edge.errors import DataError, DependencyError, HarkenError
 from harken.train.synth import make as making
-from harken.train.synth.engines import CommandEngine, KokoroEngine, UnspeakableError
+from harken.train.synth.engines import (
+    CommandEngine,
+    KokoroEngine,
+    UnspeakableError,
+    engine_of,
+)
 from harken.train.synth.sound import MARGIN, clip_of
 from harken.train.synth.synth_cli import listener_of
 
@@ -405,3 +410,67 @@ def test_without_kokoro_it_says_what_to_install(tmp_path, monkeypatch):
     outcome = harken("synth", "yes", "--out", tmp_path)
     assert outcome.exit_code == 6
     assert "pip install 'harken[synth]'" in outcome.error
+
+
+PIPER = """
+import sys, pathlib, runpy
+name = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+said = f'{name["--length-scale"]} {name.get("--speaker")}: {sys.stdin.read()}\\n'
+folder = pathlib.Path(name["--model"]).parent
+with (folder / "said.txt").open("a") as file:
+    file.write(said)
+sys.argv = ["speaker.py", "", name["--output-file"], "low"]
+runpy.run_path(str(folder / "speaker.py"))
+"""
+
+
+@pytest.fixture
+def piper(tmp_path, monkeypatch):
+    """A program of that name, and a voice of one speaker and one of many."""
+    (tmp_path / "speaker.py").write_text(SPEAKER)
+    program = tmp_path / "bin" / "piper"
+    program.parent.mkdir()
+    program.write_text(f"#!{sys.executable}\n{PIPER}")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+    for name, speakers in (("amy", 1), ("crowd", 900)):
+        (tmp_path / f"{name}.onnx").write_bytes(b"")
+        (tmp_path / f"{name}.onnx.json").write_text(json.dumps({"num_speakers": speakers}))
+    return tmp_path
+
+
+def test_piper_by_name(piper, said):
+    engine = engine_of("piper", [str(piper / "amy.onnx"), str(piper / "crowd.onnx")])
+    assert engine.name == "piper"
+    assert engine.voices[:2] == ("amy", "crowd-0")
+    assert engine.voices[-1] == "crowd-899"
+    assert len(engine.voices) == 33
+    speech, rate_hz = engine.say("yes", "amy", 1.25)
+    assert rate_hz == 22050
+    assert np.abs(speech).max() > 0.1
+    engine.say("no", "crowd-899", 1.0)
+    assert [line for line in said() if not line.startswith("low")] == [
+        "0.800 None: yes",
+        "1.000 899: no",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ([], "python -m piper.download_voices en_US-lessac-medium"),
+        (["gone.onnx"], "there is no such file"),
+        (["amy.onnx", "amy.onnx"], "amy is there twice"),
+        (["bare.onnx"], "is no voice of Piper: bare.onnx.json"),
+    ],
+)
+def test_voices_of_piper_that_are_none(piper, files, message):
+    (piper / "bare.onnx").write_bytes(b"")
+    with pytest.raises(HarkenError, match=message):
+        engine_of("piper", [str(piper / file) for file in files])
+
+
+def test_piper_is_not_installed(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(DependencyError, match="pip install piper-tts"):
+        engine_of("piper", ["amy.onnx"])

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import shutil
 import zlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...edge.errors import DataError
 from ...edge.files import write_atomic
 from ..cache import Progress
 from ..data import WORDS_COLLECTION
-from ..decode import AUDIO_SUFFIXES, SAMPLE_RATE_HZ
+from ..decode import AUDIO_SUFFIXES, SAMPLE_RATE_HZ, DecodeError, decode
+from ..synth.engines import Engine
 from ..synth.make import Collection, Tally, folder_of, make
 from ..synth.sound import write_flac
+from .advice import LEAST_UNLIKENESS
+from .likeness import REFERENCES, Likeness
+from .near import pronunciations, unlikeness
 from .voices import Speaker
 
 ROOMS = 24
+_COMPARED = 8  # other words that a clip may sound like
+_MOST_UNLIKE = 1 / 3  # of the clips of a word; where more are, it is not they that are wrong
+_CHILDREN = 0.4  # of the takes: people of all sizes
 _RT60_S = (0.12, 0.6)
 _DIRECT_DB = (-6.0, 12.0)  # the direct sound over all that follows
 _HELD_OUT_VOICES = 6  # of so many voices, one is heard in validation alone
@@ -36,7 +44,9 @@ class Material:
     spoken: dict[str, Tally]
     """What became of the synthetic clips of each word."""
     recorded: dict[str, int]
-    """Recordings by people of each word."""
+    """Recordings by people of each word that are used."""
+    left_out: dict[str, str]
+    """Recordings that are not, and what they sound like; "" where nothing is heard."""
 
 
 def gather(
@@ -47,12 +57,15 @@ def gather(
     recordings: Path | None,
     *,
     seed: int,
+    spellings: Mapping[str, Sequence[str]] | None = None,
+    checked: bool = True,
     progress: Progress | None = None,
 ) -> Material:
     """Let voices say words, add recordings, and lay both out as training reads them.
 
     What is there is not made again. Without recordings, words are what voices say; with them,
-    voices are an addition. One voice of six is held out in any case.
+    voices are an addition. One voice of six is held out in any case. What sounds like another word
+    is left out, and counted (see `Likeness`).
 
     Parameters
     ----------
@@ -68,52 +81,193 @@ def gather(
         A folder a word, as `harken record` makes them.
     seed
         Of all draws.
+    spellings
+        See `make`.
+    checked
+        Whether clips that sound like another word are left out.
     progress
         Called with (clips done, clips in all).
 
     Raises
     ------
     DataError
-        A voice fails, nothing can be said, or the folder cannot be written.
+        A voice fails, nothing can be said, the folder cannot be written, a recording cannot be
+        read, or most recordings of a word sound like another one.
     """
     collection = Collection(folder / "voices")
     recorded = _recorded(recordings, words)
     spoken = [folder_of(word) for word in words]
     plan = [
-        (speaker, chosen, takes)
+        part
         for speaker in speakers
-        for chosen, takes in (
-            (spoken, speaker.takes),
-            ([folder_of(other) for other in others], max(1, speaker.takes // 3)),
-        )
-        if chosen
+        for part in _plan(speaker, spoken, [folder_of(other) for other in others])
     ]
-    total = sum(len(chosen) * len(s.engine.voices) * takes for s, chosen, takes in plan)
+    total = sum(len(chosen) * len(engine.voices) * takes for engine, chosen, takes in plan)
     names: list[str] = []
     done = 0
-    for speaker, chosen, takes in plan:
+    for engine, chosen, takes in plan:
 
         def tell(count: int, _: int, *, before: int = done) -> None:
             if progress is not None:
                 progress(before + count, total)
 
-        names += make(chosen, speaker.engine, collection, per_voice=takes, seed=seed, progress=tell)
-        done += len(chosen) * len(speaker.engine.voices) * takes
+        names += make(
+            chosen,
+            engine,
+            collection,
+            per_voice=takes,
+            seed=seed,
+            spellings=spellings,
+            children=_CHILDREN,
+            may_fail=True,
+            progress=tell,
+        )
+        done += len(chosen) * len(engine.voices) * takes
     kept = [name for name in names if collection.clips[name].thrown is None]
     by_word = collection.by_word(names)
     for word in spoken:
         if not by_word[word].kept:
             raise DataError(
-                f"no voice could say {word.replace('_', ' ')!r}; spell it as it sounds, or record "
-                "it with `harken record`"
+                f"no voice could say {word.replace('_', ' ')!r}; say how it is read with "
+                "--spelling, or record it with `harken record`"
             )
-    _lay_out(folder / "data", collection, kept, set(spoken), recorded)
+    left_out: dict[str, str] = {}
+    if checked:
+        ear = _likeness(collection, kept, spoken)
+        unlike = _unlike_voices(ear, collection, kept, spoken)
+        kept = [name for name in kept if name not in unlike]
+        for word in spoken:
+            count = sum(name.startswith(f"{word}/") for name in unlike)
+            tally = by_word[word]
+            by_word[word] = replace(tally, kept=tally.kept - count, unheard=tally.unheard + count)
+        left_out = _unlike_recordings(ear, recorded)
+    used = {
+        word: [path for path in files if str(path) not in left_out]
+        for word, files in recorded.items()
+    }
+    _lay_out(folder / "data", collection, kept, set(spoken), used)
     _rooms(folder / "data" / "simulated_rooms", seed)
     return Material(
         folder=folder / "data",
         spoken={word: by_word[word] for word in spoken},
-        recorded={word: len(files) for word, files in recorded.items()},
+        recorded={word: len(files) for word, files in used.items()},
+        left_out=left_out,
     )
+
+
+@dataclass(frozen=True)
+class _Some:
+    """Some voices of an engine."""
+
+    engine: Engine
+    voices: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return self.engine.name
+
+    def say(self, text: str, voice: str, speed: float) -> tuple[NDArray[np.float32], int]:
+        return self.engine.say(text, voice, speed)
+
+
+def _plan(
+    speaker: Speaker, words: list[str], others: list[str]
+) -> Iterator[tuple[Engine, list[str], int]]:
+    """Yield what an engine says, and how often each of its voices does."""
+    yield speaker.engine, words, speaker.takes
+    voices = speaker.engine.voices
+    if not others:
+        return
+    if speaker.others is None or speaker.others >= len(voices):
+        yield speaker.engine, others, max(1, speaker.takes // 3)
+        return
+    for place, other in enumerate(others):
+        first = place * speaker.others
+        turn = [voices[(first + index) % len(voices)] for index in range(speaker.others)]
+        yield _Some(speaker.engine, tuple(turn)), [other], 1
+
+
+def _likeness(collection: Collection, kept: Sequence[str], words: Sequence[str]) -> Likeness:
+    """Return what knows how voices say the words, and others that nobody takes for them."""
+    by_word: dict[str, list[str]] = {}
+    for name in kept:
+        by_word.setdefault(name.split("/")[0], []).append(name)
+    said = {word: pronunciations(word) for word in by_word}
+
+    def apart(word: str, other: str) -> bool:
+        return other != word and all(
+            unlikeness(a, b) >= max(LEAST_UNLIKENESS, len(a) / 2)
+            for a in said[word]
+            for b in said[other]
+        )
+
+    others = {
+        word: _evenly([other for other in by_word if apart(word, other)], _COMPARED)
+        for word in words
+    }
+    needed = {*words, *(other for found in others.values() for other in found)}
+    return Likeness(
+        {
+            word: [
+                _decoded(collection.folder / name) for name in _evenly(by_word[word], REFERENCES)
+            ]
+            for word in needed
+        },
+        others,
+    )
+
+
+def _evenly(names: Sequence[str], count: int) -> list[str]:
+    places = np.linspace(0, len(names) - 1, min(count, len(names))).astype(int)
+    return [names[place] for place in places]
+
+
+def _unlike_voices(
+    ear: Likeness, collection: Collection, kept: Sequence[str], words: Sequence[str]
+) -> set[str]:
+    """Return the clips of the words that sound like something else.
+
+    Where most do not sound like their word, nobody knows what it sounds like: all are kept.
+    """
+    unlike: set[str] = set()
+    for word in words:
+        names = [name for name in kept if name.startswith(f"{word}/")]
+        found = [
+            name
+            for name in names
+            if ear.other_than(word, _decoded(collection.folder / name)) is not None
+        ]
+        if len(found) <= _MOST_UNLIKE * len(names):
+            unlike.update(found)
+    return unlike
+
+
+def _unlike_recordings(ear: Likeness, recorded: Mapping[str, Sequence[Path]]) -> dict[str, str]:
+    """Return the recordings that do not sound like their words, each with what it sounds like."""
+    left_out: dict[str, str] = {}
+    for word, files in recorded.items():
+        found = {
+            str(path): other
+            for path in files
+            if (other := ear.other_than(word, _decoded(path))) is not None
+        }
+        if len(found) > _MOST_UNLIKE * len(files):
+            first, other = next(iter(found.items()))
+            sounds = f"sounds like {other.replace('_', ' ')!r}" if other else "holds no word"
+            raise DataError(
+                f"{len(found)} of {len(files)} recordings of {word.replace('_', ' ')!r} do not "
+                f"sound like it: {first} {sounds}; listen to them, say how the word is read with "
+                "--spelling, or use them as they are with --unchecked"
+            )
+        left_out.update(found)
+    return left_out
+
+
+def _decoded(path: Path) -> NDArray[np.int16]:
+    try:
+        return decode(path)
+    except DecodeError as problem:
+        raise DataError(f"{path}: {problem}; remove it, or record it again") from None
 
 
 def _recorded(recordings: Path | None, words: Sequence[str]) -> dict[str, list[Path]]:
@@ -146,8 +300,12 @@ def _lay_out(
 ) -> None:
     """Copy clips to where training looks for them, and list those of held-out voices."""
     held_out: list[str] = []
-    if data.exists():
-        shutil.rmtree(data)
+    try:
+        if data.exists():
+            shutil.rmtree(data)
+        (data / "lists").mkdir(parents=True)
+    except OSError as problem:
+        raise DataError(f"cannot make {data} anew: {problem.strerror}") from None
     kept = list(kept)
     unheard = _held_out([(name, collection.clips[name].voice) for name in kept])
     for name in kept:
@@ -167,7 +325,6 @@ def _lay_out(
     text = "".join(f"{name}\n" for name in sorted(held_out))
     for list_name in (_VALIDATION_LIST, "testing_list.txt"):
         content = text if list_name == _VALIDATION_LIST else ""
-        (data / "lists").mkdir(parents=True, exist_ok=True)
         write_atomic(data / "lists" / list_name, content, error=DataError)
 
 
@@ -176,7 +333,10 @@ def _copy(source: Path, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
     except OSError as problem:
-        raise DataError(f"cannot copy {source} to {target}: {problem.strerror}") from None
+        raise DataError(
+            f"cannot copy {source} to {target}: {problem.strerror}; the same command goes on from "
+            "there"
+        ) from None
 
 
 def _held_out(clips: Sequence[tuple[str, str]]) -> set[str]:
@@ -193,7 +353,7 @@ def _held_out(clips: Sequence[tuple[str, str]]) -> set[str]:
 
 def _rooms(folder: Path, seed: int) -> None:
     """Write impulse responses: a direct sound, and noise that dies away."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)
     for index in range(ROOMS):
         rng = np.random.default_rng([seed, index])
         seconds = float(rng.uniform(*_RT60_S))

@@ -21,10 +21,14 @@ from ...edge.manifest import Model
 from ..config import TrainConfig
 from ..data import Corpus
 from ..intervals import rate_interval, share_interval
-from ..operating import TALK_PENALTY, OperatingPoint, Words, events
+from ..operating import OperatingPoint, Words, events
 from ..scenes.sweep import Clock, Evidence
 
 Float32 = NDArray[np.float32]
+
+TALK_PENALTY = 20.0
+"""Of the detector, in log-odds. With more of it the threshold for the same rate is so much lower
+that fewer words are missed, in silence and after talk (docs/experiments.md)."""
 
 _LOUDEST = 12  # false alarms that the slope is measured on
 _LEAST, _MOST = 0.10, 0.99  # threshold

@@ -33,6 +33,8 @@ _NUMBER = {phone: number for number, phone in enumerate(_PHONES)}
 _ADDED = 0.8  # a phoneme that is missing, or one too many
 _SAME_MANNER, _SAME_PLACE = 0.5, 0.4
 _SAME_WORD = 0.7  # below, two pronunciations may well be one word in two mouths
+_SAME_LONG_WORD = 1.5  # so they may be with an accent, which changes two sounds, in a word …
+_LONG = 6  # … of so many phonemes that it is known by the others
 _NEAR_SHARE, _NEAR = 0.55, 1.6  # of a word's phonemes, or in all, that may differ
 _LONGEST = 14  # phonemes of a word of the dictionary that is looked at
 
@@ -66,7 +68,8 @@ def near_misses(word: str, count: int = 12) -> list[str]:
     """Return words and phrases that sound nearly like a word, the nearest first.
 
     Of a phrase also its parts, and the phrase with one word for another. Nothing that is said like
-    the word itself is among them.
+    the word itself is among them, nor, of a word of six sounds or more, what it becomes with a
+    foreign accent: who says "wiew glass" shall be heard.
 
     Parameters
     ----------
@@ -86,7 +89,9 @@ def near_misses(word: str, count: int = 12) -> list[str]:
     if len(parts) == 1:
         return _near_word(parts[0], count)
     found = [*parts, " ".join(parts[:-1]), " ".join(parts[1:])]
-    each = [_near_word(part, count) for part in parts]
+    whole = pronunciations(word)
+    least = min((_least(way) for way in whole), default=_SAME_WORD)
+    each = [_near_word(part, count, least) for part in parts]
     for rank in range(count):
         for place, near in enumerate(each):
             if rank < len(near):
@@ -94,7 +99,13 @@ def near_misses(word: str, count: int = 12) -> list[str]:
     return list(dict.fromkeys(found))[:count]
 
 
-def _near_word(word: str, count: int) -> list[str]:
+def _least(own: Phones) -> float:
+    """Return how unlike another word has to be, so that no accent makes it this one."""
+    return _SAME_WORD if len(own) < _LONG else _SAME_LONG_WORD
+
+
+def _near_word(word: str, count: int, least: float | None = None) -> list[str]:
+    """Return near misses of a word of the dictionary; `least`: how unlike they are in any case."""
     own = _dictionary().get(word, ())
     if not own:
         return []
@@ -104,6 +115,8 @@ def _near_word(word: str, count: int) -> list[str]:
         [_distances(phones, table.phones)[rows, table.lengths] for phones in own], axis=0
     )
     most = max(_NEAR, _NEAR_SHARE * max(map(len, own)))
+    if least is None:
+        least = min(map(_least, own))
     # Of two that are as near, the shorter one is likelier to be said.
     ranks = distances + 0.02 * np.array([len(other) for other in table.words])
     found: list[str] = []
@@ -113,7 +126,7 @@ def _near_word(word: str, count: int) -> list[str]:
         if distances[index] > most or len(found) == count:
             break
         sound = _dictionary()[other][0]
-        if distances[index] > _SAME_WORD and sound not in heard:  # once each sound
+        if distances[index] > least and sound not in heard:  # once each sound
             heard.add(sound)
             found.append(other)
     return found

@@ -51,10 +51,11 @@ _STREAMS = StreamConfig(
     gain_db=(-26.0, 28.0),
     room_share=0.35,
     simulated_room_share=1.0,
-    synthetic_share=0.6,
     hum_share=0.1,
 )
 _SPLICE_SHARE = 0.05  # of several words
+_AS_GOOD_AS_VOICES = 20  # recordings
+_MOST_RECORDED = 0.5  # share of the draws of a word
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +69,12 @@ class Request:
     fa_per_hour: float = 0.5
     recordings: str | None = None
     base: str = "commands"
+    languages: tuple[str, ...] = ("en",)
+    """That the voices speak."""
+    spellings: tuple[tuple[str, str], ...] = ()
+    """Words, and what voices read in their place; several of a word take turns."""
+    checked: bool = True
+    """Whether clips and recordings that sound like another word are left out."""
     voices: tuple[str, ...] = ()
     """Of each engine, how often it says a word; it is another model if these change."""
 
@@ -95,6 +102,7 @@ class NewModel:
             "near_misses": list(self.near),
             "synthetic": {word: asdict(tally) for word, tally in self.material.spoken.items()},
             "recorded": dict(self.material.recorded),
+            "left_out": dict(self.material.left_out),
             "expected": self.expectation.to_dict(),
         }
 
@@ -118,6 +126,37 @@ def checked_words(words: Sequence[str]) -> tuple[str, ...]:
     return named
 
 
+def checked_spellings(
+    spellings: Sequence[str], words: Sequence[str]
+) -> tuple[tuple[str, str], ...]:
+    """Return spellings, ``WORD=TEXT`` each, by words as folders call them.
+
+    Raises
+    ------
+    DataError
+        One has no word or no letter, or is of a word that is not wanted.
+    """
+    found: list[tuple[str, str]] = []
+    for each in spellings:
+        word, _, text = each.partition("=")
+        if not any(letter.isalnum() for letter in text):
+            raise DataError(
+                f"--spelling {each!r} says nothing; write a word, '=', and how it is read, as in "
+                "--spelling harken=hark-en"
+            )
+        if folder_of(word) not in words:
+            raise DataError(
+                f"--spelling {each!r} is of none of the words; they are: {', '.join(words)}"
+            )
+        found.append((folder_of(word), " ".join(text.split())))
+    return tuple(found)
+
+
+def known_already(words: Sequence[str], base: Base) -> list[str]:
+    """Return the words that the model to begin with hears, too."""
+    return [word for word in words if word in base.words]
+
+
 def advice_on(words: Sequence[str], pack: Path) -> list[Advice]:
     """Say what is hard about words, before anything is made of them; see `advise`."""
     return advise(words, load_pack(pack))
@@ -133,6 +172,7 @@ def make_model(
     advice: Sequence[Advice],
     on_stage: Callable[[str], None] = lambda stage: None,
     on_clip: Count | None = None,
+    on_material: Callable[[Material], None] = lambda material: None,
     on_batch: Callable[[Progress], None] = lambda progress: None,
     workers: int = 2,
 ) -> NewModel:
@@ -152,7 +192,7 @@ def make_model(
         What says the words.
     advice
         What was said of the words before, for the card; see `advice_on`.
-    on_stage, on_clip, on_batch
+    on_stage, on_clip, on_material, on_batch
         Called as work goes on.
     workers
         Processes that draw streams.
@@ -176,11 +216,14 @@ def make_model(
         speakers,
         None if request.recordings is None else Path(request.recordings),
         seed=request.seed,
+        spellings=_by_word(request.spellings),
+        checked=request.checked,
         progress=on_clip,
     )
+    on_material(material)
     from ..batches import DataSource
 
-    config = _config(request, base)
+    config = _config(request, base, material)
     source = DataSource(
         root=material.folder, pack=pack, split_rule="lists", cache_dir=out / "cache"
     )
@@ -265,14 +308,34 @@ def _others(words: Sequence[str]) -> list[str]:
     ]
 
 
-def _config(request: Request, base: Base) -> TrainConfig:
+def _by_word(spellings: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for word, text in spellings:
+        found.setdefault(word, []).append(text)
+    return found
+
+
+def _recorded_share(material: Material) -> float:
+    """Return how often a word is drawn from its recordings: few of them would be learned by heart.
+
+    As often as voices where there are 20, of the word with the fewest; never more than that.
+    """
+    fewest = min(material.recorded.values(), default=0)
+    return min(_MOST_RECORDED, fewest / (fewest + _AS_GOOD_AS_VOICES))
+
+
+def _config(request: Request, base: Base, material: Material) -> TrainConfig:
     several = len(request.words) > 1
     return TrainConfig(
         words=request.words,
         model=base.shape.model,
         front_end=base.shape.front_end,
         step=base.shape.step,
-        streams=replace(_STREAMS, splice_share=_SPLICE_SHARE if several else 0.0),
+        streams=replace(
+            _STREAMS,
+            splice_share=_SPLICE_SHARE if several else 0.0,
+            synthetic_share=1.0 - _recorded_share(material),
+        ),
         epochs=request.epochs,
         min_steps=100,
         distinct_epochs=request.epochs,
@@ -289,6 +352,12 @@ def _recipe(request: Request) -> str:
     line = ["harken", "new", *request.words, "--out", "DIR", "--name", request.name]
     if request.recordings is not None:
         line += ["--recordings", "RECORDINGS"]
+    for word, text in request.spellings:
+        line += ["--spelling", f"{word}={text}"]
+    if request.languages != Request.languages:
+        line += ["--language", ",".join(request.languages)]
+    if not request.checked:
+        line.append("--unchecked")
     return " ".join([*line, "--epochs", str(request.epochs), "--seed", str(request.seed)])
 
 

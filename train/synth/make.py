@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,8 @@ RECORD_FILE = "synth.json"
 SPEED = (0.8, 1.25)
 WARP = (0.92, 1.08)
 PEAK_DB = (-18.0, -2.0)
+CHILD_WARP = (1.08, 1.4)
+"""Of a voice that is to sound like a child's."""
 
 _SILENT = "silent"
 _UNHEARD = "unheard"
@@ -162,6 +164,9 @@ def make(
     seed: int = 0,
     listener: Listener | None = None,
     least: float = 0.5,
+    spellings: Mapping[str, Sequence[str]] | None = None,
+    children: float = 0.0,
+    may_fail: bool = False,
     progress: Progress | None = None,
 ) -> list[str]:
     """Let all voices of an engine say words, and keep what can be heard.
@@ -186,6 +191,13 @@ def make(
         Hears the clips; None keeps all that are not silent.
     least
         How probable a word must be for the listener.
+    spellings
+        Of words that voices do not say right as they are written: what the voices read instead,
+        each in turn.
+    children
+        Share of the takes in which a voice becomes a child's.
+    may_fail
+        Whether it is no error that nothing was kept: others may speak, too.
     progress
         Called with (clips done, clips in all).
 
@@ -200,6 +212,7 @@ def make(
         See `folder_of`, `Engine.say`; or the folder cannot be written, or nothing was kept.
     """
     folders = [folder_of(word) for word in words]
+    read = {folder_of(word): tuple(texts) for word, texts in (spellings or {}).items()}
     total = len(words) * len(engine.voices) * per_voice
     names: list[str] = []
     for folder in folders:
@@ -214,18 +227,31 @@ def make(
         for voice in engine.voices:
             if progress is not None:
                 progress(done, total)
-            takes = [f"{folder}/{_slug(voice)}_nohash_{k}.flac" for k in range(per_voice)]
-            try:
-                _make_takes(
-                    takes, engine, voice, collection, seed=seed, listener=listener, least=least
+            takes = {
+                f"{folder}/{_slug(voice)}_nohash_{number}.flac": draw_clip(
+                    engine.name,
+                    voice,
+                    folder,
+                    number,
+                    seed,
+                    spellings=read.get(folder, ()),
+                    children=children,
                 )
+                for number in range(per_voice)
+            }
+            try:
+                _make_takes(takes, engine, collection, listener=listener, least=least)
             finally:
                 collection.save()
             names += [take for take in takes if take in collection.clips]
             done += len(takes)
     if progress is not None:
         progress(total, total)
-    if names and not any(tally.kept for tally in collection.by_word(names).values()):
+    if (
+        names
+        and not may_fail
+        and not any(tally.kept for tally in collection.by_word(names).values())
+    ):
         unheard = sum(tally.unheard for tally in collection.by_word(names).values())
         raise DataError(
             f"nothing was kept of {len(names)} clips: "
@@ -239,38 +265,52 @@ def make(
     return names
 
 
-def draw_clip(engine: str, voice: str, folder: str, take: int, seed: int) -> Clip:
-    """Draw how a voice says a word; the same for the same arguments."""
+def draw_clip(
+    engine: str,
+    voice: str,
+    folder: str,
+    take: int,
+    seed: int,
+    *,
+    spellings: Sequence[str] = (),
+    children: float = 0.0,
+) -> Clip:
+    """Draw how a voice says a word; the same for the same arguments. See `make`."""
     key = zlib.crc32(name_bytes(f"{voice}/{folder}/{take}"))
     rng = np.random.default_rng([seed, key])
-    word = folder.replace("_", " ")
-    texts = (f"{word}.", f"{word}!", f"{word}?", word[0].upper() + word[1:])
     # Each voice begins at another text, so that one take a voice has them all, too.
     first = zlib.crc32(name_bytes(f"{voice}/{folder}"))
+    word = folder.replace("_", " ")
+    if spellings:
+        word = spellings[(first // 4 + take) % len(spellings)]
+    texts = (f"{word}.", f"{word}!", f"{word}?", word[0].upper() + word[1:])
+    speed = math.exp(rng.uniform(math.log(SPEED[0]), math.log(SPEED[1])))
+    warp, peak_db = float(rng.uniform(*WARP)), float(rng.uniform(*PEAK_DB))
+    if children and rng.random() < children:
+        warp = float(rng.uniform(*CHILD_WARP))
+        speed /= warp  # which makes it faster by as much
     return Clip(
         engine=engine,
         voice=voice,
         text=texts[(first + take) % len(texts)],
-        speed=round(math.exp(rng.uniform(math.log(SPEED[0]), math.log(SPEED[1]))), 3),
-        warp=round(float(rng.uniform(*WARP)), 3),
-        peak_db=round(float(rng.uniform(*PEAK_DB)), 1),
+        speed=round(speed, 3),
+        warp=round(warp, 3),
+        peak_db=round(peak_db, 1),
     )
 
 
 def _make_takes(
-    takes: Sequence[str],
+    takes: Mapping[str, Clip],
     engine: Engine,
-    voice: str,
     collection: Collection,
     *,
-    seed: int,
     listener: Listener | None,
     least: float,
 ) -> None:
     """Make what is missing of a voice's takes of one word, and let the listener hear it."""
-    folder = takes[0].split("/")[0]
+    folder = next(iter(takes)).split("/")[0]
     unheard: dict[str, NDArray[np.int16]] = {}
-    for number, name in enumerate(takes):
+    for name, clip in takes.items():
         path, known = collection.folder / name, collection.clips.get(name)
         if path.exists():
             if known is not None and listener is not None and known.heard is None:
@@ -278,9 +318,8 @@ def _make_takes(
             continue
         if known is not None and _stays_thrown(known, listener, least):
             continue
-        clip = draw_clip(engine.name, voice, folder, number, seed)
         try:
-            speech, rate_hz = engine.say(clip.text, voice, clip.speed)
+            speech, rate_hz = engine.say(clip.text, clip.voice, clip.speed)
             samples = clip_of(speech, rate_hz, warp=clip.warp, peak_db=clip.peak_db)
         except UnspeakableError:
             samples = None

@@ -48,14 +48,16 @@ def synth_command(
         str,
         typer.Option(
             metavar="ENGINE",
-            help="kokoro, or a command line with {wav}, and either {text} or the text on "
-            "standard input; {voice}, {speed}, {stretch} (1/speed) and {wpm} are filled in,"
-            " too.",
+            help="kokoro, piper, or a command line with {wav}, and either {text} or the text on "
+            "standard input; {voice}, {speed}, {stretch} (1/speed) and {wpm} are filled in, too.",
         ),
     ] = "kokoro",
     voices: Annotated[
         str | None,
-        typer.Option(metavar="VOICE,…", help="Voices to use. Default for kokoro: 15 English ones."),
+        typer.Option(
+            metavar="VOICE,…",
+            help="Voices to use. Default for kokoro: 15 English ones. Of piper: its files, NAME.onnx.",
+        ),
     ] = None,
     per_voice: Annotated[
         int, typer.Option(min=1, metavar="N", help="Takes per word and voice.")

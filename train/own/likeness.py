@@ -1,0 +1,108 @@
+"""Clips of words in, which of them sound like another word than the one they stand for out.
+
+A voice may mispronounce a word, and a recording may hold another. Nobody has a recogniser of new
+words; but voices say them and others, and two clips are compared as isolated-word recognisers of
+old did: by dynamic time warping of their MFCC (Sakoe and Chiba, "Dynamic Programming Algorithm
+Optimization for Spoken Word Recognition", 1978). What is nearer to another word than to its own by
+a clear margin is not that word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...edge.endpoints import find_word
+from ...edge.frontend import FrontEnd, FrontEndConfig
+from ..decode import SAMPLE_RATE_HZ
+
+Float32 = NDArray[np.float32]
+Int16 = NDArray[np.int16]
+
+MARGIN = 0.95
+"""So much of the distance to its own word, or less, is another word away that a clip holds."""
+
+REFERENCES = 6
+"""Clips that stand for a word."""
+
+_SURE = 0.25  # nearer to its word, a clip needs no comparison
+_NEAREST = 3  # of these count: some voices say a word in another way, or not at all
+_AROUND = SAMPLE_RATE_HZ // 20
+_SHORTEST = SAMPLE_RATE_HZ // 16
+_LEVEL = 0.05  # of a word, full scale 1
+_HISS = 2e-3  # under all clips, so that how silent their silence is makes no difference
+_COEFFICIENTS = slice(1, 14)
+
+
+class Likeness:
+    """Tells what clips sound like.
+
+    Parameters
+    ----------
+    references
+        By word, clips that hold it: (samples,) int16, 16 kHz.
+    others
+        By word, words that are taken for another one than it: not those that sound like it.
+    """
+
+    def __init__(
+        self, references: Mapping[str, Sequence[Int16]], others: Mapping[str, Sequence[str]]
+    ) -> None:
+        self._references = {
+            word: [found for clip in clips if (found := _features(clip)) is not None]
+            for word, clips in references.items()
+        }
+        self._others = others
+
+    def other_than(self, word: str, clip: Int16) -> str | None:
+        """Return what a clip sounds like rather than a word.
+
+        Parameters
+        ----------
+        word
+            What it should hold.
+        clip
+            (samples,) int16, 16 kHz.
+
+        Returns
+        -------
+        Another word, "" if nothing is said in it, None if it may well be the word.
+        """
+        features = _features(clip)
+        if features is None:
+            return ""
+        own = self._distance(features, word)
+        if own < _SURE or not self._others.get(word):
+            return None
+        nearest, other = min((self._distance(features, o), o) for o in self._others[word])
+        return other if nearest < MARGIN * own else None
+
+    def _distance(self, features: Float32, word: str) -> float:
+        distances = sorted(_distance(features, each) for each in self._references.get(word, ()))
+        return float(np.mean(distances[:_NEAREST])) if distances else np.inf
+
+
+def _features(clip: Int16) -> Float32 | None:
+    """Return standardised MFCC of the word in a clip, (frames, 13); None if there is none."""
+    start, end = find_word(clip)
+    if end - start < _SHORTEST or not np.any(clip[start:end]):
+        return None
+    audio = clip[max(0, start - _AROUND) : end + _AROUND].astype(np.float32)
+    audio *= np.float32(_LEVEL / np.sqrt(np.mean(np.square(audio))))
+    hiss = np.random.default_rng(0).normal(0.0, _HISS, len(audio))
+    frames = FrontEnd(FrontEndConfig(n_mfcc=20)).feed((audio + hiss).astype(np.float32))
+    frames = frames[:, _COEFFICIENTS]
+    if len(frames) < 2:
+        return None
+    found: Float32 = (frames - frames.mean(axis=0)) / (frames.std(axis=0) + 3)
+    return found
+
+
+def _distance(first: Float32, second: Float32) -> float:
+    """Return the mean cost of the best path through two clips; the costs are cosine distances."""
+    from librosa.sequence import dtw
+
+    total = dtw(first.T, second.T, metric="cosine", backtrack=False)[-1, -1]
+    return float(total) / (len(first) + len(second))
