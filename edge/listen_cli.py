@@ -231,6 +231,13 @@ def listen_command(
             help="Run this for each command, without a shell: 'drive {direction} {number}'.",
         ),
     ] = None,
+    no_gate: Annotated[
+        bool,
+        typer.Option(
+            "--no-gate",
+            help="Hear everything, where the model skips what is no louder than the room.",
+        ),
+    ] = False,
     runtime: RuntimeOption = None,
     plain: Annotated[
         bool, typer.Option("--plain", help="Print lines on a terminal, too, and draw nothing.")
@@ -311,7 +318,9 @@ def listen_command(
             kept = not no_memory and (where.live or memory is not None)
             remembers = _memory(grammar, loaded, detector, memory, warnings if kept else None)
             stack.callback(remembers.close)
-        spotter = Spotter(loaded, runtime=runtime, detector=detector, context=remembers)
+        spotter = Spotter(
+            loaded, runtime=runtime, detector=detector, context=remembers, gate=not no_gate
+        )
         action = None
         if execute is not None and remembers is not None:
             action = Action(execute, remembers.grammar, on_warning=warnings)

@@ -346,6 +346,13 @@ class Model:
         except ModelError as problem:
             raise ModelError(f"{self.path.name}: {problem}") from None
 
+    @property
+    def ungated(self) -> Model:
+        """The same model without a gate: it hears everything."""
+        if self.manifest.gate is None:
+            return self
+        return dataclasses.replace(self, manifest=dataclasses.replace(self.manifest, gate=None))
+
 
 def load_model(ref: str | Path) -> Model:
     """Read a model and its manifest, and check that they belong together.
