@@ -225,8 +225,8 @@ def _gate(gate: GateConfig | None) -> str:
     if gate is None:
         return "none: everything is heard"
     return (
-        f"opens {gate.margin_db:g} dB above the room, for {gate.hold_ms} ms; the room's level rises "
-        f"by up to {gate.rise_db_per_s:g} dB a second"
+        f"opens {gate.margin_db:g} dB above the room, for {gate.hold_ms} ms; follows a room that "
+        f"gets louder by up to {gate.rise_db_per_s:g} dB a second"
     )
 
 

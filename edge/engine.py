@@ -259,8 +259,10 @@ class Engine:
         -------
         (m, 1, 1, context_frames * n_mfcc) int8: ``clip(rint(x / scale) + zero_point)``.
         """
-        scaled = np.rint(frames / self._input_scale) + self._input_zero_point
-        new = np.clip(scaled, -128, 127).astype(np.int8)
+        scaled = np.rint(frames / self._input_scale)
+        scaled += self._input_zero_point
+        np.minimum(scaled, 127, out=scaled)
+        new = np.maximum(scaled, -128, out=scaled).astype(np.int8)
         waiting = np.concatenate((self._history, new))
         steps = (len(waiting) - self._context) // self._stride + 1
         self._history = waiting[steps * self._stride :].copy()

@@ -142,6 +142,7 @@ class FrontEnd:
         # Samples not yet used up; the next frame starts at the first of them.
         self._samples = np.zeros(window + (_BLOCK_FRAMES - 1) * hop, np.float64)
         self._pending = 0
+        self._whole = True  # whether all of them were int16
         self._last = np.zeros(config.n_mfcc, np.float32)  # what a frame counts as that is not heard
 
         self._windowed = np.empty((_BLOCK_FRAMES, window), np.float64)
@@ -153,6 +154,7 @@ class FrontEnd:
     def reset(self) -> None:
         """Forget the samples heard: the next one is sample 0 of frame 0."""
         self._pending = 0
+        self._whole = True
         self._last[:] = 0
 
     def feed(self, samples: npt.NDArray[Any]) -> Float32:
@@ -225,6 +227,8 @@ class FrontEnd:
             fresh[:] = samples[taken : taken + count]
             if samples.dtype == np.int16:
                 fresh *= 1 / 32768
+            else:
+                self._whole = False
             taken += count
             self._pending += count
 
@@ -246,7 +250,8 @@ class FrontEnd:
         count = len(out)
         window, hop = self.config.window_samples, self.config.hop_samples
         integers = self._samples[window - hop : window + (count - 1) * hop] * 32768
-        np.clip(np.rint(integers, out=integers), -32768, 32767, out=integers)
+        if not self._whole:
+            np.clip(np.rint(integers), -32768, 32767, out=integers)
         heard = gate.feed(frame_energies(integers, hop))
         frame = 0
         while frame < count:

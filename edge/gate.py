@@ -1,17 +1,17 @@
-"""Energies of frames in, which frames are worth hearing out: next to no work while nothing is said.
+"""Energies of frames in, which frames are worth hearing out: little work while nothing is said.
 
 A frame that is no louder than the room is not looked at any further: no MFCC are computed, and the
 network does not run. Its steps count as certain silence, and the network's state stays what the
-silence before it has made of it (docs/energy.md says why no older frames are needed). All of it is
+silence before it has made of it; docs/energy.md says why no older frames are needed. All of it is
 integers, so that the engine in C and in browsers decides the same of every frame.
 
 **Level.** Of the last hop of a frame's samples, the sum of the squared differences between
-neighbours: without the offset of a converter, and with less of the low frequencies in which fans and
-traffic are loud and words are not. Its logarithm to the base 2 has 8 fraction bits.
+neighbours: without the offset of a converter, and with less of the low frequencies, in which fans
+and traffic are loud and words are not. Its logarithm to the base 2 has 8 fraction bits.
 
 **Floor.** The level of the room, with 16 fraction bits. It falls by a quarter of the distance to a
-softer frame, rises towards a louder one by a fixed step, and stays within bounds: what lies below the
-lower one is no sound that anybody makes, and a room above the upper one is always heard.
+softer frame, rises towards a louder one by a fixed step, and stays within bounds: what lies below
+the lower one is no sound that anybody makes, and a room above the upper one is always heard.
 
 **Hold.** A frame that is louder than the floor by the margin opens the gate, and so long after the
 last such frame it stays open. After a reset it is open for `WARM_UP_S`, until the floor is known.
@@ -105,7 +105,7 @@ class GateTables:
         """
         hop, rate_hz = front_end.hop_samples, front_end.sample_rate_hz
         require(hop >= 2, "front_end.hop_samples", hop, "be at least 2 for a gate")
-        scale = 2**FLOOR_BITS
+        scale = 1 << FLOOR_BITS
 
         def doublings(decibels: float) -> int:
             return round(decibels / _DECIBELS * scale)

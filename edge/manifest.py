@@ -490,8 +490,10 @@ def _check_version(data: object) -> None:
 
 
 def _upgraded(data: object) -> object:
-    """Fill in what files may lack: the gate; of older formats, 1 knew no talk, 2 no context, 3 no
-    SVDF."""
+    """Fill in what files may lack: the gate; and what older formats do.
+
+    1 knew no talk, 2 no context, 3 no SVDF.
+    """
     if not isinstance(data, dict):
         return data
     upgraded = {"gate": None, **data}

@@ -296,9 +296,9 @@ class TestManifest:
             Manifest.load(edit_manifest({"gate": gate}))
 
     def test_fields_are_all_there_and_no_others(self, edit_manifest) -> None:
-        with pytest.raises(ModelError, match="gate.hold_ms is missing"):
+        with pytest.raises(ModelError, match=r"gate\.hold_ms is missing"):
             Manifest.load(edit_manifest({"gate": {"margin_db": 9, "rise_db_per_s": 3}}))
-        with pytest.raises(ModelError, match="gate.floor is not a known field"):
+        with pytest.raises(ModelError, match=r"gate\.floor is not a known field"):
             Manifest.load(edit_manifest({"gate": {**dataclasses.asdict(CONFIG), "floor": 1}}))
         with pytest.raises(ModelError, match="gate is 9; it must be a JSON object"):
             Manifest.load(edit_manifest({"gate": 9}))
