@@ -1,8 +1,8 @@
 """Measure what the gate saves: ``python bench/energy.py [MODEL] [--data DIR] [--json]``.
 
-For each of four sounds: instructions a second of the whole C engine, on a Cortex-M4F and on code for
-a Cortex-M0+ (QEMU counts them), with the gate and without; and the share of the frames that are
-heard. Then the processor time of `harken listen` over a quiet room, the delay of words after an
+For each of four sounds: instructions a second of the whole C engine, on a Cortex-M4F and on code
+for a Cortex-M0+ (QEMU counts them), with the gate and without; and the share of the frames that
+are heard. Then the processor time of `harken listen` over a quiet room, the delay of words after an
 hour of silence, and RAM. Which words a gate misses is measured by ``harken tune MODEL --gate``.
 
 Sounds are made here: white noise, a fan (noise that falls by 6 dB an octave, and hum), a kitchen (a
