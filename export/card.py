@@ -277,8 +277,9 @@ def _gate(manifest: Manifest) -> str:
     return "\n\n".join(
         (
             _GATE,
-            f"""Only sound {gate.margin_db:g} dB above the room's own is heard, and what comes within
-{gate.hold_ms} ms after it; `harken tune --gate` chose that. `harken listen --no-gate` hears all.""",
+            f"The network hears what is {gate.margin_db:g} dB louder than the room, and what\n"
+            f"comes within {gate.hold_ms} ms of it: `harken tune --gate` chose that.\n"
+            "`harken listen --no-gate` hears all.",
             _table(("", "With the gate", "Without"), rows),
         )
     )
