@@ -17,6 +17,7 @@ from .errors import (
     RunError,
 )
 from .frontend import FrontEnd, FrontEndConfig
+from .gate import GateConfig
 from .manifest import Manifest, Model, load_model
 from .spotter import Event, Spotter
 
@@ -32,6 +33,7 @@ __all__ = [
     "ExportError",
     "FrontEnd",
     "FrontEndConfig",
+    "GateConfig",
     "GrammarError",
     "HarkenError",
     "Manifest",

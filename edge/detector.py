@@ -200,6 +200,7 @@ class Detector:
         # A label that the context made fire before its time: its own evidence may be low, and rise.
         self._early: list[int] = []
         self._onset = np.zeros(len(self.labels), np.int64)  # step at which the evidence began
+        self._silent_steps = 0  # steps in a row, the last ones, that were certain silence
 
     def restart(self, sample: int) -> None:
         """Forget what was heard, but nothing of the context: what comes begins at a sample."""
@@ -222,6 +223,10 @@ class Detector:
         -------
         Detections in the order in which they were made.
         """
+        if not len(posteriors):
+            self.evidence = posteriors
+            return []
+        self._silent_steps = 0
         smoothed = smooth(posteriors, self.config.smoothing_steps, self._history)
         if self._history.size:
             joined = np.concatenate((self._history, posteriors))
@@ -250,6 +255,40 @@ class Detector:
             self.evidence[index] = row
             self._step += 1
         return detections
+
+    def rest(self, steps: int) -> list[Detection]:
+        """Do as `feed` does with steps of certain silence, at hardly any cost.
+
+        Parameters
+        ----------
+        steps
+            How many; the last label stands for silence.
+
+        Returns
+        -------
+        Detections, of what came before the silence.
+        """
+        silence = np.zeros((steps, len(self.labels)), np.float32)
+        silence[:, -1] = 1
+        before, self._silent_steps = self._silent_steps, self._silent_steps + steps
+        if before < len(self._history):
+            detections = self.feed(silence)
+            self._silent_steps = before + steps
+            return detections
+        # Nothing but silence is smoothed: of all else there is no evidence.
+        self.evidence = silence
+        self._talk.fade(steps)
+        for _ in range(steps):
+            if self._context is not None:
+                self._context.log_odds(self._heard_samples)
+            early = self._early if self._step < self._ready_at else []
+            as_they_are = self._armed[early]
+            self._armed[:] = True
+            self._armed[early] = as_they_are
+            self._step += 1
+        if steps:
+            self._onset[:] = self._step
+        return []
 
     def _in_context(self, acoustic: Float32) -> Float32:
         """Return the evidence of a step, (n_labels,), with what the context adds to it."""
@@ -330,13 +369,21 @@ class Talk:
         """
         if not self._penalty:
             return smoothed
-        recent, level, costs = self._recent, self.level, []
+        costs = []
         for unknown in posteriors[:, self._unknown].tolist():
-            recent += self._share * (unknown - recent)
-            level += self._share * (recent - level)
-            costs.append(math.exp(-self._penalty * level))
-        self._recent, self.level = recent, level
+            self._go_on(unknown)
+            costs.append(math.exp(-self._penalty * self.level))
         return lower_odds(smoothed, np.array(costs, np.float32)[:, np.newaxis])
+
+    def fade(self, steps: int) -> None:
+        """Take in steps without talk."""
+        if self._penalty:
+            for _ in range(steps):
+                self._go_on(0.0)
+
+    def _go_on(self, unknown: float) -> None:
+        self._recent += self._share * (unknown - self._recent)
+        self.level += self._share * (self._recent - self.level)
 
 
 def talk_share(step_s: float) -> float:

@@ -19,6 +19,7 @@ from .sources import BLOCK_MS, kilohertz
 
 if TYPE_CHECKING:
     from .benchmark import Benchmark
+    from .gate import GateConfig
     from .manifest import Manifest, Model
     from .memory.dialogue import Turn
     from .microphone import InputDevice
@@ -162,6 +163,7 @@ def model_table(model: Model) -> Table:
         f"{detector.talk_penalty:g} in log-odds; context weighs {detector.context_weight:g}, moves "
         f"them by at most {detector.context_limit:g}",
     )
+    table.add_row("gate", _gate(manifest.gate))
     table.add_row("thresholds", _thresholds(manifest))
     table.add_row("arena", _arena(manifest.memory.tflm_arena_bytes))
     for title, section in (
@@ -217,6 +219,15 @@ def _arena(tflm_arena_bytes: int | None) -> str:
     if tflm_arena_bytes is None:
         return "not measured"
     return f"{tflm_arena_bytes:,} bytes of working memory in TFLM"
+
+
+def _gate(gate: GateConfig | None) -> str:
+    if gate is None:
+        return "none: everything is heard"
+    return (
+        f"opens {gate.margin_db:g} dB above the room, for {gate.hold_ms} ms; follows a room that "
+        f"gets louder by up to {gate.rise_db_per_s:g} dB a second"
+    )
 
 
 def _thresholds(manifest: Manifest) -> str:

@@ -7,6 +7,7 @@ import importlib
 import io
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
@@ -191,33 +192,63 @@ class Engine:
         self._stride = manifest.step.stride_frames
         self._context = manifest.step.context_frames
         n_mfcc = manifest.front_end.n_mfcc
-        # What the next step sees before new frames: the overlap of two steps, then the frames
+        # What the next step sees before new frames, int8: the overlap of two steps, then the frames
         # that did not yet make up a stride.
-        self._history = np.zeros((self._context - self._stride, n_mfcc), np.float32)
+        self._before = np.full(
+            (self._context - self._stride, n_mfcc), manifest.input.zero_point, np.int8
+        )
+        self._forget()
 
     def reset(self) -> None:
         """Forget everything heard: the network's state, and the frames that wait for a step."""
-        n_mfcc = self._history.shape[1]
-        self._history = np.zeros((self._context - self._stride, n_mfcc), np.float32)
+        self._forget()
         self.runtime.reset()
 
-    def feed(self, frames: Float32) -> Float32:
+    def _forget(self) -> None:
+        self._history = self._before
+        self.heard_waiting = False
+        """Whether any of the frames was heard that wait for a step."""
+
+    def feed(self, frames: Float32, heard: Sequence[bool] | None = None) -> Float32:
         """Take in frames, give out a posterior for each network step that they complete.
 
         Parameters
         ----------
         frames
             (k, n_mfcc) float32, standardised, as `FrontEnd.feed` returns them; any k.
+        heard
+            Of each frame, whether a gate let it pass; by default all. The network runs only for
+            steps with such a frame among those that are new; all others count as silence.
 
         Returns
         -------
         (m, n_labels) float32: softmax of the logits; each row sums to 1.
         """
+        steps = None if heard is None else self._steps_heard(heard)
         features = self.quantize(frames)
-        logits = np.empty((len(features), len(self.labels)), np.int8)
+        if steps is None or all(steps):
+            logits = np.empty((len(features), len(self.labels)), np.int8)
+            for step, feature in enumerate(features):
+                logits[step] = self.runtime.invoke(feature)
+            return self.posteriors(logits)
+        posteriors = np.zeros((len(features), len(self.labels)), np.float32)
+        posteriors[:, -1] = 1  # silence is the last label
         for step, feature in enumerate(features):
-            logits[step] = self.runtime.invoke(feature)
-        return self.posteriors(logits)
+            if steps[step]:
+                posteriors[step] = self.posteriors(self.runtime.invoke(feature)[np.newaxis])[0]
+        return posteriors
+
+    def _steps_heard(self, heard: Sequence[bool]) -> list[bool]:
+        """Return whether each step that frames complete has one that was heard."""
+        waiting = len(self._history) - (self._context - self._stride)
+        steps = []
+        for each in heard:
+            self.heard_waiting |= each
+            waiting += 1
+            if waiting == self._stride:
+                steps.append(self.heard_waiting)
+                self.heard_waiting, waiting = False, 0
+        return steps
 
     def quantize(self, frames: Float32) -> Int8:
         """Take in frames, give out the network's input for each step that they complete.
@@ -228,16 +259,17 @@ class Engine:
         -------
         (m, 1, 1, context_frames * n_mfcc) int8: ``clip(rint(x / scale) + zero_point)``.
         """
-        waiting = np.concatenate((self._history, frames), dtype=np.float32)
+        scaled = np.rint(frames / self._input_scale)
+        scaled += self._input_zero_point
+        np.minimum(scaled, 127, out=scaled)
+        new = np.maximum(scaled, -128, out=scaled).astype(np.int8)
+        waiting = np.concatenate((self._history, new))
         steps = (len(waiting) - self._context) // self._stride + 1
         self._history = waiting[steps * self._stride :].copy()
         features = np.empty((steps, 1, 1, self._context * waiting.shape[1]), np.int8)
-        if steps:
-            scaled = np.rint(waiting / self._input_scale) + self._input_zero_point
-            quantized = np.clip(scaled, -128, 127).astype(np.int8)
-            for step in range(steps):
-                start = step * self._stride
-                features[step, 0, 0] = quantized[start : start + self._context].ravel()
+        for step in range(steps):
+            start = step * self._stride
+            features[step, 0, 0] = waiting[start : start + self._context].ravel()
         return features
 
     def step_quantized(self, features: Int8) -> Int8:
@@ -257,6 +289,8 @@ class Engine:
     def posteriors(self, logits: Int8) -> Float32:
         """Turn int8 logits into posteriors: (m, n_labels) int8 in, (m, n_labels) float32 out."""
         posteriors = logits.astype(np.float32)
+        if not len(posteriors):
+            return posteriors
         posteriors -= self._output_zero_point
         posteriors *= self._output_scale
         posteriors -= posteriors.max(axis=1, keepdims=True)

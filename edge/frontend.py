@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import AudioError
+from .gate import Gate, frame_energies
 from .validation import require
 
 Float32 = npt.NDArray[np.float32]
@@ -141,6 +142,8 @@ class FrontEnd:
         # Samples not yet used up; the next frame starts at the first of them.
         self._samples = np.zeros(window + (_BLOCK_FRAMES - 1) * hop, np.float64)
         self._pending = 0
+        self._whole = True  # whether all of them were int16
+        self._last = np.zeros(config.n_mfcc, np.float32)  # what a frame counts as that is not heard
 
         self._windowed = np.empty((_BLOCK_FRAMES, window), np.float64)
         self._spectrum = np.empty((_BLOCK_FRAMES, bins), np.complex128)
@@ -151,6 +154,8 @@ class FrontEnd:
     def reset(self) -> None:
         """Forget the samples heard: the next one is sample 0 of frame 0."""
         self._pending = 0
+        self._whole = True
+        self._last[:] = 0
 
     def feed(self, samples: npt.NDArray[Any]) -> Float32:
         """Take in samples, give out the frames that they complete, standardised.
@@ -171,6 +176,29 @@ class FrontEnd:
         """
         return self._frames(samples, standardise=True)
 
+    def feed_gated(self, samples: npt.NDArray[Any], gate: Gate) -> tuple[Float32, list[bool]]:
+        """Do as `feed` does, but compute only the frames that a gate lets pass.
+
+        Parameters
+        ----------
+        samples
+            As for `feed`; what is float32 is rounded to int16 for the gate.
+        gate
+            Decides; it has heard the same samples since its reset as this front end since its own.
+
+        Returns
+        -------
+        (k, n_mfcc) float32, and for each frame whether it was heard. One that was not is as the
+        one before it; before the first, zeros.
+
+        Raises
+        ------
+        AudioError
+            As in `feed`.
+        """
+        heard: list[bool] = []
+        return self._frames(samples, standardise=True, gate=gate, heard=heard), heard
+
     def mfcc(self, samples: npt.NDArray[Any]) -> Float32:
         """Do as `feed` does, on the same stream, but leave out the standardisation.
 
@@ -180,7 +208,14 @@ class FrontEnd:
         """
         return self._frames(samples, standardise=False)
 
-    def _frames(self, samples: npt.NDArray[Any], *, standardise: bool) -> Float32:
+    def _frames(
+        self,
+        samples: npt.NDArray[Any],
+        *,
+        standardise: bool,
+        gate: Gate | None = None,
+        heard: list[bool] | None = None,
+    ) -> Float32:
         _check_samples(samples)
         window, hop = self.config.window_samples, self.config.hop_samples
         total = self._pending + len(samples)
@@ -192,25 +227,53 @@ class FrontEnd:
             fresh[:] = samples[taken : taken + count]
             if samples.dtype == np.int16:
                 fresh *= 1 / 32768
+            else:
+                self._whole = False
             taken += count
             self._pending += count
 
             ready = max(0, (self._pending - window) // hop + 1)
             if ready:
-                self._compute(ready, frames[done : done + ready], standardise)
+                out = frames[done : done + ready]
+                if gate is None or heard is None:
+                    self._compute(0, out, standardise)
+                else:
+                    heard += self._compute_heard(gate, out)
                 done += ready
                 rest = self._pending - ready * hop
                 self._samples[:rest] = self._samples[ready * hop : self._pending]
                 self._pending = rest
         return frames
 
-    def _compute(self, count: int, out: Float32, standardise: bool) -> None:
-        """Compute the first `count` frames of the sample buffer into `out`, (count, n_mfcc)."""
+    def _compute_heard(self, gate: Gate, out: Float32) -> list[bool]:
+        """Fill `out`, (count, n_mfcc), with what a gate lets pass of the first frames."""
+        count = len(out)
+        window, hop = self.config.window_samples, self.config.hop_samples
+        integers = self._samples[window - hop : window + (count - 1) * hop] * 32768
+        if not self._whole:
+            np.clip(np.rint(integers), -32768, 32767, out=integers)
+        heard = gate.feed(frame_energies(integers, hop))
+        frame = 0
+        while frame < count:
+            end = frame + 1
+            while end < count and heard[end] == heard[frame]:
+                end += 1
+            if heard[frame]:
+                self._compute(frame, out[frame:end], standardise=True)
+                self._last[:] = out[end - 1]
+            else:
+                out[frame:end] = self._last
+            frame = end
+        return heard
+
+    def _compute(self, first: int, out: Float32, standardise: bool) -> None:
+        """Compute frames of the sample buffer, from `first` on, into `out`, (count, n_mfcc)."""
+        count = len(out)
         windowed, spectrum = self._windowed[:count], self._spectrum[:count]
         power, bands = self._power[:count], self._bands[:count]
         cepstrum = self._cepstrum[:count]
         window, hop = self.config.window_samples, self.config.hop_samples
-        for frame, start in enumerate(range(0, count * hop, hop)):
+        for frame, start in enumerate(range(first * hop, (first + count) * hop, hop)):
             # One by one: for all of them at once numpy would copy the overlapping windows first.
             np.multiply(self._samples[start : start + window], self._hann, out=windowed[frame])
         np.fft.rfft(windowed, out=spectrum)

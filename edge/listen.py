@@ -94,6 +94,8 @@ class Summary:
         Processor time of the whole process, with the threads of the sound system.
     peak : float
         Greatest magnitude of a sample; full scale is 1.
+    heard_share : float or None
+        Share of the sound that the network heard, in 0..1; None without a gate.
     """
 
     sound_s: float
@@ -102,6 +104,7 @@ class Summary:
     compute_s: float
     process_s: float
     peak: float
+    heard_share: float | None = None
 
     def __str__(self) -> str:
         words = "1 word" if self.events == 1 else f"{self.events} words"
@@ -112,6 +115,8 @@ class Summary:
                 f"\npeak {peak}, real-time factor {self.compute_s / self.sound_s:.4f} "
                 f"(whole process {self.process_s / self.sound_s:.4f} of one core)"
             )
+            if self.heard_share is not None:
+                text += f"; the gate let {self.heard_share:.0%} of it pass"
         return text
 
 
@@ -241,6 +246,7 @@ class Listener:
             compute_s=time.thread_time() - self._thread_s_before,
             process_s=time.process_time() - self._process_s_before,
             peak=self._peak / 32768,
+            heard_share=None if self._spotter.gate is None else self._spotter.heard_share,
         )
 
     def _pass_on_warnings(self) -> None:

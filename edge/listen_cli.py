@@ -239,6 +239,13 @@ def listen_command(
             help="Run this for each command, without a shell: 'drive {direction} {number}'.",
         ),
     ] = None,
+    no_gate: Annotated[
+        bool,
+        typer.Option(
+            "--no-gate",
+            help="Hear everything, where the model skips what is no louder than the room.",
+        ),
+    ] = False,
     runtime: RuntimeOption = None,
     plain: Annotated[
         bool, typer.Option("--plain", help="Print lines only, on a terminal, too; no live view.")
@@ -322,14 +329,17 @@ def listen_command(
             remembers = _memory(grammar, loaded, detector, memory, told, waking=waking)
             stack.callback(remembers.close)
         if waking is None:
-            spotter = Spotter(loaded, runtime=runtime, detector=detector, context=remembers)
+            spotter = Spotter(
+                loaded, runtime=runtime, detector=detector, context=remembers, gate=not no_gate
+            )
         else:
             spotter = WokenSpotter(
                 loaded,
-                Spotter(waking, runtime=runtime),
+                Spotter(waking, runtime=runtime, gate=not no_gate),
                 window_s=WINDOW_S if remembers is None else remembers.grammar.window_s,
                 runtime=runtime,
                 detector=detector,
+                gate=not no_gate,
                 memory=remembers,
                 on_wake=warnings.say_awake,
             )

@@ -16,6 +16,7 @@ from .detector import CONTEXT_LIMIT, CONTEXT_WEIGHT, UNKNOWN, DetectorConfig
 from .errors import ModelError
 from .files import decode_text, packaged, write_atomic
 from .frontend import FrontEndConfig
+from .gate import GateConfig, GateTables
 from .tflite import MAGIC, Graph, read_graph
 from .validation import decode, require
 
@@ -175,6 +176,8 @@ class Manifest:
     """Logits, (1, len(labels)); softmax is taken outside, in float32."""
     state: StateConfig
     detector: DetectorConfig
+    gate: GateConfig | None = None
+    """Which sound is worth hearing; None, which the file leaves out: all of it."""
     memory: MemoryConfig
     checks: Mapping[str, Any]
     """Figures of the checks made at export."""
@@ -225,6 +228,8 @@ class Manifest:
                 list(tensor.shape),
                 f"be {list(shape)}, which ends in {why}",
             )
+        if self.gate is not None:
+            GateTables.of(self.gate, self.front_end)
         for word in self.words:
             if word not in self.detector.thresholds:
                 raise ModelError(f"detector.thresholds.{word} is missing; each word needs one")
@@ -282,10 +287,11 @@ class Manifest:
         ModelError
             A free-form section holds NaN or an infinity, which JSON cannot.
         """
+        data = dataclasses.asdict(self)
+        if self.gate is None:
+            del data["gate"]
         try:
-            text = json.dumps(
-                dataclasses.asdict(self), indent=2, ensure_ascii=False, allow_nan=False
-            )
+            text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
         except ValueError as problem:
             raise ModelError(f"the manifest of {self.name} cannot be JSON: {problem}") from problem
         # Strings are safe from this: a line break in one is escaped.
@@ -339,6 +345,13 @@ class Model:
             _check_graph(read_graph(self.content), self.manifest)
         except ModelError as problem:
             raise ModelError(f"{self.path.name}: {problem}") from None
+
+    @property
+    def ungated(self) -> Model:
+        """The same model without a gate: it hears everything."""
+        if self.manifest.gate is None:
+            return self
+        return dataclasses.replace(self, manifest=dataclasses.replace(self.manifest, gate=None))
 
 
 def load_model(ref: str | Path) -> Model:
@@ -477,11 +490,17 @@ def _check_version(data: object) -> None:
 
 
 def _upgraded(data: object) -> object:
-    """Fill in what older formats lack: 1 knew no talk, 2 no context, 3 no SVDF."""
-    version = data.get("harken_manifest") if isinstance(data, dict) else None
-    if not isinstance(data, dict) or version not in (1, 2, 3):
+    """Fill in what files may lack: the gate; and what older formats do.
+
+    1 knew no talk, 2 no context, 3 no SVDF.
+    """
+    if not isinstance(data, dict):
         return data
-    upgraded = {**data, "harken_manifest": Manifest.VERSION}
+    upgraded = {"gate": None, **data}
+    version = data.get("harken_manifest")
+    if version not in (1, 2, 3):
+        return upgraded
+    upgraded["harken_manifest"] = Manifest.VERSION
     detector, state = data.get("detector"), data.get("state")
     if isinstance(detector, dict) and version < 3:
         lacking = {"context_weight": CONTEXT_WEIGHT, "context_limit": CONTEXT_LIMIT}

@@ -13,9 +13,10 @@ import numpy.typing as npt
 
 from .clip import classify_clip, clip_tail
 from .detector import Context, Detection, Detector, DetectorConfig
-from .engine import Engine, Runtime
-from .frontend import FrontEnd
+from .engine import Runtime
+from .gate import GateConfig
 from .manifest import Model, load_model
+from .posteriors import PosteriorStream
 
 FILL_S = 1.0
 """So much of a gap is filled; then a network has settled."""
@@ -68,6 +69,9 @@ class Spotter:
         Thresholds, smoothing and refractory time in place of those in the manifest.
     context
         Who knows what was said before, such as a `harken.edge.memory.Memory`.
+    gate
+        True: what is softer than a word is skipped as the manifest says; False: everything is
+        heard; else a `GateConfig` in place of the manifest's.
 
     Raises
     ------
@@ -90,14 +94,14 @@ class Spotter:
         runtime: str | Runtime | None = None,
         detector: DetectorConfig | None = None,
         context: Context | None = None,
+        gate: GateConfig | bool = True,
     ) -> None:
         self.model = model if isinstance(model, Model) else load_model(model)
         """The model that listens."""
         manifest = self.model.manifest
         front_end = manifest.front_end
         self._sample_rate_hz = front_end.sample_rate_hz
-        self._front_end = FrontEnd(front_end)
-        self._engine = Engine(self.model, runtime=runtime)
+        self._stream = PosteriorStream(self.model, runtime=runtime, gate=gate)
         self._detector = Detector(
             detector or manifest.detector,
             manifest.labels,
@@ -115,8 +119,7 @@ class Spotter:
 
     def reset(self) -> None:
         """Forget everything heard; the next sample is sample 0 again."""
-        self._front_end.reset()
-        self._engine.reset()
+        self._stream.reset()
         self._detector.reset()
         self._forget_recent()
         self.samples_heard = 0
@@ -192,18 +195,29 @@ class Spotter:
         """
         if arrived_at is None:
             arrived_at = time.monotonic()
-        frames = self._front_end.feed(samples)
+        posteriors, shut = self._stream.feed(samples)
         self.samples_heard += len(samples)
         self._remember(samples)
-        posteriors = self._engine.feed(frames)
         if len(posteriors):
             self.posteriors = posteriors[-1]
-        return [self._event(detection, arrived_at) for detection in self._detector.feed(posteriors)]
+        detector = self._detector
+        detections = detector.rest(len(posteriors)) if shut else detector.feed(posteriors)
+        return [self._event(detection, arrived_at) for detection in detections]
 
     @property
     def detector(self) -> DetectorConfig:
         """Thresholds, smoothing and refractory time in force."""
         return self._detector.config
+
+    @property
+    def gate(self) -> GateConfig | None:
+        """The gate in force; None where everything is heard."""
+        return None if self._stream.gate is None else self._stream.gate.config
+
+    @property
+    def heard_share(self) -> float:
+        """Share of the sound since the last reset that the network heard, in 0..1."""
+        return self._stream.frames_heard / self._stream.frames if self._stream.frames else 1.0
 
     @property
     def evidence(self) -> npt.NDArray[np.float32]:
@@ -227,9 +241,10 @@ class Spotter:
         """
         self.reset()
         try:
-            heard = self._front_end.feed(clip)
-            tail = self._front_end.feed(clip_tail(clip, self._sample_rate_hz))
-            posteriors = self._engine.feed(np.concatenate((heard, tail)))
+            front_end = self._stream.front_end
+            heard = front_end.feed(clip)
+            tail = front_end.feed(clip_tail(clip, self._sample_rate_hz))
+            posteriors = self._stream.engine.feed(np.concatenate((heard, tail)))
         finally:
             self.reset()
         label = classify_clip(posteriors, self._detector.config.smoothing_steps)

@@ -38,7 +38,7 @@ class WokenSpotter(Spotter):
         Hears the wake words: all words of its model, or the one that the memory's grammar names.
     window_s
         How long after a wake word, and after each word, the model listens, in seconds.
-    runtime, detector
+    runtime, detector, gate
         Of the command model; see `Spotter`.
     memory
         The context, of `memory_of`; its grammar names the wake word.
@@ -65,12 +65,13 @@ class WokenSpotter(Spotter):
         window_s: float = WINDOW_S,
         runtime: str | Runtime | None = None,
         detector: DetectorConfig | None = None,
+        gate: bool = True,
         memory: Memory | None = None,
         on_wake: Callable[[str], None] = lambda word: None,
     ) -> None:
         labels = len(model.manifest.labels)
         context = None if memory is None else _OwnLabels(memory, labels)
-        super().__init__(model, runtime=runtime, detector=detector, context=context)
+        super().__init__(model, runtime=runtime, detector=detector, context=context, gate=gate)
         rate_hz, other = self._sample_rate_hz, wake.model.manifest.front_end.sample_rate_hz
         if rate_hz != other:
             raise ModelError(

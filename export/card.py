@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .trained import TrainedRun
 
 _OPERATING_POINT = "## Operating point"
+_GATE = "## Gate"
 
 
 def model_card(model: Model, run: TrainedRun) -> str:
@@ -55,6 +56,16 @@ def tuned_card(card: str, before: Manifest, after: Manifest) -> str:
     -------
     The card with the section on the operating point put in, or replaced, and the name.
     """
+    return _with_section(card, before, after, _OPERATING_POINT, _operating_point(after))
+
+
+def gated_card(card: str, before: Manifest, after: Manifest) -> str:
+    """Bring a card up to date with the gate that `harken tune --gate` chose; see `tuned_card`."""
+    return _with_section(card, before, after, _GATE, _gate(after))
+
+
+def _with_section(card: str, before: Manifest, after: Manifest, heading: str, section: str) -> str:
+    """Put a section in, before the limits, or in the place of what it was; and the name."""
     if before.name != after.name:
         for old, new in (
             (f"# {before.name}\n", f"# {after.name}\n"),
@@ -62,8 +73,8 @@ def tuned_card(card: str, before: Manifest, after: Manifest) -> str:
             (f"{before.name}.json", f"{after.name}.json"),
         ):
             card = card.replace(old, new)
-    section = _operating_point(after) + "\n\n"
-    there = re.search(rf"^{_OPERATING_POINT}\n.*?(?=^## |\Z)", card, re.MULTILINE | re.DOTALL)
+    section += "\n\n"
+    there = re.search(rf"^{heading}\n.*?(?=^## |\Z)", card, re.MULTILINE | re.DOTALL)
     if there:
         card = card[: there.start()] + section + card[there.end() :]
     elif limits := re.search(r"^## Limits\n", card, re.MULTILINE):
@@ -248,6 +259,30 @@ listened for at once. In brackets 95 % confidence intervals.""",
         facts.append(f"- Scenes, {_title(name).lower()}: {_plain(value)}.")
     parts.append("\n".join(facts))
     return "\n\n".join(parts)
+
+
+def _gate(manifest: Manifest) -> str:
+    """Lay out the figures that `harken tune --gate` measured, see `harken.train.scenes.gate`."""
+    gate, figures = manifest.gate, manifest.checks["gate"]
+    assert gate is not None
+    columns = [figures["with"], figures["without"]]
+    rows = [
+        ("Missed words, in all scenes", *(_misses(of) for of in columns)),
+        ("False accepts an hour, in hours without a word", *(_accepts(of) for of in columns)),
+        (
+            "Share of the sound that the network hears",
+            *(f"{of['heard_share']:.1%}" for of in columns),
+        ),
+    ]
+    return "\n\n".join(
+        (
+            _GATE,
+            f"The network hears what is {gate.margin_db:g} dB louder than the room, and what\n"
+            f"comes within {gate.hold_ms} ms of it: `harken tune --gate` chose that.\n"
+            "`harken listen --no-gate` hears all.",
+            _table(("", "With the gate", "Without"), rows),
+        )
+    )
 
 
 def _misses(figures: Mapping[str, Any]) -> str:

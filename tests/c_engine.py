@@ -48,6 +48,7 @@ class CModel(ctypes.Structure):
         ("network", ctypes.c_void_p),
         ("detector", ctypes.c_void_p),
         ("prior", ctypes.c_void_p),
+        ("gate", ctypes.c_void_p),
         ("sample_rate_hz", ctypes.c_uint32),
         ("hop_samples", ctypes.c_uint16),
         ("stride_frames", ctypes.c_uint8),
@@ -231,6 +232,9 @@ class Listener:
 
     def foreseen(self) -> float:
         return float(self.library.harken_foreseen(self.handle) / 2**28)
+
+    def awake(self) -> bool:
+        return bool(self.library.harken_awake(self.handle))
 
     def steps(self) -> int:
         return int(self.library.harken_steps(self.handle))

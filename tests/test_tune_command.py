@@ -180,6 +180,53 @@ def test_scenes_are_made_of_recordings(model: Path, tmp_path: Path) -> None:
     assert "cannot be checked" in done.err
 
 
+class TestGate:
+    """`--gate` chooses a gate, and nothing else."""
+
+    def test_the_gate_goes_into_the_manifest(self, model: Path, sound: Path) -> None:
+        before = Manifest.load(model)
+        done = tune(model, sound, "--gate")
+        assert done.exit_code == 0, done.err
+        after = load_model(model).manifest
+        assert after.gate is not None
+        assert f"{after.gate.margin_db:g} dB, {after.gate.hold_ms} ms" in done.out
+        figures = after.checks["gate"]
+        assert figures["with"]["missed"] <= figures["without"]["missed"]
+        assert figures["with"]["false_accepts"] <= figures["without"]["false_accepts"]
+        assert figures["with"]["heard_share"] < figures["without"]["heard_share"] == 1
+        for field in ("name", "model", "front_end", "detector", "operating_point", "provenance"):
+            assert getattr(after, field) == getattr(before, field)
+        card = model.with_suffix(".md").read_text()
+        assert card.count("## Gate") == 1
+        assert "## Operating point" not in card
+
+    def test_eval_hears_with_it(self, model: Path, sound: Path) -> None:
+        done = tune(model, sound, "--gate", "--json")
+        evaluated = harken(
+            *("eval", model, "--stream", "--json"),
+            *("--scenes", sound / "scenes", "--negatives", sound / "negatives"),
+        )
+        shipped = json.loads(evaluated.out)["operating_points"][0]
+        figures = json.loads(done.out)["with"]
+        for figure in ("missed", "said", "false_accepts", "hours"):
+            assert shipped[figure] == pytest.approx(figures[figure]), figure
+
+    def test_it_can_be_tuned_on_and_a_copy_keeps_it(
+        self, model: Path, sound: Path, tmp_path: Path
+    ) -> None:
+        assert tune(model, sound, "--gate").exit_code == 0
+        gate = Manifest.load(model).gate
+        assert tune(model, sound, "--out", tmp_path / "other.json").exit_code == 0
+        assert Manifest.load(tmp_path / "other.json").gate == gate
+
+    def test_it_needs_words_and_sound_without(self, model: Path, sound: Path) -> None:
+        before = state_of(model.parent)
+        done = harken("tune", model, "--gate", "--scenes", sound / "scenes")
+        assert done.exit_code == 5
+        assert "on sound without; give both" in done.error
+        assert state_of(model.parent) == before
+
+
 class TestMistakes:
     """Each is one line, and nothing is written."""
 

@@ -5,6 +5,7 @@ Nothing heavy is imported before the command runs, so that the light installatio
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,7 @@ from .display import progress_bar
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from .scenes.gate import GateChoice
     from .scenes.scoring import Tally
     from .scenes.tune import Tuning
 
@@ -70,6 +72,14 @@ def tune_command(
             "manifest.",
         ),
     ] = None,
+    gate: Annotated[
+        bool,
+        typer.Option(
+            "--gate",
+            help="Choose what the model need not hear, and nothing else: sound no louder than the "
+            "room, as far as that costs no words.",
+        ),
+    ] = False,
     words_per_condition: Annotated[
         int,
         typer.Option(min=1, metavar="N", help="Number of words for each condition."),
@@ -122,12 +132,13 @@ def tune_command(
     from ..edge.display import notes, output
     from ..edge.manifest import load_model
     from .batches import DataSource
+    from .scenes.gate import choose_gate
     from .scenes.gather import gather
     from .scenes.report import Groups
     from .scenes.responses import model_posteriors
     from .scenes.sweep import Listener
     from .scenes.tune import check_scenes, tune
-    from .scenes.tuned import choose_place, write_tuned
+    from .scenes.tuned import choose_place, write_gated, write_tuned
 
     loaded = load_model(model)
     place = choose_place(model, loaded, out)
@@ -154,6 +165,16 @@ def tune_command(
     )
     for line in made.notes:
         notes().print(f"harken: note: {line}", soft_wrap=True)
+    if gate:
+        choice = choose_gate(loaded, made.scenes, runtime=runtime, bar=progress_bar)
+        write_gated(loaded, choice, place, runtime=listener.runtime, scenes=made.provenance)
+        if as_json:
+            figures = {"manifest": str(place.manifest), "gate": asdict(choice.gate)}
+            print_json({**figures, **choice.to_dict()}, indent=2)
+            return
+        output().print(_gate_table(choice))
+        output().print(f"wrote {place.manifest}", soft_wrap=True)
+        return
     check_scenes(made.scenes, loaded.manifest.words, fa_per_hour=fa_per_hour)
     groups = Groups.of(made.scenes)
     heard = [made.scenes[index] for index in (*groups.words, *groups.negatives)]
@@ -193,6 +214,25 @@ def tune_command(
         f"{manifest.detector.talk_penalty:g} in log-odds; thresholds {thresholds}"
     )
     output().print(f"wrote {place.manifest}", soft_wrap=True)
+
+
+def _gate_table(choice: GateChoice) -> Table:
+    """Lay out what each gate saves and costs."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("gate", "heard", "missed", "false accepts/h"):
+        table.add_column(title, justify="right" if title != "gate" else "left", no_wrap=True)
+    for figures in (choice.without, *choice.tried):
+        misses, accepts = figures.words.misses(), figures.negatives.accepts()
+        gate = figures.gate
+        table.add_row(
+            "none" if gate is None else f"{gate.margin_db:g} dB, {gate.hold_ms} ms",
+            f"{figures.heard_share:.0%}",
+            f"{misses.missed} of {misses.said}",
+            f"{accepts.per_hour or 0.0:.2f}",
+        )
+    return table
 
 
 def _table(tuning: Tuning) -> Table:

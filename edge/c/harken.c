@@ -1,6 +1,6 @@
 /*
- * The engine as a whole: samples are gathered to frames, frames to network steps; posteriors become
- * events. From the logits on everything is integer arithmetic, with or without a floating-point unit.
+ * The engine as a whole: samples are gathered to frames, those that are worth it to features, these
+ * to network steps; posteriors become events. From the logits on everything is integer arithmetic, with or without a floating-point unit.
  *
  * Memory, from its beginning: struct harken; scratch, which the front end and the network share;
  * the network's state; posteriors [smoothing_steps][n_labels]; onset [n_labels]; samples
@@ -39,6 +39,10 @@ struct harken {
     uint8_t new_frames;    /* since the last step */
     uint8_t expecting;     /* whether the prior's factors are those after a word */
     uint8_t last_gap;      /* class of the gap before the last word */
+    uint8_t awake;         /* whether the last frame was heard ... */
+    int32_t floor;         /* level of the room */
+    uint16_t open;         /* frames to come that are heard, loud or not */
+    uint8_t heard;         /* ... and any since the last step */
     uint8_t unused[1];
 };
 
@@ -328,6 +332,37 @@ static void remember(harken *h, const layout *l, uint32_t label, uint64_t sample
     expect(h, l, word, kind, 0, NULL);
 }
 
+/* ----------------------------------------------------------------------------------- gate --- */
+
+/* Logarithm to the base 2, Q8; of 0, that of 1. Linear between the powers of two. */
+static int32_t log2_of(uint64_t x) {
+    uint32_t high = (uint32_t)(x >> 32), low = (uint32_t)x;
+    int32_t exponent = high  ? 63 - harken_leading_zeros(high)
+                       : low ? 31 - harken_leading_zeros(low)
+                             : 0;
+    uint32_t fraction = (uint32_t)(exponent >= 8 ? x >> (exponent - 8) : x << (8 - exponent));
+    return exponent * 256 + (int32_t)(fraction & 255);
+}
+
+/* Whether the frame at hand is heard; looks at its last hop. */
+static int is_heard(harken *h, const layout *l) {
+    const harken_gate *gate = h->of.model->gate;
+    if (!gate) return 1;
+    const int16_t *hop = l->samples + HARKEN_WINDOW - h->of.model->hop_samples;
+    uint64_t energy = 0;
+    for (uint32_t i = 1; i < h->of.model->hop_samples; i++) {
+        uint32_t difference = (uint32_t)(hop[i] - hop[i - 1]); /* its square is below 2^32 */
+        energy += difference * difference;
+    }
+    int32_t level = log2_of(energy) * 256, above = level - h->floor;
+    h->floor += above < 0 ? above >> 2 : above < gate->rise ? above : gate->rise;
+    h->floor = harken_clamp(h->floor, gate->least, gate->most);
+    if (level - h->floor >= gate->margin && h->open < gate->hold) h->open = gate->hold;
+    if (!h->open) return 0;
+    h->open--;
+    return 1;
+}
+
 /* ------------------------------------------------------------------------------------- API --- */
 
 size_t harken_bytes(const harken_model *model) { return model ? places(model, NULL).bytes : 0; }
@@ -357,6 +392,11 @@ int harken_reset(harken *h) {
     memset(l.features, model->frontend->zero_point,
            (size_t)model->context_frames * model->frontend->n_mfcc);
     memset(l.armed, 1, model->n_labels);
+    h->awake = 1;
+    if (model->gate) {
+        h->floor = model->gate->most;
+        h->open = model->gate->warm_up;
+    }
     if (model->prior) forget(h, &l);
     return HARKEN_OK;
 }
@@ -365,18 +405,26 @@ int harken_reset(harken *h) {
 static int frame(harken *h, const layout *l, harken_event *event) {
     const harken_model *model = h->of.model;
     size_t n_mfcc = model->frontend->n_mfcc, older = (model->context_frames - 1u) * n_mfcc;
-    memmove(l->features, l->features + n_mfcc, older);
-    harken_frame(model->frontend, l->samples, l->scratch, l->features + older);
+    size_t labels = model->n_labels;
+    memmove(l->features, l->features + n_mfcc, older); /* so the last one stands there twice */
+    h->awake = (uint8_t)is_heard(h, l);
+    if (h->awake) harken_frame(model->frontend, l->samples, l->scratch, l->features + older);
+    h->heard |= h->awake;
     h->n_samples = (uint16_t)(HARKEN_WINDOW - model->hop_samples);
     memmove(l->samples, l->samples + model->hop_samples, 2u * h->n_samples);
     if (++h->new_frames < model->stride_frames) return 0;
     h->new_frames = 0;
-    memcpy(l->logits,
-           harken_network_step(model->network, l->state, l->scratch, l->features),
-           model->n_labels);
     h->row = (uint16_t)(h->row + 1 == model->detector->smoothing_steps ? 0 : h->row + 1);
-    softmax(model->detector->exponentials, l->logits, model->n_labels,
-            l->posteriors + (size_t)h->row * model->n_labels);
+    uint32_t *posteriors = l->posteriors + h->row * labels;
+    if (h->heard) {
+        memcpy(l->logits,
+               harken_network_step(model->network, l->state, l->scratch, l->features), labels);
+        softmax(model->detector->exponentials, l->logits, labels, posteriors);
+    } else {
+        memset(posteriors, 0, 4 * labels);
+        posteriors[labels - 1] = ONE28; /* the last label is silence */
+    }
+    h->heard = 0;
     return detect(h, l, event);
 }
 
@@ -417,6 +465,8 @@ const uint32_t *harken_posteriors(const harken *h) {
     layout l = places(h->of.model, (void *)(uintptr_t)h);
     return l.posteriors + (size_t)h->row * h->of.model->n_labels;
 }
+
+int harken_awake(const harken *h) { return h ? h->awake : HARKEN_ERROR_NULL; }
 
 uint64_t harken_steps(const harken *h) { return h ? h->step : 0; }
 

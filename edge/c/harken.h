@@ -28,7 +28,7 @@
 extern "C" {
 #endif
 
-#define HARKEN_VERSION 3 /* of the structures below; model_data.c is made for one */
+#define HARKEN_VERSION 4 /* of the structures below; model_data.c is made for one */
 
 /* ------------------------------------------------------------------------- configuration --- */
 
@@ -187,6 +187,16 @@ typedef struct {
     uint16_t n_habits;
 } harken_prior;
 
+/* Which frames are worth hearing: those louder than the room. Levels are logarithms to the base 2 of
+ * the squared differences between neighbouring samples, summed over a hop, Q16. */
+typedef struct {
+    int32_t margin;       /* above the floor */
+    int32_t rise;         /* of the floor, a frame */
+    int32_t least, most;  /* bounds on the floor */
+    uint16_t hold;        /* frames that are heard from a loud one on */
+    uint16_t warm_up;     /* frames that are heard after a reset */
+} harken_gate;
+
 typedef struct {
     uint32_t version; /* HARKEN_VERSION */
     const char *name;
@@ -195,6 +205,7 @@ typedef struct {
     const harken_network *network;
     const harken_detector *detector;
     const harken_prior *prior; /* NULL where there is none */
+    const harken_gate *gate;   /* NULL: every frame is heard */
     uint32_t sample_rate_hz;
     uint16_t hop_samples;
     uint8_t stride_frames;  /* frames from one network step to the next */
@@ -236,6 +247,11 @@ const int8_t *harken_logits(const harken *h);
 
 /* Posteriors of the last step, [n_labels] Q28, not smoothed; zeros before the first. */
 const uint32_t *harken_posteriors(const harken *h);
+
+/* Whether the last frame was heard: 1, or 0 where the gate is shut, since the room is quiet. Then the
+ * frame counts as the one before it, and a step without a frame that was heard as certain silence:
+ * its posteriors say so, and its logits are those of the step before. */
+int harken_awake(const harken *h);
 
 /* Network steps since the reset. */
 uint64_t harken_steps(const harken *h);

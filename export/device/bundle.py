@@ -196,8 +196,7 @@ def golden_files(engine: CheckedEngine) -> dict[str, bytes]:
     """Return the golden recording and the answers to it, content by the name of the file."""
     files = {"pcm.s16le": engine.pcm.astype("<i2").tobytes()}
     for kind, answer in engine.answers.items():
-        files[f"{kind}.features"] = answer.features.tobytes()
-        files[f"{kind}.logits"] = answer.logits.tobytes()
+        files |= {f"{kind}.{what}": content for what, content in answer.vectors.items()}
         files[f"{kind}.json"] = answer.events
     return files
 

@@ -19,6 +19,7 @@ from ...edge.detector import Context, Detection, Detector
 from ...edge.engine import Engine, Runtime, TfliteRuntime
 from ...edge.errors import DependencyError, ExportError
 from ...edge.frontend import FrontEnd
+from ...edge.gate import Gate
 from ...edge.manifest import Model
 from ...edge.memory.grammar import Grammar
 from ...edge.memory.lstm import LstmPrior, LstmPriorFile
@@ -92,10 +93,21 @@ class Answers:
     """(frames, n_mfcc)."""
     logits: Int8
     """(steps, n_labels)."""
+    awake: Int8
+    """(frames,): 1 if it was heard, 0 if the gate was shut."""
     events: bytes
     """A line of JSON for each word."""
     boot: Mapping[str, int]
     """Of the self-test: checksums and counts."""
+
+    @property
+    def vectors(self) -> dict[str, bytes]:
+        """What a program prints of it, by the name of its option, without the dashes."""
+        return {
+            "features": self.features.tobytes(),
+            "logits": self.logits.tobytes(),
+            "awake": self.awake.tobytes(),
+        }
 
 
 def golden_source(identifier: str, pcm: Int8, boot: Mapping[str, Mapping[str, int]]) -> str:
@@ -161,6 +173,7 @@ def ask_engine(sources: Mapping[str, str], pcm: Int16) -> dict[str, Answers]:
             answers[kind] = Answers(
                 features=np.frombuffer(_run(program, "--features", sound), np.int8),
                 logits=np.frombuffer(_run(program, "--logits", sound), np.int8),
+                awake=np.frombuffer(_run(program, "--awake", sound), np.int8),
                 events=_run(program, "--json", sound),
                 boot={key: value for key, value in boot.items() if key != "status"},
             )
@@ -301,11 +314,21 @@ def compare(
     Raises
     ------
     ExportError
-        The features are others than Python's, or the logits others than TFLM's.
+        The gate's decisions or the features are others than Python's, or the logits others than
+        TFLM's.
     """
     manifest = model.manifest
     engine = Engine(model)
-    frames = FrontEnd(manifest.front_end).feed(pcm)
+    front_end = FrontEnd(manifest.front_end)
+    if manifest.gate is None:
+        frames = front_end.feed(pcm)
+        awake = np.ones(len(frames), np.int8)
+    else:
+        frames, heard_frames = front_end.feed_gated(pcm, Gate(manifest.gate, manifest.front_end))
+        awake = np.array(heard_frames, np.int8)
+    for kind in FRONT_ENDS:
+        if answers[kind].awake.tobytes() != awake.tobytes():
+            raise ExportError(f"gate check: the {kind} engine hears other frames than Python")
     scaled = np.rint(frames / np.float32(manifest.input.scale)) + manifest.input.zero_point
     expected = scaled.clip(-128, 127).astype(np.int16)
     equal, within = {}, {}
@@ -319,7 +342,10 @@ def compare(
                 f"{_MIN_WITHIN_ONE[kind]:.2%} are required)"
             )
     inputs = step_inputs(model, answers["float"].features)
-    logits = answers["float"].logits.reshape(len(inputs), -1)
+    every = answers["float"].logits.reshape(len(inputs), -1)
+    stride = manifest.step.stride_frames
+    heard_steps = awake[: len(inputs) * stride].reshape(-1, stride).any(axis=1)
+    inputs, logits = inputs[heard_steps], every[heard_steps]
     litert = _logits(TfliteRuntime(model), inputs)
     try:
         tflm = TflmRuntime(model)
@@ -332,7 +358,10 @@ def compare(
             f"parity check: {differences} of {logits.size} logits differ from those of {name}"
         )
     heard = _places(json.loads(line) for line in answers["float"].events.splitlines())
-    _check_events(model, engine.posteriors(logits), heard, context and context(True))
+    posteriors = np.zeros(every.shape, np.float32)
+    posteriors[:, -1] = 1  # silence, where the gate is shut
+    posteriors[heard_steps] = engine.posteriors(logits)
+    _check_events(model, posteriors, heard, context and context(True))
     spotter = Spotter(model, context=context and context(False))
     python = [(event.word, event.start_sample, event.end_sample) for event in spotter.feed(pcm)]
     return Comparison(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...edge.errors import ExportError
+from ...edge.gate import GateTables
 from ...edge.manifest import Manifest, Model
 from ...edge.memory.grammar import Grammar, shipped_grammars
 from ...edge.memory.lstm import LstmPriorFile
@@ -40,11 +41,11 @@ from .tables import (
     prior_tables,
 )
 
-VERSION = 3
+VERSION = 4
 """HARKEN_VERSION of the engine that the data are for."""
 
 _WIDTH = 100
-_STATE_BYTES = 48  # sizeof(struct harken)
+_STATE_BYTES = 56  # sizeof(struct harken)
 _TOLD_BYTES = 8  # sizeof(prior_told)
 _WINDOW = 512
 
@@ -98,6 +99,7 @@ class EngineModel:
     front_end: FrontEndTables
     detector: DetectorTables
     prior: EnginePrior | None = None
+    gate: GateTables | None = None
 
     @classmethod
     def of(
@@ -128,6 +130,9 @@ class EngineModel:
             front_end=front_end_tables(manifest),
             detector=detector_tables(manifest),
             prior=None if grammar is None else EnginePrior.of(manifest, grammar, learned),
+            gate=None
+            if manifest.gate is None
+            else GateTables.of(manifest.gate, manifest.front_end),
         )
 
     @property
@@ -232,6 +237,7 @@ def data(model: EngineModel) -> str:
     names = [c_string(label) for label in manifest.labels]
     detector = model.detector
     prior = "&prior" if model.prior else "NULL"
+    gate = "&gate" if model.gate else "NULL"
     return "\n".join(
         (
             f"/* The model {manifest.name}: weights, tables, and what its manifest says. Made by\n"
@@ -248,9 +254,10 @@ def data(model: EngineModel) -> str:
             f"{detector.refractory_steps}u, "
             f"{detector.smoothing_steps}, {detector.unknown}}};\n",
             *_prior(model.prior),
+            *_gate(model.gate),
             _lines("static const char *const labels[] = {", names),
             f"""const harken_model harken_{name} = {{
-    {VERSION}, {c_string(manifest.name)}, labels, &frontend, &network, &detector, {prior},
+    {VERSION}, {c_string(manifest.name)}, labels, &frontend, &network, &detector, {prior}, {gate},
     {manifest.front_end.sample_rate_hz}u, {manifest.front_end.hop_samples}, \
 {manifest.step.stride_frames}, {manifest.step.context_frames}, {len(manifest.labels)}}};""",
             "",
@@ -318,6 +325,14 @@ def _prior(prior: EnginePrior | None) -> Iterable[str]:
         f"{tables.most}u, {tables.zero}, {tables.one}, {len(tables.labels)}, "
         f"{len(tables.gap_share)}, {len(tables.pending)}, {len(prior.habits)}}};\n"
     )
+
+
+def _gate(gate: GateTables | None) -> Iterable[str]:
+    if gate is not None:
+        yield (
+            f"static const harken_gate gate = {{{gate.margin}, {gate.rise}, {gate.least}, "
+            f"{gate.most}, {gate.hold}, {gate.warm_up}}};\n"
+        )
 
 
 def _dense(layer: DenseLayer, name: str) -> str:

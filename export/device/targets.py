@@ -122,47 +122,13 @@ def measure(target: Target, sources: Path) -> Measured:
         It cannot be built, or ends without an answer.
     """
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        objects = []
-        for source in (*sorted(sources.glob("*.c")), BOARDS / "board.c"):
-            made = folder / f"{source.stem}.o"
-            _run([*_compile(target), f"-I{sources}", "-c", str(source), "-o", str(made)])
-            objects.append(made)
-        program = folder / "board.elf"
-        _run(
-            [
-                *_compile(target),
-                "-nostartfiles",
-                "-Wl,--gc-sections",
-                *_WARNINGS,
-                *target.link,
-                *(str(made) for made in objects),
-                "-o",
-                str(program),
-            ]
-        )
+        program, objects = _build(target, sources, Path(name))
         size = [f"{target.prefix}size"]
         whole, *rest = _sizes([*size, str(program), *(str(made) for made in objects)])
         parts = dict(zip((made.stem for made in objects), rest, strict=True))
         ours = [parts[Path(name).stem] for name in _ENGINE]
         others = sum(text for name, (text, _) in parts.items() if f"{name}.c" not in _ENGINE)
-        answer = _run(
-            [
-                *target.emulator,
-                "-nographic",
-                "-semihosting-config",
-                "enable=on,target=native",
-                "-icount",
-                "shift=0",
-                "-kernel",
-                str(program),
-            ],
-            codes=(0, 1),
-        )
-    try:
-        got = json.loads(answer)
-    except ValueError:
-        raise ExportError(f"{target.name}: the self-test answers {answer[:80]!r}") from None
+        got = _emulate(target, program)
     return Measured(
         target=target.name,
         fixed=target.fixed,
@@ -176,6 +142,90 @@ def measure(target: Target, sources: Path) -> Measured:
         data=sum(data for _, data in ours),
         stack=got["stack"],
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hearing:
+    """What it took a target to hear a file."""
+
+    frames: int
+    """That were counted."""
+    awake: int
+    """Those of them that were heard: all, where the model has no gate."""
+    n_events: int
+    """Words in the whole file."""
+    instructions: int
+    """A frame, the mean."""
+
+
+def measure_sound(target: Target, sources: Path, sound: Path, *, settled: int = 0) -> Hearing:
+    """Let a target hear a file, and count.
+
+    Parameters
+    ----------
+    target, sources
+        As for `measure`.
+    sound
+        Samples, int16 little-endian, mono, at the model's rate. An Arm target's emulator reads it.
+    settled
+        Frames at the beginning that are heard, but not counted.
+
+    Raises
+    ------
+    ExportError
+        As of `measure`; or the file is shorter than that.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        flags = (f'-DSOUND="{sound.resolve()}"', f"-DSETTLED={settled}u")
+        program, _ = _build(target, sources, Path(name), flags)
+        return Hearing(**_emulate(target, program))
+
+
+def _build(
+    target: Target, sources: Path, folder: Path, flags: Sequence[str] = ()
+) -> tuple[Path, list[Path]]:
+    """Return the program for the board, and what it was linked of."""
+    objects = []
+    for source in (*sorted(sources.glob("*.c")), BOARDS / "board.c"):
+        made = folder / f"{source.stem}.o"
+        _run([*_compile(target), *flags, f"-I{sources}", "-c", str(source), "-o", str(made)])
+        objects.append(made)
+    program = folder / "board.elf"
+    _run(
+        [
+            *_compile(target),
+            "-nostartfiles",
+            "-Wl,--gc-sections",
+            *_WARNINGS,
+            *target.link,
+            *(str(made) for made in objects),
+            "-o",
+            str(program),
+        ]
+    )
+    return program, objects
+
+
+def _emulate(target: Target, program: Path) -> dict[str, int]:
+    """Return what the board says."""
+    answer = _run(
+        [
+            *target.emulator,
+            "-nographic",
+            "-semihosting-config",
+            "enable=on,target=native",
+            "-icount",
+            "shift=0",
+            "-kernel",
+            str(program),
+        ],
+        codes=(0, 1),
+    )
+    try:
+        got: dict[str, int] = json.loads(answer)
+    except ValueError:
+        raise ExportError(f"{target.name}: the board answers {answer[:80]!r}") from None
+    return got
 
 
 def _compile(target: Target) -> tuple[str, ...]:

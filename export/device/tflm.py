@@ -89,7 +89,7 @@ def export_tflm(
     DependencyError
         There is no C compiler, or no wheel of TensorFlow Lite Micro: golden values are its answers.
     """
-    out = Path(out)
+    out, model = Path(out), model.ungated  # the gate is the engine's
     check_target(out, names_in(ENGINE / "tflm"))
     TflmRuntime(model)  # or an error, before anything else is done
     on_stage("working out the tables")

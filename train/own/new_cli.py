@@ -73,9 +73,9 @@ def new_command(
         str | None,
         typer.Option(
             metavar="COMMAND",
-            help="Use this engine alone: kokoro, piper, or a program with {wav}, {text} and optionally "
-            "{voice}, {speed}, {stretch}, {wpm}; see `harken synth`. [espeak-ng, flite and Kokoro, "
-            "as far as installed]",
+            help="Use this engine alone: kokoro, piper, or a program with {wav}, {text} and "
+            "optionally {voice}, {speed}, {stretch}, {wpm}; see `harken synth`. [espeak-ng, flite "
+            "and Kokoro, as far as installed]",
         ),
     ] = None,
     voices: Annotated[

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from ...edge.detector import REARM, UNKNOWN, DetectorConfig, lower_odds, smooth, talk_share
-from ...edge.engine import Engine, Runtime
+from ...edge.engine import Runtime
 from ...edge.errors import ModelError
-from ...edge.frontend import FrontEnd
+from ...edge.gate import GateConfig
 from ...edge.manifest import Model
+from ...edge.posteriors import PosteriorStream
 from ..decode import SAMPLE_RATE_HZ
 from .scoring import Heard
 
@@ -69,6 +70,8 @@ class Listener:
         The int8 model with its manifest.
     runtime
         The interpreter; see `harken.edge.Engine`.
+    gate
+        See `harken.edge.Spotter`.
 
     Raises
     ------
@@ -78,7 +81,13 @@ class Listener:
         The interpreter is missing.
     """
 
-    def __init__(self, model: Model, *, runtime: str | Runtime | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        runtime: str | Runtime | None = None,
+        gate: GateConfig | bool = True,
+    ) -> None:
         front_end = model.manifest.front_end
         if front_end.sample_rate_hz != SAMPLE_RATE_HZ:
             raise ModelError(
@@ -87,13 +96,16 @@ class Listener:
             )
         self.model = model
         """What listens."""
-        self._front_end = FrontEnd(front_end)
-        self._engine = Engine(model, runtime=runtime)
+        self._stream = PosteriorStream(model, runtime=runtime, gate=gate)
+        self.frames = 0
+        """Frames of all scenes."""
+        self.frames_heard = 0
+        """Those that a gate let pass."""
 
     @property
     def runtime(self) -> str:
         """Name of the interpreter."""
-        running = self._engine.runtime
+        running = self._stream.engine.runtime
         return str(getattr(running, "name", type(running).__name__))
 
     def posteriors(self, pcm: NDArray[np.int16]) -> Float32:
@@ -108,9 +120,11 @@ class Listener:
         -------
         (m, n_labels) float32, one row a step, not smoothed.
         """
-        self._front_end.reset()
-        self._engine.reset()
-        return self._engine.feed(self._front_end.feed(pcm))
+        self._stream.reset()
+        posteriors, _ = self._stream.feed(pcm)
+        self.frames += self._stream.frames
+        self.frames_heard += self._stream.frames_heard
+        return posteriors
 
 
 class Evidence:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from ... import __version__
 from ...edge.errors import ModelError
 from ...edge.files import read_text, require_writable, utf8, write_together
 from ...edge.manifest import Manifest, Model, shipped_models
-from ...export.card import tuned_card
+from ...export.card import gated_card, tuned_card
+from .gate import GateChoice
 from .tune import Tuning
 
 _INSTALLED = {"site-packages", "dist-packages"}
@@ -142,7 +143,7 @@ def write_tuned(
         The system refuses.
     """
     manifest = dataclasses.replace(
-        _renamed(model.manifest, place.manifest.stem) if place.copy else model.manifest,
+        _placed(model, place),
         detector=tuning.detector,
         operating_point={
             "harken": __version__,
@@ -153,14 +154,49 @@ def write_tuned(
             "notes": [*notes, *tuning.notes],
         },
     )
+    _write(model, manifest, place, tuned_card)
+    return manifest
+
+
+def write_gated(
+    model: Model, choice: GateChoice, place: Place, *, runtime: str, scenes: Mapping[str, Any]
+) -> Manifest:
+    """Write the manifest with a gate, and the card if there is one; see `write_tuned`.
+
+    What was measured with the gate and without goes into the manifest's checks.
+    """
+    figures = {
+        "harken": __version__,
+        **choice.to_dict(),
+        "runtime": runtime,
+        "scenes": _without_words(scenes),
+    }
+    manifest = dataclasses.replace(
+        _placed(model, place),
+        gate=choice.gate,
+        checks={**model.manifest.checks, "gate": figures},
+    )
+    _write(model, manifest, place, gated_card)
+    return manifest
+
+
+def _placed(model: Model, place: Place) -> Manifest:
+    return _renamed(model.manifest, place.manifest.stem) if place.copy else model.manifest
+
+
+def _write(
+    model: Model,
+    manifest: Manifest,
+    place: Place,
+    card_of: Callable[[str, Manifest, Manifest], str],
+) -> None:
     files = {place.manifest.with_suffix(".tflite"): model.content} if place.copy else {}
     card = model.path.with_suffix(".md")
     if card.exists():
         target = place.manifest.with_suffix(".md") if place.copy else card
-        files[target] = utf8(tuned_card(_read(card), model.manifest, manifest))
+        files[target] = utf8(card_of(_read(card), model.manifest, manifest))
     files[place.manifest] = utf8(manifest.to_json())
     write_together(files, error=ModelError)
-    return manifest
 
 
 def _without_words(provenance: Mapping[str, Any]) -> dict[str, Any]:

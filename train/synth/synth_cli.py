@@ -56,7 +56,8 @@ def synth_command(
         str | None,
         typer.Option(
             metavar="VOICE,…",
-            help="Voices to use. Default for kokoro: 15 English ones. Of piper: its files, NAME.onnx.",
+            help="Voices to use. Default for kokoro: 15 English ones. For piper: its files, "
+            "NAME.onnx.",
         ),
     ] = None,
     per_voice: Annotated[

@@ -7,6 +7,7 @@
  * --json      a line of JSON for each word
  * --features  in place of the words the int8 features of every frame, raw
  * --logits    in place of the words the int8 logits of every step, raw
+ * --awake     in place of the words a byte for every frame: 1 if it was heard, 0 if the gate was shut
  * --selftest  read nothing: run the self-test, print its checksums, exit with 0 or 1
  */
 #include <inttypes.h>
@@ -45,10 +46,11 @@ static void print_json(const char *text) {
 int main(int argc, char **argv) {
     const char *what = argc > 1 ? argv[1] : "";
     int json = !strcmp(what, "--json"), features = !strcmp(what, "--features");
-    int logits = !strcmp(what, "--logits");
+    int logits = !strcmp(what, "--logits"), awake = !strcmp(what, "--awake");
     if (!strcmp(what, "--selftest")) return selftest();
-    if (argc > 2 || (argc == 2 && !json && !features && !logits)) {
-        fprintf(stderr, "usage: %s [--json | --features | --logits | --selftest] < PCM\n", argv[0]);
+    if (argc > 2 || (argc == 2 && !json && !features && !logits && !awake)) {
+        fprintf(stderr, "usage: %s [--json | --features | --logits | --awake | --selftest] < PCM\n",
+                argv[0]);
         return 2;
     }
 
@@ -77,7 +79,8 @@ int main(int argc, char **argv) {
         if (features) fwrite(harken_features(h), 1, model->frontend->n_mfcc, stdout);
         if (logits && harken_steps(h) != steps) fwrite(harken_logits(h), 1, model->n_labels, stdout);
         steps = harken_steps(h);
-        if (n_events > 0 && !features && !logits) {
+        if (awake) putchar(harken_awake(h));
+        if (n_events > 0 && !features && !logits && !awake) {
             const char *word = model->labels[event.label];
             const char *line = json ? ", \"confidence\": %.4f, \"start_sample\": %" PRIu64
                                       ", \"end_sample\": %" PRIu64 "}\n"

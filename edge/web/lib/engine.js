@@ -175,6 +175,10 @@ export class Engine {
     return new Int8Array(this.#wasm.memory.buffer, this.#wasm.features(), this.info.features).slice();
   }
 
+  get awake() {
+    return this.#wasm.awake() === 1;
+  }
+
   get steps() {
     return this.#wasm.steps();
   }

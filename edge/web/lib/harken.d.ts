@@ -99,6 +99,8 @@ export class Engine {
   logits(): Int8Array;
   /** Of the last frame. */
   features(): Int8Array;
+  /** Whether the last frame was heard; false while the gate of the model is shut, since the room is quiet. */
+  readonly awake: boolean;
   /** Steps of the network since the reset. */
   readonly steps: number;
 }

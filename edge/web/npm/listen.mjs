@@ -6,6 +6,7 @@
 // --rate HZ   of the samples; by default the model's
 // --features  in place of the words the int8 features of every frame, raw
 // --logits    in place of the words the int8 logits of every step, raw
+// --awake     in place of the words a byte for every frame: 1 if it was heard, 0 if the gate was shut
 import { readFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 
@@ -16,7 +17,9 @@ const WINDOW = 512;
 async function main() {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { rate: { type: "string" }, features: { type: "boolean" }, logits: { type: "boolean" } },
+    options: {
+      rate: { type: "string" }, features: { type: "boolean" }, logits: { type: "boolean" }, awake: { type: "boolean" },
+    },
   });
   if (positionals.length !== 1) throw new TypeError("give one model, such as models/@NAME@.wasm");
   const rate = values.rate === undefined ? undefined : Number(values.rate);
@@ -31,7 +34,8 @@ async function main() {
       const pcm = new Int16Array(wanted);
       for (let index = 0; index < wanted; index++, at += 2) pcm[index] = waiting.readInt16LE(at);
       const words = engine.feed(pcm);
-      if (values.features) process.stdout.write(engine.features());
+      if (values.awake) process.stdout.write(Buffer.of(engine.awake));
+      else if (values.features) process.stdout.write(engine.features());
       else if (values.logits) {
         if (engine.steps !== steps) process.stdout.write(engine.logits());
         steps = engine.steps;

@@ -99,6 +99,8 @@ EXPORT("features") const int8_t *features(void) {
     return harken_features(harken_stream_engine(stream));
 }
 
+EXPORT("awake") int32_t awake(void) { return harken_awake(harken_stream_engine(stream)); }
+
 EXPORT("steps") double step_count(void) {
     return (double)harken_steps(harken_stream_engine(stream));
 }

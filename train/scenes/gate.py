@@ -1,0 +1,148 @@
+"""A model and scenes in, the gate that saves the most and costs no words out.
+
+Every gate of `GATES` is tried, the one that saves the most first, with the detector that the model
+has. The first counts with which the share of missed words grows by at most `MOST_POINTS`, over all
+scenes with words, and with which there are no more false accepts in the hours without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from ...edge.engine import Runtime
+from ...edge.errors import DataError
+from ...edge.gate import GateConfig
+from ...edge.manifest import Model
+from ..cache import Progress
+from .responses import model_posteriors
+from .scoring import Tally, match
+from .sweep import Clock, HeardScene, Listener
+from .truth import Scene
+
+MARGINS_DB = (12.0, 9.0, 6.0)
+"""Margins that are tried. With less, noise opens the gate as words do."""
+
+GATES = tuple(GateConfig(margin_db=each, hold_ms=1000, rise_db_per_s=3.0) for each in MARGINS_DB)
+"""The gates that are tried; docs/energy.md says why these holds and rises."""
+
+MOST_POINTS = 0.3
+"""Percentage points by which the share of missed words may grow."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GateFigures:
+    """What a model hears with a gate, or without."""
+
+    gate: GateConfig | None
+    words: Tally
+    """In all scenes with words."""
+    negatives: Tally
+    """In the hours without a word."""
+    heard_share: float
+    """Share of the frames of all scenes that were heard, in 0..1."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures as plain JSON types."""
+        return {
+            **self.words.misses().to_dict(),
+            **self.negatives.accepts().to_dict(),
+            "wrong_among_words": self.words.accepts().count,
+            "heard_share": self.heard_share,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GateChoice:
+    """The gate that was chosen, and what it was compared with."""
+
+    gate: GateConfig
+    chosen: GateFigures
+    without: GateFigures
+    tried: tuple[GateFigures, ...]
+    """The chosen one is the last."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures for the manifest's checks."""
+        return {"with": self.chosen.to_dict(), "without": self.without.to_dict()}
+
+
+def choose_gate(
+    model: Model,
+    scenes: Sequence[Scene],
+    *,
+    runtime: str | Runtime | None = None,
+    bar: Callable[[str], AbstractContextManager[Progress]],
+) -> GateChoice:
+    """Choose a gate, as this module describes.
+
+    Parameters
+    ----------
+    model
+        The model; a gate that it has is not looked at.
+    scenes
+        With words, and without.
+    runtime
+        The interpreter; see `harken.edge.Engine`.
+    bar
+        Shows how far listening is.
+
+    Raises
+    ------
+    DataError
+        There are no scenes with a word of the model, or none without; or every gate costs words.
+    """
+    plain = model.ungated
+    if not any(
+        utterance.word in plain.manifest.words for scene in scenes for utterance in scene.utterances
+    ) or not any(scene.negative for scene in scenes):
+        raise DataError(
+            "a gate is measured on scenes with words of the model and on sound without; give both"
+        )
+    without = _figures(plain, scenes, None, runtime, bar)
+    tried: list[GateFigures] = []
+    for gate in GATES:
+        figures = _figures(plain, scenes, gate, runtime, bar)
+        tried.append(figures)
+        if _costs_nothing(figures, without):
+            return GateChoice(gate=gate, chosen=figures, without=without, tried=tuple(tried))
+    last, before = tried[-1], without.words.misses()
+    raise DataError(
+        f"every gate costs words: even with one of {MARGINS_DB[-1]:g} dB "
+        f"{last.words.misses().missed} are missed and {last.negatives.accepts().count} false "
+        f"accepts made, without {before.missed} and {without.negatives.accepts().count}; the model "
+        "stays as it is"
+    )
+
+
+def _costs_nothing(figures: GateFigures, without: GateFigures) -> bool:
+    misses, before = figures.words.misses(), without.words.misses()
+    few = misses.missed - before.missed <= MOST_POINTS / 100 * before.said
+    return few and figures.negatives.accepts().count <= without.negatives.accepts().count
+
+
+def _figures(
+    model: Model,
+    scenes: Sequence[Scene],
+    gate: GateConfig | None,
+    runtime: str | Runtime | None,
+    bar: Callable[[str], AbstractContextManager[Progress]],
+) -> GateFigures:
+    listener = Listener(model, runtime=runtime, gate=gate or False)
+    name = "without a gate" if gate is None else f"with a gate of {gate.margin_db:g} dB"
+    with bar(f"listening {name}, seconds") as progress:
+        posteriors = model_posteriors(listener, scenes, progress=progress)
+    detector, clock = model.manifest.detector, Clock.of(model)
+    words = frozenset(model.manifest.words)
+    matched = [
+        (scene, match(scene, HeardScene(rows, detector, clock).heard(detector.thresholds), words))
+        for scene, rows in zip(scenes, posteriors, strict=True)
+    ]
+    return GateFigures(
+        gate=gate,
+        words=Tally.of(each for each in matched if not each[0].negative),
+        negatives=Tally.of(each for each in matched if each[0].negative),
+        heard_share=listener.frames_heard / max(listener.frames, 1),
+    )
