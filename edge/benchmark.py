@@ -160,7 +160,7 @@ def benchmark(model: Model, *, runtime: str | None = None) -> Benchmark:
 
 
 def count_macs(model: Model) -> int:
-    """Return the multiplications with addition of one network step.
+    """Return the multiply-accumulates of one network step.
 
     One for each weight of a matrix, and three for each LSTM cell: two that update it (forget times
     cell, input times candidate) and one for its output. Biases and activations are not counted.

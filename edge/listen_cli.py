@@ -422,7 +422,7 @@ class _OutputFailure:
     def __call__(self, problem: StreamError) -> None:
         self._problem = problem
         if self._takers:
-            warn(f"{problem}; listening goes on for {' and '.join(self._takers)}")
+            warn(f"{problem}; still listening for {' and '.join(self._takers)}")
         elif self.listener is not None:
             self.listener.stop()
 

@@ -404,7 +404,7 @@ def _find(ref: str | Path) -> Path:
     if str(ref) in shipped:
         return shipped[str(ref)]
     if path.suffix.lower() in _SOUND_SUFFIXES:
-        raise ModelError(f"{ref} is a sound file, and no model; to hear it: --wav {ref}")
+        raise ModelError(f"{ref} is an audio file, not a model; to listen to it: --wav {ref}")
     what = "is a folder" if path.is_dir() else "is no model"
     raise ModelError(
         f"{ref} {what}; give the path of a .tflite file or of its .json manifest, "

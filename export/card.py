@@ -87,18 +87,18 @@ def _with_section(card: str, before: Manifest, after: Manifest, heading: str, se
 def _introduction(manifest: Manifest) -> str:
     return f"""# {manifest.name}
 
-A keyword spotter for small hardware: a stream of samples in, the words that are said and when they
-were said out, offline.
+A keyword spotter for small hardware: a stream of samples goes in; the words that were said, and
+when, come out, offline.
 
 **Words:** {", ".join(map(markdown, manifest.words))}.
-Everything else that is spoken is *unknown*, and all other sound is *silence*.
+All other speech is *unknown*, and all other sound is *silence*.
 
 ```sh
 harken listen {manifest.model.file}
 ```
 
-`{manifest.name}.json`, the manifest, says all that a program must know to run the model: keep both
-files together."""
+`{manifest.name}.json`, the manifest, holds everything that a program must know to run
+the model: keep both files together."""
 
 
 def _facts(model: Model, run: TrainedRun) -> str:
@@ -117,7 +117,7 @@ def _facts(model: Model, run: TrainedRun) -> str:
         "TFLite operators": ", ".join(graph["operators"]),
         "Step": (
             f"every {step_ms:g} ms, on {step.context_frames} frames; {count_macs(model):,} "
-            f"multiplications with addition"
+            f"multiply-accumulates"
         ),
         "Front end": (
             f"{front_end.n_mfcc} MFCC of {front_end.n_mels} mel bands, "
@@ -232,14 +232,17 @@ def _operating_point(manifest: Manifest) -> str:
     columns = [point] if tried is None else [point, tried]
     rows = [
         ("Missed words", *(_misses(of) for of in columns)),
-        ("False accepts an hour, in hours without a word", *(_accepts(of) for of in columns)),
+        (
+            "False accepts per hour, in negative hours (without any keyword)",
+            *(_accepts(of) for of in columns),
+        ),
     ]
     head = ("", "On the scenes they were chosen on", "Cross-validated")
     parts = [
         _OPERATING_POINT,
-        f"""`harken tune` chose thresholds, smoothing and the cost of talk on scenes of running
-speech, for at most {point["wanted_false_accepts_per_hour"]:g} false accepts an hour, with all words
-listened for at once. In brackets 95 % confidence intervals.""",
+        f"""`harken tune` chose thresholds, smoothing and the talk penalty on scenes of running
+speech, for at most {point["wanted_false_accepts_per_hour"]:g} false accepts per hour over all
+words. 95 % confidence intervals are in brackets.""",
         _table(head[: 1 + len(columns)], rows),
     ]
     if point["snr"]:
@@ -248,7 +251,7 @@ listened for at once. In brackets 95 % confidence intervals.""",
     wrong, latency_s = point["wrong_among_words"], point["latency_median_s"]
     facts = [
         f"- Wrong events in the scenes with words: {wrong['false_accepts']:,}.",
-        f"- Talk costs words up to {manifest.detector.talk_penalty:g} in log-odds.",
+        f"- Talk penalty: words lose up to {manifest.detector.talk_penalty:g} in log-odds.",
     ]
     if latency_s is not None:
         facts.append(
@@ -317,16 +320,16 @@ def _scores(title: str, scores: Mapping[str, Any], which: str) -> str:
 _LIMITS = """## Limits
 
 - It knows the words as the speakers of the data say them. Other accents, children, whispering and
-  distance from the microphone are heard as well as the data holds them, or worse.
+  distance from the microphone work as well as the data covers them, or worse.
 - A command is a word said on its own: for some seconds after somebody has talked, a word must be
-  clearer to be heard. Over one who talks nearby, most are missed.
-- Accuracy on single clips says little about false alarms in hours of running sound. Measure those
-  where it will listen, with `harken eval --stream`, and set the thresholds in the manifest by that,
-  with `harken tune`.
-- It decides nothing that matters for safety: any keyword spotter misses words and hears some that
-  nobody said.
-- On a microcontroller, results to the bit are those of TensorFlow Lite Micro's reference kernels.
-  Kernels of CMSIS-NN (versions of 2025 and 2026) have wiped the LSTM's state at every invocation.
+  clearer to be detected. While somebody talks nearby, most words are missed.
+- Accuracy on single clips says little about false accepts in hours of live audio. Measure those on
+  audio from the place where it will listen, with `harken eval --stream`, and set the thresholds for
+  them with `harken tune`.
+- Do not use it for anything that matters for safety: any keyword spotter misses words and detects
+  some that nobody said.
+- On a microcontroller, results equal those of TensorFlow Lite Micro's reference kernels to the bit.
+  Kernels of CMSIS-NN (versions of 2025 and 2026) have reset the LSTM's state at every invocation.
   Check the board: from a reset, feed the same step twice. If the logits are the same both times for
   every input, the state is lost."""
 

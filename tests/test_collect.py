@@ -402,7 +402,7 @@ class TestTrouble:
         keeper.close()
         assert words == ["low", "high", "low", "high"]
         assert len(warnings) == 1
-        assert "No space left on device. Listening goes on" in warnings[0]
+        assert "No space left on device. harken keeps listening" in warnings[0]
         assert keeper.summary() == (
             f"4 words and 0 near misses in {tmp_path}, but for 4 that could not be written"
         )

@@ -79,7 +79,15 @@ def blocks() -> Iterator[Block]:
 
 
 BLOCKS = list(blocks())
-RUN = [block for block in BLOCKS if block.kind in SHELL and block.why is None]
+LONG = ("own-words.md", "energy.md", "experiments.md")
+"""Pages whose commands train or measure: for minutes to hours."""
+
+REMEMBER = "harken listen --wav models/demo.flac --grammar robot"
+RUN = [
+    block
+    for block in BLOCKS
+    if block.kind in SHELL and block.why is None and block.page.name not in LONG
+]
 
 
 def commands(code: str) -> Iterator[list[str]]:
@@ -198,16 +206,19 @@ def beside_models(tmp_path):
     """A folder of one's own with the shipped models in it, and `harken` first on the path."""
     if not (ROOT / "models").is_dir():
         pytest.skip("needs a checkout")
-    (tmp_path / "models").symlink_to(ROOT / "models")
-    program = tmp_path / "bin" / "harken"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m harken "$@"\n')
-    program.chmod(0o755)
+    for name in ("models", "examples"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    python = shlex.quote(sys.executable)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, line in (("harken", f"{python} -m harken"), ("python", python)):
+        (programs / name).write_text(f'#!/bin/sh\nexec {line} "$@"\n')
+        (programs / name).chmod(0o755)
     return {
         "cwd": tmp_path,
         "env": {
             **os.environ,
-            "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": os.pathsep.join(sys.path),
             "XDG_STATE_HOME": str(tmp_path / "state"),
         },
@@ -218,8 +229,12 @@ def beside_models(tmp_path):
 @pytest.mark.skipif(os.name != "posix", reason="the commands are for a POSIX shell")
 @pytest.mark.parametrize("block", RUN, ids=str)
 def test_commands_run(block, beside_models):
+    script = block.code
+    if "harken memory show" in script:  # there is something to show
+        state = beside_models["env"]["XDG_STATE_HOME"]
+        script = f"{REMEMBER} --memory {shlex.quote(state)}/harken/robot.json\n{script}"
     done = subprocess.run(
-        ["/bin/sh", "-e", "-c", block.code],
+        ["/bin/sh", "-e", "-c", script],
         check=False,
         capture_output=True,
         text=True,

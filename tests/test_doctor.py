@@ -1172,7 +1172,7 @@ def test_hum_matters_from_a_level_on():
 
 def test_gaps_and_lost_sound_get_advice():
     sound = spoken()
-    assert judged(sound, lost_s=0.2)["gaps"].text == "0.20 s of sound were lost on the way"
+    assert judged(sound, lost_s=0.2)["gaps"].text == "0.20 s of audio were dropped"
     sound[1000:1160] = 0.01
     assert "1 gap (10 ms)" in judged(sound)["gaps"].text
     sound[:RATE] = 0

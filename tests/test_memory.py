@@ -497,7 +497,7 @@ def test_a_file_that_cannot_be_written_is_told_once(tmp_path, monkeypatch):
     one = kept(tmp_path / "robot.json", warnings, 0.0)
     say(one, "left three five")
     assert warnings == [
-        "cannot write robot.json: No space left on device; what is said from now on is not kept"
+        "cannot write robot.json: No space left on device; from now on, nothing is stored"
     ]
     assert [turn.outcome for turn in one.take_turns()] == ["pending", "command", "command"]
 

@@ -564,12 +564,12 @@ class TestTls:
         ("files", "line"),
         [
             ({"ca_file": "missing.pem"}, "--mqtt-ca .*missing.pem: No such file"),
-            ({"ca_file": "server.ext"}, "--mqtt-ca .*server.ext: is not what is needed"),
+            ({"ca_file": "server.ext"}, "--mqtt-ca .*server.ext: cannot be used"),
             ({"cert_file": "missing.pem"}, "--mqtt-cert .*missing.pem: No such file"),
-            ({"cert_file": "client.pem"}, "--mqtt-cert .*client.pem: is not what is needed"),
+            ({"cert_file": "client.pem"}, "--mqtt-cert .*client.pem: cannot be used"),
             (
                 {"cert_file": "client.pem", "key_file": "server.key"},
-                "--mqtt-key .*server.key: is not what is needed .key values mismatch.",
+                "--mqtt-key .*server.key: cannot be used .key values mismatch.",
             ),
             ({"cert_file": "client.pem", "key_file": "locked.key"}, "without a password"),
             ({"key_file": "client.key"}, "--mqtt-key needs --mqtt-cert"),

@@ -91,7 +91,7 @@ def test_commands_reach_their_program_when_the_output_fails(tmp_path):
     assert ended.returncode == 1
     assert b"Traceback" not in ended.stderr
     assert ended.stderr.count(b"cannot write to standard output") == 1
-    assert b"listening goes on for --exec" in ended.stderr
+    assert b"still listening for --exec" in ended.stderr
     assert len((tmp_path / "commands.txt").read_text().splitlines()) > 3
 
 

@@ -198,7 +198,7 @@ class TestTakes:
 
     def test_sound_that_was_lost(self, speaker):
         speaker.at_block[80] = lambda: speaker.lose(RATE)
-        with pytest.raises(BadTakeError, match="some sound was lost"):
+        with pytest.raises(BadTakeError, match="audio was dropped"):
             self.take(speaker, voice())
 
     def test_a_source_that_ends(self):
@@ -450,7 +450,7 @@ class TestCommand:
         assert 1 <= kept < 4
         data = json.loads(done.out)
         assert (data["recorded"], data["finished"]) == (kept, False)
-        assert "the same command goes on with what is missing" in done.err
+        assert "run the same command to continue with what is missing" in done.err
         assert self.record(tmp_path, "--speaker", "anna").exit_code == 0
         assert len(names(tmp_path)) == 4
 

@@ -181,11 +181,11 @@ class TestKeys:
         done = press(folder, "r", "w", "n", "s")
         assert done.exit_code == 0
         assert marks(folder) == ["low", "wrong", "noise", "speech"]
-        assert "go on with" not in done.err
+        assert "continue with" not in done.err
 
     def test_quitting_keeps_what_was_marked_and_the_next_time_goes_on(self, folder, files):
         done = press(folder, "r", "q")
-        assert "1 of 4 marked; go on with: harken review" in done.err
+        assert "1 of 4 marked; continue with: harken review" in done.err
         assert marks(folder) == ["low", None, None, None]
         press(folder, "k")  # and then nothing more comes
         assert marks(folder) == ["low", "skip", None, None]
@@ -220,7 +220,7 @@ class TestKeys:
 
         done = harken("review", folder, stdin=Stdin())
         assert done.exit_code == 130
-        assert "2 of 4 marked; go on with" in done.err
+        assert "2 of 4 marked; continue with" in done.err
         assert seen == [0, 1, 1]  # the second is "high"
         assert marks(folder) == ["low", "high", None, None]
 

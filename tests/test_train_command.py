@@ -216,8 +216,8 @@ class TestWhatIsSaid:
         assert ended.exit_code == INTERRUPTED
         assert ended.out == ""
         said = ended.err.splitlines()[-1]
-        assert said.startswith("stopped after 7 of 40 epochs; go on with: harken train ")
-        assert shlex.split(said.split("go on with: ")[1]) == [
+        assert said.startswith("stopped after 7 of 40 epochs; continue with: harken train ")
+        assert shlex.split(said.split("continue with: ")[1]) == [
             *("harken", "train", str(recordings), "--out", str(out), "--resume"),
             *("--split-rule", "random", "--cache-dir", str(tmp_path / "cache")),
         ]
@@ -339,7 +339,7 @@ class TestWhatIsRefused:
         (out / "config.json").write_text("{}")
         ended = run_train()
         assert ended.exit_code == RUN_ERROR
-        assert "holds a run already; choose another --out, or go on with it by" in ended.error
+        assert "holds a run already; choose another --out, or continue it by" in ended.error
 
     @pytest.mark.parametrize("name", ["report.json", "weights.npz", "curves.png"])
     def test_files_of_somebody_else(self, run_train, out: Path, name: str) -> None:

@@ -172,7 +172,7 @@ class Batches:
         except BrokenProcessPool as problem:
             raise RunError(
                 "a process that draws training streams has died, for lack of memory perhaps; "
-                "close other programs and go on with --resume"
+                "close other programs and continue with --resume"
             ) from problem
 
     def _next(self, step: int, place: tuple[int, int], drawn: Future[Batch] | None) -> Batch:

@@ -235,7 +235,7 @@ def train_command(
         if cache_dir is not None:
             again += ["--cache-dir", str(cache_dir)]
         notes().print(
-            f"stopped after {outcome.epochs} of {chosen.epochs} epochs; go on with: "
+            f"stopped after {outcome.epochs} of {chosen.epochs} epochs; continue with: "
             f"{shlex.join(again)}",
             soft_wrap=True,
         )

@@ -154,7 +154,7 @@ class StreamStore:
         except OSError as error:
             raise DataError(
                 f"the streams cannot be kept in {self._folder} ({error.strerror}); make room, or "
-                "go on without --streams"
+                "continue without --streams"
             ) from error
 
 

@@ -175,7 +175,7 @@ def record_noise(
         position = tape.position
         tape.read(min(1.0, left_s))
         if pieces and tape.whole_since > position:
-            say("some sound was lost, this computer was too slow: once more from the beginning")
+            say("audio was dropped, because this computer was too slow: starting over")
             pieces, left_s = [], seconds
             continue
         pieces.append(tape.since(position))

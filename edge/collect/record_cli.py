@@ -170,7 +170,7 @@ def _finish(plan: Plan, progress: Progress, *, as_json: bool) -> None:
     if there:
         say(f"{plan.out} has of {plan.speaker}: {there}", soft_wrap=True)
     if any(plan.missing().values()):
-        say("the same command goes on with what is missing")
+        say("run the same command to continue with what is missing")
     elif plan.words:
         words = ",".join(plan.words)
         train = ["harken", "train", str(plan.out), "--words", words, "--out", "RUN"]

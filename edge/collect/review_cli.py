@@ -145,7 +145,7 @@ def _ask(clips: ClipFolder, contents: Contents, *, again: bool, mute: bool) -> N
         if review.marked < len(waiting):
             again_line = shlex.join(["harken", "review", str(clips.path)])
             notes().print(
-                f"{review.marked} of {len(waiting)} marked; go on with: {again_line}",
+                f"{review.marked} of {len(waiting)} marked; continue with: {again_line}",
                 soft_wrap=True,
             )
 

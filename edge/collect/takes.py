@@ -131,7 +131,9 @@ def take_word(tape: Tape, *, seconds: float, prompt: Callable[[], object]) -> Ta
     while True:
         tape.read(_LOOK_S)
         if tape.whole_since > begin:
-            raise BadTakeError("some sound was lost, this computer was too slow: say it again")
+            raise BadTakeError(
+                "audio was dropped, because this computer was too slow: say it again"
+            )
         sound = tape.since(begin)
         word = _find(sound)
         waited_s = (tape.position - prompted) / RATE_HZ
@@ -146,7 +148,7 @@ def take_word(tape: Tape, *, seconds: float, prompt: Callable[[], object]) -> Ta
     start = max(tape.whole_since, begin + (first + last - length) // 2)
     samples = tape.cut(start, start + length)
     if len(samples) < length:
-        raise BadTakeError("some sound was lost, this computer was too slow: say it again")
+        raise BadTakeError("audio was dropped, because this computer was too slow: say it again")
     return Take(
         samples=samples,
         peak_dbfs=peak_dbfs(sound[first:last]),

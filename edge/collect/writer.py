@@ -85,7 +85,7 @@ class ClipWriter:
                 kept = self._write(clip, samples)
             except HarkenError as problem:
                 kept = False
-                self._warn("refused", f"{problem}. Listening goes on; clips are lost")
+                self._warn("refused", f"{problem}. harken keeps listening; clips are lost")
             with self._changed:
                 self.written += kept
                 self.missed += not kept

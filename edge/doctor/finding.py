@@ -145,7 +145,7 @@ class Findings:
                     check=check,
                     state=State.PROBLEM,
                     text=f"{type(error).__name__}{': ' if reason else ''}{reason}",
-                    remedy="nobody foresaw this; please report it, with this report",
+                    remedy="this should not happen; please open an issue with this report",
                     kind=kind,
                 )
             )

@@ -278,7 +278,7 @@ def _judge_offset(level: Level) -> Finding:
 def _judge_gaps(level: Level, lost_s: float) -> Finding:
     texts, remedies = [], []
     if lost_s:
-        texts.append(f"{lost_s:.2f} s of sound were lost on the way")
+        texts.append(f"{lost_s:.2f} s of audio were dropped")
         remedies.append(
             "end what keeps this computer busy; try another USB port or a shorter cable"
         )
@@ -361,7 +361,7 @@ def judge_channels(peaks: list[float]) -> Finding:
     if alive and len(alive) < len(peaks):
         state = State.WARNING
         text = f"only {len(alive)} of {len(peaks)} alive; peaks of {text}"
-        remedy = f"--channel {alive[0]} hears that one alone; a dead one makes the mean softer"
+        remedy = f"--channel {alive[0]} uses that one alone; a dead channel makes the mean softer"
     else:
         text = f"peaks of {text}"
     return Finding(

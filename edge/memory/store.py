@@ -87,7 +87,7 @@ class Store:
         try:
             write_atomic(self.path, text)
         except HarkenError as problem:
-            self._warn(f"{problem}; what is said from now on is not kept")
+            self._warn(f"{problem}; from now on, nothing is stored")
             self.writable = False
 
     def leave(self, reason: str) -> None:

@@ -215,5 +215,5 @@ def _unusable(problem: OSError) -> str:
 
     if isinstance(problem, ssl.SSLError):
         reason = (problem.reason or "damaged").replace("_", " ").lower()
-        return f"is not what is needed ({reason}); a PEM file without a password is"
+        return f"cannot be used ({reason}); it must be a PEM file without a password"
     return f"{problem.strerror}; name a PEM file that can be read"

@@ -193,7 +193,7 @@ class MqttPublisher:
     def _tell_away(self, why: str) -> None:
         if why != self._told and self._give_up_at is None:
             self._told = why
-            self._warn(f"{_OWN}{why}; listening goes on, and it is tried again")
+            self._warn(f"{_OWN}{why}; harken keeps listening, and tries again")
 
     def _tell_back(self) -> None:
         if self._told is None:

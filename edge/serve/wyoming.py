@@ -248,7 +248,7 @@ class _Client(AsyncEventHandler):
             self._hearing.want(None)
             return
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise Rubbish("asks for words with what is no list of names")
+            raise Rubbish("asks for words with something that is not a list of names")
         words = self._service.words
         unknown = [name for name in names if name not in words]
         # An empty list asks for nothing in particular, as in the other servers of this protocol.

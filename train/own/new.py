@@ -279,7 +279,7 @@ def _claim(out: Path, request: Request) -> None:
         if changed:
             raise DataError(
                 f"{out} holds a model that was made with another {', '.join(changed)}; repeat its "
-                "command line to go on with it, or choose another --out"
+                "command line to continue it, or choose another --out"
             )
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
