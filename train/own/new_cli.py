@@ -86,7 +86,7 @@ def new_command(
     ] = 0.5,
     epochs: Annotated[
         int, typer.Option(min=1, metavar="N", help="Of training; more take longer.")
-    ] = 8,
+    ] = 4,
     seed: Annotated[int, typer.Option(min=0, help="Of every draw.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
