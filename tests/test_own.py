@@ -16,9 +16,12 @@ import pytest
 import soundfile
 from command import harken
 
-from harken.edge import load_model
+from harken.edge import Model, Spotter, load_model
 from harken.edge.errors import DataError, DependencyError
 from harken.edge.frontend import FrontEndConfig
+from harken.edge.memory.grammar import load_grammar
+from harken.edge.serve.offer import offers
+from harken.edge.woken import WokenSpotter, memory_of
 from harken.train.config import StreamConfig, TrainConfig
 from harken.train.own import new, new_cli, voices
 from harken.train.own.accents import espeak_phonemes, with_accent
@@ -569,6 +572,29 @@ class TestCommand:
         assert said["expected"]["words"]["computer"]["said"] > 0
         card = (tmp_path / "mine" / "mine.md").read_text()
         assert "## What to expect" in card
+        self._works_downstream(model, tmp_path)
         again = harken("new", "window", *line[2:])
         assert again.exit_code != 0
         assert "made with another words" in again.error
+
+    @staticmethod
+    def _works_downstream(model: Model, folder: Path) -> None:
+        """As a wake word of Wyoming and of another model, from a file, and in the C engine."""
+        from harken.export.device.graph import read_network
+
+        (offer,) = offers([model])
+        assert offer.words == ("computer",)
+        grammar = folder / "house.toml"
+        grammar.write_text('[commands.go]\nsay = "go"\nsays = "go"\n[words]\nwake = "computer"\n')
+        commands = load_model("commands-tiny")
+        memory = memory_of(load_grammar(grammar), commands, model)
+        spotter = WokenSpotter(commands, Spotter(model), memory=memory)
+        assert spotter.wake_words == ("computer",)
+        assert spotter.feed(np.zeros(RATE, np.int16)) == []
+        wav = folder / "said.wav"
+        soundfile.write(wav, np.zeros(RATE), RATE)
+        heard = harken("listen", model.path, "--wav", wav)
+        assert heard.exit_code == 0, heard.err
+        assert read_network(model.content).layers, (
+            "what the C engine, the page and apps are made of"
+        )

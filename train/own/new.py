@@ -64,7 +64,7 @@ class Request:
 
     words: tuple[str, ...]
     name: str
-    epochs: int = 8
+    epochs: int = 4
     seed: int = 0
     fa_per_hour: float = 0.5
     recordings: str | None = None

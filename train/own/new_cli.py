@@ -89,7 +89,7 @@ def new_command(
             min=0.01, metavar="RATE", help="False accepts per hour of speech that are allowed."
         ),
     ] = 0.5,
-    epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Training epochs.")] = 8,
+    epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Training epochs.")] = 4,
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
