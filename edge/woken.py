@@ -176,8 +176,7 @@ class WokenSpotter(Spotter):
 
     def _restart(self) -> None:
         """Begin to hear at the sample at hand; what was said before is known to the context."""
-        self._front_end.reset()
-        self._engine.reset()
+        self._stream.reset()
         self._detector.restart(self.samples_heard)
         self._forget_recent()
 

@@ -168,7 +168,7 @@ class TestBundle:
             listen = tmp_path / kind
             build(sources, listen, include=[exported / "src"], compiler=[compiler, *flags],
                   flags=[f"-DHARKEN_FIXED_POINT={fixed}", "-Wno-deprecated"])  # fmt: skip
-            for what in ("features", "logits", "json"):
+            for what in ("features", "logits", "awake", "json"):
                 done = subprocess.run([listen, f"--{what}"], capture_output=True, check=True,
                                       stdin=(exported / "golden" / "pcm.s16le").open())  # fmt: skip
                 assert done.stdout == (exported / "golden" / f"{kind}.{what}").read_bytes()
@@ -209,6 +209,50 @@ class TestBundle:
             b"three",
             b"five",
         ]
+
+    def test_the_example_that_sleeps_wakes_for_every_buffer(
+        self, exported: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "board.c").write_text("""
+            #include <stdint.h>
+            #include <stdio.h>
+            #include <stdlib.h>
+            static int16_t *ring;
+            static int n, half, asleep, pending;
+            void __WFI(void);
+            void __disable_irq(void);
+            void __enable_irq(void);
+            void microphone_start(int16_t *place, int count);
+            void heard(const char *word, int percent);
+            void failed(const char *what, int code);
+            void dma_filled(int full);
+            int listen(void);
+            void microphone_start(int16_t *place, int count) { ring = place, n = count / 2; }
+            void __disable_irq(void) { asleep = 1; }
+            void __WFI(void) {
+                if (!asleep || pending) exit(2);  /* with interrupts off, and once a buffer */
+                pending = 1;
+            }
+            void __enable_irq(void) {
+                static int others;
+                if (pending && ++others % 3) {    /* of three wake-ups two are of the DMA */
+                    if (fread(ring + half * n, 2, (size_t)n, stdin) < (size_t)n) exit(0);
+                    dma_filled(half);
+                    half = !half;
+                }
+                asleep = pending = 0;
+            }
+            void heard(const char *word, int percent) { printf("%s %d\\n", word, percent); }
+            void failed(const char *what, int code) { printf("%s %d\\n", what, code); }
+            int main(void) { return listen(); }
+        """)
+        program = tmp_path / "board"
+        sources = [*(exported / "src").glob("*.c"), exported / "examples" / "sleep.c"]
+        build([*sources, tmp_path / "board.c"], program, include=[exported / "src"])
+        sound = recording()[:67_200].astype("<i2").tobytes()
+        done = subprocess.run([program], input=sound, capture_output=True, check=True)
+        words = [line.split()[0] for line in done.stdout.splitlines()]
+        assert words == [b"left", b"three", b"five"]
 
     def test_metadata(self, exported: Path) -> None:
         platformio = json.loads((exported / "library.json").read_text())

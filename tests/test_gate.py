@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import tones
-from c_engine import compile_engine, needs_compiler
+from c_engine import compile_engine, needs_compiler, write_sources
 
 from harken.edge import Detector, FrontEnd, FrontEndConfig, GateConfig, Model, ModelError, Spotter
 from harken.edge.engine import Engine
@@ -332,3 +332,30 @@ def test_the_engine_in_c_decides_the_same(fixed: bool, tmp_path: Path) -> None:
     if not fixed:
         assert len(set(heard) & set(python)) >= 0.9 * len(python)
     assert listener.library.harken_awake(None) == -1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["Cortex-M0+", "Cortex-M4F"])
+def test_a_quiet_room_costs_a_board_hardly_any_instructions(name: str, tmp_path: Path) -> None:
+    from harken.export.device.source import EngineModel
+    from harken.export.device.targets import TARGETS, measure_sound
+
+    target = next(target for target in TARGETS if target.name == name)
+    if target.missing is not None:
+        pytest.skip(f"{target.missing} is not installed")
+    plain = load_model("commands-tiny")
+    model = dataclasses.replace(plain, manifest=dataclasses.replace(plain.manifest, gate=CONFIG))
+    quiet = int16(room(4, -60))
+    quiet.astype("<i2").tofile(tmp_path / "sound.s16")
+    counted = {}
+    for each in (model, plain):
+        folder = tmp_path / str(each.manifest.gate is None)
+        folder.mkdir()
+        write_sources(EngineModel.of(each), folder)
+        counted[each.manifest.gate is None] = measure_sound(
+            target, folder, tmp_path / "sound.s16", settled=60
+        )
+    gated, ungated = counted[False], counted[True]
+    assert gated.frames == ungated.frames == ungated.awake > 100
+    assert gated.awake == 0
+    assert gated.instructions < 0.35 * ungated.instructions

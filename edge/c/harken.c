@@ -466,7 +466,10 @@ const uint32_t *harken_posteriors(const harken *h) {
     return l.posteriors + (size_t)h->row * h->of.model->n_labels;
 }
 
-int harken_awake(const harken *h) { return h ? h->awake : HARKEN_ERROR_NULL; }
+int harken_awake(const harken *h) {
+    if (!h) return HARKEN_ERROR_NULL;
+    return h->awake;
+}
 
 uint64_t harken_steps(const harken *h) { return h ? h->step : 0; }
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ...edge.gate import GateConfig
 from ..markdown import markdown
 from .golden import BOOT_REPEATS, Comparison
 from .names import in_comment
@@ -94,6 +95,7 @@ def engine_fields(
         **model_fields(model, comparison),
         "BOOT_REPEATS": str(BOOT_REPEATS),
         "PRIOR": _prior(model),
+        "GATE": _gate(model.manifest.gate),
         "NEEDS": _needs(model, measured, missing),
     }
 
@@ -104,6 +106,19 @@ def _tflm(comparison: Comparison) -> str:
     return (
         f"of {comparison.steps:,} steps, one after another, {comparison.tflm_differences} logits\n"
         f"  differ ({comparison.tflm})"
+    )
+
+
+def _gate(gate: GateConfig | None) -> str:
+    if gate is None:
+        return (
+            "This model hears everything; `harken tune MODEL --gate` chooses what it need not\n"
+            "hear, and then a quiet room takes hardly any instructions."
+        )
+    return (
+        f"This model hears only what is {gate.margin_db:g} dB louder than the room, and\n"
+        f"{gate.hold_ms} ms after it; `harken_awake(h)` tells. A quiet room takes hardly any\n"
+        "instructions."
     )
 
 
