@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harken.edge import Spotter, load_model
-from harken.edge.manifest import Model
+from harken.edge.spotting.manifest import Model
 from harken.train.decode import SAMPLE_RATE_HZ, decode
 from harken.train.splits import which_set
 from harken.train.transcripts import WORDS_FILE

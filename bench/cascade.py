@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from harken.edge.manifest import load_model
+from harken.edge.spotting.manifest import load_model
 from harken.train.batches import DataSource
 from harken.train.scenes.gather import gather, open_corpus
 from harken.train.scenes.scoring import Tally, match

@@ -27,10 +27,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from harken.edge.gate import GateConfig
-from harken.edge.listen_cli import DEMO
-from harken.edge.manifest import Model, load_model
-from harken.edge.spotter import Event, Spotter
+from harken.edge.app.listen_cli import DEMO
+from harken.edge.spotting.gate import GateConfig
+from harken.edge.spotting.manifest import Model, load_model
+from harken.edge.spotting.spotter import Event, Spotter
 from harken.export.device.bundle import engine_sources
 from harken.export.device.golden import golden_source
 from harken.export.device.source import EngineModel

@@ -27,8 +27,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from harken.edge.limits import CELL_CLIP
-from harken.edge.manifest import StateConfig, load_model
+from harken.edge.device.limits import CELL_CLIP
+from harken.edge.spotting.manifest import StateConfig, load_model
 from harken.export.device.bundle import engine_sources
 from harken.export.device.compiler import build
 from harken.export.device.golden import ask_engine, boot_recording, golden_source, recording
@@ -40,7 +40,7 @@ from harken.export.quantize import quantize
 from harken.export.reference import Dense, Lstm, Network, Svdf
 from harken.train.config import SIZES
 
-BUNDLE = Path(__file__).parents[1] / "edge" / "c" / "bundle"
+BUNDLE = Path(__file__).parents[1] / "edge" / "device" / "c" / "bundle"
 UNITS, FEATURES = 64, 40
 
 

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harken.edge.detector import Detector
-from harken.edge.engine import Engine
-from harken.edge.frontend import FrontEnd
-from harken.edge.manifest import Model, load_model
+from harken.edge.spotting.detector import Detector
+from harken.edge.spotting.engine import Engine
+from harken.edge.spotting.frontend import FrontEnd
+from harken.edge.spotting.manifest import Model, load_model
 from harken.train.batches import DataSource
 from harken.train.scenes.gather import open_corpus
 from harken.train.scenes.make import make_scenes

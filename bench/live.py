@@ -32,11 +32,11 @@ import soundfile
 from numpy.typing import NDArray
 
 from harken.edge import Spotter
-from harken.edge.listen import Heard, Listener
-from harken.edge.listen_cli import DEMO
-from harken.edge.microphone import BLOCK_MS
-from harken.edge.pcm import Chunks
-from harken.edge.sources import RealTime
+from harken.edge.app.listen import Heard, Listener
+from harken.edge.app.listen_cli import DEMO
+from harken.edge.sound.microphone import BLOCK_MS
+from harken.edge.sound.pcm import Chunks
+from harken.edge.sound.sources import RealTime
 
 RATE_HZ = 16_000
 BLOCK = RATE_HZ * BLOCK_MS // 1000

@@ -22,8 +22,8 @@ from pathlib import Path
 import pyte
 import pyte.screens
 
+from harken.edge.app.listen_cli import DEMO
 from harken.edge.files import write_atomic
-from harken.edge.listen_cli import DEMO
 
 COLUMNS, LINES = 80, 24
 ARGUMENTS = ("listen", "--grammar", "robot", "--wav", DEMO.name, "--realtime")

@@ -18,8 +18,8 @@ from matplotlib import rcParams
 from matplotlib.figure import Figure
 
 from harken.edge import FrontEnd, load_model
+from harken.edge.app.listen_cli import DEMO
 from harken.edge.files import write_atomic
-from harken.edge.listen_cli import DEMO
 
 START_S, END_S = 2.0, 2.64  # "three"
 SHOWN_WINDOWS = 3

@@ -14,7 +14,7 @@ from PIL import Image
 
 from harken.edge.files import write_atomic
 
-FOLDER = Path(__file__).parents[1] / "edge" / "web" / "page"
+FOLDER = Path(__file__).parents[1] / "edge" / "device" / "web" / "page"
 SIZES = (192, 512)
 COLOURS = 8  # of a PNG: flat ones, and a few between them at the edges
 

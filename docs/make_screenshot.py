@@ -20,8 +20,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from harken.edge.app.listen_cli import DEMO
 from harken.edge.files import write_atomic
-from harken.edge.listen_cli import DEMO
 
 COLUMNS, LINES = 100, 28
 ARGUMENTS = ("listen", "--grammar", "robot", "--wav", DEMO.name, "--realtime")

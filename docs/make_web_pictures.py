@@ -17,10 +17,10 @@ import soundfile
 from PIL import Image
 from playwright.sync_api import Playwright, ViewportSize, sync_playwright
 
+from harken.edge.app.listen_cli import DEMO
 from harken.edge.files import write_atomic
-from harken.edge.listen_cli import DEMO
-from harken.edge.manifest import load_model
 from harken.edge.memory.grammar import load_grammar
+from harken.edge.spotting.manifest import load_model
 from harken.export.web.bundle import export_web
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))

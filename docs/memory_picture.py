@@ -13,7 +13,7 @@ import soundfile
 from matplotlib.figure import Figure
 
 from harken.edge import Spotter, load_model
-from harken.edge.cli import DEMO
+from harken.edge.app.listen_cli import DEMO
 from harken.edge.memory.memory import Memory
 
 SECONDS = 13.4

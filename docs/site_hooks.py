@@ -13,7 +13,7 @@ from typing import Any
 
 import typer.main
 
-from harken.edge.cli import app
+from harken.cli import app
 
 COMMANDS = "<!-- the commands -->"
 NOT_RUN = re.compile(r"<!-- not run: (.+?) -->\n")

@@ -3,9 +3,6 @@
 `Spotter` is the whole of it; `FrontEnd`, `Engine` and `Detector` are its parts, each usable alone.
 """
 
-from .clip import classify_clip, clip_tail
-from .detector import Detection, Detector, DetectorConfig
-from .engine import Engine, Runtime
 from .errors import (
     AudioError,
     DataError,
@@ -16,10 +13,23 @@ from .errors import (
     ModelError,
     RunError,
 )
-from .frontend import FrontEnd, FrontEndConfig
-from .gate import GateConfig
-from .manifest import Manifest, Model, load_model
-from .spotter import Event, Spotter
+from .spotting import (
+    Detection,
+    Detector,
+    DetectorConfig,
+    Engine,
+    Event,
+    FrontEnd,
+    FrontEndConfig,
+    GateConfig,
+    Manifest,
+    Model,
+    Runtime,
+    Spotter,
+    classify_clip,
+    clip_tail,
+    load_model,
+)
 
 __all__ = [
     "AudioError",

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..edge.detector import DetectorConfig
+from ..edge.device.limits import CELL_CLIP
 from ..edge.errors import ExportError, ModelError, OutputError
 from ..edge.files import utf8, write_together
-from ..edge.limits import CELL_CLIP
-from ..edge.manifest import (
+from ..edge.spotting.detector import DetectorConfig
+from ..edge.spotting.manifest import (
     MODEL_NAME,
     Manifest,
     MemoryConfig,
@@ -22,7 +22,7 @@ from ..edge.manifest import (
     Quantization,
     StateConfig,
 )
-from ..edge.tflite import Tensor, read_graph
+from ..edge.spotting.tflite import Tensor, read_graph
 from ..train.data import Corpus
 from ..train.scenes.leaks import PROVENANCE_FIELD
 from .card import model_card

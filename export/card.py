@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..edge.benchmark import count_macs
-from ..edge.manifest import Manifest, Model
+from ..edge.app.benchmark import count_macs
+from ..edge.spotting.manifest import Manifest, Model
 from .markdown import markdown
 
 if TYPE_CHECKING:

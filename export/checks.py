@@ -16,11 +16,11 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from ..edge.engine import Engine, Runtime, TfliteRuntime
+from ..edge.device.limits import CELL_CLIP
 from ..edge.errors import DependencyError, ExportError, ModelError, RunError
-from ..edge.frontend import FrontEnd
-from ..edge.limits import CELL_CLIP
-from ..edge.manifest import Model
+from ..edge.spotting.engine import Engine, Runtime, TfliteRuntime
+from ..edge.spotting.frontend import FrontEnd
+from ..edge.spotting.manifest import Model
 from ..train.data import Corpus
 from ..train.evaluate import evaluate
 from ..train.features import stack_steps

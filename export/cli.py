@@ -12,13 +12,13 @@ from typing import Annotated
 
 import typer
 
+from ..edge.app.options import file_of, path_of
+from ..edge.app.streams import print_json
 from ..edge.errors import DependencyError
-from ..edge.manifest import Model, load_model
 from ..edge.memory.grammar import Grammar, load_grammar
 from ..edge.memory.learned import load_learned
 from ..edge.memory.prior import Learner
-from ..edge.options import file_of, path_of
-from ..edge.streams import print_json
+from ..edge.spotting.manifest import Model, load_model
 from ..train.cli import CacheOption, SplitRuleChoice, SplitRuleOption
 from ..train.display import progress_bar
 

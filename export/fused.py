@@ -21,7 +21,7 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from ..edge.errors import ExportError
-from ..edge.manifest import MOST_SVDF_MEMORY
+from ..edge.spotting.manifest import MOST_SVDF_MEMORY
 from ..train.config import MOST_SVDF_SPAN
 from .flatbuffer import GraphBuilder
 from .layers import (

@@ -40,7 +40,7 @@ def quantize(network: Network, calibration: Array) -> QuantizedNetwork:
     Parameters
     ----------
     network
-        The trained network; its cells must be clipped at `harken.edge.limits.CELL_CLIP`.
+        The trained network; its cells must be clipped at `harken.edge.device.limits.CELL_CLIP`.
     calibration
         Stacked frames, (steps, inputs) float32, of one continuous stream: minutes, not clips.
 

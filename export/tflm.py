@@ -17,8 +17,8 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from ..edge.engine import TfliteFile
 from ..edge.errors import DependencyError, ModelError
+from ..edge.spotting.engine import TfliteFile
 
 Int8 = NDArray[np.int8]
 
@@ -27,7 +27,7 @@ _AMPLE_BYTES = 64 * 1024  # on top of the model's own size; its weights stay out
 
 
 class TflmRuntime:
-    """TensorFlow Lite Micro as a `harken.edge.engine.Runtime`.
+    """TensorFlow Lite Micro as a `harken.edge.spotting.engine.Runtime`.
 
     Parameters
     ----------

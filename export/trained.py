@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ..edge.device.limits import CELL_CLIP
 from ..edge.errors import RunError
-from ..edge.limits import CELL_CLIP
 from ..train.calibration import MIN_STEPS
 from ..train.features import stack_steps
 from ..train.run import Arrays, RunFolder, RunRecord

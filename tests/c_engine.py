@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harken.edge.manifest import Model
 from harken.edge.memory.grammar import Grammar
+from harken.edge.spotting.manifest import Model
 from harken.export.device.bundle import engine_sources
 from harken.export.device.golden import golden_source
 from harken.export.device.graph import Rescale, SvdfLayer
@@ -241,7 +241,7 @@ class Listener:
 
 
 class CNetwork:
-    """The network alone, as a `harken.edge.engine.Runtime`, its state to be looked at."""
+    """The network alone, as a `harken.edge.spotting.engine.Runtime`, its state to be looked at."""
 
     def __init__(self, engine: CEngine) -> None:
         self.library = engine.library

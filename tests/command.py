@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from unittest import mock
 
-from harken.edge.cli import main
+from harken.cli import main
 
 
 @dataclass

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harken.edge.manifest import Model, ModelFile, Quantization, StateConfig, load_model
+from harken.edge.spotting.manifest import Model, ModelFile, Quantization, StateConfig, load_model
 from harken.export.fused import write_network
 from harken.export.layers import Affine
 from harken.export.quantize import quantize

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from harken.edge.endpoints import find_word
 from harken.edge.files import write_atomic
+from harken.edge.spotting.endpoints import find_word
 from harken.train.splits import which_set
 
 RATE_HZ = 16_000

@@ -1,14 +1,14 @@
 """Write the golden vectors of the models that ship: ``python tests/make_golden.py``.
 
-To be run after a model, or the demo recording, was made anew; see `harken.edge.doctor.golden`.
+To be run after a model, or the demo recording, was made anew; see `harken.edge.app.doctor.golden`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from harken.edge.doctor.golden import Golden, demo_recording
-from harken.edge.manifest import load_model, shipped_models
+from harken.edge.app.doctor.golden import Golden, demo_recording
+from harken.edge.spotting.manifest import load_model, shipped_models
 
 FOLDER = Path(__file__).parents[1] / "models" / "golden"
 

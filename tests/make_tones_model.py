@@ -21,8 +21,14 @@ import tones
 
 from harken.edge import DetectorConfig, FrontEnd, FrontEndConfig, Manifest
 from harken.edge.files import write_atomic
-from harken.edge.manifest import MemoryConfig, ModelFile, Quantization, StateConfig, StepConfig
-from harken.edge.tflite import read_graph
+from harken.edge.spotting.manifest import (
+    MemoryConfig,
+    ModelFile,
+    Quantization,
+    StateConfig,
+    StepConfig,
+)
+from harken.edge.spotting.tflite import read_graph
 
 FOLDER = Path(__file__).parent / "data"
 STRIDE, CONTEXT = 2, 3  # a context longer than the stride: the general case

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harken.edge.listen import Heard
+from harken.edge.app.listen import Heard
 
 
 class Notes:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import tones
 
-from harken.edge.sources import BLOCK_MS, Block, Source
+from harken.edge.sound.sources import BLOCK_MS, Block, Source
 
 BLOCK = tones.RATE * BLOCK_MS // 1000
 

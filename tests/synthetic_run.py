@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from harken.edge.frontend import FrontEndConfig
-from harken.edge.manifest import StepConfig
+from harken.edge.spotting.frontend import FrontEndConfig
+from harken.edge.spotting.manifest import StepConfig
 from harken.train.config import NORMALISATION_EPSILON, ModelConfig, TrainConfig
 from harken.train.run import RunFolder, RunRecord
 from harken.train.scenes.leaks import encode_identities

@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from harken.edge.cli import app
+from harken.cli import app
 
 
 def root_of(path: Path) -> Path:

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..edge.frontend import FrontEndConfig
+from ..edge.spotting.frontend import FrontEndConfig
 from .batches import stream_maker
 from .config import TrainConfig
 from .data import Corpus

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..edge.app.options import path_of
+from ..edge.app.streams import print_json
 from ..edge.errors import RunError
-from ..edge.manifest import MODEL_NAME
-from ..edge.options import path_of
-from ..edge.streams import print_json
+from ..edge.spotting.manifest import MODEL_NAME
 from .config import SIZES, TrainConfig
 from .display import data_notes, progress_bar, training_bar
 
 if TYPE_CHECKING:
-    from ..edge.manifest import Manifest
+    from ..edge.spotting.manifest import Manifest
     from .batches import DataSource
     from .data import Corpus
     from .own.base import Base
@@ -152,7 +152,7 @@ def train_command(
     Ctrl-C stops after the current batch, with exit code 130, and --resume continues from there.
     """
     _require_train()
-    from ..edge.display import notes
+    from ..edge.app.display import notes
     from .exportable import check_exportable, with_checked_words
     from .run import RunFolder
     from .settings import names_words, settings
@@ -261,7 +261,7 @@ def _export_line(run: Path) -> str:
 
 def open_recordings(source: DataSource, manifest: Manifest | None) -> Corpus:
     """Open recordings for scenes (see `harken.train.scenes.gather`), and say what there is."""
-    from ..edge.display import notes
+    from ..edge.app.display import notes
     from .scenes.gather import open_corpus
 
     with progress_bar("decoding") as on_progress:

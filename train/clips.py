@@ -1,6 +1,6 @@
 """Validation clips in, the float network's decisions out: how an epoch is judged while training.
 
-The rule is the device's (`harken.edge.clip`), the features are librosa's, and the
+The rule is the device's (`harken.edge.spotting.clip`), the features are librosa's, and the
 clips are those of ``harken eval``, but for silent ones, which training leaves out; what is judged
 here is the network before it is quantized.
 """
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..edge.clip import classify_clip, clip_tail
+from ..edge.spotting.clip import classify_clip, clip_tail
 from .config import TrainConfig
 from .data import Corpus
 from .evaluate import select_clips

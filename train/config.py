@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from ..edge.errors import DataError
-from ..edge.frontend import FrontEndConfig
-from ..edge.manifest import MOST_SVDF_MEMORY, NON_WORDS, StepConfig
+from ..edge.spotting.frontend import FrontEndConfig
+from ..edge.spotting.manifest import MOST_SVDF_MEMORY, NON_WORDS, StepConfig
 from .decode import SAMPLE_RATE_HZ
 
 MOST_SVDF_SPAN = 2

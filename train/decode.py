@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..edge.files import name_for_libsndfile
-from ..edge.resample import cancels, wrong_scale
+from ..edge.sound.resample import cancels, wrong_scale
 
 SAMPLE_RATE_HZ = 16_000
 """Rate of everything downstream of this module."""

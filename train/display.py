@@ -104,7 +104,7 @@ def progress_bar(description: str) -> Iterator[Progress]:
         TimeRemainingColumn,
     )
 
-    from ..edge.display import notes
+    from ..edge.app.display import notes
 
     console = notes()
     with Progress(
@@ -131,7 +131,7 @@ def training_bar() -> Iterator[Callable[[TrainingProgress], None]]:
         TimeRemainingColumn,
     )
 
-    from ..edge.display import notes
+    from ..edge.app.display import notes
 
     console = notes()
     with Progress(

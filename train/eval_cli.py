@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Annotated, TypeVar, cast
 
 import typer
 
-from ..edge.engine import RUNTIMES
-from ..edge.options import path_of
-from ..edge.streams import print_json, print_json_text
+from ..edge.app.options import path_of
+from ..edge.app.streams import print_json, print_json_text
+from ..edge.spotting.engine import RUNTIMES
 from .cli import AddOption, CacheOption, SplitRuleChoice, SplitRuleOption, listed, open_recordings
 from .display import data_notes, evaluation_table, progress_bar
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from ..edge.engine import Runtime
-    from ..edge.manifest import Model
+    from ..edge.spotting.engine import Runtime
+    from ..edge.spotting.manifest import Model
     from .context.report import ContextEvaluation
     from .evaluate import Evaluation
     from .scenes.report import StreamEvaluation
@@ -356,8 +356,8 @@ def _eval_clips(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    from ..edge.display import notes, output
-    from ..edge.manifest import load_model
+    from ..edge.app.display import notes, output
+    from ..edge.spotting.manifest import load_model
     from .data import load_corpus
     from .evaluate import evaluate
 
@@ -418,7 +418,7 @@ def _eval_stream(
     adapter: str | None,
 ) -> None:
     _require_scipy()
-    from ..edge.manifest import load_model
+    from ..edge.spotting.manifest import load_model
     from .batches import DataSource
     from .scenes.command import measure, save
     from .scenes.display import stream_tables
@@ -485,8 +485,8 @@ def _eval_context(
     weight: float | None,
 ) -> None:
     _require_scipy()
-    from ..edge.manifest import load_model
     from ..edge.memory.grammar import load_grammar
+    from ..edge.spotting.manifest import load_model
     from .batches import DataSource
     from .context.command import measure_context, priors_of, save
     from .context.display import context_tables
@@ -535,7 +535,7 @@ def _report(
     as_json: bool,
 ) -> None:
     """Print what a reader has to know, leave the files behind, print the figures."""
-    from ..edge.display import notes, output
+    from ..edge.app.display import notes, output
 
     for line in evaluation.notes:
         notes().print(f"harken: note: {line}", soft_wrap=True)

@@ -28,10 +28,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import __version__
-from ..edge.engine import Runtime, TfliteRuntime
 from ..edge.errors import DataError, ModelError
-from ..edge.manifest import NON_WORDS, Model
-from ..edge.spotter import Spotter
+from ..edge.spotting.engine import Runtime, TfliteRuntime
+from ..edge.spotting.manifest import NON_WORDS, Model
+from ..edge.spotting.spotter import Spotter
 from .cache import Progress
 from .data import SILENCE_FOLDER, UNKNOWN_FOLDER, Corpus, Recording
 from .decode import SAMPLE_RATE_HZ

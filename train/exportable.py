@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 
-from ..edge import limits
+from ..edge.device import limits
 from ..edge.errors import DataError
 from ..edge.words import BadNameError, check_word, same_form, twins
 from .config import TrainConfig

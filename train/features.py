@@ -8,8 +8,8 @@ import librosa
 import numpy as np
 from numpy.typing import NDArray
 
-from ..edge.frontend import FrontEndConfig
-from ..edge.manifest import StepConfig
+from ..edge.spotting.frontend import FrontEndConfig
+from ..edge.spotting.manifest import StepConfig
 
 Array = NDArray[np.float32]
 

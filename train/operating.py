@@ -9,12 +9,12 @@ things of the validation split are heard:
   speech; once with a hiss 60 dB below it, and once over noise 10 dB below it.
 
 Both are at 26 dB below full scale, as in `harken.train.scenes`. The evidence is the detector's (see
-`harken.edge.detector`), with a talk penalty of 10. One threshold is set for all words, the lowest
-with at most 0.5, 1, 2, 4 and 8 false accepts an hour; a word is missed if its own label never
-reaches it by 0.7 s after the word's end. What is given is the mean over these rates: a single one,
-of a few events, is a matter of luck. Nothing is quantized and no threshold is set word by word, so
-these figures are not those of ``harken eval --stream``: they say which of two networks is the
-better one.
+`harken.edge.spotting.detector`), with a talk penalty of 10. One threshold is set for all words, the
+lowest with at most 0.5, 1, 2, 4 and 8 false accepts an hour; a word is missed if its own label
+never reaches it by 0.7 s after the word's end. What is given is the mean over these rates: a single
+one, of a few events, is a matter of luck. Nothing is quantized and no threshold is set word by
+word, so these figures are not those of ``harken eval --stream``: they say which of two networks is
+the better one.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
 
-from ..edge.detector import lower_odds
-from ..edge.endpoints import find_word
+from ..edge.spotting.detector import lower_odds
+from ..edge.spotting.endpoints import find_word
 from . import augment
 from .config import TrainConfig
 from .data import Corpus, Recording
@@ -323,8 +323,8 @@ def talk_evidence(
 
     Returns
     -------
-    (batch, steps, labels) float32: what `harken.edge.detector` compares with its thresholds as long
-    as it has detected nothing, to a rounding error.
+    (batch, steps, labels) float32: what `harken.edge.spotting.detector` compares with its
+    thresholds as long as it has detected nothing, to a rounding error.
     """
     steps = posteriors.shape[1]
     padded = np.pad(posteriors, ((0, 0), (smoothing_steps - 1, 0), (0, 0)))

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..edge.errors import DataError
-from ..edge.frontend import FrontEndConfig, dct_matrix
+from ..edge.spotting.frontend import FrontEndConfig, dct_matrix
 from .archive import write_arrays
 from .config import StreamConfig
 from .splits import Split

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..edge.endpoints import find_word
-from ..edge.frontend import FrontEndConfig
+from ..edge.spotting.endpoints import find_word
+from ..edge.spotting.frontend import FrontEndConfig
 from . import augment
 from .config import StreamConfig
 from .data import SILENCE_FOLDER, Corpus, Recording

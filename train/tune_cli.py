@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..edge.engine import RUNTIMES
-from ..edge.options import path_of
-from ..edge.streams import print_json
+from ..edge.app.options import path_of
+from ..edge.app.streams import print_json
+from ..edge.spotting.engine import RUNTIMES
 from .cli import AddOption, CacheOption, SplitRuleChoice, SplitRuleOption, open_recordings
 from .display import progress_bar
 
@@ -129,8 +129,8 @@ def tune_command(
     if data is not None and scenes is not None:
         raise typer.BadParameter("give either this or --data", param_hint="--scenes")
     _require_scipy()
-    from ..edge.display import notes, output
-    from ..edge.manifest import load_model
+    from ..edge.app.display import notes, output
+    from ..edge.spotting.manifest import load_model
     from .batches import DataSource
     from .scenes.gate import choose_gate
     from .scenes.gather import gather

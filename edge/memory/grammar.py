@@ -235,7 +235,7 @@ def load_grammar(ref: str | Path) -> Grammar:
 
 def shipped_grammars() -> dict[str, Path]:
     """Return the grammars that ship with harken, by name."""
-    return packaged("harken.edge", "grammars", suffix=".toml")
+    return packaged("harken.edge.memory", "grammars", suffix=".toml")
 
 
 def _name_of(path: Path) -> str:

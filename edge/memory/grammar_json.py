@@ -1,4 +1,4 @@
-"""A grammar in, the JSON out that `edge/web/lib/dialogue.js` makes commands with.
+"""A grammar in, the JSON out that `edge/device/web/lib/dialogue.js` makes commands with.
 
 JavaScript puts keys that look like numbers before all others, and "2" is a word: where the order
 matters there are lists of pairs.

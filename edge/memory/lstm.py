@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..engine import Runtime, TfliteRuntime
 from ..errors import ModelError
 from ..files import read_text
+from ..spotting.engine import Runtime, TfliteRuntime
 from .prior import N_GAPS, gap_class
 
 Float32 = npt.NDArray[np.float32]

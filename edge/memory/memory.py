@@ -1,9 +1,9 @@
 """Words in, commands out, and for the detector what to expect next: the memory as a whole.
 
-A `Memory` is the context of a detector (`harken.edge.detector.Context`). The dialogue makes
-commands of the words; the prior, told what was said and what is pending, moves the log-odds of the
-words that may follow, each at its time. When the follow-up window has closed it moves nothing, and
-the detector is the one without a memory, bit for bit.
+A `Memory` is the context of a detector (`harken.edge.spotting.detector.Context`). The dialogue
+makes commands of the words; the prior, told what was said and what is pending, moves the log-odds
+of the words that may follow, each at its time. When the follow-up window has closed it moves
+nothing, and the detector is the one without a memory, bit for bit.
 
 **Learning.** The words of a command that was carried out are learned from `REGRET_S` later, unless
 "stop" or "no" was said meanwhile. A word that was only heard because it was expected teaches
@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..detector import Detection
-from ..manifest import Model
+from ..spotting.detector import Detection
+from ..spotting.manifest import Model
 from .dialogue import Dialogue, State, Turn
 from .grammar import Grammar, load_grammar, shipped_grammars
 from .habits import sessions

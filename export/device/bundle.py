@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...edge.detector import Context
 from ...edge.errors import ExportError
-from ...edge.manifest import Model
 from ...edge.memory.grammar import Grammar
 from ...edge.memory.prior import Learner
+from ...edge.spotting.detector import Context
+from ...edge.spotting.manifest import Model
 from ..folder import check_target, names_in, write_export
 from ..tflm import TflmRuntime
 from .golden import (
@@ -31,7 +31,7 @@ from .source import EngineModel, data, header
 from .targets import TARGETS, Measured, measure
 from .templates import engine_fields, fill
 
-ENGINE = Path(__file__).parents[2] / "edge" / "c"
+ENGINE = Path(__file__).parents[2] / "edge" / "device" / "c"
 """Folder of the engine's sources."""
 
 

@@ -15,17 +15,17 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from ...edge.detector import Context, Detection, Detector
-from ...edge.engine import Engine, Runtime, TfliteRuntime
 from ...edge.errors import DependencyError, ExportError
-from ...edge.frontend import FrontEnd
-from ...edge.gate import Gate
-from ...edge.manifest import Model
 from ...edge.memory.grammar import Grammar
 from ...edge.memory.lstm import LstmPrior, LstmPriorFile
 from ...edge.memory.memory import log_ratios
 from ...edge.memory.prior import N_GAPS, Learner, Prior, gap_class
-from ...edge.spotter import Spotter
+from ...edge.spotting.detector import Context, Detection, Detector
+from ...edge.spotting.engine import Engine, Runtime, TfliteRuntime
+from ...edge.spotting.frontend import FrontEnd
+from ...edge.spotting.gate import Gate
+from ...edge.spotting.manifest import Model
+from ...edge.spotting.spotter import Spotter
 from ..tflm import TflmRuntime
 from .compiler import build, find_compiler
 
@@ -234,7 +234,7 @@ class WordsAlone:
     labels, sample_rate_hz
         Of the model.
     runtime
-        What runs the LSTM; see `harken.edge.engine.Engine`.
+        What runs the LSTM; see `harken.edge.spotting.engine.Engine`.
     learned
         What a memory has learned on top of it; nothing more is.
     """
@@ -268,7 +268,7 @@ class WordsAlone:
         self._last = 0
 
     def log_odds(self, sample: int) -> NDArray[np.float32] | None:
-        """See `harken.edge.detector.Context`."""
+        """See `harken.edge.spotting.detector.Context`."""
         gap_s = (sample - self._last) / self._rate_hz
         if self._ratios is None or gap_s >= self._window_s:
             return None
@@ -276,7 +276,7 @@ class WordsAlone:
         return row
 
     def accept(self, detection: Detection) -> None:
-        """See `harken.edge.detector.Context`."""
+        """See `harken.edge.spotting.detector.Context`."""
         gap_s = (detection.end_sample - self._last) / self._rate_hz
         if self._ratios is None or gap_s >= self._window_s:
             self.reset()

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
-_EDGE = Path(__file__).parents[2] / "edge"
+_DEVICE = Path(__file__).parents[2] / "edge" / "device"
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 _OWN = re.compile(r"\bharken_[a-z0-9_]+", re.IGNORECASE)
 # What is made of a model's name, besides constants of its words.
@@ -46,7 +46,7 @@ def _engine_names() -> frozenset[str]:
     """Return all names in the engine's sources and templates that begin with ``harken_``."""
     names: set[str] = set()
     for folder in ("c", "lib", "web"):
-        for path in (_EDGE / folder).rglob("*"):
+        for path in (_DEVICE / folder).rglob("*"):
             if path.suffix in (".c", ".h", ".cc", ".ino"):
                 code = _COMMENT.sub(" ", path.read_text("utf-8"))
                 names |= {name.lower() for name in _OWN.findall(code)}

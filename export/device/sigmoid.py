@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ...edge.files import write_atomic
 
-ENGINE = Path(__file__).parents[2] / "edge" / "c"
+ENGINE = Path(__file__).parents[2] / "edge" / "device" / "c"
 """Folder of the engine."""
 
 

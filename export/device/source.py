@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...edge.errors import ExportError
-from ...edge.gate import GateTables
-from ...edge.manifest import Manifest, Model
 from ...edge.memory.grammar import Grammar, shipped_grammars
 from ...edge.memory.lstm import LstmPriorFile
 from ...edge.memory.memory import shipped_prior
 from ...edge.memory.prior import Learner
+from ...edge.spotting.gate import GateTables
+from ...edge.spotting.manifest import Manifest, Model
 from .graph import (
     Addition,
     DenseLayer,

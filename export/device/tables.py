@@ -9,10 +9,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from ...edge.detector import UNKNOWN, talk_share
-from ...edge.errors import ExportError
-from ...edge.frontend import FrontEndConfig, dct_matrix
-from ...edge.limits import (
+from ...edge.device.limits import (
     LEAST_THRESHOLD,
     MEL_BANDS,
     MOST_FRAMES,
@@ -21,10 +18,13 @@ from ...edge.limits import (
     MOST_SMOOTHING_STEPS,
     WINDOW_SAMPLES,
 )
-from ...edge.manifest import Manifest
+from ...edge.errors import ExportError
 from ...edge.memory.grammar import Grammar
 from ...edge.memory.lstm import LstmPriorFile
 from ...edge.memory.prior import GAP_EDGES_S, N_GAPS, Context, Learner
+from ...edge.spotting.detector import UNKNOWN, talk_share
+from ...edge.spotting.frontend import FrontEndConfig, dct_matrix
+from ...edge.spotting.manifest import Manifest
 
 Array = NDArray[np.float64]
 
@@ -116,7 +116,7 @@ def front_end_tables(manifest: Manifest) -> FrontEndTables:
 
 def mel_edges(config: FrontEndConfig) -> Array:
     """Return the edges of the bands, (n_mels + 2,) in Hz."""
-    from ...edge.frontend import _hz_to_mel, _mel_to_hz
+    from ...edge.spotting.frontend import _hz_to_mel, _mel_to_hz
 
     return np.asarray(
         _mel_to_hz(

@@ -16,7 +16,7 @@ from typing import Any
 
 from ...edge.errors import ExportError
 
-BOARDS = Path(__file__).parents[2] / "edge" / "c" / "boards"
+BOARDS = Path(__file__).parents[2] / "edge" / "device" / "c" / "boards"
 """Folder with what makes a program of the engine on an emulated board."""
 
 _TIMEOUT_S = 300

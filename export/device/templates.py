@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ...edge.gate import GateConfig
+from ...edge.spotting.gate import GateConfig
 from ..markdown import markdown
 from .golden import BOOT_REPEATS, Comparison
 from .names import in_comment

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...edge.manifest import Model
+from ...edge.spotting.manifest import Model
 from ..flatbuffer import operator_names
 from ..folder import check_target, names_in, write_export
 from ..tflm import TflmRuntime, measure_arena

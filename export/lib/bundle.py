@@ -12,9 +12,9 @@ import numpy as np
 import soxr
 
 from ...edge.files import write_together
-from ...edge.manifest import Model
 from ...edge.memory.grammar import Grammar
 from ...edge.memory.prior import Learner
+from ...edge.spotting.manifest import Model
 from ..device.bundle import ENGINE, CheckedEngine, checked_engine
 from ..device.golden import Comparison
 from ..device.source import EngineModel, c_string

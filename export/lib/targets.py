@@ -15,7 +15,7 @@ from typing import Any
 from ...edge.errors import ExportError
 from ..device.compiler import build, find_compiler
 
-LIB = Path(__file__).parents[2] / "edge" / "lib"
+LIB = Path(__file__).parents[2] / "edge" / "device" / "lib"
 """Folder of what an app needs around the engine."""
 
 _COMMON = ("-std=c99", "-O2", "-ffp-contract=off", "-fPIC", "-fvisibility=hidden")
@@ -55,8 +55,8 @@ class Target:
     machine: Machine | None = None
     """Where it can be run."""
     declared: tuple[str, ...] | None = None
-    """What clang is told that compiles against ``edge/lib/declared``; else it is the machine's own
-    compiler that compiles."""
+    """What clang is told that compiles against ``edge/device/lib/declared``; else it is the
+    machine's own compiler that compiles."""
     kotlin: bool = False
     """Whether the functions that Kotlin calls are part of it, where there is a JDK."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...edge.errors import ExportError
-from ...edge.manifest import Model
+from ...edge.spotting.manifest import Model
 from ..device.templates import fill
 from ..flatbuffer import operator_names
 from ..folder import check_target, write_export
@@ -22,7 +22,7 @@ from ..markdown import markdown
 from .check import NEAR_STEPS, LitertCheck, check_litert, check_snippet
 from .graph import SIGNATURE, Edge, explicit_state_graph, read_edges, state_names
 
-FOLDER = Path(__file__).parents[2] / "edge" / "litert"
+FOLDER = Path(__file__).parents[2] / "edge" / "device" / "litert"
 """Folder of what is written beside the model."""
 
 _ARRAY = re.compile(r'\[\n([^\[\]{}"]*)\]')  # of numbers

@@ -19,11 +19,11 @@ import numpy as np
 import soundfile
 from ai_edge_litert import schema_py_generated as schema
 
-from ...edge.detector import Detection, Detector
-from ...edge.engine import Engine
 from ...edge.errors import ExportError
-from ...edge.frontend import FrontEnd
-from ...edge.manifest import Manifest, Model
+from ...edge.spotting.detector import Detection, Detector
+from ...edge.spotting.engine import Engine
+from ...edge.spotting.frontend import FrontEnd
+from ...edge.spotting.manifest import Manifest, Model
 from ..agreement import Agreement, measure_agreement
 from ..device.golden import long_recording, recording
 from ..layers import QuantizedNetwork

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ...edge.errors import ExportError
-from ...edge.manifest import Model
 from ...edge.memory.grammar import Grammar
 from ...edge.memory.memory import shipped_prior
 from ...edge.memory.prior import Learner
+from ...edge.spotting.manifest import Model
 from ..device.bundle import CheckedEngine, checked_engine
 from ..device.golden import Comparison
 from ..device.templates import model_fields

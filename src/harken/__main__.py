@@ -1,5 +1,5 @@
 """``python -m harken``: the command line."""
 
-from .edge.cli import main
+from .cli import main
 
 main()

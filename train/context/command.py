@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ... import __version__
-from ...edge.manifest import Model
 from ...edge.memory.grammar import Grammar
 from ...edge.memory.lstm import LstmPrior, LstmPriorFile
 from ...edge.memory.memory import ngram, shipped_prior
 from ...edge.memory.prior import Prior
+from ...edge.spotting.manifest import Model
 from ..data import Corpus
 from ..reports import write_report
 from ..scenes.leaks import check_leaks

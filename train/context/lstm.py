@@ -24,7 +24,7 @@ from ...edge.memory.grammar import Grammar
 from ...edge.memory.habits import sessions
 from ...edge.memory.lstm import LstmPriorFile, encode, pending_classes
 from ...edge.memory.prior import N_GAPS, gap_class
-from ...edge.tflite import read_graph
+from ...edge.spotting.tflite import read_graph
 from ..cache import Progress
 from ..config import ModelConfig
 from ..network import forward, initial_weights, zero_state

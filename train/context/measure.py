@@ -17,12 +17,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from ...edge.detector import Context, Detection, Detector, DetectorConfig
-from ...edge.manifest import Model
 from ...edge.memory.dialogue import Command, Dialogue
 from ...edge.memory.grammar import Grammar
 from ...edge.memory.memory import Memory
 from ...edge.memory.prior import NgramPrior, Prior
+from ...edge.spotting.detector import Context, Detection, Detector, DetectorConfig
+from ...edge.spotting.manifest import Model
 from ..cache import Progress
 from ..decode import SAMPLE_RATE_HZ
 from ..scenes.scoring import Heard, match
@@ -258,7 +258,7 @@ class _Window:
         self._zero = self._sample - round(now_s * SAMPLE_RATE_HZ)
 
     def log_odds(self, sample: int) -> Float32 | None:
-        """See `harken.edge.detector.Context`."""
+        """See `harken.edge.spotting.detector.Context`."""
         self._sample = sample
         return self._memory.log_odds(sample - self._zero)
 
@@ -266,5 +266,5 @@ class _Window:
         """Take no notice."""
 
     def reset(self) -> None:
-        """See `harken.edge.detector.Context`."""
+        """See `harken.edge.spotting.detector.Context`."""
         self._zero = self._sample = 0

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import __version__
-from ...edge.manifest import Model
 from ...edge.memory.grammar import Grammar
 from ...edge.memory.prior import Prior
+from ...edge.spotting.manifest import Model
 from ..cache import Progress
 from ..intervals import rate_interval, share_interval
 from ..scenes.sweep import Float32

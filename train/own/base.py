@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from ...edge.errors import DataError, HarkenError
-from ...edge.frontend import FrontEndConfig
-from ...edge.manifest import NON_WORDS, StepConfig
+from ...edge.spotting.frontend import FrontEndConfig
+from ...edge.spotting.manifest import NON_WORDS, StepConfig
 from ...edge.validation import decode
 from ..archive import write_arrays
 from ..calibration import without_standardisation

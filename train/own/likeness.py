@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ...edge.endpoints import find_word
-from ...edge.frontend import FrontEnd, FrontEndConfig
+from ...edge.spotting.endpoints import find_word
+from ...edge.spotting.frontend import FrontEnd, FrontEndConfig
 from ..decode import SAMPLE_RATE_HZ
 
 Float32 = NDArray[np.float32]

@@ -17,7 +17,7 @@ from typing import get_args
 
 import numpy as np
 
-from ...edge.frontend import FrontEndConfig
+from ...edge.spotting.frontend import FrontEndConfig
 from .. import augment
 from ..batches import DataSource
 from ..data import Corpus, Recording

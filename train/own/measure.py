@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...edge.engine import Engine
 from ...edge.errors import DataError
-from ...edge.manifest import Model
+from ...edge.spotting.engine import Engine
+from ...edge.spotting.manifest import Model
 from ..config import TrainConfig
 from ..data import Corpus
 from ..intervals import rate_interval, share_interval

@@ -17,7 +17,7 @@ from typing import Any
 from ... import __version__
 from ...edge.errors import DataError, RunError
 from ...edge.files import utf8, write_atomic, write_together
-from ...edge.manifest import Model, load_model
+from ...edge.spotting.manifest import Model, load_model
 from ..cache import Progress as Count
 from ..config import StreamConfig, TrainConfig
 from ..fit import Progress, train

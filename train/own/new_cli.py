@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...edge.manifest import MODEL_NAME
-from ...edge.options import JsonOption, path_of
-from ...edge.streams import print_json
+from ...edge.app.options import JsonOption, path_of
+from ...edge.app.streams import print_json
+from ...edge.spotting.manifest import MODEL_NAME
 from ..display import progress_bar, training_bar
 from ..synth.synth_cli import KokoroModelOption, KokoroVoicesOption
 
@@ -99,7 +99,7 @@ def new_command(
     This takes some minutes on two cores. Ctrl-C keeps what is done, and the same command continues
     from there.
     """
-    from ...edge.display import notes
+    from ...edge.app.display import notes
     from ..cli import _require_train, _start_tensorflow, listed
     from .voices import speakers
 
@@ -189,7 +189,7 @@ def new_command(
 
 def _tell(material: Material) -> None:
     """Say which clips and recordings are not used."""
-    from ...edge.display import notes
+    from ...edge.app.display import notes
 
     for word, tally in material.spoken.items():
         if tally.kept < tally.made:

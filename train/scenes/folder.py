@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from ...edge.errors import AudioError, DataError
 from ...edge.files import name_for_libsndfile
-from ...edge.frontend import FrontEndConfig
-from ...edge.resample import MonoResampler
-from ...edge.sources import AudioFile
+from ...edge.sound.resample import MonoResampler
+from ...edge.sound.sources import AudioFile
+from ...edge.spotting.frontend import FrontEndConfig
 from ..decode import AUDIO_SUFFIXES, SAMPLE_RATE_HZ, UNREADABLE_SUFFIXES
 from .truth import TRUTH_FILE, Scene, SceneSet, SceneTruth, read_labels, read_truth
 

@@ -12,10 +12,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from ...edge.engine import Runtime
 from ...edge.errors import DataError
-from ...edge.gate import GateConfig
-from ...edge.manifest import Model
+from ...edge.spotting.engine import Runtime
+from ...edge.spotting.gate import GateConfig
+from ...edge.spotting.manifest import Model
 from ..cache import Progress
 from .responses import model_posteriors
 from .scoring import Tally, match

@@ -7,7 +7,7 @@ import fnmatch
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...edge.manifest import Manifest
+from ...edge.spotting.manifest import Manifest
 from ..batches import DataSource
 from ..cache import Progress
 from ..data import Corpus

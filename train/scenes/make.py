@@ -13,9 +13,9 @@ are heard under every condition, so that conditions differ in nothing else:
 * clean, with a gain of -20, -10, +10 and +20 dB, clipped at full scale as by a microphone;
 * clean, in each room of the part.
 
-The level of a word is that of its active part, as `harken.edge.endpoints.find_word` sees it; of
-the recording's silence around it 100 ms are kept. Noise is every noise recording of the part in
-turn, each at the same level, without the padding of digital silence that some have. Sound is
+The level of a word is that of its active part, as `harken.edge.spotting.endpoints.find_word` sees
+it; of the recording's silence around it 100 ms are kept. Noise is every noise recording of the part
+in turn, each at the same level, without the padding of digital silence that some have. Sound is
 dithered as by an analogue-to-digital converter, so that no pause is digital silence.
 
 **Scenes of running speech** hold keywords as they are said in it, see `harken.train.scenes.flow`.

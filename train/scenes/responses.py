@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from ...edge.manifest import Model
+from ...edge.spotting.manifest import Model
 from ..cache import Progress
 from .scoring import Heard
 from .subjects import Subject, all_confident

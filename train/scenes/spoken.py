@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...edge.endpoints import find_word
+from ...edge.spotting.endpoints import find_word
 from .. import augment
 from ..data import Corpus, Recording
 from ..decode import SAMPLE_RATE_HZ

@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from ...edge.detector import REARM, UNKNOWN, DetectorConfig, lower_odds, smooth, talk_share
-from ...edge.engine import Runtime
 from ...edge.errors import ModelError
-from ...edge.gate import GateConfig
-from ...edge.manifest import Model
-from ...edge.posteriors import PosteriorStream
+from ...edge.spotting.detector import REARM, UNKNOWN, DetectorConfig, lower_odds, smooth, talk_share
+from ...edge.spotting.engine import Runtime
+from ...edge.spotting.gate import GateConfig
+from ...edge.spotting.manifest import Model
+from ...edge.spotting.posteriors import PosteriorStream
 from ..decode import SAMPLE_RATE_HZ
 from .scoring import Heard
 
@@ -213,7 +213,7 @@ class Evidence:
 
 
 def talk_costs(unknown: Float32, penalty: float, step_s: float) -> Float32:
-    """Return what `harken.edge.detector.Talk` lowers the odds of all labels by, from a reset on.
+    """Return what the detector's `Talk` lowers the odds of all labels by, from a reset on.
 
     Parameters
     ----------

@@ -43,9 +43,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...edge.detector import REARM, DetectorConfig
 from ...edge.errors import DataError
-from ...edge.manifest import Model
+from ...edge.spotting.detector import REARM, DetectorConfig
+from ...edge.spotting.manifest import Model
 from ..cache import Progress
 from .report import Groups
 from .scoring import REASONS, TOLERANCE_S, Matches, Tally, match

@@ -11,7 +11,7 @@ from typing import Any
 from ... import __version__
 from ...edge.errors import ModelError
 from ...edge.files import read_text, require_writable, utf8, write_together
-from ...edge.manifest import Manifest, Model, shipped_models
+from ...edge.spotting.manifest import Manifest, Model, shipped_models
 from ...export.card import gated_card, tuned_card
 from .gate import GateChoice
 from .tune import Tuning

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import __version__
-from ...edge.collect.names import BadNameError, check_word, speaker_folder
+from ...edge.app.collect.names import BadNameError, check_word, speaker_folder
 from ...edge.errors import DataError
 from ...edge.files import name_bytes, read_text, write_atomic
 from ..cache import Progress

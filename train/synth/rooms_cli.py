@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from ...edge.options import JsonOption, path_of
-from ...edge.streams import print_json
+from ...edge.app.options import JsonOption, path_of
+from ...edge.app.streams import print_json
 from ..display import progress_bar
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...edge.endpoints import find_word
 from ...edge.errors import DataError
 from ...edge.files import write_atomic
+from ...edge.spotting.endpoints import find_word
 
 RATE_HZ = 16_000
 MARGIN = round(0.15 * RATE_HZ)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...edge.options import JsonOption, path_of
-from ...edge.sources import SAMPLE_RATE_HZ as RATE_HZ
-from ...edge.streams import print_json
+from ...edge.app.options import JsonOption, path_of
+from ...edge.app.streams import print_json
+from ...edge.sound.sources import SAMPLE_RATE_HZ as RATE_HZ
 from ..display import progress_bar
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def synth_command(
     Speed, pitch, level and punctuation differ from take to take. Ctrl-C keeps what is done, and the
     same command continues from there: existing files are not made again.
     """
-    from ...edge.display import notes
+    from ...edge.app.display import notes
     from ..cli import listed
     from .engines import engine_of
     from .make import RECORD_FILE, Collection, folder_of, make, summary

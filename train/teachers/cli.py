@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ...edge.app.options import path_of
+from ...edge.app.streams import print_json
 from ...edge.errors import DataError
 from ...edge.files import require_writable
-from ...edge.options import path_of
-from ...edge.streams import print_json
 from ..cli import CacheOption
 from ..display import data_notes, progress_bar
 
@@ -93,7 +93,7 @@ def teach_command(
             "--teachers and --out belong together: give both, or --outputs alone",
             param_hint="--teachers" if teachers is None else "--out",
         )
-    from ...edge.display import notes, output
+    from ...edge.app.display import notes, output
     from ..data import load_corpus
     from .opening import open_teachers
     from .outputs import TeacherOutputs
@@ -129,7 +129,7 @@ def _hear(
     corpus: Corpus, teachers: Sequence[Teacher], known: TeacherOutputs | None, out: Path
 ) -> TeacherOutputs:
     """Run the teachers; say how to go on where that is interrupted."""
-    from ...edge.display import notes
+    from ...edge.app.display import notes
     from .run import partial_path, remove_partial, run_teachers
 
     partial = partial_path(out)

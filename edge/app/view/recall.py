@@ -1,0 +1,80 @@
+"""What the memory holds in, rows that shrink as it fades out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .row import BOLD, DIM, RECALLED, Row, shortened
+
+if TYPE_CHECKING:
+    from rich.style import Style
+
+    from ...memory.dialogue import Recall
+    from ...memory.memory import Memory
+
+_MOST_BAR = 30  # cells
+_SECONDS = 7  # cells of the time that is left, with the space before it
+
+
+def memory_rows(memory: Memory, width: int, label_cells: int, most_rows: int) -> list[Row]:
+    """Draw the follow-up window, the slots that may be left out, and the command to be repeated.
+
+    There are always as many rows: what a grammar can remember has its place even while there is
+    nothing, so that nothing moves.
+
+    Parameters
+    ----------
+    memory
+        What is drawn, as of its own time.
+    width
+        Cells of a line.
+    label_cells
+        Where the bars begin.
+    most_rows
+        Lines at most.
+    """
+    grammar, dialogue, now_s = memory.grammar, memory.dialogue, memory.now_s
+    bar_cells = max(4, min((width - label_cells) // 4, _MOST_BAR))
+    rows: list[Row] = []
+
+    def add(label: str, share: float, left_s: float, text: str, style: Style | None) -> None:
+        row = Row().add(shortened(label, label_cells - 1), BOLD if left_s else DIM).to(label_cells)
+        row.bar(bar_cells, share, RECALLED)
+        row.add(f"{f'{left_s:.1f} s' if left_s else '':>{_SECONDS}}  ", DIM)
+        rows.append(row.add(shortened(text, width - row.cells), style))
+
+    def add_recall(label: str, recall: Recall | None, hint: str = "") -> None:
+        if recall is None:
+            add(label, 0.0, 0.0, "", None)
+        else:
+            left_s = recall.span_s - recall.age_s
+            text = f"{recall.text}, {recall.age_s:.0f} s ago{hint}"
+            add(label, left_s / recall.span_s, left_s, text, None)
+
+    left_s = dialogue.follow_up_s(now_s)
+    text, style = _expected(memory, left_s)
+    add("follow-up", left_s / grammar.window_s, left_s, text, style)
+    recalls = {recall.name: recall for recall in dialogue.recalls(now_s)}
+    for slot in grammar.slots:
+        if any(spec.remember.get(slot) for spec in grammar.commands):
+            add_recall(slot, recalls.get(slot))
+    if grammar.controls.carry_out is not None:
+        hint = f"; “{grammar.controls.carry_out}”: again"
+        add_recall("last", dialogue.repeatable(now_s), hint)
+    return rows[:most_rows]
+
+
+def _expected(memory: Memory, left_s: float) -> tuple[str, Style | None]:
+    """Return what is waited for, in words."""
+    dialogue, controls = memory.dialogue, memory.grammar.controls
+    if left_s and dialogue.pending_kind == "confirm":
+        return f"“{controls.confirm}”? {dialogue.pending_text()}", None
+    if left_s and dialogue.pending_kind == "slot":
+        return f"waiting for {dialogue.pending}: {dialogue.pending_text()} …", None
+    if left_s:
+        return "nothing is pending", DIM
+    if dialogue.state.capped:
+        return "waiting for quiet", None
+    if controls.wake is not None:
+        return f"say “{controls.wake}” first", DIM
+    return "closed", DIM

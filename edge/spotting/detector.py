@@ -1,0 +1,441 @@
+"""Posteriors in, word detections out: smoothing, talk, thresholds, one detection a word.
+
+**Talk.** People who talk say words of the model, or what sounds like them, all the time: "he left
+the house", "bon" for "one". By its sound alone a command cannot be told from these, but a command
+is said on its own. So the detector averages the posterior of "unknown" over the last seconds, and
+the longer and the surer somebody has been talking, the more evidence it takes for a word. Whoever
+was heard to say a command is not taken to be talking: with each detection, the talk is forgotten.
+
+**Context.** After "left" a number is likelier than "right". Whoever knows what was said before may
+move the log-odds of each word, within bounds, for as long as it is remembered (see `Context`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..validation import require
+
+Float32 = npt.NDArray[np.float32]
+
+UNKNOWN = "unknown"
+"""The label of all speech that is no word of the model."""
+
+REARM = 0.5
+"""Share of its threshold below which a word must fall before it may fire again."""
+
+TALK_S = 4.0
+"""Time constant of each of the two moving averages that make talk, in seconds. So long after talk
+has begun, 26 % of it count, and so long after it has ended, 74 % still do; after twice the time
+59 and 41 %."""
+
+CONTEXT_WEIGHT = 1.0
+"""How far a context is believed if nobody says otherwise; measured in `docs/experiments.md`."""
+
+CONTEXT_LIMIT = 1.0
+"""By how much it moves a word at most if nobody says otherwise, in log-odds."""
+
+_MOST_LOG_ODDS = 30.0  # float32 can tell no larger ones from infinity
+_MOST_WEIGHT = 10.0
+
+_ONSET = 0.1  # share of its threshold below which a word's evidence is taken not to have begun
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DetectorConfig:
+    """When posteriors become a detection; the manifest's ``detector`` section.
+
+    Raises
+    ------
+    ModelError
+        A value is out of its range.
+    """
+
+    smoothing_steps: int
+    """Length of the moving average over posteriors, in network steps."""
+    refractory_ms: int
+    """Time after a detection in which no word fires, in milliseconds."""
+    talk_penalty: float = 0.0
+    """Log-odds that every word loses while somebody has been talking on and on, in 0..30; the less
+    talk there was, the less it loses."""
+    context_weight: float = CONTEXT_WEIGHT
+    """How far a context is believed: the factor of its log-odds, in 0..10; 0 switches it off."""
+    context_limit: float = CONTEXT_LIMIT
+    """Log-odds, in 0..30, by which a context moves a word at most, up or down."""
+    thresholds: Mapping[str, float]
+    """For each word the evidence, in (0, 1], from which it fires."""
+
+    def __post_init__(self) -> None:
+        steps, refractory_ms = self.smoothing_steps, self.refractory_ms
+        require(steps >= 1, "detector.smoothing_steps", steps, "be at least 1")
+        require(refractory_ms >= 0, "detector.refractory_ms", refractory_ms, "be at least 0")
+        for name, most in (
+            ("talk_penalty", _MOST_LOG_ODDS),
+            ("context_weight", _MOST_WEIGHT),
+            ("context_limit", _MOST_LOG_ODDS),
+        ):
+            value = getattr(self, name)
+            must = f"be at least 0 and at most {most:g}"
+            require(0 <= value <= most, f"detector.{name}", value, must)
+        for word, threshold in self.thresholds.items():
+            require(
+                0 < threshold <= 1,
+                f"detector.thresholds.{word}",
+                threshold,
+                "be greater than 0 and at most 1",
+            )
+
+    def refractory_steps(self, step_samples: int, sample_rate_hz: int) -> int:
+        """Return the refractory time in network steps, rounded up: the time is a minimum."""
+        return -(-self.refractory_ms * sample_rate_hz // (1000 * step_samples))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Detection:
+    """A word that was heard."""
+
+    word: str
+    confidence: float
+    """The evidence that decided it: the smoothed posterior, less what talk costs; in 0..1."""
+    start_sample: int
+    """First sample of the evidence: of the step from which on it stayed at a tenth of the
+    threshold or above."""
+    end_sample: int
+    """Samples heard when the decision was made."""
+    step: int
+    """Network step, counted from 0 at the last reset, that decided it."""
+    acoustic: float
+    """The same evidence without what the context adds to it, in 0..1."""
+
+
+class Context(Protocol):
+    """Knows what was said before, and what that makes of the next word."""
+
+    def log_odds(self, sample: int) -> Float32 | None:
+        """Return what to add to the log-odds of each label: (n_labels,) float32.
+
+        None, or nothing but zeros, where nothing is known; then nothing is changed.
+
+        Parameters
+        ----------
+        sample
+            Samples heard, since the last reset, when the step at hand is decided.
+        """
+
+    def accept(self, detection: Detection) -> None:
+        """Take in a word that was just detected; the next step's log-odds may depend on it."""
+
+    def reset(self) -> None:
+        """Forget what was said; samples are counted from 0 again."""
+
+
+class Detector:
+    """Turns posteriors into detections: at most one for a word spoken once.
+
+    With each step the posteriors are smoothed (see `smooth`) and discounted for talk (see `Talk`).
+    A word fires when what is left of its posterior, its evidence, reaches its threshold and is the
+    largest of all labels. Then the talk is forgotten, no word fires for the refractory time, and
+    that word not before its evidence has fallen below half its threshold. How the steps are divided
+    among calls makes no difference.
+
+    Parameters
+    ----------
+    config
+        Smoothing, refractory time, thresholds.
+    labels
+        What the posteriors stand for; those without a threshold never fire.
+    step_samples
+        Samples from one step to the next.
+    sample_rate_hz
+        Samples a second.
+    overhang_samples
+        Samples that a step has heard beyond its own `step_samples`: window minus hop.
+    context
+        Who knows what was said before, if anybody does. It is asked at each step, in their order.
+    """
+
+    def __init__(
+        self,
+        config: DetectorConfig,
+        labels: Sequence[str],
+        step_samples: int,
+        *,
+        sample_rate_hz: int = 16_000,
+        overhang_samples: int = 0,
+        context: Context | None = None,
+    ) -> None:
+        self.config = config
+        self.labels = tuple(labels)
+        self._step_samples = step_samples
+        self._overhang_samples = overhang_samples
+        self._refractory_steps = config.refractory_steps(step_samples, sample_rate_hz)
+        self._talk = Talk(config.talk_penalty, self.labels, step_samples / sample_rate_hz)
+        self._context = context
+        self._thresholds = np.array(
+            [config.thresholds.get(label, np.inf) for label in self.labels], np.float32
+        )
+        self._clear()  # not the context: it may remember what was said before there was a detector
+
+    def reset(self) -> None:
+        """Forget what was heard: the next posterior is that of step 0, and every word may fire."""
+        self._clear()
+        if self._context is not None:
+            self._context.reset()
+
+    def _clear(self) -> None:
+        self.evidence = np.zeros((0, len(self.labels)), np.float32)
+        """(m, n_labels) float32: what was compared with the thresholds in the last `feed`."""
+        self._origin = 0  # position of the sample with which step 0 would have begun
+        self._history = np.zeros((self.config.smoothing_steps - 1, len(self.labels)), np.float32)
+        self._talk.reset()
+        self._step = 0
+        self._ready_at = 0  # the step from which on the refractory time is over
+        self._armed = np.ones(len(self.labels), bool)
+        # A label that the context made fire before its time: its own evidence may be low, and rise.
+        self._early: list[int] = []
+        self._onset = np.zeros(len(self.labels), np.int64)  # step at which the evidence began
+        self._silent_steps = 0  # steps in a row, the last ones, that were certain silence
+
+    def restart(self, sample: int) -> None:
+        """Forget what was heard, but nothing of the context: what comes begins at a sample."""
+        self._clear()
+        self._origin = sample
+
+    def jump(self, samples: int) -> None:
+        """Count samples that were not heard: positions of what comes are so much later."""
+        self._origin += samples
+
+    def feed(self, posteriors: Float32) -> list[Detection]:
+        """Take in posteriors, give out the words that they complete.
+
+        Parameters
+        ----------
+        posteriors
+            (m, n_labels) float32, as `Engine.feed` returns them; any m.
+
+        Returns
+        -------
+        Detections in the order in which they were made.
+        """
+        if not len(posteriors):
+            self.evidence = posteriors
+            return []
+        self._silent_steps = 0
+        smoothed = smooth(posteriors, self.config.smoothing_steps, self._history)
+        if self._history.size:
+            joined = np.concatenate((self._history, posteriors))
+            self._history = joined[len(posteriors) :].copy()
+        detections = []
+        self.evidence = self._talk.discount(smoothed, posteriors)
+        for index, acoustic in enumerate(self.evidence):
+            row = self._in_context(acoustic)
+            fallen = np.maximum(row, acoustic) < REARM * self._thresholds
+            if self._step < self._ready_at:
+                fallen[self._early] = False
+            np.logical_or(self._armed, fallen, out=self._armed)
+            self._onset[row < _ONSET * self._thresholds] = self._step + 1
+            best = int(row.argmax())
+            if (
+                self._step >= self._ready_at
+                and row[best] >= self._thresholds[best]
+                and self._armed[best]
+            ):
+                detections.append(self._fire(best, float(row[best]), float(acoustic[best])))
+                self._talk.reset()
+                rest = slice(index + 1, None)
+                self.evidence[rest] = self._talk.discount(smoothed[rest], posteriors[rest])
+                if self._context is not None:
+                    self._context.accept(detections[-1])
+            self.evidence[index] = row
+            self._step += 1
+        return detections
+
+    def rest(self, steps: int) -> list[Detection]:
+        """Do as `feed` does with steps of certain silence, at hardly any cost.
+
+        Parameters
+        ----------
+        steps
+            How many; the last label stands for silence.
+
+        Returns
+        -------
+        Detections, of what came before the silence.
+        """
+        silence = np.zeros((steps, len(self.labels)), np.float32)
+        silence[:, -1] = 1
+        before, self._silent_steps = self._silent_steps, self._silent_steps + steps
+        if before < len(self._history):
+            detections = self.feed(silence)
+            self._silent_steps = before + steps
+            return detections
+        # Nothing but silence is smoothed: of all else there is no evidence.
+        self.evidence = silence
+        self._talk.fade(steps)
+        for _ in range(steps):
+            if self._context is not None:
+                self._context.log_odds(self._heard_samples)
+            early = self._early if self._step < self._ready_at else []
+            as_they_are = self._armed[early]
+            self._armed[:] = True
+            self._armed[early] = as_they_are
+            self._step += 1
+        if steps:
+            self._onset[:] = self._step
+        return []
+
+    def _in_context(self, acoustic: Float32) -> Float32:
+        """Return the evidence of a step, (n_labels,), with what the context adds to it."""
+        if self._context is None:
+            return acoustic
+        log_odds = self._context.log_odds(self._heard_samples)
+        if log_odds is None:
+            return acoustic
+        limit = np.float32(self.config.context_limit)
+        moved = (np.float32(self.config.context_weight) * log_odds).clip(-limit, limit)
+        if not moved.any():
+            return acoustic  # not a rounding error away from it
+        favoured = acoustic * np.exp(moved)
+        evidence: Float32 = favoured / (favoured + np.subtract(1, acoustic, dtype=np.float32))
+        return evidence
+
+    @property
+    def _heard_samples(self) -> int:
+        return self._origin + (self._step + 1) * self._step_samples + self._overhang_samples
+
+    def _fire(self, label: int, confidence: float, acoustic: float) -> Detection:
+        self._armed[label] = False
+        self._early = [label] if confidence > acoustic else []
+        self._ready_at = self._step + self._refractory_steps
+        return Detection(
+            word=self.labels[label],
+            confidence=confidence,
+            acoustic=acoustic,
+            start_sample=self._origin + int(self._onset[label]) * self._step_samples,
+            end_sample=self._heard_samples,
+            step=self._step,
+        )
+
+
+class Talk:
+    """How much somebody has been talking, and what it costs the words.
+
+    Talk is the posterior of "unknown" after two exponential moving averages, one behind the other,
+    with the time constant `TALK_S` each, in 0..1: the beginning of a word, which is "unknown" too,
+    hardly counts yet when the word ends. The log-odds of every smoothed posterior are lowered by
+    the penalty times the talk. A posterior of 1 stays 1: no word ever becomes impossible.
+
+    Parameters
+    ----------
+    penalty
+        See `DetectorConfig.talk_penalty`; 0 discounts nothing.
+    labels
+        What the posteriors stand for; without "unknown" among them there is no talk.
+    step_s
+        Seconds from one step to the next.
+    """
+
+    def __init__(self, penalty: float, labels: Sequence[str], step_s: float) -> None:
+        self._penalty = penalty if UNKNOWN in labels else 0.0
+        self._unknown = list(labels).index(UNKNOWN) if self._penalty else 0
+        self._share = talk_share(step_s)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all talk."""
+        self._recent = 0.0  # the first of the two averages
+        self.level = 0.0
+        """Talk after the last step, in 0..1."""
+
+    def discount(self, smoothed: Float32, posteriors: Float32) -> Float32:
+        """Take what talk costs from smoothed posteriors.
+
+        Parameters
+        ----------
+        smoothed
+            (m, n_labels) float32, as `smooth` returns them.
+        posteriors
+            (m, n_labels) float32, of the same steps, not smoothed: talk goes on with these.
+
+        Returns
+        -------
+        (m, n_labels) float32: the evidence.
+        """
+        if not self._penalty:
+            return smoothed
+        costs = []
+        for unknown in posteriors[:, self._unknown].tolist():
+            self._go_on(unknown)
+            costs.append(math.exp(-self._penalty * self.level))
+        return lower_odds(smoothed, np.array(costs, np.float32)[:, np.newaxis])
+
+    def fade(self, steps: int) -> None:
+        """Take in steps without talk."""
+        if self._penalty:
+            for _ in range(steps):
+                self._go_on(0.0)
+
+    def _go_on(self, unknown: float) -> None:
+        self._recent += self._share * (unknown - self._recent)
+        self.level += self._share * (self._recent - self.level)
+
+
+def talk_share(step_s: float) -> float:
+    """Return how far a step takes each of the averages that make talk towards what is new."""
+    return 1.0 - math.exp(-step_s / TALK_S)
+
+
+def lower_odds(probabilities: Float32, factors: Float32) -> Float32:
+    """Multiply the odds, p / (1 - p), of probabilities.
+
+    Parameters
+    ----------
+    probabilities
+        float32, any shape.
+    factors
+        float32, of a shape that fits.
+
+    Returns
+    -------
+    float32, the probabilities that have these odds.
+    """
+    left = probabilities * factors
+    lowered: Float32 = left / (left + np.subtract(1, probabilities, dtype=np.float32))
+    return lowered
+
+
+def smooth(posteriors: Float32, smoothing_steps: int, history: Float32 | None = None) -> Float32:
+    """Average each step with the ones before it: the one smoothing, for streams and for clips.
+
+    The sum is always divided by `smoothing_steps`. What came before the first step counts as 0, so
+    that a word needs as much evidence right after a reset as at any later time.
+
+    Parameters
+    ----------
+    posteriors
+        (m, n_labels) float32.
+    smoothing_steps
+        Length of the average.
+    history
+        (smoothing_steps - 1, n_labels) float32, the posteriors before these; by default a reset.
+
+    Returns
+    -------
+    (m, n_labels) float32.
+    """
+    steps, n_labels = posteriors.shape
+    if history is None:
+        history = np.zeros((smoothing_steps - 1, n_labels), np.float32)
+    joined = np.concatenate((history, posteriors))
+    # Summed oldest first at every step: not a running sum, whose rounding errors would pile up.
+    total = joined[:steps].copy()
+    for offset in range(1, smoothing_steps):
+        total += joined[offset : offset + steps]
+    total /= np.float32(smoothing_steps)
+    return total

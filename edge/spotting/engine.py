@@ -1,0 +1,299 @@
+"""Front-end frames in, posteriors out: the interpreter, its quantization, and its state."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DependencyError, ModelError
+from .manifest import Model
+
+Float32 = npt.NDArray[np.float32]
+Int8 = npt.NDArray[np.int8]
+
+RUNTIMES = {
+    "ai-edge-litert": "ai_edge_litert.interpreter",
+    "tflite-runtime": "tflite_runtime.interpreter",
+    "tensorflow": "tensorflow.lite.python.interpreter",
+}
+"""The interpreters that harken can use, in order of preference: package to install, and module."""
+
+RUNTIME_VARIABLE = "HARKEN_RUNTIME"
+"""Environment variable that names the interpreter to use."""
+
+
+class Runtime(Protocol):
+    """Whatever runs a network one step at a time and keeps its state in between."""
+
+    def invoke(self, features: Int8) -> Int8:
+        """Run one step: (1, 1, features) int8 in, (n_labels,) int8 logits out, a copy."""
+
+    def reset(self) -> None:
+        """Set the state back to what it was before the first step."""
+
+
+def load_interpreter_class(runtime: str | None = None) -> type[Any]:
+    """Import the TFLite interpreter to use, and nothing else.
+
+    Parameters
+    ----------
+    runtime
+        One of `RUNTIMES`; by default what the environment variable HARKEN_RUNTIME names, else the
+        first of them that is installed.
+
+    Raises
+    ------
+    DependencyError
+        That interpreter, or any interpreter, is missing; says what to install.
+    """
+    _, module = _load_runtime(runtime)
+    interpreter: type[Any] = module.Interpreter
+    return interpreter
+
+
+def _load_runtime(runtime: str | None) -> tuple[str, ModuleType]:
+    wanted = runtime if runtime is not None else os.environ.get(RUNTIME_VARIABLE) or None
+    if wanted is not None and wanted not in RUNTIMES:
+        source = "runtime" if runtime is not None else RUNTIME_VARIABLE
+        raise DependencyError(
+            f"{source} is {wanted!r}, which is no interpreter; it must be one of "
+            f"{', '.join(RUNTIMES)}"
+        )
+    failures = []
+    for name in RUNTIMES if wanted is None else [wanted]:
+        try:
+            return name, importlib.import_module(RUNTIMES[name])
+        except ImportError as problem:  # missing, or built for another Python or numpy
+            failures.append(f"{name}: {problem}")
+    raise DependencyError(
+        f"no TFLite interpreter can be imported ({'; '.join(failures)}); "
+        f"install one with `pip install {wanted or next(iter(RUNTIMES))}`"
+    )
+
+
+class TfliteFile(Protocol):
+    """A TFLite model and where it came from; a `Model` is one."""
+
+    @property
+    def content(self) -> bytes:
+        """The file."""
+
+    @property
+    def path(self) -> Path:
+        """Where it was read from."""
+
+
+class TfliteRuntime:
+    """A TFLite interpreter on one thread.
+
+    Parameters
+    ----------
+    model
+        The model: int8, with one input and one output.
+    runtime
+        Which interpreter; see `load_interpreter_class`.
+
+    Raises
+    ------
+    DependencyError
+        The interpreter is missing, or does not run with the numpy that is installed.
+    ModelError
+        The interpreter refuses the model.
+    """
+
+    def __init__(self, model: TfliteFile, runtime: str | None = None) -> None:
+        self.name, module = _load_runtime(runtime)
+        try:
+            # Unheard: TensorFlow's notice of its successor, and numpy's page on a SystemError.
+            with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+                warnings.simplefilter("ignore")
+                self._interpreter = module.Interpreter(
+                    model_content=model.content,
+                    num_threads=1,
+                    # The default delegate would not be faster at one step of this size.
+                    experimental_op_resolver_type=(
+                        module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+                    ),
+                )
+            self._interpreter.allocate_tensors()
+        except SystemError as problem:  # tflite-runtime 2.14, its last version, knows only NumPy 1
+            raise DependencyError(
+                f"{self.name} was not built for NumPy {np.__version__}, which is installed; use "
+                "another interpreter: `pip install ai-edge-litert`"
+            ) from problem
+        except (ValueError, RuntimeError) as problem:
+            reason = " ".join(str(problem).split())
+            raise ModelError(
+                f"{model.path.name}: the interpreter {self.name} refuses the model: {reason}"
+            ) from problem
+        self._input = self._interpreter.get_input_details()[0]["index"]
+        self._output = self._interpreter.get_output_details()[0]["index"]
+
+    def invoke(self, features: Int8) -> Int8:
+        """Run one step: (1, 1, features) int8 in, (n_labels,) int8 logits out, a copy."""
+        self._interpreter.set_tensor(self._input, features)
+        self._interpreter.invoke()
+        logits: Int8 = self._interpreter.get_tensor(self._output)[0]
+        return logits
+
+    def reset(self) -> None:
+        """Set the state back: every state tensor to its zero point, which stands for 0."""
+        self._interpreter.reset_all_variables()
+
+
+class Engine:
+    """The network, fed with front-end frames as they come; its state is kept between calls.
+
+    Step ``s`` (from 0) runs when frame ``(s + 1) * stride_frames - 1`` has come, on the last
+    `context_frames` frames, oldest first; frames before the first are zeros. The posteriors do not
+    depend on how the frames are divided among calls.
+
+    Parameters
+    ----------
+    model
+        The model.
+    runtime
+        The interpreter, by one of the names in `RUNTIMES` or as a `Runtime` made elsewhere; by
+        default the first that is installed.
+
+    Raises
+    ------
+    DependencyError
+        The interpreter is missing.
+    ModelError
+        The interpreter refuses the model.
+    """
+
+    def __init__(self, model: Model, *, runtime: str | Runtime | None = None) -> None:
+        manifest = model.manifest
+        self.labels = manifest.labels
+        """What the posteriors stand for, (n_labels,); the last two: "unknown" and "silence"."""
+        self.step_samples = manifest.step_samples
+        """Samples from one step to the next."""
+        if runtime is None or isinstance(runtime, str):
+            runtime = TfliteRuntime(model, runtime)
+        self.runtime = runtime
+        """What runs the network."""
+
+        self._input_scale = np.float32(manifest.input.scale)
+        self._input_zero_point = np.float32(manifest.input.zero_point)
+        self._output_scale = np.float32(manifest.output.scale)
+        self._output_zero_point = np.float32(manifest.output.zero_point)
+        self._stride = manifest.step.stride_frames
+        self._context = manifest.step.context_frames
+        n_mfcc = manifest.front_end.n_mfcc
+        # What the next step sees before new frames, int8: the overlap of two steps, then the frames
+        # that did not yet make up a stride.
+        self._before = np.full(
+            (self._context - self._stride, n_mfcc), manifest.input.zero_point, np.int8
+        )
+        self._forget()
+
+    def reset(self) -> None:
+        """Forget everything heard: the network's state, and the frames that wait for a step."""
+        self._forget()
+        self.runtime.reset()
+
+    def _forget(self) -> None:
+        self._history = self._before
+        self.heard_waiting = False
+        """Whether any of the frames was heard that wait for a step."""
+
+    def feed(self, frames: Float32, heard: Sequence[bool] | None = None) -> Float32:
+        """Take in frames, give out a posterior for each network step that they complete.
+
+        Parameters
+        ----------
+        frames
+            (k, n_mfcc) float32, standardised, as `FrontEnd.feed` returns them; any k.
+        heard
+            Of each frame, whether a gate let it pass; by default all. The network runs only for
+            steps with such a frame among those that are new; all others count as silence.
+
+        Returns
+        -------
+        (m, n_labels) float32: softmax of the logits; each row sums to 1.
+        """
+        steps = None if heard is None else self._steps_heard(heard)
+        features = self.quantize(frames)
+        if steps is None or all(steps):
+            logits = np.empty((len(features), len(self.labels)), np.int8)
+            for step, feature in enumerate(features):
+                logits[step] = self.runtime.invoke(feature)
+            return self.posteriors(logits)
+        posteriors = np.zeros((len(features), len(self.labels)), np.float32)
+        posteriors[:, -1] = 1  # silence is the last label
+        for step, feature in enumerate(features):
+            if steps[step]:
+                posteriors[step] = self.posteriors(self.runtime.invoke(feature)[np.newaxis])[0]
+        return posteriors
+
+    def _steps_heard(self, heard: Sequence[bool]) -> list[bool]:
+        """Return whether each step that frames complete has one that was heard."""
+        waiting = len(self._history) - (self._context - self._stride)
+        steps = []
+        for each in heard:
+            self.heard_waiting |= each
+            waiting += 1
+            if waiting == self._stride:
+                steps.append(self.heard_waiting)
+                self.heard_waiting, waiting = False, 0
+        return steps
+
+    def quantize(self, frames: Float32) -> Int8:
+        """Take in frames, give out the network's input for each step that they complete.
+
+        Part of what `feed` does, on the same stream; for running steps one by one.
+
+        Returns
+        -------
+        (m, 1, 1, context_frames * n_mfcc) int8: ``clip(rint(x / scale) + zero_point)``.
+        """
+        scaled = np.rint(frames / self._input_scale)
+        scaled += self._input_zero_point
+        np.minimum(scaled, 127, out=scaled)
+        new = np.maximum(scaled, -128, out=scaled).astype(np.int8)
+        waiting = np.concatenate((self._history, new))
+        steps = (len(waiting) - self._context) // self._stride + 1
+        self._history = waiting[steps * self._stride :].copy()
+        features = np.empty((steps, 1, 1, self._context * waiting.shape[1]), np.int8)
+        for step in range(steps):
+            start = step * self._stride
+            features[step, 0, 0] = waiting[start : start + self._context].ravel()
+        return features
+
+    def step_quantized(self, features: Int8) -> Int8:
+        """Run one network step on int8 values as they are, for comparing runtimes.
+
+        Parameters
+        ----------
+        features
+            (1, 1, context_frames * n_mfcc) int8.
+
+        Returns
+        -------
+        (n_labels,) int8 logits.
+        """
+        return self.runtime.invoke(features)
+
+    def posteriors(self, logits: Int8) -> Float32:
+        """Turn int8 logits into posteriors: (m, n_labels) int8 in, (m, n_labels) float32 out."""
+        posteriors = logits.astype(np.float32)
+        if not len(posteriors):
+            return posteriors
+        posteriors -= self._output_zero_point
+        posteriors *= self._output_scale
+        posteriors -= posteriors.max(axis=1, keepdims=True)
+        np.exp(posteriors, out=posteriors)
+        posteriors /= posteriors.sum(axis=1, keepdims=True)
+        return posteriors

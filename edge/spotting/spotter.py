@@ -1,0 +1,269 @@
+"""Samples in, word events out: front end, network and detector in one."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .clip import classify_clip, clip_tail
+from .detector import Context, Detection, Detector, DetectorConfig
+from .engine import Runtime
+from .gate import GateConfig
+from .manifest import Model, load_model
+from .posteriors import PosteriorStream
+
+FILL_S = 1.0
+"""So much of a gap is filled; then a network has settled."""
+
+RECENT_S = 2.0
+"""Sound from which the level of the room is taken."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """A word that was heard, and when."""
+
+    word: str
+    confidence: float
+    """The evidence that decided it, in 0..1."""
+    acoustic: float
+    """The same without what the context adds to it: what was said before."""
+    start_sample: int
+    """First sample of the evidence, counted from the last reset; see `Detection`."""
+    end_sample: int
+    """Samples heard when the decision was made, counted from the last reset."""
+    start_s: float
+    """`start_sample` in seconds."""
+    end_s: float
+    """`end_sample` in seconds."""
+    latency_s: float
+    """Time on the clock from when the samples that decided it arrived until this event, seconds."""
+
+    def to_dict(self) -> dict[str, str | int | float]:
+        """Return the fields for a line of JSON, numbers rounded to what they mean."""
+        values = dataclasses.asdict(self)
+        return {
+            name: round(value, 4) if isinstance(value, float) else value
+            for name, value in values.items()
+        }
+
+
+class Spotter:
+    """Hears words in a stream of samples.
+
+    The words and their positions do not depend on how the samples are divided among calls.
+
+    Parameters
+    ----------
+    model
+        A `Model`, or what `load_model` takes: a path, or the name of a shipped model.
+    runtime
+        The interpreter; see `Engine`.
+    detector
+        Thresholds, smoothing and refractory time in place of those in the manifest.
+    context
+        Who knows what was said before, such as a `harken.edge.memory.Memory`.
+    gate
+        True: what is softer than a word is skipped as the manifest says; False: everything is
+        heard; else a `GateConfig` in place of the manifest's.
+
+    Raises
+    ------
+    ModelError
+        The model is missing, damaged, or at odds with its manifest.
+    DependencyError
+        No interpreter is installed.
+
+    Examples
+    --------
+    >>> spotter = Spotter("commands")
+    >>> for event in spotter.feed(samples):
+    ...     print(event.word, event.start_s)
+    """
+
+    def __init__(
+        self,
+        model: Model | str | Path,
+        *,
+        runtime: str | Runtime | None = None,
+        detector: DetectorConfig | None = None,
+        context: Context | None = None,
+        gate: GateConfig | bool = True,
+    ) -> None:
+        self.model = model if isinstance(model, Model) else load_model(model)
+        """The model that listens."""
+        manifest = self.model.manifest
+        front_end = manifest.front_end
+        self._sample_rate_hz = front_end.sample_rate_hz
+        self._stream = PosteriorStream(self.model, runtime=runtime, gate=gate)
+        self._detector = Detector(
+            detector or manifest.detector,
+            manifest.labels,
+            manifest.step_samples,
+            sample_rate_hz=front_end.sample_rate_hz,
+            overhang_samples=front_end.window_samples - front_end.hop_samples,
+            context=context,
+        )
+        self._recent: deque[npt.NDArray[Any]] = deque()  # the last `RECENT_S` of sound
+        self._recent_samples = 0  # in these
+        self.samples_heard = 0
+        """Samples since the last reset, those that were lost counted."""
+        self.posteriors = np.zeros(len(manifest.labels), np.float32)
+        """(n_labels,) float32, what the network said last, not smoothed; zeros before it did."""
+
+    def reset(self) -> None:
+        """Forget everything heard; the next sample is sample 0 again."""
+        self._stream.reset()
+        self._detector.reset()
+        self._forget_recent()
+        self.samples_heard = 0
+        self.posteriors = np.zeros_like(self.posteriors)
+
+    def skip(self, samples: int) -> list[Event]:
+        """Go on after sound that was lost.
+
+        The network hears noise in its place, as loud as the quietest tenth of the last seconds:
+        more words that touch a gap are heard than after a reset, and none is made of what lies on
+        both sides, as when the sides are joined (docs/experiments.md). Of a long gap it hears the
+        first `FILL_S`; all of it counts for positions.
+
+        Parameters
+        ----------
+        samples
+            How much was lost, at the model's rate; at least 0.
+
+        Returns
+        -------
+        Words that were complete when the sound was lost.
+        """
+        filled = min(samples, round(FILL_S * self._sample_rate_hz))
+        events = self.feed(self._noise(filled))
+        self._forget_recent()
+        self.samples_heard += samples - filled
+        self._detector.jump(samples - filled)
+        return events
+
+    @property
+    def _most_recent(self) -> int:
+        return round(RECENT_S * self._sample_rate_hz)
+
+    def _remember(self, samples: npt.NDArray[Any]) -> None:
+        kept = samples[-self._most_recent :].copy()
+        self._recent.append(kept)
+        self._recent_samples += len(kept)
+        while self._recent_samples - len(self._recent[0]) >= self._most_recent:
+            self._recent_samples -= len(self._recent.popleft())
+
+    def _forget_recent(self) -> None:
+        self._recent.clear()
+        self._recent_samples = 0
+
+    def _noise(self, count: int) -> npt.NDArray[np.int16]:
+        recent = np.concatenate([np.zeros(0, np.float32), *map(_as_int16, self._recent)])
+        recent = recent[-self._most_recent :]
+        length = self._sample_rate_hz // 50
+        frames = recent[len(recent) % length :].reshape(-1, length)
+        level = np.percentile(np.sqrt(np.square(frames).mean(axis=1)), 10) if len(frames) else 0.0
+        noise = np.random.default_rng(count).normal(0.0, level, count)
+        return np.clip(np.rint(noise), -32768, 32767).astype(np.int16)
+
+    def feed(self, samples: npt.NDArray[Any], *, arrived_at: float | None = None) -> list[Event]:
+        """Take in samples, give out the words that they complete.
+
+        Parameters
+        ----------
+        samples
+            (n,) int16, or float32 with full scale at ±1, mono, at the model's rate; any n.
+        arrived_at
+            `time.monotonic` of when the last of them arrived, from which latency counts; by default
+            the time of the call.
+
+        Returns
+        -------
+        Events in the order in which they were decided; empty most of the time.
+
+        Raises
+        ------
+        AudioError
+            The samples have another shape or type, or are not finite. Nothing was taken in.
+        """
+        if arrived_at is None:
+            arrived_at = time.monotonic()
+        posteriors, shut = self._stream.feed(samples)
+        self.samples_heard += len(samples)
+        self._remember(samples)
+        if len(posteriors):
+            self.posteriors = posteriors[-1]
+        detector = self._detector
+        detections = detector.rest(len(posteriors)) if shut else detector.feed(posteriors)
+        return [self._event(detection, arrived_at) for detection in detections]
+
+    @property
+    def detector(self) -> DetectorConfig:
+        """Thresholds, smoothing and refractory time in force."""
+        return self._detector.config
+
+    @property
+    def gate(self) -> GateConfig | None:
+        """The gate in force; None where everything is heard."""
+        return None if self._stream.gate is None else self._stream.gate.config
+
+    @property
+    def heard_share(self) -> float:
+        """Share of the sound since the last reset that the network heard, in 0..1."""
+        return self._stream.frames_heard / self._stream.frames if self._stream.frames else 1.0
+
+    @property
+    def evidence(self) -> npt.NDArray[np.float32]:
+        """(m, n_labels) float32, what was compared with the thresholds in the last `feed`."""
+        return self._detector.evidence
+
+    def classify(self, clip: npt.NDArray[Any]) -> str:
+        """Give a clip one label, by the rule of `harken.edge.spotting.clip`.
+
+        Starts from a reset, and leaves one behind: a stream that was being heard is forgotten.
+
+        Parameters
+        ----------
+        clip
+            (n,) int16, or float32 with full scale at ±1, mono, at the model's rate.
+
+        Raises
+        ------
+        AudioError
+            As in `feed`.
+        """
+        self.reset()
+        try:
+            front_end = self._stream.front_end
+            heard = front_end.feed(clip)
+            tail = front_end.feed(clip_tail(clip, self._sample_rate_hz))
+            posteriors = self._stream.engine.feed(np.concatenate((heard, tail)))
+        finally:
+            self.reset()
+        label = classify_clip(posteriors, self._detector.config.smoothing_steps)
+        return self._detector.labels[label]
+
+    def _event(self, detection: Detection, arrived_at: float) -> Event:
+        return Event(
+            word=detection.word,
+            confidence=detection.confidence,
+            acoustic=detection.acoustic,
+            start_sample=detection.start_sample,
+            end_sample=detection.end_sample,
+            start_s=detection.start_sample / self._sample_rate_hz,
+            end_s=detection.end_sample / self._sample_rate_hz,
+            latency_s=time.monotonic() - arrived_at,
+        )
+
+
+def _as_int16(samples: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Return samples as float32 on the scale of int16."""
+    scale = np.float32(1 if samples.dtype == np.int16 else 32768)
+    return samples * scale

