@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 
-from harken.edge.memory.grammar import load_grammar
+from harken.edge.memory.grammar_file import load_grammar
 from harken.edge.memory.habits import User
 from harken.edge.memory.memory import Memory, default_prior, ngram
 from harken.edge.spotting.manifest import load_model

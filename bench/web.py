@@ -50,7 +50,8 @@ from rich.progress import track
 from rich.table import Table
 
 from harken.edge.app.listen_cli import DEMO
-from harken.edge.memory.grammar import Grammar, load_grammar
+from harken.edge.memory.grammar import Grammar
+from harken.edge.memory.grammar_file import load_grammar
 from harken.edge.spotting.manifest import load_model
 from harken.export.web.bundle import export_web
 from harken.export.web.wasm import STREAM

@@ -19,7 +19,7 @@ from playwright.sync_api import Playwright, ViewportSize, sync_playwright
 
 from harken.edge.app.listen_cli import DEMO
 from harken.edge.files import write_atomic
-from harken.edge.memory.grammar import load_grammar
+from harken.edge.memory.grammar_file import load_grammar
 from harken.edge.spotting.manifest import load_model
 from harken.export.web.bundle import export_web
 

@@ -23,7 +23,7 @@ from ..edge.spotting.manifest import (
     StateConfig,
 )
 from ..edge.spotting.tflite import Tensor, read_graph
-from ..train.data import Corpus
+from ..train.corpus import Corpus
 from ..train.scenes.leaks import PROVENANCE_FIELD
 from .card import model_card
 from .checks import check_graph, check_model, measure_clips

@@ -21,7 +21,7 @@ from ..edge.errors import DependencyError, ExportError, ModelError, RunError
 from ..edge.spotting.engine import Engine, Runtime, TfliteRuntime
 from ..edge.spotting.frontend import FrontEnd
 from ..edge.spotting.manifest import Model
-from ..train.data import Corpus
+from ..train.corpus import Corpus
 from ..train.evaluate import evaluate
 from ..train.features import stack_steps
 from .agreement import Agreement, measure_agreement

@@ -12,15 +12,16 @@ from typing import Annotated
 
 import typer
 
-from ..edge.app.options import file_of, path_of
+from ..edge.app.options import JsonOption, file_of, path_of
 from ..edge.app.streams import print_json
 from ..edge.errors import DependencyError
-from ..edge.memory.grammar import Grammar, load_grammar
+from ..edge.memory.grammar import Grammar
+from ..edge.memory.grammar_file import load_grammar
 from ..edge.memory.learned import load_learned
 from ..edge.memory.prior import Learner
 from ..edge.spotting.manifest import Model, load_model
-from ..train.cli import CacheOption, SplitRuleChoice, SplitRuleOption
 from ..train.display import progress_bar
+from ..train.options import CacheOption, SplitRuleChoice, SplitRuleOption
 
 _PACKAGES = ("ai_edge_litert", "librosa")
 
@@ -106,7 +107,7 @@ def export_command(
     ] = None,
     split_rule: SplitRuleOption = SplitRuleChoice.auto,
     cache_dir: CacheOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Export a run as an int8 TFLite model, or a model for a microcontroller, browser or app.
 

@@ -63,7 +63,7 @@ def web_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     Without the compilers the test is skipped.
     """
-    from harken.edge.memory.grammar import load_grammar
+    from harken.edge.memory.grammar_file import load_grammar
     from harken.export.web.bundle import export_web
 
     models = [load_model("commands"), load_model("commands-tiny")]

@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 import tones
 
-from harken.train.data import Corpus, DataReport, Kind, Recording
+from harken.train.corpus import Corpus, DataReport, Kind, Recording
 from harken.train.splits import SPLITS, Split
 
 Sound = tuple[Kind, str, Split, np.ndarray]

@@ -13,8 +13,10 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harken.edge.memory.dialogue import Command, Dialogue, Heard, Recall, State, Turn
-from harken.edge.memory.grammar import Grammar, load_grammar, parse_grammar
+from harken.edge.memory.dialogue import Dialogue
+from harken.edge.memory.grammar import Grammar
+from harken.edge.memory.grammar_file import load_grammar, parse_grammar
+from harken.edge.memory.turns import Command, Heard, Recall, State, Turn
 
 Step = dict[str, Any]
 """``do``: the step; ``look``: a time."""

@@ -25,7 +25,8 @@ from ..edge.errors import RunError
 from . import augment
 from .cache import Progress
 from .config import TrainConfig
-from .data import Corpus, load_corpus
+from .corpus import Corpus
+from .data import load_corpus
 from .pack import load_pack
 from .splits import Split, SplitRule
 from .store import StreamStore

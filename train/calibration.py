@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..edge.spotting.frontend import FrontEndConfig
 from .batches import stream_maker
 from .config import TrainConfig
-from .data import Corpus
+from .corpus import Corpus
 from .splits import Split
 
 _MEASURED_BATCHES, _MEASURED_STREAMS = 16, 32  # half an hour of audio

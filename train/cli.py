@@ -21,11 +21,12 @@ from ..edge.errors import RunError
 from ..edge.spotting.manifest import MODEL_NAME
 from .config import SIZES, TrainConfig
 from .display import data_notes, progress_bar, training_bar
+from .options import AddOption, CacheOption, DataArgument, SplitRuleChoice, SplitRuleOption, listed
 
 if TYPE_CHECKING:
     from ..edge.spotting.manifest import Manifest
     from .batches import DataSource
-    from .data import Corpus
+    from .corpus import Corpus
     from .own.base import Base
 
 
@@ -38,53 +39,11 @@ class SizeChoice(StrEnum):
     large = "large"
 
 
-class SplitRuleChoice(StrEnum):
-    """What ``--split-rule`` takes; see `harken.train.splits.SplitRule`."""
-
-    auto = "auto"
-    lists = "lists"
-    hash = "hash"
-    speaker = "speaker"
-    random = "random"
-
-
 _ANY_WORD = ("a word",)  # until it is known which there are
-
-CacheOption = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR",
-        parser=path_of,
-        help="Cache for decoded audio. Default: the user's cache.",
-    ),
-]
-AddOption = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--add",
-        metavar="DIR",
-        help="Another folder of recordings other than words, or of their transcripts: noise/, "
-        "speech/, synthetic/ … May be repeated.",
-    ),
-]
-SplitRuleOption = Annotated[
-    SplitRuleChoice,
-    typer.Option(
-        help="How to split words into training, validation and test; auto takes the first rule "
-        "that fits."
-    ),
-]
 
 
 def train_command(
-    data: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DATA",
-            help="Folder of recordings: one folder per word, or a collection with "
-            "speech_commands/.",
-        ),
-    ],
+    data: DataArgument,
     *,
     out: Annotated[
         Path,
@@ -308,16 +267,6 @@ def _recipe(
     return shlex.join(line)
 
 
-def listed(text: str | None, option: str) -> tuple[str, ...] | None:
-    """Split ``a,b,c``; None stays None."""
-    if text is None:
-        return None
-    words = tuple(word.strip() for word in text.split(",") if word.strip())
-    if not words:
-        raise typer.BadParameter("give words with commas between, as in yes,no", param_hint=option)
-    return words
-
-
 def _lacking(corpus: Corpus, chosen: TrainConfig) -> Iterator[str]:
     """Say in lines what a model will hear badly, for want of recordings."""
     missing = corpus.without_validation(chosen.words)
@@ -353,7 +302,7 @@ def _require_clear_words(corpus: Corpus) -> None:
 
 def _all_words(corpus: Corpus, held_out_words: tuple[str, ...]) -> tuple[str, ...]:
     """Return all that a corpus calls words, but for those that are held out or stand for none."""
-    from .data import SILENCE_FOLDER, UNKNOWN_FOLDER
+    from .corpus import SILENCE_FOLDER, UNKNOWN_FOLDER
 
     return tuple(
         word

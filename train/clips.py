@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..edge.spotting.clip import classify_clip, clip_tail
 from .config import TrainConfig
-from .data import Corpus
+from .corpus import Corpus
 from .evaluate import select_clips
 from .features import mfcc, stack_steps, standardise
 

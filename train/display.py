@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from .cache import Progress
-    from .data import DataReport, Skipped
+    from .corpus import DataReport, Skipped
     from .evaluate import Evaluation
     from .fit import Progress as TrainingProgress
 

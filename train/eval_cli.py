@@ -5,44 +5,31 @@ Nothing heavy is imported before the command runs, so that the light installatio
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from enum import StrEnum
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from ..edge.app.options import path_of
-from ..edge.app.streams import print_json, print_json_text
+from ..edge.app.options import JsonOption, path_of
 from ..edge.spotting.engine import RUNTIMES
-from .cli import AddOption, CacheOption, SplitRuleChoice, SplitRuleOption, listed, open_recordings
-from .display import data_notes, evaluation_table, progress_bar
+from .eval_ways import TFLM, PartChoice, eval_clips, eval_context, eval_stream
+from .options import (
+    AddOption,
+    CacheOption,
+    RecordingOptions,
+    ReportOptions,
+    SplitRuleChoice,
+    SplitRuleOption,
+    listed,
+)
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from ..edge.spotting.engine import Runtime
-    from ..edge.spotting.manifest import Model
-    from .context.report import ContextEvaluation
-    from .evaluate import Evaluation
-    from .scenes.report import StreamEvaluation
     from .splits import Split
 
-E = TypeVar("E", "StreamEvaluation", "ContextEvaluation")
 
-_TFLM = "tflm"
 _WORDS_PER_CONDITION = 500
 _SESSIONS = 500
-
-
-class PartChoice(StrEnum):
-    """What ``--split`` takes; see `harken.train.evaluate.Part`."""
-
-    training = "training"
-    validation = "validation"
-    testing = "testing"
-    all = "all"
 
 
 def eval_command(
@@ -101,7 +88,7 @@ def eval_command(
         str | None,
         typer.Option(
             metavar="NAME",
-            help=f"Interpreter: {', '.join(RUNTIMES)}, or {_TFLM} (TensorFlow Lite Micro); "
+            help=f"Interpreter: {', '.join(RUNTIMES)}, or {TFLM} (TensorFlow Lite Micro); "
             "the first one installed.",
         ),
     ] = None,
@@ -117,7 +104,7 @@ def eval_command(
             "--context context.png.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
     words_per_condition: Annotated[
         int | None,
         typer.Option(
@@ -228,7 +215,14 @@ def eval_command(
         "--keep": keep,
         "--adapter": adapter,
     }
-    additions = tuple(add or ())
+    recordings = RecordingOptions(
+        additions=tuple(add or ()),
+        split_rule=split_rule,
+        cache_dir=cache_dir,
+        held_out_speech=tuple(held_out_speech or ()),
+        left_out=tuple(left_out or ()),
+    )
+    report = ReportOptions(out=out, as_json=as_json)
     if out is not None:
         from .reports import require_report
 
@@ -258,7 +252,7 @@ def eval_command(
         if data is None:
             raise typer.BadParameter("give a folder of recordings", param_hint="--data")
         if not context:
-            _eval_clips(
+            eval_clips(
                 model,
                 data,
                 split=split,
@@ -266,28 +260,20 @@ def eval_command(
                 balance=balance,
                 seed=seed,
                 runtime=runtime,
-                split_rule=split_rule,
-                additions=additions,
-                cache_dir=cache_dir,
-                out=out,
-                as_json=as_json,
+                recordings=recordings,
+                report=report,
             )
             return
         if split.value == "all":
             raise typer.BadParameter("sessions are made of one part; name it", param_hint="--split")
-        _eval_context(
+        eval_context(
             model,
             data,
             split=cast("Split", split.value),
             seed=seed,
             runtime=runtime,
-            split_rule=split_rule,
-            additions=additions,
-            cache_dir=cache_dir,
-            out=out,
-            as_json=as_json,
-            held_out_speech=tuple(held_out_speech or ()),
-            left_out=tuple(left_out or ()),
+            recordings=recordings,
+            report=report,
             grammar="robot" if grammar is None else grammar,
             sessions=_SESSIONS if sessions is None else sessions,
             lstm=lstm,
@@ -316,23 +302,18 @@ def eval_command(
         raise typer.BadParameter("say which words to spot", param_hint="--words")
     if adapter is not None and runtime is not None:
         raise typer.BadParameter("an adapter needs none; leave it out", param_hint="--runtime")
-    _eval_stream(
+    eval_stream(
         model,
         data,
         split=cast("Split", split.value),
         words=listed(words, "--words"),
         seed=seed,
         runtime=runtime,
-        split_rule=split_rule,
-        additions=additions,
-        cache_dir=cache_dir,
-        out=out,
-        as_json=as_json,
+        recordings=recordings,
+        report=report,
         words_per_condition=(
             _WORDS_PER_CONDITION if words_per_condition is None else words_per_condition
         ),
-        held_out_speech=tuple(held_out_speech or ()),
-        left_out=tuple(left_out or ()),
         folder=scenes,
         negatives=tuple(negatives or ()),
         scene_dir=scene_dir,
@@ -341,228 +322,11 @@ def eval_command(
     )
 
 
-def _eval_clips(
-    model: str,
-    data: Path,
-    *,
-    split: PartChoice,
-    words: tuple[str, ...] | None,
-    balance: bool,
-    seed: int,
-    runtime: str | None,
-    split_rule: SplitRuleChoice,
-    additions: tuple[Path, ...],
-    cache_dir: Path | None,
-    out: Path | None,
-    as_json: bool,
-) -> None:
-    from ..edge.app.display import notes, output
-    from ..edge.spotting.manifest import load_model
-    from .data import load_corpus
-    from .evaluate import evaluate
-
-    loaded = load_model(model)
-    running = _runtime(loaded, runtime)
-    with progress_bar("decoding") as on_progress:
-        corpus = load_corpus(
-            data,
-            additions=additions,
-            cache_dir=cache_dir,
-            split_rule=split_rule.value,
-            keep_silent=True,
-            progress=on_progress,
-        )
-    for line in data_notes(corpus.report):
-        notes().print(line, soft_wrap=True)
-    with progress_bar("evaluating") as on_progress:
-        evaluation = evaluate(
-            loaded,
-            corpus,
-            split=split.value,
-            words=words,
-            balance=balance,
-            seed=seed,
-            runtime=running,
-            progress=on_progress,
-        )
-    for line in evaluation.notes:
-        notes().print(f"harken: note: {line}", soft_wrap=True)
-    if out is not None:
-        _save(evaluation, out)
-    if as_json:
-        print_json(evaluation.to_dict(), indent=2)
-    else:
-        output().print(evaluation_table(evaluation))
-
-
-def _eval_stream(
-    model: str | None,
-    data: Path | None,
-    *,
-    split: Split,
-    words: tuple[str, ...] | None,
-    seed: int,
-    runtime: str | None,
-    split_rule: SplitRuleChoice,
-    additions: tuple[Path, ...],
-    cache_dir: Path | None,
-    out: Path | None,
-    as_json: bool,
-    words_per_condition: int,
-    held_out_speech: tuple[str, ...],
-    left_out: tuple[str, ...],
-    folder: Path | None,
-    negatives: tuple[Path, ...],
-    scene_dir: Path | None,
-    keep: bool,
-    adapter: str | None,
-) -> None:
-    _require_scipy()
-    from ..edge.spotting.manifest import load_model
-    from .batches import DataSource
-    from .scenes.command import measure, save
-    from .scenes.display import stream_tables
-    from .scenes.gather import gather
-    from .scenes.keep import keep_scenes
-    from .scenes.subjects import AdapterSubject
-    from .scenes.sweep import Listener
-
-    loaded = None if model is None else load_model(model)
-    manifest = None if loaded is None else loaded.manifest
-    spotted = words or (manifest.words if manifest else ())
-    # What is wrong with these shall be said before minutes of decoding.
-    listens: AdapterSubject | Listener
-    if adapter is not None:
-        listens = AdapterSubject(adapter, spotted)
-    else:
-        assert loaded is not None
-        listens = Listener(loaded, runtime=_runtime(loaded, runtime))
-    corpus = None
-    if data is not None:
-        source = DataSource(
-            root=data,
-            additions=additions,
-            cache_dir=cache_dir,
-            split_rule=split_rule.value,
-            held_out_speech=held_out_speech,
-            left_out=left_out,
-        )
-        corpus = open_recordings(source, manifest)
-    scenes = gather(
-        spotted,
-        manifest,
-        corpus=corpus,
-        split=split,
-        words_per_condition=words_per_condition,
-        seed=seed,
-        folder=folder,
-        negatives=negatives,
-    )
-    if scene_dir is not None:
-        with progress_bar("writing scenes") as on_progress:
-            keep_scenes(scenes, scene_dir, sound=keep, progress=on_progress)
-    evaluation = measure(listens, scenes, bar=progress_bar)
-    _report(evaluation, stream_tables, save, out=out, as_json=as_json)
-
-
-def _eval_context(
-    model: str,
-    data: Path,
-    *,
-    split: Split,
-    seed: int,
-    runtime: str | None,
-    split_rule: SplitRuleChoice,
-    additions: tuple[Path, ...],
-    cache_dir: Path | None,
-    out: Path | None,
-    as_json: bool,
-    held_out_speech: tuple[str, ...],
-    left_out: tuple[str, ...],
-    grammar: str,
-    sessions: int,
-    lstm: Path | None,
-    weight: float | None,
-) -> None:
-    _require_scipy()
-    from ..edge.memory.grammar import load_grammar
-    from ..edge.spotting.manifest import load_model
-    from .batches import DataSource
-    from .context.command import measure_context, priors_of, save
-    from .context.display import context_tables
-    from .scenes.sweep import Listener
-
-    loaded = load_model(model)
-    commands = load_grammar(grammar)
-    commands.require_words(loaded.manifest.words)
-    priors = priors_of(commands, lstm)
-    listens = Listener(loaded, runtime=_runtime(loaded, runtime))
-    source = DataSource(
-        root=data,
-        additions=additions,
-        cache_dir=cache_dir,
-        split_rule=split_rule.value,
-        held_out_speech=held_out_speech,
-        left_out=left_out,
-    )
-    evaluation = measure_context(
-        listens,
-        open_recordings(source, loaded.manifest),
-        commands,
-        priors,
-        split=split,
-        sessions=sessions,
-        seed=seed,
-        weight=weight,
-        bar=progress_bar,
-    )
-    _report(evaluation, context_tables, save, out=out, as_json=as_json)
-
-
 def _refuse(options: Mapping[str, object], why: str) -> None:
     """Refuse the first option that was given."""
     for option, given in options.items():
         if given:
             raise typer.BadParameter(why, param_hint=option)
-
-
-def _report(
-    evaluation: E,
-    table: Callable[[E], RenderableType],
-    save: Callable[[E, Path], None],
-    *,
-    out: Path | None,
-    as_json: bool,
-) -> None:
-    """Print what a reader has to know, leave the files behind, print the figures."""
-    from ..edge.app.display import notes, output
-
-    for line in evaluation.notes:
-        notes().print(f"harken: note: {line}", soft_wrap=True)
-    if out is not None:
-        save(evaluation, out)
-    if as_json:
-        text = json.dumps(evaluation.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
-        print_json_text(text)
-    else:
-        output().print(table(evaluation))
-
-
-def _runtime(model: Model, name: str | None) -> str | Runtime | None:
-    if name != _TFLM:
-        return name
-    from ..export.tflm import TflmRuntime
-
-    return TflmRuntime(model)
-
-
-def _require_scipy() -> None:
-    from importlib.util import find_spec
-
-    from ..edge.errors import DependencyError
-
-    if find_spec("scipy") is None:
-        raise DependencyError("this needs scipy; install with `pip install 'harken[train]'`")
 
 
 def _require_matplotlib() -> None:
@@ -575,11 +339,3 @@ def _require_matplotlib() -> None:
             f"--out draws with matplotlib, which cannot be imported ({error}); "
             "install it with `pip install 'harken[train]'`"
         ) from error
-
-
-def _save(evaluation: Evaluation, folder: Path) -> None:
-    from .plots import draw_confusion
-    from .reports import write_report
-
-    write_report(folder, evaluation.to_dict())
-    draw_confusion(folder / "confusion.png", evaluation.confusion, evaluation.labels)

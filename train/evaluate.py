@@ -33,7 +33,7 @@ from ..edge.spotting.engine import Runtime, TfliteRuntime
 from ..edge.spotting.manifest import NON_WORDS, Model
 from ..edge.spotting.spotter import Spotter
 from .cache import Progress
-from .data import SILENCE_FOLDER, UNKNOWN_FOLDER, Corpus, Recording
+from .corpus import SILENCE_FOLDER, UNKNOWN_FOLDER, Corpus, Recording
 from .decode import SAMPLE_RATE_HZ
 from .intervals import share_interval
 from .splits import Split

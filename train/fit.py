@@ -24,7 +24,7 @@ from ..edge.errors import DataError, RunError
 from .batches import Batches, DataSource
 from .calibration import long_stream, standardised
 from .config import TrainConfig
-from .data import Corpus
+from .corpus import Corpus
 from .features import stack_steps
 from .moments import Moments
 from .network import Weights, forward, initial_weights, is_moment, set_loss, zero_state

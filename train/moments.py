@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from .batches import another_microphone, stream_maker
 from .config import TrainConfig
-from .data import Corpus
+from .corpus import Corpus
 from .features import stack_steps
 from .network import Weights, forward, zero_state
 

@@ -32,7 +32,7 @@ from ..edge.spotting.detector import lower_odds
 from ..edge.spotting.endpoints import find_word
 from . import augment
 from .config import TrainConfig
-from .data import Corpus, Recording
+from .corpus import Corpus, Recording
 from .decode import SAMPLE_RATE_HZ
 from .features import mfcc, stack_steps, standardise
 from .scenes.noise import NoiseTrack, noise_recordings, talk_recordings

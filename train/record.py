@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from ..edge.errors import RunError
 from .calibration import without_standardisation
 from .config import TrainConfig
-from .data import Corpus
+from .corpus import Corpus
 from .run import RunFolder, RunRecord
 from .scenes.leaks import PROVENANCE_FIELD, heard_in_training
 

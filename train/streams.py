@@ -21,7 +21,7 @@ from ..edge.spotting.endpoints import find_word
 from ..edge.spotting.frontend import FrontEndConfig
 from . import augment
 from .config import StreamConfig
-from .data import SILENCE_FOLDER, Corpus, Recording
+from .corpus import SILENCE_FOLDER, Corpus, Recording
 from .decode import SAMPLE_RATE_HZ
 from .features import log_mel, mfcc_from_log_mel, standardise
 from .pack import PackSounds

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..edge.app.options import path_of
+from ..edge.app.options import ModelArgument, RuntimeOption, path_of
 from ..edge.app.streams import print_json
-from ..edge.spotting.engine import RUNTIMES
-from .cli import AddOption, CacheOption, SplitRuleChoice, SplitRuleOption, open_recordings
+from .cli import open_recordings
 from .display import progress_bar
+from .options import AddOption, CacheOption, RecordingOptions, SplitRuleChoice, SplitRuleOption
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,13 +26,7 @@ if TYPE_CHECKING:
 
 
 def tune_command(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="A .tflite file, its .json manifest, or the name of a shipped model.",
-        ),
-    ],
+    model: ModelArgument,
     *,
     data: Annotated[
         Path | None,
@@ -101,12 +95,7 @@ def tune_command(
             "Default: from the model's manifest. May be repeated.",
         ),
     ] = None,
-    runtime: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help=f"Interpreter: {', '.join(RUNTIMES)}; the first one installed."
-        ),
-    ] = None,
+    runtime: RuntimeOption = None,
     split_rule: SplitRuleOption = SplitRuleChoice.auto,
     add: AddOption = None,
     cache_dir: CacheOption = None,
@@ -131,7 +120,6 @@ def tune_command(
     _require_scipy()
     from ..edge.app.display import notes, output
     from ..edge.spotting.manifest import load_model
-    from .batches import DataSource
     from .scenes.gate import choose_gate
     from .scenes.gather import gather
     from .scenes.report import Groups
@@ -145,15 +133,14 @@ def tune_command(
     listener = Listener(loaded, runtime=runtime)
     corpus = None
     if data is not None:
-        source = DataSource(
-            root=data,
+        recordings = RecordingOptions(
             additions=tuple(add or ()),
+            split_rule=split_rule,
             cache_dir=cache_dir,
-            split_rule=split_rule.value,
             held_out_speech=tuple(held_out_speech or ()),
             left_out=tuple(left_out or ()),
         )
-        corpus = open_recordings(source, loaded.manifest)
+        corpus = open_recordings(recordings.source(data), loaded.manifest)
     made = gather(
         loaded.manifest.words,
         loaded.manifest,

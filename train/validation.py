@@ -16,7 +16,7 @@ from scipy.special import softmax
 from .batches import stream_maker
 from .clips import ClipScores, ClipSet
 from .config import TrainConfig
-from .data import Corpus
+from .corpus import Corpus
 from .features import stack_steps
 from .network import Weights, forward, set_loss, zero_state
 from .operating import OperatingPoint

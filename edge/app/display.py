@@ -18,7 +18,7 @@ from rich.text import Text
 from ..sound.sources import BLOCK_MS, kilohertz
 
 if TYPE_CHECKING:
-    from ..memory.dialogue import Turn
+    from ..memory.turns import Turn
     from ..sound.microphone import InputDevice
     from ..spotting.gate import GateConfig
     from ..spotting.manifest import Manifest, Model

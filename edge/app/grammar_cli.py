@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
-from ..memory.grammar import explain, load_grammar, shipped_grammars
+from ..memory.grammar import explain
+from ..memory.grammar_file import load_grammar, shipped_grammars
 from .display import output
+from .options import JsonOption
 from .streams import print_json
 
 grammar_app = typer.Typer(
@@ -19,7 +21,6 @@ grammar_app = typer.Typer(
 GrammarArgument = Annotated[
     str, typer.Argument(metavar="GRAMMAR", help="A grammar: its name, or its file.")
 ]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @grammar_app.command()
@@ -30,7 +31,7 @@ def check(
         str | None,
         typer.Option(metavar="MODEL", help="Also check whether this model knows the words."),
     ] = None,
-    as_json: _Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Check a grammar, and explain it back in words."""
     loaded = load_grammar(grammar)
@@ -52,7 +53,7 @@ def check(
 
 
 @grammar_app.command("list")
-def list_grammars(as_json: _Json = False) -> None:
+def list_grammars(as_json: JsonOption = False) -> None:
     """List the grammars that ship."""
     loaded = [load_grammar(name) for name in shipped_grammars()]
     if as_json:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..memory.dialogue import Command, Turn
     from ..memory.memory import Memory
+    from ..memory.turns import Command, Turn
     from ..sound.sources import Block, Overflow, Source
     from ..spotting.spotter import Event, Spotter
 

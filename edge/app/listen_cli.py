@@ -13,7 +13,7 @@ import typer
 
 from ..errors import AudioError, ModelError
 from ..memory.action import Action
-from ..memory.grammar import load_grammar
+from ..memory.grammar_file import load_grammar
 from ..memory.memory import Memory
 from ..memory.store import Store, default_path
 from ..memory.woken import WINDOW_S, WokenSpotter, memory_of

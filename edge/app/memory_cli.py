@@ -12,10 +12,10 @@ import typer
 from ..errors import HarkenError
 from ..files import write_atomic
 from ..memory import store
-from ..memory.grammar import load_grammar
+from ..memory.grammar_file import load_grammar
 from ..memory.store import VERSION, default_path
 from .display import memory_table, notes, output
-from .options import file_of, path_of
+from .options import JsonOption, file_of, path_of
 from .streams import print_json
 
 memory_app = typer.Typer(
@@ -45,7 +45,7 @@ def show(
     grammar: _Grammar = "robot",
     *,
     memory: _File = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show what is remembered: the last words, what is pending, what was learned."""
     path, content = _read(grammar, memory)

@@ -1,9 +1,11 @@
 """What was said before, kept: words in, commands out, and what to expect next."""
 
-from .dialogue import Command, Dialogue, Turn
-from .grammar import Grammar, load_grammar, parse_grammar, shipped_grammars
+from .dialogue import Dialogue
+from .grammar import Grammar
+from .grammar_file import load_grammar, parse_grammar, shipped_grammars
 from .memory import Memory
 from .store import Store
+from .turns import Command, Turn
 
 __all__ = [
     "Command",

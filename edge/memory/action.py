@@ -9,8 +9,8 @@ import subprocess
 from collections.abc import Callable
 
 from ..errors import HarkenError
-from .dialogue import Command
 from .grammar import Grammar
+from .turns import Command
 
 _BLANK = re.compile(r"\{(\w+)\}")
 _MOST_RUNNING = 8

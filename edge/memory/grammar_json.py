@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import GrammarError
-from .dialogue import Dialogue, Turn
+from .dialogue import Dialogue
 from .grammar import CommandSpec, Grammar, Part
 from .prior import Learner
+from .turns import Turn
 
 FORMAT = 1
 """Of the JSON; `dialogue.js` refuses any other."""

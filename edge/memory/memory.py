@@ -22,12 +22,14 @@ import numpy.typing as npt
 
 from ..spotting.detector import Detection
 from ..spotting.manifest import Model
-from .dialogue import Dialogue, State, Turn
-from .grammar import Grammar, load_grammar, shipped_grammars
+from .dialogue import Dialogue
+from .grammar import Grammar
+from .grammar_file import load_grammar, shipped_grammars
 from .habits import sessions
 from .lstm import LstmPrior, LstmPriorFile, pending_classes
 from .prior import GAP_EDGES_S, N_GAPS, Learner, Lesson, NgramPrior, Prior, gap_class
 from .store import Store
+from .turns import State, Turn
 
 Float32 = npt.NDArray[np.float32]
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...edge.errors import ExportError
-from ...edge.memory.grammar import Grammar, shipped_grammars
+from ...edge.memory.grammar import Grammar
+from ...edge.memory.grammar_file import shipped_grammars
 from ...edge.memory.lstm import LstmPriorFile
 from ...edge.memory.memory import shipped_prior
 from ...edge.memory.prior import Learner

@@ -11,7 +11,7 @@ from command import harken
 from conftest import DATA
 
 from harken.edge.files import decode_text, utf8, write_atomic
-from harken.edge.memory.grammar import load_grammar
+from harken.edge.memory.grammar_file import load_grammar
 from harken.edge.memory.store import read
 from harken.edge.spotting.manifest import load_model
 

@@ -24,7 +24,7 @@ from learning import taught
 
 from harken.edge import ExportError, load_model
 from harken.edge.errors import DependencyError, HarkenError
-from harken.edge.memory.grammar import load_grammar
+from harken.edge.memory.grammar_file import load_grammar
 from harken.edge.memory.learned import load_learned
 from harken.edge.spotting.manifest import Model
 from harken.export.device import bundle as device_bundle

@@ -23,7 +23,7 @@ from learning import taught
 
 from harken.edge import ExportError, load_model
 from harken.edge.folders import RECORD_FILE
-from harken.edge.memory.grammar import load_grammar
+from harken.edge.memory.grammar_file import load_grammar
 from harken.export.device.bundle import CheckedEngine, checked_engine
 from harken.export.lib import bundle as lib_bundle
 from harken.export.lib import targets as lib_targets

@@ -23,7 +23,7 @@ from learning import taught
 
 from harken.edge import ExportError, Spotter, load_model
 from harken.edge.errors import DependencyError
-from harken.edge.memory.grammar import load_grammar
+from harken.edge.memory.grammar_file import load_grammar
 from harken.edge.memory.lstm import LstmPrior
 from harken.edge.memory.memory import Memory, shipped_prior
 from harken.edge.spotting.manifest import Model

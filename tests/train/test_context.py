@@ -16,7 +16,7 @@ from conftest import DATA
 from synthetic_corpus import write_tone_words
 
 from harken.edge.errors import DataError
-from harken.edge.memory.grammar import load_grammar, parse_grammar
+from harken.edge.memory.grammar_file import load_grammar, parse_grammar
 from harken.edge.memory.memory import ngram
 from harken.edge.spotting.manifest import load_model
 from harken.train.context.learning import learning

@@ -20,7 +20,8 @@ import soundfile
 
 from harken.edge.errors import DataError
 from harken.train.cache import default_cache_dir
-from harken.train.data import SILENT_PEAK, Corpus, Kind, load_corpus
+from harken.train.corpus import Corpus, Kind
+from harken.train.data import SILENT_PEAK, load_corpus
 from harken.train.decode import decode
 from harken.train.display import data_notes
 from harken.train.splits import SPLITS, Split, WordClip, split_ranked, split_words, which_set

@@ -21,7 +21,8 @@ from harken.edge.spotting.engine import Engine
 from harken.edge.spotting.frontend import FrontEnd
 from harken.edge.spotting.manifest import Model
 from harken.edge.spotting.spotter import Spotter
-from harken.train.data import Corpus, load_corpus
+from harken.train.corpus import Corpus
+from harken.train.data import load_corpus
 from harken.train.evaluate import Clip, Part, Score, evaluate, select_clips
 
 MODEL = DATA / "tones.tflite"

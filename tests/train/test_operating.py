@@ -16,7 +16,7 @@ from synthetic_corpus import Sound, corpus_of, spoken
 from harken.edge.spotting.detector import Detector, DetectorConfig
 from harken.edge.spotting.frontend import FrontEndConfig
 from harken.train.config import TrainConfig
-from harken.train.data import Corpus
+from harken.train.corpus import Corpus
 from harken.train.operating import (
     TALK_PENALTY,
     OperatingPoint,

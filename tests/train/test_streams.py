@@ -22,7 +22,7 @@ pytest.importorskip("librosa", reason="training needs harken[train]")
 from harken.edge import FrontEnd, FrontEndConfig
 from harken.edge.errors import DataError
 from harken.train.config import StreamConfig
-from harken.train.data import Corpus
+from harken.train.corpus import Corpus
 from harken.train.streams import Batch, StreamMaker
 from harken.train.transcripts import SpokenWord
 

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from harken.cli import app
 from harken.edge.errors import DataError
 from harken.edge.spotting.tflite import Graph, Tensor
-from harken.train.data import Corpus
+from harken.train.corpus import Corpus
 from harken.train.decode import decode
 from harken.train.teachers import (
     Suspect,

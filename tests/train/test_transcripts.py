@@ -9,7 +9,8 @@ import pytest
 import soundfile
 
 from harken.edge.errors import DataError
-from harken.train.data import Corpus, Recording, load_corpus
+from harken.train.corpus import Corpus, Recording
+from harken.train.data import load_corpus
 from harken.train.splits import which_set
 from harken.train.transcripts import SpokenWord, keywords_said, tokens
 

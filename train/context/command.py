@@ -11,7 +11,7 @@ from ...edge.memory.lstm import LstmPrior, LstmPriorFile
 from ...edge.memory.memory import ngram, shipped_prior
 from ...edge.memory.prior import Prior
 from ...edge.spotting.manifest import Model
-from ..data import Corpus
+from ..corpus import Corpus
 from ..reports import write_report
 from ..scenes.leaks import check_leaks
 from ..scenes.negatives import negative_scenes

@@ -10,7 +10,7 @@ import typer
 from ...edge.app.display import notes
 from ...edge.app.grammar_cli import GrammarArgument
 from ...edge.app.options import path_of
-from ...edge.memory.grammar import load_grammar
+from ...edge.memory.grammar_file import load_grammar
 from ...edge.memory.habits import logged_sessions
 
 

@@ -17,10 +17,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from ...edge.memory.dialogue import Command, Dialogue
+from ...edge.memory.dialogue import Dialogue
 from ...edge.memory.grammar import Grammar
 from ...edge.memory.memory import Memory
 from ...edge.memory.prior import NgramPrior, Prior
+from ...edge.memory.turns import Command
 from ...edge.spotting.detector import Context, Detection, Detector, DetectorConfig
 from ...edge.spotting.manifest import Model
 from ..cache import Progress

@@ -23,7 +23,7 @@ from ...edge.memory.dialogue import Dialogue
 from ...edge.memory.grammar import Grammar
 from ...edge.memory.habits import WORD_S, Said, User
 from ...edge.memory.prior import Prior, gap_class
-from ..data import Corpus, Recording
+from ..corpus import Corpus, Recording
 from ..decode import SAMPLE_RATE_HZ
 from ..scenes.noise import NoiseTrack, noise_recordings
 from ..scenes.spoken import Spoken, place_word

@@ -20,7 +20,7 @@ import numpy as np
 from ...edge.spotting.frontend import FrontEndConfig
 from .. import augment
 from ..batches import DataSource
-from ..data import Corpus, Recording
+from ..corpus import Corpus, Recording
 from ..decode import SAMPLE_RATE_HZ
 from ..features import mfcc
 from ..pack import LEVEL_DB, PackKind, Section, pack_of, save_pack

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from ...edge.errors import DataError
 from ...edge.files import write_atomic
 from ..cache import Progress
-from ..data import WORDS_COLLECTION
 from ..decode import AUDIO_SUFFIXES, SAMPLE_RATE_HZ, DecodeError, decode
+from ..scan import WORDS_COLLECTION
 from ..synth.engines import Engine
 from ..synth.make import Collection, Tally, folder_of, make
 from ..synth.sound import write_flac

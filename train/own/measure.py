@@ -19,7 +19,7 @@ from ...edge.errors import DataError
 from ...edge.spotting.engine import Engine
 from ...edge.spotting.manifest import Model
 from ..config import TrainConfig
-from ..data import Corpus
+from ..corpus import Corpus
 from ..intervals import rate_interval, share_interval
 from ..operating import OperatingPoint, Words, events
 from ..scenes.sweep import Clock, Evidence

@@ -13,6 +13,7 @@ from ...edge.app.options import JsonOption, path_of
 from ...edge.app.streams import print_json
 from ...edge.spotting.manifest import MODEL_NAME
 from ..display import progress_bar, training_bar
+from ..options import SeedOption
 from ..synth.synth_cli import KokoroModelOption, KokoroVoicesOption
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def new_command(
         ),
     ] = 0.5,
     epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Training epochs.")] = 4,
-    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
+    seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Make a model of words for which there are no recordings, or only a few.
@@ -100,7 +101,8 @@ def new_command(
     from there.
     """
     from ...edge.app.display import notes
-    from ..cli import _require_train, _start_tensorflow, listed
+    from ..cli import _require_train, _start_tensorflow
+    from ..options import listed
     from .voices import speakers
 
     _require_train()

@@ -20,7 +20,7 @@ from itertools import pairwise
 import numpy as np
 
 from .. import augment
-from ..data import Corpus, Recording
+from ..corpus import Corpus, Recording
 from ..decode import SAMPLE_RATE_HZ
 from ..splits import Split
 from ..transcripts import DIGITS as DIGIT_WORDS

@@ -10,7 +10,7 @@ from pathlib import Path
 from ...edge.spotting.manifest import Manifest
 from ..batches import DataSource
 from ..cache import Progress
-from ..data import Corpus
+from ..corpus import Corpus
 from ..splits import Split
 from .folder import read_negatives, read_scenes
 from .leaks import check_leaks

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from ...edge.errors import DataError, ModelError
 from ...edge.files import name_bytes
 from ...edge.spotting.manifest import Manifest
-from ..data import SILENCE_FOLDER, Corpus, Recording
+from ..corpus import SILENCE_FOLDER, Corpus, Recording
 from .truth import Scene
 
 if TYPE_CHECKING:

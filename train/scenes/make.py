@@ -34,7 +34,7 @@ import numpy as np
 
 from ... import __version__
 from ...edge.errors import DataError
-from ..data import SILENCE_FOLDER, Corpus, Recording
+from ..corpus import SILENCE_FOLDER, Corpus, Recording
 from ..decode import SAMPLE_RATE_HZ
 from ..splits import Split, WordClip, guess_speaker
 from .flow import flowing_speech

@@ -24,8 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import augment
-from ..data import NOISE_COLLECTION, Corpus, Recording
+from ..corpus import Corpus, Recording
 from ..decode import SAMPLE_RATE_HZ
+from ..scan import NOISE_COLLECTION
 from ..splits import Split
 from .leaks import identity
 from .noise import noise_recordings

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import augment
-from ..data import SILENCE_FOLDER, Corpus, Recording
+from ..corpus import SILENCE_FOLDER, Corpus, Recording
 from ..decode import SAMPLE_RATE_HZ
 from ..splits import Split
 from .leaks import identity

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...edge.spotting.endpoints import find_word
 from .. import augment
-from ..data import Corpus, Recording
+from ..corpus import Corpus, Recording
 from ..decode import SAMPLE_RATE_HZ
 from .leaks import identity
 from .noise import NoiseTrack

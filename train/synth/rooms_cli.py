@@ -11,6 +11,7 @@ import typer
 from ...edge.app.options import JsonOption, path_of
 from ...edge.app.streams import print_json
 from ..display import progress_bar
+from ..options import SeedOption
 
 
 def rooms_command(
@@ -22,7 +23,7 @@ def rooms_command(
         ),
     ],
     count: Annotated[int, typer.Option(min=1, max=100_000, help="Number of rooms.")] = 100,
-    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
+    seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Simulate rooms: impulse responses for training.

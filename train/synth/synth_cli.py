@@ -12,6 +12,7 @@ from ...edge.app.options import JsonOption, path_of
 from ...edge.app.streams import print_json
 from ...edge.sound.sources import SAMPLE_RATE_HZ as RATE_HZ
 from ..display import progress_bar
+from ..options import SeedOption
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,7 +76,7 @@ def synth_command(
         float,
         typer.Option(min=0.0, max=1.0, metavar="P", help="How confident the teachers must be."),
     ] = 0.5,
-    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
+    seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Have synthetic voices say words, for training.
@@ -84,7 +85,7 @@ def synth_command(
     same command continues from there: existing files are not made again.
     """
     from ...edge.app.display import notes
-    from ..cli import listed
+    from ..options import listed
     from .engines import engine_of
     from .make import RECORD_FILE, Collection, folder_of, make, summary
 

@@ -18,27 +18,20 @@ from ...edge.app.options import path_of
 from ...edge.app.streams import print_json
 from ...edge.errors import DataError
 from ...edge.files import require_writable
-from ..cli import CacheOption
 from ..display import data_notes, progress_bar
+from ..options import CacheOption, DataArgument
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..data import Corpus, Recording
+    from ..corpus import Corpus, Recording
     from .outputs import TeacherOutputs
     from .suspects import Suspect
     from .teacher import Teacher
 
 
 def teach_command(
-    data: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DATA",
-            help="Folder of recordings: one folder per word, or a collection with "
-            "speech_commands/.",
-        ),
-    ],
+    data: DataArgument,
     *,
     teachers: Annotated[
         Path | None,

@@ -19,7 +19,7 @@ import numpy as np
 from ...edge.errors import DataError, ModelError
 from ...edge.spotting.engine import load_interpreter_class
 from ...edge.spotting.tflite import Graph, read_graph
-from ..data import SILENCE_FOLDER, UNKNOWN_FOLDER
+from ..corpus import SILENCE_FOLDER, UNKNOWN_FOLDER
 from ..decode import SAMPLE_RATE_HZ
 from .teacher import WINDOW, Float32, Samples, as_float, log_softmax, read_labels, teacher_name
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from ...edge.errors import DataError
 from ..cache import Progress
-from ..data import WORDS_COLLECTION, Corpus, Recording
+from ..corpus import Corpus, Recording
+from ..scan import WORDS_COLLECTION
 from .outputs import TeacherOutputs
 from .teacher import Float32, Teacher, as_float, one_second
 

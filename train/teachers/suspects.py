@@ -22,7 +22,7 @@ import numpy as np
 
 from ...edge.errors import DataError
 from ...edge.files import write_atomic
-from ..data import SILENCE_FOLDER
+from ..corpus import SILENCE_FOLDER
 from .outputs import TeacherOutputs
 from .teacher import Float32, words_of
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ...edge.errors import DataError
 from ...edge.files import read_text
-from ..data import SILENCE_FOLDER, UNKNOWN_FOLDER
+from ..corpus import SILENCE_FOLDER, UNKNOWN_FOLDER
 from ..decode import SAMPLE_RATE_HZ
 
 Float32 = npt.NDArray[np.float32]

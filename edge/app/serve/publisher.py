@@ -25,7 +25,7 @@ from .outbox import Message, Outbox
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ...memory.dialogue import Command
+    from ...memory.turns import Command
     from ..listen import Heard
     from .broker import Broker
 

@@ -9,8 +9,8 @@ from .row import BOLD, DIM, RECALLED, Row, shortened
 if TYPE_CHECKING:
     from rich.style import Style
 
-    from ...memory.dialogue import Recall
     from ...memory.memory import Memory
+    from ...memory.turns import Recall
 
 _MOST_BAR = 30  # cells
 _SECONDS = 7  # cells of the time that is left, with the space before it

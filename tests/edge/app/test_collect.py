@@ -157,7 +157,7 @@ class TestWords:
         assert clip.position + round(clip.seconds * RATE) == len(samples)
 
     def test_the_command_is_told(self, tmp_path, tones_model):
-        from harken.edge.memory.grammar import parse_grammar
+        from harken.edge.memory.grammar_file import parse_grammar
         from harken.edge.memory.memory import Memory
 
         memory = Memory.of(parse_grammar(tones.BEEPS), tones_model, now_s=0.0)

@@ -18,10 +18,11 @@ from harken.edge import Spotter, load_model
 from harken.edge.app.listen import Heard, Listener
 from harken.edge.errors import GrammarError
 from harken.edge.memory.action import Action, ActionError
-from harken.edge.memory.dialogue import Command, Dialogue
-from harken.edge.memory.grammar import load_grammar, parse_grammar
+from harken.edge.memory.dialogue import Dialogue
+from harken.edge.memory.grammar_file import load_grammar, parse_grammar
 from harken.edge.memory.memory import Memory
 from harken.edge.memory.store import Store
+from harken.edge.memory.turns import Command
 from harken.edge.sound.sources import AudioFile
 from harken.edge.spotting.spotter import FILL_S
 

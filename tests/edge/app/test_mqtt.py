@@ -26,7 +26,8 @@ from harken.edge.app.serve.home_assistant import node_of
 from harken.edge.app.serve.mqtt import mqtt_publisher
 from harken.edge.app.serve.outbox import Message as Put
 from harken.edge.app.serve.outbox import Outbox
-from harken.edge.memory.grammar import Grammar, load_grammar
+from harken.edge.memory.grammar import Grammar
+from harken.edge.memory.grammar_file import load_grammar
 from harken.edge.memory.memory import Memory
 from harken.edge.sound.pcm import Chunks
 

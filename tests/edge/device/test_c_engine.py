@@ -37,7 +37,7 @@ from hypothesis import strategies as st
 from learning import taught
 
 from harken.edge import Detector, Engine, Spotter, load_model
-from harken.edge.memory.grammar import load_grammar
+from harken.edge.memory.grammar_file import load_grammar
 from harken.edge.memory.lstm import LstmPrior
 from harken.edge.memory.memory import shipped_prior
 from harken.edge.memory.prior import gap_class

@@ -25,7 +25,7 @@ from c_engine import (
 from c_stream import CStream
 
 from harken.edge import load_model
-from harken.edge.memory.grammar import load_grammar
+from harken.edge.memory.grammar_file import load_grammar
 from harken.export.web.wasm import STREAM
 
 pytestmark = needs_compiler

@@ -17,7 +17,8 @@ from talks import GRAMMARS, HOUSE, PICKED, ROBOT, Step, play, random_talk, talk
 import harken
 from harken.edge.errors import GrammarError
 from harken.edge.memory.dialogue import Dialogue
-from harken.edge.memory.grammar import Grammar, load_grammar, parse_grammar, shipped_grammars
+from harken.edge.memory.grammar import Grammar
+from harken.edge.memory.grammar_file import load_grammar, parse_grammar, shipped_grammars
 from harken.edge.memory.grammar_json import FORMAT, grammar_to_json
 
 TESTS = Path(__file__).parents[2]

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from learning import PAUSE_S, Taught, spoken
 
-from harken.edge.memory.grammar import Grammar, load_grammar
+from harken.edge.memory.grammar import Grammar
+from harken.edge.memory.grammar_file import load_grammar
 from harken.edge.memory.grammar_json import grammar_to_json
 from harken.edge.memory.memory import shipped_prior
 from harken.edge.memory.prior import Context, Learner, NgramPrior

@@ -16,7 +16,7 @@ from browser import TOUCH, Stage, assert_for_fingers, needs_browser, serve
 from numpy.typing import NDArray
 
 from harken.edge import load_model
-from harken.edge.memory.grammar import load_grammar
+from harken.edge.memory.grammar_file import load_grammar
 from harken.export.web.bundle import export_web
 
 PHONE = {"width": 360, "height": 720}

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harken.edge.memory.dialogue import Dialogue, State
-from harken.edge.memory.grammar import Grammar, load_grammar, parse_grammar
+from harken.edge.memory.dialogue import Dialogue
+from harken.edge.memory.grammar import Grammar
+from harken.edge.memory.grammar_file import load_grammar, parse_grammar
+from harken.edge.memory.turns import State
 
 ROBOT = load_grammar("robot")
 MEDIA = load_grammar("media")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from harken.edge.errors import GrammarError
-from harken.edge.memory.grammar import explain, load_grammar, parse_grammar, shipped_grammars
+from harken.edge.memory.grammar import explain
+from harken.edge.memory.grammar_file import load_grammar, parse_grammar, shipped_grammars
 from harken.edge.words import check_word
 
 TEN_LINES = """

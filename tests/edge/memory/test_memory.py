@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from harken.edge import Detector, DetectorConfig
 from harken.edge.errors import GrammarError, HarkenError, ModelError
-from harken.edge.memory.grammar import Grammar, load_grammar, parse_grammar
+from harken.edge.memory.grammar import Grammar
+from harken.edge.memory.grammar_file import load_grammar, parse_grammar
 from harken.edge.memory.habits import User, logged_sessions, sessions
 from harken.edge.memory.lstm import LstmPrior, LstmPriorFile
 from harken.edge.memory.memory import (

@@ -17,7 +17,8 @@ from harken.edge import Model
 from harken.edge.errors import DataError, ModelError
 from harken.edge.spotting.manifest import Manifest
 from harken.train.config import TrainConfig
-from harken.train.data import Corpus, load_corpus
+from harken.train.corpus import Corpus
+from harken.train.data import load_corpus
 from harken.train.record import make_record
 from harken.train.scenes.leaks import (
     check_leaks,

@@ -17,7 +17,8 @@ from synthetic_corpus import Sound, corpus_of, spoken
 pytest.importorskip("scipy", reason="training needs harken[train]")
 
 from harken.edge.errors import DataError
-from harken.train.data import Corpus, load_corpus
+from harken.train.corpus import Corpus
+from harken.train.data import load_corpus
 from harken.train.scenes.leaks import identity
 from harken.train.scenes.make import CLEAN, GAIN_DB, SNR_DB, TALK_DB, make_scenes
 from harken.train.scenes.truth import Scene, SceneSet

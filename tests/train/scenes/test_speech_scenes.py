@@ -15,7 +15,7 @@ pytest.importorskip("scipy", reason="training needs harken[train]")
 from harken.edge import Model
 from harken.edge.errors import DataError
 from harken.train.config import TrainConfig
-from harken.train.data import Corpus
+from harken.train.corpus import Corpus
 from harken.train.scenes.flow import DIGITS, SENTENCES
 from harken.train.scenes.leaks import check_leaks, heard_in_training
 from harken.train.scenes.make import CLEAN, make_scenes

@@ -12,8 +12,9 @@ pytest.importorskip("scipy", reason="training needs harken[train]")
 
 from harken.edge import Detector, Model
 from harken.edge.errors import DataError
+from harken.train.scenes.tails import Tail, offsets
 from harken.train.scenes.truth import Scene, Utterance
-from harken.train.scenes.tune import Tail, Tuning, offsets, tune
+from harken.train.scenes.tune import Tuning, tune
 
 STEP_S = 0.04
 SCENE_STEPS = 7500  # five minutes
