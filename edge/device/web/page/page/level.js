@@ -1,4 +1,4 @@
-// How loud the last moments were in, what is wrong with that out: by the limits of edge/view/level.py.
+// How loud the last moments were in, what is wrong with that out: by the limits of edge/app/view/level.py.
 
 const QUIET_DBFS = -45; // speech below it is too quiet
 const FLOOR_DBFS = -96;
