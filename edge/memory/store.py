@@ -10,7 +10,7 @@ import json
 import os
 import stat
 import sys
-from codecs import BOM_UTF8
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -170,6 +170,8 @@ def _lock_of(path: Path) -> Path:
 
 def _require_ours(beginning: bytes, name: str) -> None:
     """Raise ForeignError unless a file begins as a memory does, or is empty as after a crash."""
+    if beginning[:2] in (BOM_UTF16_LE, BOM_UTF16_BE):  # of an editor
+        beginning = beginning.decode("utf-16", "ignore").encode()
     there = b"".join(beginning.removeprefix(BOM_UTF8).translate(None, b"\0").split())
     if not (there.startswith(_MARK) or _MARK.startswith(there)):
         raise ForeignError(f"{name} is no memory of harken's")

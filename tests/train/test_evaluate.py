@@ -298,7 +298,7 @@ class TestCommand:
             ("--words", "lwo", 5, "'lwo' is neither a word of the model nor of the data"),
             ("--split-rule", "speaker", 5, "needs 3 speakers or more"),
             ("--runtime", "onnx", 6, "runtime is 'onnx', which is no interpreter"),
-            ("--out", "/dev/null/reports", 8, "cannot make the folder /dev/null/reports"),
+            ("--out", "/dev/null/reports", 8, "/dev/null is no folder; choose another --out"),
         ],
     )
     def test_mistakes_get_one_clear_line(
