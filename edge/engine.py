@@ -151,7 +151,7 @@ class TfliteRuntime:
 
 
 class Engine:
-    """The network, fed with front-end frames as they come; its state is kept between calls.
+    """The network: takes front-end frames as they come, and keeps its state between calls.
 
     Step ``s`` (from 0) runs when frame ``(s + 1) * stride_frames - 1`` has come, on the last
     `context_frames` frames, oldest first; frames before the first are zeros. The posteriors do not
@@ -196,13 +196,13 @@ class Engine:
         self._history = np.zeros((self._context - self._stride, n_mfcc), np.float32)
 
     def reset(self) -> None:
-        """Forget everything heard: the network's state, and the frames that wait for a step."""
+        """Start anew: reset the network's state, and drop frames that wait for a step."""
         n_mfcc = self._history.shape[1]
         self._history = np.zeros((self._context - self._stride, n_mfcc), np.float32)
         self.runtime.reset()
 
     def feed(self, frames: Float32) -> Float32:
-        """Take in frames, give out a posterior for each network step that they complete.
+        """Process frames, and return a posterior for each network step that they complete.
 
         Parameters
         ----------
@@ -220,7 +220,7 @@ class Engine:
         return self.posteriors(logits)
 
     def quantize(self, frames: Float32) -> Int8:
-        """Take in frames, give out the network's input for each step that they complete.
+        """Process frames, and return the network's input for each step that they complete.
 
         Part of what `feed` does, on the same stream; for running steps one by one.
 
