@@ -2,8 +2,8 @@
 
 A device keeps listening after a word; a clip just ends, often in the middle of the word. So the
 stream continues a little after the clip, with nothing new in it (`clip_tail`), and then each
-label's evidence is its highest smoothed posterior (`classify_clip`). The numbers were chosen on validation
-clips; `docs/experiments.md` has the figures of other choices.
+label's evidence is its highest smoothed posterior (`classify_clip`). The numbers were chosen on
+validation clips; `docs/experiments.md` has the figures of other choices.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ class Detection:
 
     word: str
     confidence: float
-    """The evidence: the smoothed posterior minus the talk penalty; in 0..1."""
+    """The evidence: the smoothed posterior, lowered by the talk penalty; in 0..1."""
     start_sample: int
     """First sample of the evidence: of the step from which on it stayed at a tenth of the
     threshold or above."""
