@@ -16,19 +16,19 @@ class HarkenError(Exception):
 
 
 class ModelError(HarkenError):
-    """A model or its manifest is missing, damaged, or the two do not fit each other."""
+    """A model or its manifest is missing or damaged, or the two do not agree."""
 
     exit_code: ClassVar[int] = 3
 
 
 class AudioError(HarkenError):
-    """Samples cannot be had or used: a file, standard input, a device, PortAudio."""
+    """Audio cannot be read or used: a file, standard input, a device, PortAudio."""
 
     exit_code: ClassVar[int] = 4
 
 
 class DataError(HarkenError):
-    """Recordings for training or evaluation are missing or unfit."""
+    """Recordings for training or evaluation are missing or cannot be used."""
 
     exit_code: ClassVar[int] = 5
 

@@ -120,7 +120,8 @@ class RunFolder:
         there = [name for name in FILES if self.has(name)]
         if "config.json" in there:
             raise RunError(
-                f"{self.path} holds a run already; choose another --out, or continue it by --resume"
+                f"{self.path} holds a run already; choose another --out, or continue it "
+                "with --resume"
             )
         if there:
             raise RunError(

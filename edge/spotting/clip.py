@@ -1,9 +1,9 @@
 """A clip in, one label out: the one rule by which clip accuracy is measured everywhere.
 
-A device goes on listening after a word; a clip just ends, often in the middle of the word. So the
-stream goes on a little after the clip, with nothing new in it (`clip_tail`), and then each label's
-evidence is its highest smoothed posterior (`classify_clip`). The numbers were chosen on validation
-clips; `docs/experiments.md` has the figures of other choices.
+A device keeps listening after a word; a clip just ends, often in the middle of the word. So the
+stream continues a little after the clip, with nothing new in it (`clip_tail`), and then each
+label's evidence is its highest smoothed posterior (`classify_clip`). The numbers were chosen on
+validation clips; `docs/experiments.md` has the figures of other choices.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ UNKNOWN_WEIGHT = 0.5
 
 
 def clip_tail(clip: npt.NDArray[Any], sample_rate_hz: int) -> npt.NDArray[Any]:
-    """Return what is heard after a clip: its last moments backwards, quieter and fading out.
+    """Return the audio to add after a clip: its last moments backwards, quieter and fading out.
 
     Zeros would do for words, but a noise that breaks off sounds like speech.
 

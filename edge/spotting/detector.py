@@ -2,12 +2,12 @@
 
 **Talk.** People who talk say words of the model, or what sounds like them, all the time: "he left
 the house", "bon" for "one". By its sound alone a command cannot be told from these, but a command
-is said on its own. So the detector averages the posterior of "unknown" over the last seconds, and
-the longer and the surer somebody has been talking, the more evidence it takes for a word. Whoever
-was heard to say a command is not taken to be talking: with each detection, the talk is forgotten.
+is said on its own. So the detector averages the posterior of "unknown" over the last seconds. The
+longer and clearer somebody has been talking, the more evidence a word needs. Somebody who gives
+commands is not talking: each detection resets the talk.
 
-**Context.** After "left" a number is likelier than "right". Whoever knows what was said before may
-move the log-odds of each word, within bounds, for as long as it is remembered (see `Context`).
+**Context.** After "left" a number is likelier than "right". A context (what was said before) may
+move the log-odds of each word, within bounds, while it is remembered (see `Context`).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _ONSET = 0.1  # share of its threshold below which a word's evidence is taken no
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DetectorConfig:
-    """When posteriors become a detection; the manifest's ``detector`` section.
+    """When posteriors become a detection: the manifest's ``detector`` section.
 
     Raises
     ------
@@ -65,11 +65,11 @@ class DetectorConfig:
     """Log-odds that every word loses while somebody has been talking on and on, in 0..30; the less
     talk there was, the less it loses."""
     context_weight: float = CONTEXT_WEIGHT
-    """How far a context is believed: the factor of its log-odds, in 0..10; 0 switches it off."""
+    """Weight of the context: the factor of its log-odds, in 0..10; 0 switches it off."""
     context_limit: float = CONTEXT_LIMIT
-    """Log-odds, in 0..30, by which a context moves a word at most, up or down."""
+    """Maximum by which the context moves a word's log-odds, up or down, in 0..30."""
     thresholds: Mapping[str, float]
-    """For each word the evidence, in (0, 1], from which it fires."""
+    """For each word the evidence at which it fires, in (0, 1]."""
 
     def __post_init__(self) -> None:
         steps, refractory_ms = self.smoothing_steps, self.refractory_ms
@@ -98,24 +98,24 @@ class DetectorConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Detection:
-    """A word that was heard."""
+    """A detected word."""
 
     word: str
     confidence: float
-    """The evidence that decided it: the smoothed posterior, less what talk costs; in 0..1."""
+    """The evidence: the smoothed posterior, lowered by the talk penalty; in 0..1."""
     start_sample: int
     """First sample of the evidence: of the step from which on it stayed at a tenth of the
     threshold or above."""
     end_sample: int
-    """Samples heard when the decision was made."""
+    """Samples processed when the decision was made."""
     step: int
     """Network step, counted from 0 at the last reset, that decided it."""
     acoustic: float
-    """The same evidence without what the context adds to it, in 0..1."""
+    """The same evidence without the contribution of the context, in 0..1."""
 
 
 class Context(Protocol):
-    """Knows what was said before, and what that makes of the next word."""
+    """The context: what was said before, and how likely it makes the next word."""
 
     def log_odds(self, sample: int) -> Float32 | None:
         """Return what to add to the log-odds of each label: (n_labels,) float32.
@@ -129,7 +129,7 @@ class Context(Protocol):
         """
 
     def accept(self, detection: Detection) -> None:
-        """Take in a word that was just detected; the next step's log-odds may depend on it."""
+        """Note a word that was just detected; the next step's log-odds may depend on it."""
 
     def reset(self) -> None:
         """Forget what was said; samples are counted from 0 again."""
@@ -138,11 +138,11 @@ class Context(Protocol):
 class Detector:
     """Turns posteriors into detections: at most one for a word spoken once.
 
-    With each step the posteriors are smoothed (see `smooth`) and discounted for talk (see `Talk`).
-    A word fires when what is left of its posterior, its evidence, reaches its threshold and is the
-    largest of all labels. Then the talk is forgotten, no word fires for the refractory time, and
-    that word not before its evidence has fallen below half its threshold. How the steps are divided
-    among calls makes no difference.
+    At each step the posteriors are smoothed (see `smooth`) and lowered for talk (see `Talk`). A
+    word fires when the result, its evidence, reaches its threshold and is the largest of all
+    labels. Then the talk is forgotten and no word fires for the refractory time; the same word
+    fires again only after its evidence has fallen below half its threshold.
+    How the steps are divided among calls makes no difference.
 
     Parameters
     ----------
@@ -155,9 +155,9 @@ class Detector:
     sample_rate_hz
         Samples a second.
     overhang_samples
-        Samples that a step has heard beyond its own `step_samples`: window minus hop.
+        Samples that a step uses beyond its own `step_samples`: window minus hop.
     context
-        Who knows what was said before, if anybody does. It is asked at each step, in their order.
+        The context (what was said before), if there is one. It is asked at each step, in order.
     """
 
     def __init__(
@@ -183,7 +183,7 @@ class Detector:
         self._clear()  # not the context: it may remember what was said before there was a detector
 
     def reset(self) -> None:
-        """Forget what was heard: the next posterior is that of step 0, and every word may fire."""
+        """Start anew: the next posterior is that of step 0, and every word may fire."""
         self._clear()
         if self._context is not None:
             self._context.reset()
@@ -208,11 +208,11 @@ class Detector:
         self._origin = sample
 
     def jump(self, samples: int) -> None:
-        """Count samples that were not heard: positions of what comes are so much later."""
+        """Skip samples: the positions of later words move by that many."""
         self._origin += samples
 
     def feed(self, posteriors: Float32) -> list[Detection]:
-        """Take in posteriors, give out the words that they complete.
+        """Process posteriors, and return the words that they complete.
 
         Parameters
         ----------

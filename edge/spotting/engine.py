@@ -152,7 +152,7 @@ class TfliteRuntime:
 
 
 class Engine:
-    """The network, fed with front-end frames as they come; its state is kept between calls.
+    """The network: takes front-end frames as they come, and keeps its state between calls.
 
     Step ``s`` (from 0) runs when frame ``(s + 1) * stride_frames - 1`` has come, on the last
     `context_frames` frames, oldest first; frames before the first are zeros. The posteriors do not
@@ -200,7 +200,7 @@ class Engine:
         self._forget()
 
     def reset(self) -> None:
-        """Forget everything heard: the network's state, and the frames that wait for a step."""
+        """Start anew: reset the network's state, and drop frames that wait for a step."""
         self._forget()
         self.runtime.reset()
 
@@ -210,7 +210,7 @@ class Engine:
         """Whether any of the frames was heard that wait for a step."""
 
     def feed(self, frames: Float32, heard: Sequence[bool] | None = None) -> Float32:
-        """Take in frames, give out a posterior for each network step that they complete.
+        """Process frames, and return a posterior for each network step that they complete.
 
         Parameters
         ----------
@@ -251,7 +251,7 @@ class Engine:
         return steps
 
     def quantize(self, frames: Float32) -> Int8:
-        """Take in frames, give out the network's input for each step that they complete.
+        """Process frames, and return the network's input for each step that they complete.
 
         Part of what `feed` does, on the same stream; for running steps one by one.
 

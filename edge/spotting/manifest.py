@@ -325,12 +325,12 @@ class Manifest:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Model:
-    """A model that is whole: its manifest, and the very bytes that the manifest speaks of.
+    """A complete model: its manifest, and the bytes of the TFLite file that it describes.
 
     Raises
     ------
     ModelError
-        The content is not what the manifest describes. Names the field that it is at odds with.
+        The content does not agree with the manifest. Names the field.
     """
 
     manifest: Manifest

@@ -27,26 +27,26 @@ RECENT_S = 2.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
-    """A word that was heard, and when."""
+    """A detected word, and when it was said."""
 
     word: str
     confidence: float
-    """The evidence that decided it, in 0..1."""
+    """The evidence that was compared with the threshold, in 0..1."""
     acoustic: float
-    """The same without what the context adds to it: what was said before."""
+    """The same without the contribution of the context (what was said before)."""
     start_sample: int
     """First sample of the evidence, counted from the last reset; see `Detection`."""
     end_sample: int
-    """Samples heard when the decision was made, counted from the last reset."""
+    """Samples processed when the decision was made, counted from the last reset."""
     start_s: float
     """`start_sample` in seconds."""
     end_s: float
     """`end_sample` in seconds."""
     latency_s: float
-    """Time on the clock from when the samples that decided it arrived until this event, seconds."""
+    """Seconds from the arrival of the deciding samples to this event, by the clock."""
 
     def to_dict(self) -> dict[str, str | int | float]:
-        """Return the fields for a line of JSON, numbers rounded to what they mean."""
+        """Return the fields for a line of JSON, with numbers rounded to their precision."""
         values = dataclasses.asdict(self)
         return {
             name: round(value, 4) if isinstance(value, float) else value
@@ -55,7 +55,7 @@ class Event:
 
 
 class Spotter:
-    """Hears words in a stream of samples.
+    """Detects words in a stream of samples.
 
     The words and their positions do not depend on how the samples are divided among calls.
 
@@ -68,7 +68,7 @@ class Spotter:
     detector
         Thresholds, smoothing and refractory time in place of those in the manifest.
     context
-        Who knows what was said before, such as a `harken.edge.memory.Memory`.
+        The context (what was said before), such as a memory of earlier commands.
     gate
         True: what is softer than a word is skipped as the manifest says; False: everything is
         heard; else a `GateConfig` in place of the manifest's.
@@ -76,7 +76,7 @@ class Spotter:
     Raises
     ------
     ModelError
-        The model is missing, damaged, or at odds with its manifest.
+        The model is missing or damaged, or does not agree with its manifest.
     DependencyError
         No interpreter is installed.
 
@@ -118,7 +118,7 @@ class Spotter:
         """(n_labels,) float32, what the network said last, not smoothed; zeros before it did."""
 
     def reset(self) -> None:
-        """Forget everything heard; the next sample is sample 0 again."""
+        """Start anew: the next sample is sample 0 again."""
         self._stream.reset()
         self._detector.reset()
         self._forget_recent()
@@ -126,21 +126,21 @@ class Spotter:
         self.posteriors = np.zeros_like(self.posteriors)
 
     def skip(self, samples: int) -> list[Event]:
-        """Go on after sound that was lost.
+        """Continue after dropped audio.
 
-        The network hears noise in its place, as loud as the quietest tenth of the last seconds:
-        more words that touch a gap are heard than after a reset, and none is made of what lies on
-        both sides, as when the sides are joined (docs/experiments.md). Of a long gap it hears the
-        first `FILL_S`; all of it counts for positions.
+        The network gets noise in its place, as loud as the quietest tenth of the last seconds. So
+        more words that touch a gap are detected than after a reset, and none is joined from both
+        sides of it (docs/experiments.md). Of a long gap only the first `FILL_S` is filled; all of
+        it counts for positions.
 
         Parameters
         ----------
         samples
-            How much was lost, at the model's rate; at least 0.
+            Number of dropped samples, at the model's rate; at least 0.
 
         Returns
         -------
-        Words that were complete when the sound was lost.
+        Words that were complete before the gap.
         """
         filled = min(samples, round(FILL_S * self._sample_rate_hz))
         events = self.feed(self._noise(filled))
@@ -174,7 +174,7 @@ class Spotter:
         return np.clip(np.rint(noise), -32768, 32767).astype(np.int16)
 
     def feed(self, samples: npt.NDArray[Any], *, arrived_at: float | None = None) -> list[Event]:
-        """Take in samples, give out the words that they complete.
+        """Process samples, and return the words that they complete.
 
         Parameters
         ----------
@@ -191,7 +191,7 @@ class Spotter:
         Raises
         ------
         AudioError
-            The samples have another shape or type, or are not finite. Nothing was taken in.
+            The samples have another shape or type, or are not finite. None was processed.
         """
         if arrived_at is None:
             arrived_at = time.monotonic()
@@ -227,7 +227,7 @@ class Spotter:
     def classify(self, clip: npt.NDArray[Any]) -> str:
         """Give a clip one label, by the rule of `harken.edge.spotting.clip`.
 
-        Starts from a reset, and leaves one behind: a stream that was being heard is forgotten.
+        Resets before and after: a stream in progress is forgotten.
 
         Parameters
         ----------

@@ -339,7 +339,7 @@ class TestWhatIsRefused:
         (out / "config.json").write_text("{}")
         ended = run_train()
         assert ended.exit_code == RUN_ERROR
-        assert "holds a run already; choose another --out, or continue it by" in ended.error
+        assert "holds a run already; choose another --out, or continue it with" in ended.error
 
     @pytest.mark.parametrize("name", ["report.json", "weights.npz", "curves.png"])
     def test_files_of_somebody_else(self, run_train, out: Path, name: str) -> None:

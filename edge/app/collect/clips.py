@@ -88,7 +88,7 @@ class Clip:
         return self.file.removesuffix(SUFFIX)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields for a line of JSON, numbers rounded to what they mean."""
+        """Return the fields for a line of JSON, with numbers rounded to their precision."""
         values = dataclasses.asdict(self)
         return {
             name: round(value, 4) if isinstance(value, float) else value

@@ -268,7 +268,7 @@ def test_sound_that_is_lost_on_the_way(monkeypatch, interpreter):
     sound.script = lose
     _, checks = examine()
     assert checks["microphone.gaps"]["state"] == "warning"
-    assert "0.04 s of sound were lost" in checks["microphone.gaps"]["text"]
+    assert "0.04 s of audio were dropped" in checks["microphone.gaps"]["text"]
 
 
 def test_a_microphone_that_is_unplugged_meanwhile(monkeypatch, interpreter):
@@ -371,7 +371,7 @@ def test_whatever_breaks_is_a_problem_with_its_type_and_the_rest_goes_on(
     assert [(each["check"], each["text"]) for each in problems] == [
         (check, "ZeroDivisionError: by a microbe")
     ]
-    assert "report it" in problems[0]["remedy"]
+    assert "open an issue" in problems[0]["remedy"]
     assert ran.exit_code == expected
 
 
@@ -891,7 +891,7 @@ def test_a_golden_mismatch_is_a_problem_of_the_model(monkeypatch, interpreter):
     assert code == MODEL_ERROR
     assert checks["model.network"]["exit_code"] == MODEL_ERROR
     assert checks["model.network"]["figures"]["apart"] == 9
-    assert "report it" in checks["model.network"]["remedy"]
+    assert "open an issue" in checks["model.network"]["remedy"]
 
 
 def test_another_recording_is_not_compared(recording):

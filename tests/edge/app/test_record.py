@@ -320,7 +320,7 @@ class TestRecordings:
         room = Room()
         room.speaker.at_block[80] = lambda: room.speaker.lose(100)
         room.record(plan_of(tmp_path), noise_s=3.0)
-        assert "once more from the beginning" in room.text
+        assert "starting over" in room.text
         (name,) = names(tmp_path)
         assert soundfile.info(tmp_path / name).frames == 3 * RATE
 
@@ -462,7 +462,7 @@ class TestCommand:
         done = self.record(tmp_path, "--speaker", "anna")
         assert done.exit_code == AUDIO_ERROR
         assert "has stopped" in done.error
-        assert "the same command goes on" in done.err
+        assert "run the same command to continue" in done.err
         assert 1 <= len(names(tmp_path)) < 4
 
     def test_digital_silence_ends_it(self, room, tmp_path):

@@ -103,12 +103,12 @@ def test_only_its_own_section_of_the_card_changes(model: Path, sound: Path) -> N
     assert head + "## Limits\n" + limits == CARD
     assert "| Missed words | " in section
     assert "of 40" in section
-    assert "at most 60 false accepts an hour" in section
+    assert "at most 60 false accepts per hour" in section
     # Again: the section is replaced.
     assert tune(model, sound, "--fa-per-hour", 120).exit_code == 0
     again = model.with_suffix(".md").read_text()
     assert again.count("## Operating point") == 1
-    assert "most 120 false accepts an hour" in again
+    assert "most 120 false accepts per hour" in again
     assert "most 60 false accepts" not in again
 
 
