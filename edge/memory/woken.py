@@ -86,6 +86,7 @@ class WokenSpotter(Spotter):
         self._window = round(window_s * rate_hz)
         self._asleep_from = 0  # where the wake model began to listen
         self._until: int | None = None  # where the command model stops listening; None: it sleeps
+        self._heard_evidence = np.zeros((0, labels), np.float32)
 
     @property
     def awake(self) -> bool:
@@ -101,7 +102,10 @@ class WokenSpotter(Spotter):
     def skip(self, samples: int) -> list[Event]:
         """Go on after sound that was lost; see `Spotter.skip`."""
         if self.awake:
-            return super().skip(samples)
+            events = super().skip(samples)
+            if not self.awake:
+                self._fall_asleep()  # behind all of the gap
+            return events
         self._wake.skip(samples)
         self._sleep_on(samples)
         return []
@@ -110,7 +114,7 @@ class WokenSpotter(Spotter):
         """Take in samples, give out the words that they complete; see `Spotter.feed`."""
         arrived_at = time.monotonic() if arrived_at is None else arrived_at
         events: list[Event] = []
-        evidence = [np.zeros((0, len(self.model.manifest.labels)), np.float32)]
+        evidence = [self._heard_evidence[:0]]
         rest = samples
         while len(rest):
             if self._until is None:
@@ -132,8 +136,6 @@ class WokenSpotter(Spotter):
     def evidence(self) -> npt.NDArray[np.float32]:
         """(m, n_labels) float32, what was compared in the last `feed`; nothing while asleep."""
         return self._heard_evidence
-
-    _heard_evidence: npt.NDArray[np.float32] = np.zeros((0, 0), np.float32)
 
     def _listen_for_wake(self, samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Let the wake model hear samples; return those after a wake word."""

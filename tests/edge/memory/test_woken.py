@@ -89,6 +89,16 @@ def test_sound_that_was_lost_counts(awake, demo):
     assert awake.samples_heard == 1500 + len(demo)
 
 
+def test_it_falls_asleep_in_a_long_gap(awake, demo):
+    awake.feed(demo[: FIVE + RATE // 4])
+    assert awake.awake
+    awake.skip(10 * RATE)
+    (event, *_) = (e for at in range(0, len(demo), 777) for e in awake.feed(demo[at : at + 777]))
+    assert event.word == "go"
+    place = event.end_sample - (FIVE + RATE // 4 + 10 * RATE)
+    assert abs(place - 4.97 * RATE) <= 2 * 640
+
+
 def test_a_reset_is_a_beginning(awake, demo):
     said(awake, demo[: FIVE + RATE // 4])
     awake.reset()
