@@ -334,6 +334,31 @@ def test_the_engine_in_c_decides_the_same(fixed: bool, tmp_path: Path) -> None:
     assert listener.library.harken_awake(None) == -1
 
 
+@needs_compiler
+@pytest.mark.slow
+def test_exports_carry_the_decisions(tmp_path: Path) -> None:
+    """On the golden recording: C with both front ends and WebAssembly decide as Python does."""
+    from harken.edge.errors import DependencyError
+    from harken.export.device.bundle import checked_engine, golden_files
+    from harken.export.device.golden import recording
+    from harken.export.web.bundle import export_web
+
+    plain = load_model("commands-tiny")
+    model = dataclasses.replace(plain, manifest=dataclasses.replace(plain.manifest, gate=CONFIG))
+    front_end = model.manifest.front_end
+    expected = FrontEnd(front_end).feed_gated(recording(), Gate(CONFIG, front_end))[1]
+    engine = checked_engine(model)
+    files = golden_files(engine)
+    assert files["float.awake"] == files["fixed.awake"] == bytes(expected)
+    assert 0.5 < np.mean(expected) < 1
+    assert engine.comparison.events > 20
+    try:
+        bundle = export_web([model], tmp_path / "web")
+    except DependencyError as missing:
+        pytest.skip(str(missing))
+    assert not bundle.not_checked or "node" in bundle.not_checked.lower()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["Cortex-M0+", "Cortex-M4F"])
 def test_a_quiet_room_costs_a_board_hardly_any_instructions(name: str, tmp_path: Path) -> None:
