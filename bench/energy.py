@@ -183,7 +183,8 @@ def main() -> None:
         report["instructions"] = rows
         report["listening_s"] = listening_s(model, folder, given.minutes)
     report["wake_up"] = wake_up(model, given.minutes)
-    report["memory_bytes"] = EngineModel.of(model).memory_bytes
+    bytes_of = [EngineModel.of(each).memory_bytes for each in (model, model.ungated)]
+    report["memory_bytes"] = {"gated": bytes_of[0], "ungated": bytes_of[1]}
     if given.json:
         print(json.dumps(report, indent=2))
         return

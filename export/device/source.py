@@ -46,8 +46,9 @@ VERSION = 4
 """HARKEN_VERSION of the engine that the data are for."""
 
 _WIDTH = 100
-_STATE_BYTES = 56  # sizeof(struct harken)
+_STATE_BYTES = 48  # sizeof(struct harken)
 _TOLD_BYTES = 8  # sizeof(prior_told)
+_GATE_BYTES = 8  # sizeof(gate_state)
 _WINDOW = 512
 
 
@@ -174,6 +175,7 @@ class EngineModel:
                 _up8(labels),
                 _up8(labels),
                 prior.memory_bytes if prior else 0,
+                _GATE_BYTES if self.gate else 0,
             )
         )
 

@@ -5,7 +5,7 @@
  * Memory, from its beginning: struct harken; scratch, which the front end and the network share;
  * the network's state; posteriors [smoothing_steps][n_labels]; onset [n_labels]; samples
  * [HARKEN_WINDOW]; features [context_frames][n_mfcc]; logits [n_labels]; armed [n_labels]; and, with a prior, its
- * network's state, what that was told last, and factors [n_gaps][n_words].
+ * network's state, what that was told last, and factors [n_gaps][n_words]; with a gate, its state.
  */
 #include "harken.h"
 
@@ -39,11 +39,7 @@ struct harken {
     uint8_t new_frames;    /* since the last step */
     uint8_t expecting;     /* whether the prior's factors are those after a word */
     uint8_t last_gap;      /* class of the gap before the last word */
-    uint8_t awake;         /* whether the last frame was heard ... */
-    int32_t floor;         /* level of the room */
-    uint16_t open;         /* frames to come that are heard, loud or not */
-    uint8_t heard;         /* ... and any since the last step */
-    uint8_t unused[1];
+    uint8_t awake;         /* whether the last frame was heard */
 };
 
 #define NONE 0xffff
@@ -54,6 +50,13 @@ typedef struct {       /* of the prior */
     uint8_t pending;   /* ... with what was waited for then */
     uint8_t unused[2];
 } prior_told;
+
+typedef struct {     /* of the gate */
+    int32_t floor;   /* level of the room */
+    uint16_t open;   /* frames to come that are heard, loud or not */
+    uint8_t heard;   /* whether any was since the last step */
+    uint8_t unused[1];
+} gate_state;
 
 typedef struct {
     uint8_t *scratch;
@@ -67,6 +70,7 @@ typedef struct {
     uint8_t *prior_state; /* two of them: before the last word, and after it */
     prior_told *told;
     uint32_t *factors; /* Q24, of the odds */
+    gate_state *gate;
     size_t bytes;
 } layout;
 
@@ -93,6 +97,7 @@ static layout places(const harken_model *model, void *memory) {
     l.prior_state = prior ? TAKE(2 * harken_network_bytes(prior->network)) : NULL;
     l.told = prior ? (prior_told *)(void *)TAKE(sizeof(prior_told)) : NULL;
     l.factors = prior ? (uint32_t *)(void *)TAKE(4 * (size_t)prior->n_words * prior->n_gaps) : NULL;
+    l.gate = model->gate ? (gate_state *)(void *)TAKE(sizeof(gate_state)) : NULL;
 #undef TAKE
     l.bytes = at;
     return l;
@@ -345,8 +350,9 @@ static int32_t log2_of(uint64_t x) {
 }
 
 /* Whether the frame at hand is heard; looks at its last hop. */
-static int is_heard(harken *h, const layout *l) {
+static int is_heard(const harken *h, const layout *l) {
     const harken_gate *gate = h->of.model->gate;
+    gate_state *state = l->gate;
     if (!gate) return 1;
     const int16_t *hop = l->samples + HARKEN_WINDOW - h->of.model->hop_samples;
     uint64_t energy = 0;
@@ -354,12 +360,13 @@ static int is_heard(harken *h, const layout *l) {
         uint32_t difference = (uint32_t)(hop[i] - hop[i - 1]); /* its square is below 2^32 */
         energy += difference * difference;
     }
-    int32_t level = log2_of(energy) * 256, above = level - h->floor;
-    h->floor += above < 0 ? above >> 2 : above < gate->rise ? above : gate->rise;
-    h->floor = harken_clamp(h->floor, gate->least, gate->most);
-    if (level - h->floor >= gate->margin && h->open < gate->hold) h->open = gate->hold;
-    if (!h->open) return 0;
-    h->open--;
+    int32_t level = log2_of(energy) * 256, above = level - state->floor;
+    state->floor += above < 0 ? above >> 2 : above < gate->rise ? above : gate->rise;
+    state->floor = harken_clamp(state->floor, gate->least, gate->most);
+    if (level - state->floor >= gate->margin && state->open < gate->hold) state->open = gate->hold;
+    if (!state->open) return 0;
+    state->open--;
+    state->heard = 1;
     return 1;
 }
 
@@ -394,8 +401,8 @@ int harken_reset(harken *h) {
     memset(l.armed, 1, model->n_labels);
     h->awake = 1;
     if (model->gate) {
-        h->floor = model->gate->most;
-        h->open = model->gate->warm_up;
+        l.gate->floor = model->gate->most;
+        l.gate->open = model->gate->warm_up;
     }
     if (model->prior) forget(h, &l);
     return HARKEN_OK;
@@ -409,14 +416,13 @@ static int frame(harken *h, const layout *l, harken_event *event) {
     memmove(l->features, l->features + n_mfcc, older); /* so the last one stands there twice */
     h->awake = (uint8_t)is_heard(h, l);
     if (h->awake) harken_frame(model->frontend, l->samples, l->scratch, l->features + older);
-    h->heard |= h->awake;
     h->n_samples = (uint16_t)(HARKEN_WINDOW - model->hop_samples);
     memmove(l->samples, l->samples + model->hop_samples, 2u * h->n_samples);
     if (++h->new_frames < model->stride_frames) return 0;
     h->new_frames = 0;
     h->row = (uint16_t)(h->row + 1 == model->detector->smoothing_steps ? 0 : h->row + 1);
     uint32_t *posteriors = l->posteriors + h->row * labels;
-    if (h->heard) {
+    if (!l->gate || l->gate->heard) {
         memcpy(l->logits,
                harken_network_step(model->network, l->state, l->scratch, l->features), labels);
         softmax(model->detector->exponentials, l->logits, labels, posteriors);
@@ -424,7 +430,7 @@ static int frame(harken *h, const layout *l, harken_event *event) {
         memset(posteriors, 0, 4 * labels);
         posteriors[labels - 1] = ONE28; /* the last label is silence */
     }
-    h->heard = 0;
+    if (l->gate) l->gate->heard = 0;
     return detect(h, l, event);
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import soundfile
 import tones
 from c_engine import compile_engine, needs_compiler, write_sources
+from command import harken
 
 from harken.edge import Detector, FrontEnd, FrontEndConfig, GateConfig, Model, ModelError, Spotter
 from harken.edge.spotting.engine import Engine
@@ -304,6 +306,42 @@ class TestManifest:
             Manifest.load(edit_manifest({"gate": 9}))
 
 
+class TestCommands:
+    @pytest.fixture
+    def gated(self, tones_model: Model, tmp_path: Path) -> Path:
+        """The manifest of a model with a gate."""
+        manifest = dataclasses.replace(tones_model.manifest, gate=CONFIG)
+        manifest.save(tmp_path / "tones.json")
+        (tmp_path / "tones.tflite").write_bytes(tones_model.content)
+        return tmp_path / "tones.json"
+
+    @pytest.fixture
+    def wav(self, tmp_path: Path) -> Path:
+        word = tones.tone(tones.LABELS[0], seconds=0.5, level=0.2)
+        quiet = [tones.quiet(4.0, seed=seed) for seed in (0, 1)]
+        sound = tones.to_int16(np.concatenate((quiet[0], word, quiet[1])))
+        soundfile.write(tmp_path / "sound.wav", sound, RATE)
+        return tmp_path / "sound.wav"
+
+    def test_listen_says_how_much_was_heard(self, gated: Path, wav: Path) -> None:
+        done = harken("listen", gated, "--wav", wav)
+        assert done.exit_code == 0
+        assert len(done.out.splitlines()) == 1
+        assert re.search(r"the gate let [2-4]\d% of it pass", done.err)
+
+    def test_no_gate_hears_everything(self, gated: Path, wav: Path) -> None:
+        done = harken("listen", gated, "--wav", wav, "--no-gate")
+        assert done.exit_code == 0
+        assert len(done.out.splitlines()) == 1
+        assert "the gate let" not in done.err
+
+    def test_info_shows_it(self, gated: Path) -> None:
+        assert "opens 9 dB above the room, for 600 ms" in " ".join(
+            harken("info", gated).out.split()
+        )
+        assert "none: everything is heard" in harken("info", "commands").out
+
+
 @needs_compiler
 @pytest.mark.parametrize("fixed", [False, True], ids=["float", "fixed"])
 def test_the_engine_in_c_decides_the_same(fixed: bool, tmp_path: Path) -> None:
@@ -332,6 +370,31 @@ def test_the_engine_in_c_decides_the_same(fixed: bool, tmp_path: Path) -> None:
     if not fixed:
         assert len(set(heard) & set(python)) >= 0.9 * len(python)
     assert listener.library.harken_awake(None) == -1
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_exports_carry_the_decisions(tmp_path: Path) -> None:
+    """On the golden recording: C with both front ends and WebAssembly decide as Python does."""
+    from harken.edge.errors import DependencyError
+    from harken.export.device.bundle import checked_engine, golden_files
+    from harken.export.device.golden import recording
+    from harken.export.web.bundle import export_web
+
+    plain = load_model("commands-tiny")
+    model = dataclasses.replace(plain, manifest=dataclasses.replace(plain.manifest, gate=CONFIG))
+    front_end = model.manifest.front_end
+    expected = FrontEnd(front_end).feed_gated(recording(), Gate(CONFIG, front_end))[1]
+    engine = checked_engine(model)
+    files = golden_files(engine)
+    assert files["float.awake"] == files["fixed.awake"] == bytes(expected)
+    assert 0.5 < np.mean(expected) < 1
+    assert engine.comparison.events > 20
+    try:
+        bundle = export_web([model], tmp_path / "web")
+    except DependencyError as missing:
+        pytest.skip(str(missing))
+    assert not bundle.not_checked or "node" in bundle.not_checked.lower()
 
 
 @pytest.mark.slow
