@@ -140,7 +140,8 @@ def svg(frames: list[list[Row]]) -> str:
 text{{font:14px ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;\
 fill:{TEXT};white-space:pre}}
 .b{{font-weight:bold}}
-.film{{animation:film {whole_s:g}s step-end infinite}}
+.film{{transform:translateY({still:g}px);\
+animation:film {whole_s:g}s step-end -{FRAME_S:g}s infinite}}
 @keyframes film{{{steps}}}
 @media(prefers-reduced-motion:reduce){{.film{{animation:none;transform:translateY({still:g}px)}}}}
 </style>
