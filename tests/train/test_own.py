@@ -19,7 +19,7 @@ from command import harken
 from harken.edge import Model, Spotter, load_model
 from harken.edge.app.serve.offer import offers
 from harken.edge.errors import DataError, DependencyError
-from harken.edge.memory.grammar import load_grammar
+from harken.edge.memory.grammar_file import load_grammar
 from harken.edge.memory.woken import WokenSpotter, memory_of
 from harken.edge.spotting.frontend import FrontEndConfig
 from harken.train.config import StreamConfig, TrainConfig

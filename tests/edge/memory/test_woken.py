@@ -11,7 +11,7 @@ from command import harken
 from harken.edge import DetectorConfig, Spotter, load_model
 from harken.edge.app.listen_cli import DEMO
 from harken.edge.errors import GrammarError
-from harken.edge.memory.grammar import load_grammar
+from harken.edge.memory.grammar_file import load_grammar
 from harken.edge.memory.woken import WokenSpotter, memory_of
 
 GRAMMAR = """
