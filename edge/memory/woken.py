@@ -157,7 +157,7 @@ class WokenSpotter(Spotter):
     def _wake_up(self, event: Event) -> None:
         self._restart()
         self._until = self.samples_heard + self._window
-        if self._memory is not None:
+        if self._memory is not None and self._memory.grammar.controls.wake == event.word:
             start = self._asleep_from + event.start_sample
             self._memory.accept(
                 Detection(

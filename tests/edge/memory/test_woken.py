@@ -132,6 +132,15 @@ def test_the_wake_word_need_not_be_a_word_of_the_command_model(tones_model, tmp_
     assert [turn.outcome for turn in memory.take_turns()] == ["woken"]
 
 
+def test_a_grammar_without_a_wake_word_is_told_of_none(wake, demo):
+    model = load_model("commands")
+    memory = memory_of(load_grammar("robot"), model, wake.model, now_s=0.0)
+    spotter = WokenSpotter(model, wake, memory=memory)
+    spotter.wake_words = ("five",)
+    said(spotter, demo)
+    assert memory.take_turns()[0].word == "go"
+
+
 def test_a_wake_word_that_the_wake_model_lacks(tmp_path):
     path = tmp_path / "woken.toml"
     path.write_text(GRAMMAR.replace("WAKE", "jarvis"))
