@@ -22,10 +22,10 @@ from .scoring import Tally, match
 from .sweep import Clock, HeardScene, Listener
 from .truth import Scene
 
-MARGINS_DB = (12.0, 9.0, 6.0)
+MARGINS_DB = (12.0, 10.0, 8.0, 6.0)
 """Margins that are tried. With less, noise opens the gate as words do."""
 
-GATES = tuple(GateConfig(margin_db=each, hold_ms=1000, rise_db_per_s=3.0) for each in MARGINS_DB)
+GATES = tuple(GateConfig(margin_db=each, hold_ms=800, rise_db_per_s=3.0) for each in MARGINS_DB)
 """The gates that are tried; docs/energy.md says why these holds and rises."""
 
 MOST_POINTS = 0.3

@@ -97,9 +97,9 @@ static layout places(const harken_model *model, void *memory) {
     l.prior_state = prior ? TAKE(2 * harken_network_bytes(prior->network)) : NULL;
     l.told = prior ? (prior_told *)(void *)TAKE(sizeof(prior_told)) : NULL;
     l.factors = prior ? (uint32_t *)(void *)TAKE(4 * (size_t)prior->n_words * prior->n_gaps) : NULL;
-    l.gate = model->gate ? (gate_state *)(void *)TAKE(sizeof(gate_state)) : NULL;
 #undef TAKE
-    l.bytes = at;
+    l.gate = (gate_state *)(void *)(start ? start + at : NULL); /* where there is a gate */
+    l.bytes = model->gate ? at + sizeof(gate_state) : at;
     return l;
 }
 
@@ -422,7 +422,7 @@ static int frame(harken *h, const layout *l, harken_event *event) {
     h->new_frames = 0;
     h->row = (uint16_t)(h->row + 1 == model->detector->smoothing_steps ? 0 : h->row + 1);
     uint32_t *posteriors = l->posteriors + h->row * labels;
-    if (!l->gate || l->gate->heard) {
+    if (!model->gate || l->gate->heard) {
         memcpy(l->logits,
                harken_network_step(model->network, l->state, l->scratch, l->features), labels);
         softmax(model->detector->exponentials, l->logits, labels, posteriors);
@@ -430,7 +430,7 @@ static int frame(harken *h, const layout *l, harken_event *event) {
         memset(posteriors, 0, 4 * labels);
         posteriors[labels - 1] = ONE28; /* the last label is silence */
     }
-    if (l->gate) l->gate->heard = 0;
+    if (model->gate) l->gate->heard = 0;
     return detect(h, l, event);
 }
 
