@@ -41,7 +41,7 @@ _CHUNKS = (1, 7, 160, 321, 1000, 4096)  # samples; hops and windows do not fit i
 
 _REMEDY = (
     "try another interpreter (--runtime), then pip install --force-reinstall harken; if it stays, "
-    "please report it, with this report"
+    "please open an issue with this report"
 )
 
 
