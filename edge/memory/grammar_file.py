@@ -290,7 +290,7 @@ class _Reader:
                 if slot not in there:
                     raise self._error(
                         f"{field}.{name}",
-                        f"{field}.{name}: {slot!r} is no slot of what is said, {content['say']!r}",
+                        f"{field}.{name}: {slot!r} {_no_slot_of(content['say'], slot, slots)}",
                     )
             return table
 
@@ -323,7 +323,8 @@ class _Reader:
         for blank in re.findall(r"\{(\w+)\}", says):
             if blank not in there:
                 raise self._error(
-                    f"{field}.says", f"{field}.says: {{{blank}}} is no slot of what is said"
+                    f"{field}.says",
+                    f"{field}.says: {{{blank}}} {_no_slot_of(content['say'], blank, slots)}",
                 )
         return CommandSpec(
             intent=intent,
@@ -426,3 +427,9 @@ class _Reader:
                 )
             for word in first:
                 begun.setdefault(word, spec.intent)
+
+
+def _no_slot_of(say: str, name: str, slots: Mapping[str, Slot]) -> str:
+    """Say that a command has no such slot, and how it gets one."""
+    remedy = f"; write {{{name}}} or [{{{name}}}] there" if name in slots else ""
+    return f"is no slot of what is said, {say!r}{remedy}"
