@@ -93,6 +93,8 @@ def parse_grammar(text: str, *, source: str = "grammar", name: str = _NAMELESS) 
         declared = re.search(r"Cannot declare \('commands', '([^']+)'\) twice", reason)
         if declared:
             reason = f"the command {declared[1]} occurs twice; give one of them another name"
+        elif text.lstrip().startswith("{"):
+            reason = "this is JSON, and a grammar is TOML; the file of a memory goes with --memory"
         raise GrammarError(f"{source}:{line[1] if line else 1}: {reason}") from None
     return _Reader({"name": name, **data}, _lines(text), source).grammar()
 

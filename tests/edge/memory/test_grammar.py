@@ -218,5 +218,9 @@ def test_what_is_wrong_is_named_with_its_line_and_the_remedy(before, after, said
     assert said in message
 
 
+def test_a_memory_in_place_of_a_grammar_is_told_apart():
+    assert refusal('{"harken_memory": 1}').startswith("home.toml:1: this is JSON, and a grammar is")
+
+
 def test_a_grammar_without_commands_is_refused():
     assert "there is no command" in refusal('[words]\nstop = "stop"\n')
