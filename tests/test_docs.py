@@ -154,6 +154,40 @@ def test_links_lead_somewhere(page):
     assert wrong == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_nothing_is_left_to_be_filled_in(page):
+    lines = page.read_text("utf-8").splitlines()
+    assert [line for line in lines if re.fullmatch(r"[A-Z]+_[A-Z_]+|TODO.*|FIXME.*", line)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_names_in_python_exist(page):
+    """Such as `harken.edge.memory.Memory`: each part is a folder, a module or stands in one."""
+    text = page.read_text("utf-8")
+    names = set(re.findall(r"\bharken\.(?:edge|train|export|models)(?:\.\w+)*", text))
+    assert [name for name in sorted(names) if not is_there(name)] == []
+
+
+def is_there(name: str) -> bool:
+    """Tell whether a dotted name leads to a module, or to something that a module names."""
+    place, rest = ROOT / "src", name.split(".")
+    while rest and (place / rest[0]).is_dir():
+        place /= rest.pop(0)
+    if rest and (place / f"{rest[0]}.py").is_file():
+        place /= f"{rest.pop(0)}.py"
+    else:
+        place /= "__init__.py"
+    words = set(re.findall(r"\w+", place.read_text("utf-8"))) if place.is_file() else set()
+    return place.is_file() and words.issuperset(rest)
+
+
+def test_a_name_that_is_not_there_would_be_found():
+    assert is_there("harken.edge.memory.woken.WokenSpotter")
+    assert is_there("harken.edge.Spotter")
+    assert not is_there("harken.edge.woken.WokenSpotter")
+    assert not is_there("harken.edge.memory.woken.Waker")
+
+
 def test_every_page_is_in_the_navigation():
     settings = (ROOT / "mkdocs.yml").read_text("utf-8")
     missing = [page.name for page in (ROOT / "docs").glob("*.md") if page.name not in settings]

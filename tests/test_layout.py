@@ -96,10 +96,21 @@ def test_edge_holds_its_rooms_and_the_base_alone():
     assert folders == set(BELOW) - {"base"}
 
 
-@pytest.mark.parametrize("room", sorted(set(BELOW) - {"base"}))
-def test_a_room_says_what_comes_in_and_what_goes_out(room):
-    said = ast.get_docstring(ast.parse((EDGE / room / "__init__.py").read_text("utf-8")))
+PACKAGES = {
+    str(path.parent.relative_to(EDGE.parent)): path
+    for top in ("edge", "train", "export")
+    for path in sorted((EDGE.parent / top).rglob("__init__.py"))
+}
+
+
+@pytest.mark.parametrize("folder", PACKAGES)
+def test_a_folder_says_what_comes_in_and_what_goes_out(folder):
+    said = ast.get_docstring(ast.parse(PACKAGES[folder].read_text("utf-8")))
     assert said is not None
     first = said.split(".")[0]
     assert " in" in first
     assert " out" in first
+
+
+def test_all_rooms_are_among_these_folders():
+    assert {f"edge/{room}" for room in set(BELOW) - {"base"}} < set(PACKAGES)

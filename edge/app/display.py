@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..spotting.spotter import Event
     from .benchmark import Benchmark
 
-_LONGEST_TEXT = 1000  # of a manifest's free fields: what is longer is not for people
+_LONGEST_TEXT = 200  # of a manifest's free fields: what is longer is not for people
 
 
 def output() -> Console:
@@ -123,7 +123,7 @@ def device_table(devices: list[InputDevice]) -> Table:
 
 
 def model_table(model: Model) -> Table:
-    """Return all that a manifest says, in the words of people."""
+    """Return what a manifest says, in the words of people; of records within records, the names."""
     manifest = model.manifest
     front_end, step, detector = manifest.front_end, manifest.step, manifest.detector
     milliseconds = 1000 / front_end.sample_rate_hz
@@ -172,6 +172,7 @@ def model_table(model: Model) -> Table:
         ("provenance", manifest.provenance),
     ):
         table.add_row(title, _free_form(section) or "nothing recorded")
+    table.add_row("", "all of it: harken info MODEL --json")
     return table
 
 
@@ -237,20 +238,22 @@ def _thresholds(manifest: Manifest) -> str:
     return ", ".join(f"{word} {thresholds[word]:g}" for word in manifest.words)
 
 
-def _free_form(section: Mapping[str, Any] | None, indent: str = "") -> str:
+def _free_form(section: Mapping[str, Any] | None) -> str:
     lines = []
     for key, value in (section or {}).items():
         if isinstance(value, Mapping):
-            lines += [f"{indent}{key}", _free_form(value, indent + "  ")]
+            text = f"({', '.join(map(str, value))})"
         elif isinstance(value, list | tuple):
-            lines.append(f"{indent}{key}: {', '.join(map(str, value))}")
+            text = ", ".join(map(str, value))
         elif isinstance(value, float):
-            lines.append(f"{indent}{key}: {value:g}")
-        elif isinstance(value, str) and len(value) > _LONGEST_TEXT:
-            lines.append(f"{indent}{key}: {len(value):,} characters, see the manifest")
+            text = f"{value:g}"
         else:
-            lines.append(f"{indent}{key}: {value}")
-    return "\n".join(line for line in lines if line)
+            text = str(value)
+        if len(text) > _LONGEST_TEXT:
+            parts = len(value) if isinstance(value, Mapping | list | tuple) else 0
+            text = f"{parts} entries" if parts else f"{len(text):,} characters, see the manifest"
+        lines.append(f"{key}: {text}")
+    return "\n".join(lines)
 
 
 def _two_columns() -> Table:

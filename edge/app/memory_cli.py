@@ -73,7 +73,10 @@ def export(
     """Write what is remembered to a file, to look at it or to take it to another device."""
     path, content = _read(grammar, memory)
     if not content:
-        raise HarkenError(f"nothing is remembered: there is no {path}")
+        raise HarkenError(
+            f"nothing is remembered: there is no {path}; `harken listen --grammar {grammar}` makes "
+            "it, and --memory FILE names another one"
+        )
     if out.is_file() and b'"harken_memory"' not in out.read_bytes()[:100]:
         raise HarkenError(f"{out} is there, and is no memory; give another name, or move it away")
     text = json.dumps({"harken_memory": VERSION, **content}, indent=2, ensure_ascii=False)

@@ -202,9 +202,11 @@ def explain(grammar: Grammar) -> str:
         example = {
             part.name: grammar.part_words(part)[0] for part in spec.pattern if not part.optional
         }
-        slots = {p.slot: example[p.name] for p in spec.pattern if p.slot and p.name in example}
+        said_slots = {p.slot: example[p.name] for p in spec.pattern if p.slot and p.name in example}
         lines += ["", f"{spec.intent}: say {said}"]
-        lines.append(f"  “{' '.join(example.values())}” means: {spec.text(slots)}")
+        lines.append(
+            f"  “{' '.join(example.values())}” means: {spec.text({**spec.defaults, **said_slots})}"
+        )
         for slot, seconds in spec.remember.items():
             lines.append(f"  ‹{slot}› may be left out for {seconds:g} s after it was used")
         for slot, word in spec.defaults.items():

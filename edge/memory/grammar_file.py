@@ -93,6 +93,8 @@ def parse_grammar(text: str, *, source: str = "grammar", name: str = _NAMELESS) 
         declared = re.search(r"Cannot declare \('commands', '([^']+)'\) twice", reason)
         if declared:
             reason = f"the command {declared[1]} occurs twice; give one of them another name"
+        elif text.lstrip().startswith("{"):
+            reason = "this is JSON, and a grammar is TOML; the file of a memory goes with --memory"
         raise GrammarError(f"{source}:{line[1] if line else 1}: {reason}") from None
     return _Reader({"name": name, **data}, _lines(text), source).grammar()
 
@@ -290,7 +292,7 @@ class _Reader:
                 if slot not in there:
                     raise self._error(
                         f"{field}.{name}",
-                        f"{field}.{name}: {slot!r} is no slot of what is said, {content['say']!r}",
+                        f"{field}.{name}: {slot!r} {_no_slot_of(content['say'], slot, slots)}",
                     )
             return table
 
@@ -323,7 +325,8 @@ class _Reader:
         for blank in re.findall(r"\{(\w+)\}", says):
             if blank not in there:
                 raise self._error(
-                    f"{field}.says", f"{field}.says: {{{blank}}} is no slot of what is said"
+                    f"{field}.says",
+                    f"{field}.says: {{{blank}}} {_no_slot_of(content['say'], blank, slots)}",
                 )
         return CommandSpec(
             intent=intent,
@@ -426,3 +429,9 @@ class _Reader:
                 )
             for word in first:
                 begun.setdefault(word, spec.intent)
+
+
+def _no_slot_of(say: str, name: str, slots: Mapping[str, Slot]) -> str:
+    """Say that a command has no such slot, and how it gets one."""
+    remedy = f"; write {{{name}}} or [{{{name}}}] there" if name in slots else ""
+    return f"is no slot of what is said, {say!r}{remedy}"

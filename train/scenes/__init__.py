@@ -1,1 +1,1 @@
-"""Scenes: minutes of sound with known words in them, to measure a keyword spotter on."""
+"""Recordings in, scenes out: minutes of sound with known words, and how a model does on them."""

@@ -1,1 +1,1 @@
-"""Sound that is made up, not recorded: rooms that are simulated, words that machines say."""
+"""Texts and settings in, sound that nobody recorded out: simulated rooms, words by voices."""

@@ -1,1 +1,4 @@
-"""Sound of one's own: clips around words and near misses, their review, recordings for training."""
+"""What a microphone hears in, recordings for training out.
+
+Clips around words and near misses, their review, and the recording of words.
+"""

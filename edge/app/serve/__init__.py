@@ -1,4 +1,4 @@
-"""harken in a house: words out to Home Assistant, Node-RED and others, by Wyoming and by MQTT.
+"""Words and commands in, messages to Home Assistant, Node-RED and others out, by Wyoming and MQTT.
 
 Needs ``pip install 'harken[wyoming]'`` and ``'harken[mqtt]'``; this package imports neither by
 itself.

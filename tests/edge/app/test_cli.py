@@ -452,6 +452,24 @@ def test_info_leaves_out_what_is_too_long_to_read(edit_manifest):
     assert "QUJD" not in said
 
 
+def test_info_names_records_within_records_and_tells_where_they_are(edit_manifest):
+    manifest = edit_manifest(
+        {
+            "provenance.counts": {"low": {"clips": 7171}, "high": {}},
+            "provenance.files": ["a.wav"] * 99,
+        }
+    )
+    said = " ".join(harken("info", manifest).out.split())
+    assert "counts: (low, high)" in said
+    assert "files: 99 entries" in said
+    assert "7171" not in said
+    assert "all of it: harken info MODEL --json" in said
+
+
+def test_info_of_a_shipped_model_can_be_overlooked():
+    assert len(harken("info", "commands").out.splitlines()) < 80
+
+
 def test_info_as_json_is_the_manifest():
     said = harken("info", MODEL, "--json").out
     assert json.loads(said) == json.loads(MODEL.with_suffix(".json").read_text())

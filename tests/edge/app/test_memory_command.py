@@ -90,7 +90,9 @@ def test_a_memory_lasts_from_one_time_to_the_next(grammar, recording, tmp_path):
     assert not kept.exists()
     assert "there is no" in harken("memory", "show", grammar, "--memory", kept).out
     assert "there is no" in harken("memory", "forget", grammar, "--memory", kept).err
-    assert harken("memory", "export", copy, grammar, "--memory", kept).exit_code == 1
+    gone = harken("memory", "export", copy, grammar, "--memory", kept)
+    assert gone.exit_code == 1
+    assert f"harken listen --grammar {grammar}` makes it, and --memory FILE" in gone.error
 
 
 def test_a_memory_is_not_exported_over_something_else(grammar, recording, tmp_path):

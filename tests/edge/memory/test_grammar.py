@@ -85,6 +85,12 @@ def test_a_grammar_is_explained_in_words():
     assert "does the same again" in text
 
 
+def test_the_example_has_the_words_that_are_taken_if_nobody_says_them():
+    text = TEN_LINES.replace("{room} {state}", "{room} [{state}]")
+    text = text.replace("remember = { room = 20 }", 'defaults = { state = "off" }')
+    assert "“kitchen” means: light kitchen off" in explain(parse_grammar(text))
+
+
 def test_words_that_the_model_lacks_are_named_with_their_line():
     grammar = parse_grammar(TEN_LINES, source="home.toml")
     with pytest.raises(GrammarError, match=r"home.toml:3: the model has no word bedroom; it has k"):
@@ -182,7 +188,13 @@ def test_a_file_that_is_no_text_is_refused(tmp_path):
         (
             "remember = { room = 20 }",
             "says = 'light {lamp}'",
-            "8: commands.light.says: {lamp} is no",
+            "8: commands.light.says: {lamp} is no slot of what is said, '{room} {state}'",
+        ),
+        (
+            '{room} {state}"\nremember',
+            "{room} [state]\"\nsays = '{room} {state}'\nremember",
+            "8: commands.light.says: {state} is no slot of what is said, '{room} [state]'; "
+            "write {state} or [{state}] there",
         ),
         ("stop = ", "halt = ", "11: words.halt is no setting; "),
         ('"stop"', '"on"', "4: 'on' stands in [words], so it never fills a slot"),
@@ -204,6 +216,10 @@ def test_what_is_wrong_is_named_with_its_line_and_the_remedy(before, after, said
     message = refusal(TEN_LINES.replace(before, after, 1))
     assert message.startswith("home.toml:")
     assert said in message
+
+
+def test_a_memory_in_place_of_a_grammar_is_told_apart():
+    assert refusal('{"harken_memory": 1}').startswith("home.toml:1: this is JSON, and a grammar is")
 
 
 def test_a_grammar_without_commands_is_refused():
