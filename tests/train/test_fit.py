@@ -241,7 +241,9 @@ class TestWholeRun:
         self, whole_run: Path, tone_words: Tones
     ) -> None:
         before = weights(whole_run)
-        with pytest.raises(RunError, match=r"holds a run already; choose another --out, or continue"):
+        with pytest.raises(
+            RunError, match=r"holds a run already; choose another --out, or continue"
+        ):
             tone_words.train(whole_run)
         assert names(whole_run) == FILES
         assert before.keys() == weights(whole_run).keys()
