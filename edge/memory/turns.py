@@ -135,7 +135,7 @@ class Command:
     """… and after it."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it for a line of JSON, numbers rounded to what they mean."""
+        """Return it for a line of JSON, with numbers rounded to their precision."""
         return {
             "intent": self.intent,
             "slots": dict(self.slots),

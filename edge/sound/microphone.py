@@ -114,8 +114,8 @@ class Microphone(Source):
         Number or part of the name, as `input_devices` lists them; the system's default if not
         given.
     channel : int, optional
-        Which channel is heard, counted from 1; if not given, the mean of those that the device
-        insists on. In a microphone array some may be raw, or what the loudspeaker plays.
+        The channel to use, counted from 1; by default the mean of those that the device insists on.
+        In a microphone array some may be raw, or what the loudspeaker plays.
     sample_rate_hz : int
         Rate of the blocks.
     recover : bool

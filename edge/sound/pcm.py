@@ -41,7 +41,7 @@ class PcmFormat:
     channels : int
         How many, 1 to `MOST_CHANNELS`.
     channel : int, optional
-        Which of them is heard, counted from 1; their mean if not given.
+        The channel to use, counted from 1; by default their mean.
 
     Raises
     ------
@@ -107,7 +107,7 @@ class PcmDecoder:
         """Bytes of a sample that is not complete."""
 
     def reset(self) -> None:
-        """Forget what was fed: what comes next does not follow it."""
+        """Start anew: what comes next does not follow what came before."""
         self.rest = b""
         self._mixer.reset()
 
@@ -133,7 +133,7 @@ class PcmStream(Source):
     sample_rate_hz : int
         Rate of the blocks.
     form : PcmFormat, optional
-        What the bytes are; mono at the rate of the blocks if not given.
+        What the bytes are; by default mono at the rate of the blocks.
     name : str
         What to call the stream.
     """
@@ -172,7 +172,7 @@ class PcmStream(Source):
             raise AudioError(f"{self._name} ended before the first sample; did its writer fail?")
 
     def close(self) -> None:
-        """Leave the stream open: it belongs to who passed it."""
+        """Leave the stream open: it belongs to the caller."""
 
     def _refuse_container(self, head: bytes) -> None:
         """Raise for a sound file; its header would be heard as noise, its sound perhaps too."""
@@ -196,7 +196,7 @@ class Chunks(Source):
     sample_rate_hz : int
         Rate of the blocks.
     channel : int, optional
-        Which channel is heard, counted from 1; their mean if not given.
+        The channel to use, counted from 1; by default their mean.
 
     Examples
     --------
@@ -235,7 +235,7 @@ class Chunks(Source):
             raise AudioError("a chunk holds samples that are no number (NaN or infinite)")
 
     def close(self) -> None:
-        """Leave the iterator alone: it belongs to who passed it."""
+        """Leave the iterator alone: it belongs to the caller."""
 
 
 def _block(samples: NDArray[np.int16]) -> Iterator[Block]:

@@ -67,7 +67,7 @@ class _NetworkSource(Source):
     sample_rate_hz : int
         Rate of the blocks.
     form : PcmFormat, optional
-        What is sent; mono at the rate of the blocks if not given.
+        What is sent; by default mono at the rate of the blocks.
 
     Raises
     ------

@@ -49,7 +49,7 @@ class MonoResampler:
             self._stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32")
 
     def reset(self) -> None:
-        """Forget what was fed: what comes next does not follow it."""
+        """Start anew: what comes next does not follow what came before."""
         if self._stream is not None:
             self._stream.clear()
 
@@ -116,7 +116,7 @@ class Mixer:
         self._as_it_is = from_hz == to_hz
 
     def reset(self) -> None:
-        """Forget what was fed: what comes next does not follow it."""
+        """Start anew: what comes next does not follow what came before."""
         self._resampler.reset()
 
     def feed(self, sound: NDArray[Any], *, last: bool = False) -> NDArray[np.int16]:
