@@ -1,9 +1,9 @@
-"""Weights in, the same weights with the mean and the variance of each channel of the stem out.
+"""Weights in, the same weights with measured batch-normalisation moments of the stem out.
 
-A network is trained with the moments of each batch, and runs with moments that are kept. Those of
-the batches on the way are not those of averaged weights: averaging takes away what weights move to
-and fro at a high learning rate, and so a part of the variance. So they are measured anew wherever
-averaged weights are looked at (Izmailov et al., "Averaging Weights Leads to Wider Optima and Better
+A network is trained with the mean and variance of each batch, and runs with fixed ones. Those of
+the training batches do not suit averaged weights: averaging removes the fluctuation of weights at a
+high learning rate, and with it a part of the variance. So they are measured again whenever averaged
+weights are used (Izmailov et al., "Averaging Weights Leads to Wider Optima and Better
 Generalization", 2018).
 """
 

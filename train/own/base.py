@@ -129,7 +129,7 @@ def base_of(run: Path, name: str) -> Base:
 
 
 def save_base(base: Base, path: Path) -> None:
-    """Write weights as float16, whole or not at all; raises DataError if that cannot be."""
+    """Write weights as float16, completely or not at all; raises DataError if that cannot be."""
     description = {
         "harken_base": VERSION,
         "name": base.name,

@@ -203,7 +203,7 @@ def write_labels(path: str | Path, utterances: Iterable[Utterance]) -> None:
 
 
 def write_truth(path: str | Path, scenes: SceneSet, *, complete: bool) -> None:
-    """Write the ground truth of a set as JSON, whole or not at all.
+    """Write the ground truth of a set as JSON, completely or not at all.
 
     Parameters
     ----------
