@@ -1,6 +1,6 @@
-"""Everything that runs on the device: samples in, word events out. No tensorflow, no librosa.
+"""Everything that runs on the device: samples in, word events out. No TensorFlow, no librosa.
 
-`Spotter` is the whole of it; `FrontEnd`, `Engine` and `Detector` are its parts, each usable alone.
+`Spotter` does it all; its parts, `FrontEnd`, `Engine` and `Detector`, can be used on their own.
 """
 
 from .errors import (

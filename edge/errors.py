@@ -1,4 +1,4 @@
-"""The errors that harken raises on purpose: one root, one exit code a kind, one line to act on."""
+"""The errors that harken raises on purpose: one root class, one exit code and one line each."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import ClassVar
 class HarkenError(Exception):
     """Root of all errors that harken raises on purpose.
 
-    The message is one line for the person at the keyboard: what was wrong, the value, what would
-    be right, what to type next. The command line prints it as it is and leaves with `exit_code`.
+    The message is one line for the person at the keyboard: what was wrong, the value, what would be
+    right, what to type next. The command line prints it as it is and exits with `exit_code`.
     """
 
     exit_code: ClassVar[int] = 1

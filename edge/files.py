@@ -1,6 +1,7 @@
-"""Content in, whole files out: written completely, or not at all; and files that ship.
+"""Content in, whole files out: written completely or not at all.
 
-The other way, too: text that a person has edited, with what editors leave in it.
+Also: files that ship with harken, and text that a person has edited, whatever their editor left in
+it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from .errors import HarkenError
 
-# A byte-order mark, a space of no width, a word joiner; spaces that do not break, wide and narrow.
+# A byte-order mark, a zero-width space, a word joiner; non-breaking spaces, wide and narrow.
 _LEFT_BY_EDITORS = {0xFEFF: None, 0x200B: None, 0x2060: None, 0xA0: " ", 0x202F: " "}
 
 _MOST_TEXT_BYTES = 1 << 28
@@ -39,18 +40,18 @@ def write_atomic(
 ) -> None:
     """Write a file so that a reader sees the old content or the new, never a part.
 
-    The content goes to a temporary file in the same folder, is flushed to the disk, and takes the
-    name of `path` in one step. On any failure, Ctrl-C included, the temporary file is removed and
-    what stood at `path` is untouched. A device or a pipe is not replaced but written to.
+    The content goes to a temporary file in the same folder, is flushed to the disk, and is renamed
+    to `path` in one step. On any failure, Ctrl-C included, the temporary file is removed and the
+    old file at `path` stays. A device or a pipe is written to, not replaced.
 
     Parameters
     ----------
     path
-        Where the file shall stand; its folder must exist.
+        Where to write the file; its folder must exist.
     content
-        Bytes, or text that is written as UTF-8 with its line ends as they are; see `utf8`.
+        Bytes, or text, which is written as UTF-8 with its line ends unchanged; see `utf8`.
     private
-        Whether nobody but its owner may read it.
+        Whether only its owner may read it.
     error
         The kind of `HarkenError` to raise when the system refuses.
 
@@ -61,7 +62,7 @@ def write_atomic(
     """
     path = Path(path)
     data = utf8(content) if isinstance(content, str) else content
-    # Not tempfile: its files are readable by their owner only, and would stay so.
+    # Not tempfile: its files are readable by their owner only, and stay so after the rename.
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     try:
@@ -82,10 +83,10 @@ def write_atomic(
 
 
 def write_together(files: Mapping[Path, bytes], *, error: type[HarkenError] = HarkenError) -> None:
-    """Write files so that no failure leaves some of them new and others not.
+    """Write several files so that a failure never leaves some of them new and others old.
 
-    Each goes to a temporary file first. Only when all of them are on the disk do they take their
-    names, in the order given. Folders are made where they are missing.
+    Each goes to a temporary file first. Only when all of them are on the disk are they renamed, in
+    the order given. Missing folders are created.
 
     Parameters
     ----------
@@ -113,7 +114,7 @@ def write_together(files: Mapping[Path, bytes], *, error: type[HarkenError] = Ha
                 temporary.replace(path)
         finally:
             for temporary in staged.values():
-                temporary.unlink(missing_ok=True)  # gone already when it took its name
+                temporary.unlink(missing_ok=True)  # already renamed
     except OSError as problem:
         raise error(_refusal(path, problem)) from problem
 
@@ -141,17 +142,17 @@ def lock(descriptor: int) -> None:
 
 
 def utf8(text: str) -> bytes:
-    """Encode text, also with names of files in it that are not UTF-8: JSON gives these back."""
+    """Encode text, even with file names in it that are not UTF-8; JSON returns these unchanged."""
     return text.encode("utf-8", "backslashreplace")
 
 
 def name_bytes(name: str) -> bytes:
-    """Return a file's name as it stands on the disk, whether or not that is UTF-8; for hashes."""
+    """Return the bytes of a file's name on the disk, whether or not they are UTF-8; for hashes."""
     return name.encode("utf-8", "surrogateescape")
 
 
 def name_for_libsndfile(path: str | Path) -> str | bytes:
-    """Return a file's name as `soundfile` takes it: as text, it takes none that is not UTF-8."""
+    """Return a file's name in a form that `soundfile` accepts: its text must be UTF-8."""
     return os.fspath(path) if sys.platform == "win32" else os.fsencode(path)
 
 
@@ -165,10 +166,10 @@ def is_utf8(name: str) -> bool:
 
 
 def decode_text(content: bytes) -> str:
-    """Decode a text file that a person may have edited, with whatever their editor left in it.
+    """Decode a text file that a person may have edited, whatever their editor left in it.
 
-    UTF-8, or UTF-16 with a byte-order mark. The mark, invisible characters of no width and NULs at
-    the end go; line ends become newlines, and spaces that do not break become spaces.
+    UTF-8, or UTF-16 with a byte-order mark. The mark, zero-width characters and trailing NULs are
+    removed; line ends become newlines, and non-breaking spaces become spaces.
 
     Raises
     ------
@@ -198,16 +199,16 @@ def read_text(path: Path) -> str:
 
 
 def packaged(package: str, *folders: str, suffix: str) -> dict[str, Path]:
-    """Return files that ship in a package, sorted, by their names without the suffix.
+    """Return files that ship in a package, sorted by name; names are without the suffix.
 
     Parameters
     ----------
     package
         Such as ``harken.models``.
     folders
-        Way to a folder in it.
+        Path to a folder in it.
     suffix
-        Other files are passed over.
+        Other files are ignored.
     """
     from importlib.resources import files
 
@@ -222,27 +223,27 @@ def packaged(package: str, *folders: str, suffix: str) -> dict[str, Path]:
 def require_writable(
     folder: Path, *, option: str = "--out", error: type[HarkenError] = HarkenError
 ) -> None:
-    """Refuse at once a folder into which nothing could be written at the end of long work.
+    """Refuse a folder that cannot be written to before long work starts, not at its end.
 
     Parameters
     ----------
     folder
-        The folder; it need not be there, nor those above it.
+        The folder; neither it nor its parents need exist.
     option
-        Where it was named, for the message.
+        The option that named it, for the message.
     error
         The kind of `HarkenError` to raise.
 
     Raises
     ------
     HarkenError
-        Of the kind `error`: it is a file, or can be neither made nor written to.
+        Of the kind `error`: it is a file, or cannot be created or written to.
     """
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not there.is_dir():
         raise error(f"cannot write to {folder}: {there} is no folder; choose another {option}")
     try:
-        # What no permission tells: whether this file system takes anything.
+        # Permissions do not tell whether this file system can be written to.
         with tempfile.TemporaryDirectory(prefix=".harken-", dir=there):
             pass
     except OSError as problem:

@@ -1,7 +1,7 @@
-"""Content by name in, a folder of files out; what somebody else put there stays.
+"""Content by name in, a folder of files out; other people's files in it stay as they are.
 
-Such a folder keeps a record, `RECORD_FILE`, of what harken wrote into it: that may be replaced
-later, unless it was changed since. Any other file is somebody else's.
+`RECORD_FILE` in such a folder records what harken wrote. Those files may be replaced later, unless
+they were changed since. Any other file belongs to somebody else.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .files import write_together
 RECORD_FILE = ".harken-files.json"
 """Names of the files that harken wrote into a folder, each with the SHA-256 of its content."""
 
-_SHOWN = 3  # files that a message names at most
+_SHOWN = 3  # most files that a message names
 
 
 def require_own(
@@ -32,18 +32,18 @@ def require_own(
     Parameters
     ----------
     folder
-        The folder; it need not be there.
+        The folder; it need not exist.
     names
         Files to write, relative to it.
     error
         The kind of `HarkenError` to raise.
     content
-        What will be written: a file that holds it already may be anybody's.
+        What will be written: a file that already has this content may be anybody's.
 
     Raises
     ------
     HarkenError
-        Of the kind `error`: names the first of the files.
+        Of the kind `error`: names the first such file.
     """
     own = _record(folder)
     foreign, changed = [], []
@@ -72,7 +72,7 @@ def write_own(folder: Path, files: Mapping[str, bytes], *, error: type[HarkenErr
     Parameters
     ----------
     folder
-        The folder; it is made where it is missing.
+        The folder; created if it is missing.
     files
         Content by name, relative to the folder.
     error
@@ -81,7 +81,7 @@ def write_own(folder: Path, files: Mapping[str, bytes], *, error: type[HarkenErr
     Raises
     ------
     HarkenError
-        Of the kind `error`: a file would be replaced that is not harken's, or the system refuses.
+        Of the kind `error`: it would replace a file that is not harken's, or the system refuses.
     """
     require_own(folder, files, error=error, content=files)
     own = {**_record(folder), **{name: _sha256_of(part) for name, part in files.items()}}

@@ -16,7 +16,7 @@ _TYPE_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "t
 
 
 def require(fits: bool, field: str, value: object, must: str) -> None:
-    """Raise `ModelError` unless a field's value fits.
+    """Raise `ModelError` unless a field's value is acceptable.
 
     Parameters
     ----------
@@ -25,26 +25,25 @@ def require(fits: bool, field: str, value: object, must: str) -> None:
     field
         Path of the field in the manifest, such as ``front_end.hop_samples``.
     value
-        What was found there.
+        The value found there.
     must
-        What would be right, to be read after "it must".
+        What is allowed, worded to follow "it must".
     """
     if not fits:
         raise ModelError(f"{field} is {_shown(value)}; it must {must}")
 
 
 def decode(kind: type[T], data: object, field: str = "") -> T:
-    """Build a dataclass from decoded JSON, strictly: no field missing, none unknown, no type bent.
+    """Build a dataclass from decoded JSON, strictly: no missing or unknown field, no coercion.
 
-    Understands `int`, `float` (finite; whole numbers are accepted), `bool`, `str`,
-    ``tuple[X, ...]`` (a JSON array), ``Mapping[str, X]`` (a JSON object; ``Mapping[str, Any]`` is
-    free-form), ``X | None`` and nested dataclasses. A field with a default must be present all the
-    same.
+    Understands `int`, `float` (finite; whole numbers are accepted), `bool`, `str`, ``tuple[X,
+    ...]`` (a JSON array), ``Mapping[str, X]`` (a JSON object; ``Mapping[str, Any]`` is free-form),
+    ``X | None`` and nested dataclasses. A field with a default must be present, too.
 
     Raises
     ------
     ModelError
-        Names the first field that does not fit, by its path from the top.
+        Names the first wrong field, by its path from the top.
     """
     require(isinstance(data, dict), field or "the manifest", data, "be a JSON object {…}")
     assert isinstance(data, dict)

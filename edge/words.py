@@ -1,7 +1,8 @@
-"""What may be a word: one rule, for recordings, training, synthetic voices and grammars.
+"""Which words are allowed: one rule for recordings, training, synthetic voices and grammars.
 
-A word names a folder, a label, a constant of C and a part of a grammar. So it is made of letters
-and digits of any script, in capitals or not, with ``'``, ``-``, ``_``, ``.`` or a space between.
+A word becomes a folder name, a label, a C constant and a part of a grammar. So it consists of
+letters and digits of any script, upper or lower case, with ``'``, ``-``, ``_``, ``.`` or a space
+between them.
 """
 
 from __future__ import annotations
@@ -12,26 +13,26 @@ from collections.abc import Iterable
 from .files import is_utf8
 
 _LONGEST_BYTES = 100  # file systems take 255
-_LABELS = ("unknown", "silence")  # every model has them
+_LABELS = ("unknown", "silence")  # labels of every model
 _BETWEEN = " '’-_.·\u200c\u200d"  # the last two join letters of Persian and Hindi
 
 
 class BadNameError(ValueError):
-    """A name that cannot be used; the message says why, and what would do."""
+    """A name that cannot be used; the message says why, and what is allowed."""
 
 
 def same_form(text: str) -> str:
-    """Return a text in the one form of Unicode (NFC) in which ``ä`` is a single letter."""
+    """Return a text in Unicode's form NFC, in which ``ä`` is a single character."""
     return unicodedata.normalize("NFC", text)
 
 
 def sounds_like(word: str) -> str:
-    """Return what words have in common that differ in capitals or in the form of Unicode alone."""
+    """Return a key that is equal for words that differ only in case or Unicode form."""
     return same_form(same_form(word).casefold())
 
 
 def twins(words: Iterable[str]) -> tuple[str, str] | None:
-    """Return the first two words that differ in capitals or in the form of Unicode alone."""
+    """Return the first two words that differ only in case or Unicode form."""
     seen: dict[str, str] = {}
     for word in words:
         other = seen.setdefault(sounds_like(word), word)
@@ -41,7 +42,7 @@ def twins(words: Iterable[str]) -> tuple[str, str] | None:
 
 
 def check_word(word: str) -> str:
-    """Return a word, in one form of Unicode, if it can be recorded, trained and used in a grammar.
+    """Return a word in Unicode's form NFC if it can be recorded, trained and used in a grammar.
 
     Raises
     ------
@@ -77,5 +78,5 @@ def check_word(word: str) -> str:
 
 
 def _is_part(letter: str) -> bool:
-    """Whether a word may hold it: a letter, a mark on one, a digit, or what joins them."""
+    """Whether a word may contain it: a letter, a mark on one, a digit, or a joining character."""
     return letter in _BETWEEN or unicodedata.category(letter)[0] in "LMN"

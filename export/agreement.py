@@ -1,4 +1,4 @@
-"""Posteriors of two networks on one stream in, how well they agree out."""
+"""Posteriors of two networks on one stream in, their agreement out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Agreement:
 
     steps: int
     same_argmax: float
-    """Share of the steps in which both have the same largest label."""
+    """Share of the steps in which both have the same argmax."""
     difference_mean: float
     """Mean over the steps of the largest difference of a posterior."""
     difference_p99: float

@@ -37,10 +37,10 @@ _EXPORT_PACKAGES = ("harken", "ai-edge-litert", "numpy")
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """What an export wrote."""
+    """The result of an export."""
 
     model: Model
-    """The model and its manifest, as they stand on disk."""
+    """The model and its manifest, as written."""
     manifest_path: Path
     card_path: Path
 
@@ -55,21 +55,22 @@ def export_run(
 ) -> Bundle:
     """Quantize a training run, check the result, and write ``NAME.tflite``, ``.json`` and ``.md``.
 
-    The same run gives the same bytes, on the same machine with the same versions. A model of
-    the same name is replaced. Nothing is written before all checks are passed; the manifest names
-    the model's SHA-256, so that a pair that does not belong together is never loaded.
+    The same run gives the same bytes on the same machine with the same versions. A model of the
+    same name is replaced. Nothing is written before all checks have passed; the manifest holds the
+    model's SHA-256, so that a mismatched pair is never loaded.
 
     Parameters
     ----------
     run
         The run folder.
     out
-        The folder to write to; it is made when it is missing.
+        The folder to write to; it is created if missing.
     name
         The model's name: letters, digits, ``_``, ``-`` and ``.``; by default the run folder's.
     corpus
         The recordings that the run was trained on: the int8 model decides their validation clips,
-        and manifest and card get the figures. Left out, they have only those of the float weights.
+        and manifest and card get the figures. Without it, they have only those of the float
+        weights.
     on_stage
         Called with a few words at the start of every stage.
 
@@ -78,7 +79,7 @@ def export_run(
     RunError
         The run folder is incomplete or damaged, or the recordings are not those of the run.
     ExportError
-        A check of the product failed, or the files cannot be written.
+        A check of the result failed, or the files cannot be written.
     """
     out = Path(out)
     name = Path(run).resolve().name if name is None else name
@@ -90,7 +91,7 @@ def export_run(
     on_stage("quantizing to int8")
     network = quantize(trained.network, trained.steps(trained.calibration_frames))
     content = write_network(network)
-    check_graph(content, trained.network)  # before anything relies on it
+    check_graph(content, trained.network)  # checked before anything relies on it
     on_stage("checking the model")
     model = Model(
         manifest=_manifest(name, trained, content), content=content, path=out / f"{name}.tflite"
@@ -124,7 +125,7 @@ def export_run(
 
 
 def _require_own(out: Path, name: str) -> None:
-    """Refuse to replace files that are no model of harken's with its card."""
+    """Refuse to replace files that are not a harken model with its card."""
     paths = [out / f"{name}{suffix}" for suffix in (".tflite", ".json", ".md")]
     there = [path for path in paths if path.exists()]
     try:
@@ -146,7 +147,7 @@ def _check_name(name: str) -> None:
 
 
 def _manifest(name: str, run: TrainedRun, content: bytes) -> Manifest:
-    """Write the manifest of a model that was not checked yet."""
+    """Build the manifest of a model before its checks."""
     config, graph = run.record.config, read_graph(content)
     return Manifest(
         name=name,

@@ -1,7 +1,7 @@
 """A checked model and its run in; the model card, Markdown for people, out.
 
-The section on the operating point speaks of figures that come later, from `harken tune`: it is put
-into a card that exists, so that whatever else people wrote there stays (`tuned_card`).
+The section on the operating point holds figures that come later, from `harken tune`: it is inserted
+into the existing card, so that other edits stay (`tuned_card`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _GATE = "## Gate"
 
 
 def model_card(model: Model, run: TrainedRun) -> str:
-    """Describe a model: what it is, what it heard, how it was made, what was measured, its limits.
+    """Describe a model: what it is, its data, how it was made, what was measured, its limits.
 
     Parameters
     ----------
@@ -43,29 +43,29 @@ def model_card(model: Model, run: TrainedRun) -> str:
 
 
 def tuned_card(card: str, before: Manifest, after: Manifest) -> str:
-    """Bring a card up to date with thresholds that `harken tune` chose.
+    """Update a card with thresholds that `harken tune` chose.
 
     Parameters
     ----------
     card
         The card of the model as it was.
     before, after
-        Its manifest, and the one with the operating point; its name may be another.
+        Its manifest, and the one with the operating point, which may have another name.
 
     Returns
     -------
-    The card with the section on the operating point put in, or replaced, and the name.
+    The card with the section on the operating point inserted or replaced, and the new name.
     """
     return _with_section(card, before, after, _OPERATING_POINT, _operating_point(after))
 
 
 def gated_card(card: str, before: Manifest, after: Manifest) -> str:
-    """Bring a card up to date with the gate that `harken tune --gate` chose; see `tuned_card`."""
+    """Update a card with the gate that `harken tune --gate` chose; see `tuned_card`."""
     return _with_section(card, before, after, _GATE, _gate(after))
 
 
 def _with_section(card: str, before: Manifest, after: Manifest, heading: str, section: str) -> str:
-    """Put a section in, before the limits, or in the place of what it was; and the name."""
+    """Insert a section before the limits, or replace it; also replace the name."""
     if before.name != after.name:
         for old, new in (
             (f"# {before.name}\n", f"# {after.name}\n"),
@@ -305,7 +305,7 @@ def _accepts(figures: Mapping[str, Any]) -> str:
 
 
 def _scores(title: str, scores: Mapping[str, Any], which: str) -> str:
-    """Lay out how many clips of each label there were, and how many were decided rightly."""
+    """Lay out the number of clips of each label, and how many decisions were right."""
     rows = (
         (
             markdown(label),
@@ -353,7 +353,7 @@ def _title(name: str) -> str:
 
 
 def _plain(value: Any) -> str:
-    """Write a JSON value in a line, for people."""
+    """Format a JSON value in one line, for people."""
     if isinstance(value, Mapping):
         return "; ".join(f"{key} {_plain(item)}" for key, item in value.items())
     if isinstance(value, float):

@@ -1,7 +1,7 @@
-"""A quantized model and the run it came from in; measured figures out, or the reason to refuse it.
+"""A quantized model and its run in; measured figures, or the reason to refuse the model, out.
 
-Each check raises `ExportError`, which names the check and the figures, when the model must not be
-written. What was measured goes into the manifest.
+Each check raises `ExportError`, which names the check and the figures, if the model must not be
+written. The figures go into the manifest.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ from .trained import TrainedRun
 Int8 = NDArray[np.int8]
 
 MIN_FLOAT_AGREEMENT = 0.97
-"""Share of steps in which the int8 model must name the label that the float network names."""
+"""Smallest share of steps in which the int8 model and the float network agree on the label."""
 MAX_FLOAT_DIFFERENCE = 0.02
-"""Most that posteriors may differ from the float network's, as `Agreement.difference_mean`."""
+"""Largest `Agreement.difference_mean` between posteriors and the float network's."""
 MAX_CELL_EXCESS = 1.25
-"""Most that the float network's cells may exceed, as a factor, what the int16 cells can hold."""
+"""Largest factor by which the float network's cells may exceed the range of the int16 cells."""
 MIN_PARITY = 0.999
-"""Share of steps in which LiteRT and TFLM must name the same label."""
+"""Smallest share of steps in which LiteRT and TFLM agree on the label."""
 MAX_PARITY_LSB = 3
-"""Most that a logit of LiteRT and of TFLM may differ, in steps of int8."""
+"""Largest difference between a logit of LiteRT and of TFLM, in int8 steps."""
 
 HOUR_S = 3600
-"""Length of the sound over which the states of SVDF layers must stay within int16."""
+"""Length of the audio over which the states of SVDF layers must stay within int16."""
 
 _LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
 
@@ -60,7 +60,7 @@ class GraphFacts:
     operators: tuple[str, ...]
     """Names of TFLite's builtin operators, in the order of execution."""
     state_bytes: int
-    """What is kept from one step to the next."""
+    """Bytes of state kept from one step to the next."""
     svdf_ranges: tuple[float, ...]
     """Largest magnitude that the int16 state of each SVDF layer can hold."""
     cell_ranges: tuple[float, ...]
@@ -73,14 +73,14 @@ class Parity:
 
     steps: int
     same_argmax: float
-    """Share of the steps in which a label is the largest for both. Equal logits are common in int8:
-    each of the largest counts."""
+    """Share of the steps in which some label is the largest for both. Ties are common in int8:
+    every largest label counts."""
     same_first_argmax: float
-    """The same where of equal logits only the first counts."""
+    """The same if only the first of tied logits counts."""
     same_logits: float
     """Share of all logits that are equal."""
     max_lsb: int
-    """Largest difference of two logits, in steps of int8."""
+    """Largest difference of two logits, in int8 steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,13 +90,13 @@ class CheckReport:
     figures: Mapping[str, Any]
     """The manifest's ``checks``."""
     tflm_arena_bytes: int | None
-    """Smallest arena for TFLM; None where TFLM cannot be run."""
+    """Smallest arena for TFLM; None if TFLM cannot be run."""
 
 
 def check_model(model: Model, run: TrainedRun) -> CheckReport:
     """Run every check.
 
-    Where TFLM is not installed its checks are left out, and the figures say so.
+    If TFLM is not installed, its checks are skipped, and the figures say so.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def check_model(model: Model, run: TrainedRun) -> CheckReport:
     except ModelError as problem:
         raise ExportError(f"TFLM check: {problem}") from problem
 
-    # In the smallest arena: if anything overlapped in there, it would show.
+    # In the smallest arena, so that overlapping buffers would show.
     tflm = TflmRuntime(model, arena_bytes=arena_bytes)
     features = np.concatenate((features, engine.quantize(run.calibration_frames)))
     litert.reset()
@@ -152,7 +152,7 @@ def check_model(model: Model, run: TrainedRun) -> CheckReport:
 
 
 def measure_clips(model: Model, run: TrainedRun, corpus: Corpus) -> dict[str, Any]:
-    """Let the int8 model decide the validation clips, as ``harken eval`` does.
+    """Measure the int8 model on the validation clips, as ``harken eval`` does.
 
     Parameters
     ----------
@@ -165,8 +165,8 @@ def measure_clips(model: Model, run: TrainedRun, corpus: Corpus) -> dict[str, An
 
     Returns
     -------
-    Accuracy with its 95 % interval, by label too, and how many points the float weights are better
-    (``float_minus_int8``; None where the run holds no figures).
+    Accuracy with its 95 % interval, also by label, and by how many points the float weights are
+    better (``float_minus_int8``; None if the run has no figures).
 
     Raises
     ------
@@ -205,12 +205,12 @@ def check_graph(content: bytes, network: Network) -> GraphFacts:
         It is not:
 
         * other operators;
-        * a float tensor, as in float models and those with a dynamic range, which TFLM answers with
-          NaN and no error;
+        * a float tensor, as in float models and those with a dynamic range, for which TFLM returns
+          NaN without an error;
         * a tensor with several scales, which older kernels misread without an error;
         * other state tensors;
-        * cells that are not clipped where training clips them, or whose scale is no power of two,
-          which the kernels' arithmetic needs.
+        * cells that are not clipped as in training, or whose scale is not a power of two, as the
+          kernels' arithmetic needs.
     """
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     if len(model.subgraphs) != 1:
@@ -252,7 +252,7 @@ def _check_operators(operators: tuple[str, ...], network: Network) -> None:
 def _check_types(graph: Any) -> None:
     for tensor in graph.tensors:
         name, dtype = tensor.name.decode(), _name_of(schema.TensorType, tensor.type)
-        # The fused LSTM has four empty float tensors, for a normalisation that it does not do.
+        # The fused LSTM has four empty float tensors, for an unused normalisation.
         if dtype.startswith("FLOAT") and math.prod(tensor.shape):
             raise ExportError(
                 f"type check: the tensor {name} is {dtype}; only fully int8 models are exported, "
@@ -309,12 +309,12 @@ def _check_cell(graph: Any, operator: Any) -> float:
 
 
 def check_cells(ranges: tuple[float, ...], peaks: tuple[float, ...]) -> None:
-    """Check that the calibrated range of every layer's cells holds what the float cells reach.
+    """Check that the calibrated range of every layer's cells covers the float cells.
 
     Raises
     ------
     ExportError
-        The cells of the model have no room for them.
+        The range of the model's cells is too small.
     """
     for layer, (limit, peak) in enumerate(zip(ranges, peaks, strict=True)):
         if peak > limit * MAX_CELL_EXCESS:
@@ -326,14 +326,14 @@ def check_cells(ranges: tuple[float, ...], peaks: tuple[float, ...]) -> None:
 
 
 def check_svdf_states(model: Model) -> dict[str, Any]:
-    """Check that the int16 states of the SVDF layers never saturate in an hour of sound.
+    """Check that the int16 states of the SVDF layers never saturate in an hour of audio.
 
-    The sound goes from a whisper to far too loud, in noise of all levels; the float network of the
-    same weights hears it, within the bounds of the model's int8 tensors.
+    The audio goes from a whisper to far too loud, in noise of all levels; the float network with
+    the same weights processes it, within the bounds of the model's int8 tensors.
 
     Returns
     -------
-    What goes into the figures; nothing where the model has no SVDF.
+    Entries for the figures; empty if the model has no SVDF.
 
     Raises
     ------
@@ -367,7 +367,7 @@ def check_state(runtime: Runtime, features: Int8, logits: Int8, *, name: str) ->
     features
         A stream, (steps, 1, 1, inputs) int8.
     logits
-        What the runtime answered when it heard that stream, new as it was: (steps, labels) int8.
+        The runtime's output for that stream when it was new: (steps, labels) int8.
     name
         The runtime's name, for errors.
 
@@ -399,9 +399,9 @@ def check_state(runtime: Runtime, features: Int8, logits: Int8, *, name: str) ->
 def check_agreement(agreement: Agreement) -> None:
     """Check that the int8 model is the float network.
 
-    The limits tell a quantization that lost the network from one that rounds it. Networks after a
-    few epochs of training were seen to agree in 98.8 to 99.6 % of the steps, with a mean difference
-    of 0.004 to 0.007; random ones, less sure of their labels, in 97.4 to 98.6 %, with up to 0.016.
+    The limits separate a broken quantization from rounding. Networks after a few epochs of training
+    agreed in 98.8 to 99.6 % of the steps, with a mean difference of 0.004 to 0.007; random ones,
+    less sure of their labels, in 97.4 to 98.6 %, with up to 0.016.
 
     Raises
     ------
@@ -437,7 +437,7 @@ def measure_parity(one: Int8, other: Int8) -> Parity:
 
 
 def check_parity(parity: Parity) -> None:
-    """Check that a microcontroller will answer what this machine answers.
+    """Check that a microcontroller will give the same results as this machine.
 
     Raises
     ------
@@ -462,7 +462,7 @@ def _name_of(enum: type, code: int) -> str:
 
 
 def _rounded(value: Any) -> Any:
-    """Round every float to six digits: more is noise."""
+    """Round every float to six digits; the rest is noise."""
     if isinstance(value, float):
         return round(value, 6)
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""``harken export``: a run folder or a model in, what a device can run out."""
+"""``harken export``: a run folder or a model in, files for a device out."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ def _export_web(
 
 
 def _page_grammar(model: Model, wanted: str | None) -> Grammar | None:
-    """Return what commands a page makes of words, if it makes any."""
+    """Return the grammar with which a page turns words into commands, if any."""
     if wanted == "none":
         return None
     grammar = load_grammar("robot" if wanted is None else wanted)

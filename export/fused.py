@@ -1,12 +1,11 @@
 """An int8 network in, a TFLite file that keeps its own state out; and back.
 
-The file has one int8 input and one int8 output. What it remembers lies in variable tensors of the
-native operators ``SVDF`` and ``UNIDIRECTIONAL_SEQUENCE_LSTM``, so an interpreter keeps it from one
+The file has one int8 input and one int8 output. Its state is held in variable tensors of the native
+operators ``SVDF`` and ``UNIDIRECTIONAL_SEQUENCE_LSTM``, so an interpreter keeps it from one
 invocation to the next. TensorFlow's converter cannot make an SVDF; written directly, the file has
 the scales that `harken.export.quantize` chose, and no others.
 
-What is read is checked to be what harken's networks consist of; whatever is not is refused by the
-layer's name.
+Reading checks that the file holds only layers of harken's networks; others are refused by name.
 """
 
 from __future__ import annotations
@@ -209,7 +208,7 @@ class _Writer:
 
 
 def read_layers(content: bytes) -> QuantizedNetwork:
-    """Take a TFLite file apart.
+    """Read the layers of a TFLite file.
 
     Parameters
     ----------
@@ -274,7 +273,7 @@ class _Reader:
         self.graph = model.subgraphs[0]
         self._codes = [code.builtinCode for code in model.operatorCodes]
         self._buffers = model.buffers
-        self._taken: list[int] = []  # what each SVDF so far takes in
+        self._taken: list[int] = []  # inputs of each SVDF so far
         # The network's input, also in another shape: nothing is added to features.
         self._features = {*self.graph.inputs} | {
             operator.outputs[0]

@@ -1,8 +1,8 @@
 """A float network and a long stream in, the same network in int8 out.
 
-Post-training quantization, one scale a tensor. The ranges of activations are those that the float
-network has on the stream, which must last minutes: a network that has just begun to listen is
-another one. Everything else follows from the weights:
+Post-training quantization, one scale per tensor. The ranges of activations are measured with the
+float network on the stream, which must last minutes: a network that has just been reset behaves
+differently. Everything else follows from the weights:
 
 * The rows of an SVDF's pointwise weights are stretched to the same largest magnitude, and its
   filters over time divided by as much. Between the two is no nonlinearity, so nothing changes but
@@ -31,7 +31,7 @@ from .layers import Affine, DenseLayer, Int8, LstmLayer, QuantizedNetwork, SvdfL
 from .reference import Array, Dense, Lstm, Network, Svdf, filtered
 
 _INT16 = 32767
-_SUM = 2.0**30 * 0.999  # what a sum over time stays below; the C engine doubles it in 32 bits
+_SUM = 2.0**30 * 0.999  # bound of a sum over time; the C engine doubles it in 32 bits
 
 
 def quantize(network: Network, calibration: Array) -> QuantizedNetwork:
@@ -47,7 +47,7 @@ def quantize(network: Network, calibration: Array) -> QuantizedNetwork:
     Raises
     ------
     ExportError
-        The stream does not fit the network, or leads to values that are not finite.
+        The stream does not match the network, or leads to values that are not finite.
     """
     if calibration.ndim != 2 or calibration.shape[1] != network.inputs or not len(calibration):
         raise ExportError(
@@ -89,7 +89,7 @@ def quantize(network: Network, calibration: Array) -> QuantizedNetwork:
 def _stem(
     network: Network, calibration: Array, source: Affine, ranges: dict[str, Affine]
 ) -> Iterator[SvdfLayer]:
-    """Yield the SVDF layers, with biases that make up for what rounding does to the means."""
+    """Yield the SVDF layers, with biases that compensate for the shift of means by rounding."""
     exact, rounded = calibration, ranges["input"].round(calibration)
     if network.dense_in is not None:
         kernel, bias = network.dense_in.kernel, network.dense_in.bias

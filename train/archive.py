@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..edge.errors import DataError
 from ..edge.files import write_atomic
 
-_DATE = (1980, 1, 1, 0, 0, 0)  # of all parts, whenever they are written
+_DATE = (1980, 1, 1, 0, 0, 0)  # time stamp of all parts, so that the bytes do not change
 
 
 def write_arrays(
@@ -25,7 +25,7 @@ def write_arrays(
     *,
     compression: int = zipfile.ZIP_DEFLATED,
 ) -> None:
-    """Write arrays as `numpy.load` reads them, whole or not at all.
+    """Write arrays as `numpy.load` reads them, completely or not at all.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""Waveforms in, the same waveforms as another room, speaker, microphone or day would give them out.
+"""Waveforms in, the same waveforms out, as if from another room, speaker, microphone or day.
 
-Every function takes the generator that it draws from; a parameter of zero turns its effect off.
+Every function takes its random generator; a parameter of zero turns its effect off.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from scipy import fft
 
 Array = NDArray[np.float32]
 
-_FADE = 160  # samples, at the edges of a piece of sound, so that a splice does not click
+_FADE = 160  # samples, at the edges of a piece of audio, so that a splice does not click
 
 
 def rms(audio: Array) -> float:
-    """Root mean square of a waveform; never 0, so that it can be divided by."""
+    """Root mean square of a waveform; never 0, so that it can be a divisor."""
     return float(np.sqrt(np.mean(np.square(audio), dtype=np.float64) + 1e-12))
 
 
@@ -27,7 +27,7 @@ def decibels(gain: float) -> float:
 
 
 def change_speed(audio: Array, factor: float) -> Array:
-    """Play faster (factor > 1) or slower, pitch and all; linear interpolation, 1.0 does nothing."""
+    """Play faster (factor > 1) or slower, pitch included, by linear interpolation."""
     if factor == 1.0:
         return audio
     count = max(1, round(len(audio) / factor))
@@ -50,7 +50,7 @@ def reverberate(audio: Array, room: Array, mix: float) -> Array:
 
 
 def faded(audio: Array) -> Array:
-    """Return a copy whose first and last 160 samples (10 ms) rise from and fall to nothing."""
+    """Return a copy with the first and last 160 samples (10 ms) faded in and out."""
     copy = audio.copy()
     width = min(_FADE, len(audio) // 2)
     if width:
@@ -70,10 +70,10 @@ def tilted_noise(rng: np.random.Generator, samples: int, slope_db: float) -> Arr
 
 
 def mains_hum(rng: np.random.Generator, samples: int, rate_hz: int) -> Array:
-    """Draw what a poor microphone or its supply adds: mains hum, an offset and slow drift.
+    """Draw the noise of a poor microphone or power supply: mains hum, an offset and slow drift.
 
-    50 or 60 Hz and a bit, with overtones that fall off at 3 to 12 dB an octave and that rise and
-    fall; of unit level.
+    About 50 or 60 Hz, with overtones that fall off at 3 to 12 dB an octave and vary in level; of
+    unit level.
     """
     mains_hz = float(rng.choice([50.0, 60.0]) * rng.uniform(0.99, 1.01))
     slope = rng.uniform(0.5, 2.0)
@@ -95,7 +95,7 @@ def mains_hum(rng: np.random.Generator, samples: int, rate_hz: int) -> Array:
 
 
 def mask_spectrum(rng: np.random.Generator, log_mel: Array, *, mel_bands: int, frames: int) -> None:
-    """SpecAugment (Park et al., 2019): one stripe of mel bands and one of frames a clip, in place.
+    """SpecAugment (Park et al., 2019): a stripe of mel bands and one of frames per clip, in place.
 
     The stripe of bands gets its mean; in the stripe of frames, each band gets its mean over it.
 
@@ -125,11 +125,11 @@ def mask_spectrum(rng: np.random.Generator, log_mel: Array, *, mel_bands: int, f
 def draw_channels(
     rng: np.random.Generator, count: int, *, n_mfcc: int, n_mels: int, response_db: float
 ) -> Array:
-    """Draw microphones: what each of them adds to the coefficients of every frame.
+    """Draw microphones: the offset that each of them adds to the coefficients of every frame.
 
     A frequency response multiplies spectra, so it adds to their logarithms: a microphone is one
-    offset of the MFCC, and costs nothing to change. Slow waves over the mel bands are drawn larger
-    than fast ones, as a real response is smooth; and a gain of twice the deviation.
+    offset of the MFCC, and costs nothing to change. Slow waves over the mel bands are larger than
+    fast ones, as real responses are smooth; a gain with twice the deviation is added.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A configuration in, training batches in a fixed order out: drawn ahead by worker processes.
+"""A configuration in, training batches in a fixed order out, drawn ahead by worker processes.
 
 Nothing here imports tensorflow: every worker process imports this module anew.
 """
@@ -68,7 +68,7 @@ class DataSource:
 
 
 def stream_maker(config: TrainConfig, corpus: Corpus, split: Split) -> StreamMaker:
-    """Return what draws a run's streams; held-out words are heard in all parts but training."""
+    """Return the maker of a run's streams; held-out words occur in all parts but training."""
     return StreamMaker(
         corpus,
         config.words,
@@ -82,7 +82,7 @@ def stream_maker(config: TrainConfig, corpus: Corpus, split: Split) -> StreamMak
 
 
 def another_microphone(config: TrainConfig, step: int, batch: Batch) -> Batch:
-    """Hear a batch through other microphones than at any other step."""
+    """Pass a batch through microphones that are different at every step."""
     response_db, front_end = config.streams.channel_db, config.front_end
     if not response_db:
         return batch
@@ -98,11 +98,10 @@ def another_microphone(config: TrainConfig, step: int, batch: Batch) -> Batch:
 
 
 class Batches:
-    """The batches of a run, for any of its steps; a context that ends the workers.
+    """The batches of a run, for any of its steps; a context manager that ends the workers.
 
-    The streams of the first `TrainConfig.distinct_epochs` epochs are drawn; later epochs hear them
-    again, each in an order of its own. Which batch comes at a step depends on nothing but the
-    configuration and the data.
+    The streams of the first `TrainConfig.distinct_epochs` epochs are drawn; later epochs reuse
+    them, each in its own order. The batch of a step depends only on the configuration and the data.
 
     Parameters
     ----------
@@ -115,8 +114,7 @@ class Batches:
     workers
         Number of processes.
     store
-        Where drawn streams are kept, and taken from if another run drew them. By default they are
-        kept in memory.
+        Store for drawn streams, shared with other runs. By default they are kept in memory.
     """
 
     def __init__(
@@ -140,8 +138,8 @@ class Batches:
         )
 
     def __enter__(self) -> Batches:
-        # Ctrl-C in a terminal reaches all processes, and is this one's to handle: the workers,
-        # which start with their first tasks, inherit that it is blocked.
+        # Ctrl-C in a terminal reaches all processes, but this one handles it: the workers, which
+        # start with their first tasks, inherit the blocked signal.
         with _interrupt_blocked():
             for _ in range(self._workers):
                 self._pool.submit(os.getpid)
@@ -180,7 +178,7 @@ class Batches:
         return another_microphone(self._config, step, self._take(place, drawn))
 
     def _place(self, step: int) -> tuple[int, int]:
-        """Return which batch is heard at a step: the epoch that it is drawn for, and its index."""
+        """Return the batch of a step: the epoch that it was drawn for, and its index."""
         epoch, index = divmod(step, self._steps_per_epoch)
         if epoch >= self._config.distinct_epochs:
             rng = np.random.default_rng((self._config.seed, epoch))
@@ -203,7 +201,7 @@ class Batches:
 
 @contextmanager
 def _interrupt_blocked() -> Iterator[None]:
-    """Keep Ctrl-C from the processes that are started inside; on Windows it reaches them."""
+    """Block Ctrl-C for processes started inside; on Windows it still reaches them."""
     if sys.platform == "win32":
         yield
         return
@@ -224,7 +222,7 @@ def _start_worker(config: TrainConfig, source: DataSource) -> None:
 
 
 def _end_with_parent() -> None:
-    """Leave when the training process is gone: a killed one cannot tell its workers to."""
+    """Exit when the training process is gone: a killed one cannot stop its workers."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -235,5 +233,5 @@ def _draw(epoch: int, index: int) -> Batch:
     assert _worker is not None
     config, maker = _worker
     batch = maker.batch(epoch, index, config.batch_streams)
-    # Half precision, 0.001 of a standard deviation, halves what has to be sent and kept.
+    # Half precision, 0.001 of a standard deviation, halves what is sent and kept.
     return replace(batch, frames=batch.frames.astype(np.float16))

@@ -1,15 +1,15 @@
 """Audio files in, one memory-mapped int16 file of all their samples out, made once.
 
 A cache is a folder ``corpus-KEY`` with ``audio.i16`` (all recordings one after another, 16 kHz,
-int16, the machine's byte order) and ``index.json`` (where each one lies, and which files were left
-out and why). KEY is a hash of every file's path, size and time of change, so data that change are
-decoded anew.
+int16, the machine's byte order) and ``index.json`` (where each one is, and which files were left
+out and why). KEY is a hash of the path, size and modification time of every file, so changed data
+are decoded again.
 
 A cache is built in ``corpus-KEY.tmp`` and renamed when it is complete, under a lock that the
-operating system drops with the process: a second start waits for the first one's result, and what a
-killed one left is removed by the next. One lock serves the whole folder, because two builds at a
-time would only share the same cores. When a new cache is complete, the one of an earlier state of
-the same folder is deleted, since it can be gigabytes large.
+operating system releases when the process ends: a second process waits for the first one's result,
+and the next one removes what a killed process left. One lock serves the whole folder, because two
+builds at a time would only share the same cores. When a new cache is complete, that of an earlier
+state of the same folder is deleted, since it can take gigabytes.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ class AudioFile:
     size_bytes: int
     mtime_ns: int
     root: Path | None = None
-    """The folder that the path is below, where it is another than that of the cache."""
+    """The folder that contains the path, if it is not that of the cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """Where a decoded file lies in `AudioCache.audio`."""
+    """Position of a decoded file in `AudioCache.audio`."""
 
     start: int
     length: int
@@ -87,7 +87,7 @@ class _Decoded:
 
 
 def default_cache_dir() -> Path:
-    """Return ``$XDG_CACHE_HOME/harken``, or the place that the system has for caches."""
+    """Return ``$XDG_CACHE_HOME/harken``, or the system's folder for caches."""
     base = os.environ.get("XDG_CACHE_HOME")
     if base:
         return Path(base) / "harken"
@@ -99,7 +99,7 @@ def default_cache_dir() -> Path:
 def open_cache(
     root: Path, files: Sequence[AudioFile], cache_dir: Path, progress: Progress | None = None
 ) -> AudioCache:
-    """Open the decoded audio of `files`, decoding them first if that was not done yet.
+    """Open the decoded audio of `files`, decoding them first if necessary.
 
     Parameters
     ----------
@@ -108,15 +108,15 @@ def open_cache(
     files
         The audio files below it.
     cache_dir
-        Folder for caches; made if missing.
+        Folder for caches; created if missing.
     progress
         Called with (files done, files in all) while decoding, not when the cache exists.
 
     Raises
     ------
     DataError
-        If the cache cannot be written, for instance because the disk is full. Nothing half-written
-        stays behind.
+        If the cache cannot be written, for instance because the disk is full. No incomplete files
+        remain.
     """
     key = _key(files)
     target = cache_dir / f"corpus-{key}"
@@ -133,7 +133,7 @@ def open_cache(
     with _locked(cache_dir / "lock", lambda: progress and progress(0, len(files))):
         cache = _read(target)  # another process may have built it while this one waited
         if cache is None:
-            for stale in cache_dir.glob("corpus-*.tmp"):  # of a process that was killed
+            for stale in cache_dir.glob("corpus-*.tmp"):  # left by a killed process
                 shutil.rmtree(stale, ignore_errors=True)
             _build(root, files, target, progress)
             cache = _read(target)
@@ -176,7 +176,7 @@ def _read(folder: Path) -> AudioCache | None:
 
 @contextmanager
 def _locked(path: Path, while_waiting: Callable[[], object]) -> Iterator[None]:
-    """Hold the lock of a cache folder; the system frees it however the process ends."""
+    """Hold the lock of a cache folder; the system releases it however the process ends."""
     try:
         file = path.open("w", encoding="utf-8")
     except OSError as error:
@@ -255,7 +255,7 @@ def _build(root: Path, files: Sequence[AudioFile], target: Path, progress: Progr
 
 
 def _place(root: Path, files: Sequence[AudioFile]) -> str:
-    """Return which folders the files come from: other additions are another data set."""
+    """Return the folders of the files: other additions make another data set."""
     others = {str(file.root.resolve()) for file in files if file.root not in (None, root)}
     return "\n".join([str(root.resolve()), *sorted(others)])
 
@@ -269,7 +269,7 @@ def _remove_predecessors(target: Path, root: str) -> None:
             if index["root"] == root:
                 shutil.rmtree(folder, ignore_errors=True)
         except (OSError, ValueError, KeyError, TypeError):
-            continue  # not a cache of ours, or one that its own next start repairs
+            continue  # not our cache, or one that its own next start repairs
 
 
 def _decode_all(
@@ -291,7 +291,7 @@ def _decode_all(
                 pending.append((first, pool.submit(_decode_batch, batch)))
 
         try:
-            for _ in range(2 * (workers or 1)):  # bounds what waits in memory
+            for _ in range(2 * (workers or 1)):  # limits what waits in memory
                 submit()
             while pending:
                 first, future = pending.popleft()

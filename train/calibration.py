@@ -1,7 +1,7 @@
-"""Training streams in, what is measured on them out.
+"""Training streams in, statistics and long streams for calibration out.
 
-Before a run that is the mean and the std of the features, after it the long streams that the
-quantization is calibrated with and checked on.
+Before a run, they give the mean and std of the features; after it, the long streams on which the
+quantization is calibrated and checked.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from .splits import Split
 _MEASURED_BATCHES, _MEASURED_STREAMS = 16, 32  # half an hour of audio
 _LONG_STREAMS = 60  # four minutes of audio in one piece, if a stream lasts four seconds
 MIN_STEPS = 3000
-"""Network steps that a long stream must last: an export's checks span so many, unreset."""
+"""Network steps in a long stream, at least: an export's checks run that many without a reset."""
 
 _OUTLIER = 5.0  # standard deviations; one feature in ten thousand lies beyond
-_MEASURE_EPOCH, _LONG_EPOCH = 1_000_000, 1_000_001  # of the draws; no training comes so far
+_MEASURE_EPOCH, _LONG_EPOCH = 1_000_000, 1_000_001  # index of the draws, beyond any of training
 
 
 def standardised(config: TrainConfig, corpus: Corpus) -> TrainConfig:
     """Return the configuration with each coefficient's mean and std over training streams.
 
-    A configuration that gives them itself is returned as it is.
+    A configuration that already has them is returned unchanged.
     """
     front_end = config.front_end
     if front_end != without_standardisation(front_end):
@@ -54,12 +54,12 @@ def standardised(config: TrainConfig, corpus: Corpus) -> TrainConfig:
 
 
 def without_standardisation(front_end: FrontEndConfig) -> FrontEndConfig:
-    """Return the front end with a mean of 0 and a std of 1, as it is until they are measured."""
+    """Return the front end with a mean of 0 and a std of 1, for use until they are measured."""
     return replace(front_end, mean=(), std=())
 
 
 def long_stream(config: TrainConfig, corpus: Corpus, split: Split) -> NDArray[np.float32]:
-    """Draw some minutes of audio in one piece.
+    """Draw several minutes of continuous audio.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def long_stream(config: TrainConfig, corpus: Corpus, split: Split) -> NDArray[np
         Standardised features, shape (frames, n_mfcc), float32. Outliers are clipped, so that the
         int8 input does not spend its 256 values on them.
     """
-    if split == "validation":  # words without a clip there are left out
+    if split == "validation":  # words without a clip in the split are left out
         missing = corpus.without_validation(config.words)
         words = tuple(word for word in config.words if word not in missing)
         config = replace(config, words=words)

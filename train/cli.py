@@ -1,4 +1,4 @@
-"""The commands of this package: arguments in, a report or a run folder out.
+"""The commands for training: arguments in, a report or a run folder out.
 
 Nothing heavy is imported before a command runs, so that the light installation can show their help.
 """
@@ -39,7 +39,7 @@ class SizeChoice(StrEnum):
     large = "large"
 
 
-_ANY_WORD = ("a word",)  # until it is known which there are
+_ANY_WORD = ("a word",)  # until the available ones are known
 
 
 def train_command(
@@ -146,7 +146,7 @@ def train_command(
 
     named = listed(words, "--words")
     all_words = not named and not resume and not (config and names_words(config))
-    # What is wrong with them shall be said before minutes of decoding, and before TensorFlow loads.
+    # Report mistakes in them before minutes of decoding, and before TensorFlow loads.
     chosen = choose(_ANY_WORD if all_words else named)
     from .batches import DataSource
 
@@ -210,7 +210,7 @@ def train_command(
 
 
 def _export_line(run: Path) -> str:
-    """Return the command that makes a model of a run, with a name if the folder's will not do."""
+    """Return the command that exports a run, with a name if the folder's is not allowed."""
     line = ["harken", "export", str(run), "--out", "DIR"]
     name = run.resolve().name
     if not MODEL_NAME.fullmatch(name):
@@ -219,7 +219,7 @@ def _export_line(run: Path) -> str:
 
 
 def open_recordings(source: DataSource, manifest: Manifest | None) -> Corpus:
-    """Open recordings for scenes (see `harken.train.scenes.gather`), and say what there is."""
+    """Open recordings for scenes (see `harken.train.scenes.gather`), and report what was found."""
     from ..edge.app.display import notes
     from .scenes.gather import open_corpus
 
@@ -231,7 +231,7 @@ def open_recordings(source: DataSource, manifest: Manifest | None) -> Corpus:
 
 
 def _base(run: Path) -> Base:
-    """Read the weights to begin with."""
+    """Read the initial weights."""
     from .own.base import base_of
     from .run import RunFolder
 
@@ -247,7 +247,7 @@ def _recipe(
     add: Sequence[Path],
     start: Path | None,
 ) -> str:
-    """Return the command line that repeats a run, without the places that differ by machine."""
+    """Return the command line that repeats a run, without paths that differ by machine."""
     line = ["harken", "train", "DATA", "--out", "RUN"]
     if start is not None:
         line += ["--from", start.name]
@@ -268,7 +268,7 @@ def _recipe(
 
 
 def _lacking(corpus: Corpus, chosen: TrainConfig) -> Iterator[str]:
-    """Say in lines what a model will hear badly, for want of recordings."""
+    """Return lines on what a model will detect poorly for lack of recordings."""
     missing = corpus.without_validation(chosen.words)
     if missing and len(missing) < len(chosen.words):
         yield (
@@ -301,7 +301,7 @@ def _require_clear_words(corpus: Corpus) -> None:
 
 
 def _all_words(corpus: Corpus, held_out_words: tuple[str, ...]) -> tuple[str, ...]:
-    """Return all that a corpus calls words, but for those that are held out or stand for none."""
+    """Return all words of a corpus, except those that are held out or stand for none."""
     from .corpus import SILENCE_FOLDER, UNKNOWN_FOLDER
 
     return tuple(
@@ -312,7 +312,7 @@ def _all_words(corpus: Corpus, held_out_words: tuple[str, ...]) -> tuple[str, ..
 
 
 def _require_train() -> None:
-    """Say what to install when the training half is missing."""
+    """Say what to install if the training half is missing."""
     from importlib.util import find_spec
 
     from ..edge.errors import DependencyError
@@ -326,11 +326,11 @@ def _require_train() -> None:
 
 
 def _start_tensorflow() -> None:
-    """Import tensorflow without the notices that it writes before its log level counts."""
+    """Import TensorFlow without the notices that it prints before its log level takes effect."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     saved = os.dup(2)
     try:
-        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 (no path of ours)
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 (not a path of ours)
             os.dup2(nowhere.fileno(), 2)
         import tensorflow as tf
 

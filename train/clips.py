@@ -1,8 +1,8 @@
-"""Validation clips in, the float network's decisions out: how an epoch is judged while training.
+"""Validation clips in, the float network's decisions out: the score of an epoch during training.
 
-The rule is the device's (`harken.edge.spotting.clip`), the features are librosa's, and the
-clips are those of ``harken eval``, but for silent ones, which training leaves out; what is judged
-here is the network before it is quantized.
+The rule is the device's (`harken.edge.spotting.clip`), the features are librosa's, and the clips
+are those of ``harken eval``, except silent ones, which training leaves out; the network is scored
+before quantization.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from .corpus import Corpus
 from .evaluate import select_clips
 from .features import mfcc, stack_steps, standardise
 
-_CHUNK = 512  # clips that are decided at a time
-_STEPS = 32  # to multiples of which they are padded: 1.3 s at 40 ms a step
+_CHUNK = 512  # clips per batch
+_STEPS = 32  # clips are padded to multiples of this: 1.3 s at 40 ms a step
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class ClipScores:
 
     @property
     def accuracy(self) -> float:
-        """Share of the clips that were decided rightly."""
+        """Share of the clips with the right decision."""
         return float(np.trace(self.confusion) / max(1, self.confusion.sum()))
 
     def to_dict(self, labels: tuple[str, ...]) -> dict[str, Any]:
@@ -69,7 +69,8 @@ class ClipSet:
         heard = [np.concatenate((c.samples, clip_tail(c.samples, rate_hz))) for c in clips]
         steps = _steps_of(heard, config)
         self._steps = [len(clip) for clip in steps]
-        # Clips of like length together, padded to a few lengths, each of which is compiled once.
+        # Clips of similar length are batched, padded to a few lengths, each of which is compiled
+        # once.
         order = np.argsort(self._steps, kind="stable")
         self._chunks: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
         for first in range(0, len(order), _CHUNK):
@@ -88,8 +89,8 @@ class ClipSet:
         Parameters
         ----------
         posteriors
-            Takes stacked features (batch, steps, inputs) from a reset state to posteriors
-            (batch, steps, labels).
+            Maps stacked features (batch, steps, inputs), from a reset state, to posteriors (batch,
+            steps, labels).
 
         Returns
         -------
@@ -105,7 +106,7 @@ class ClipSet:
 
 
 def _steps_of(clips: Sequence[NDArray[np.int16]], config: TrainConfig) -> list[NDArray[np.float32]]:
-    """Return the network's inputs for each clip, (steps, inputs); none for one without a frame."""
+    """Return the network's inputs for each clip, (steps, inputs); no steps if it has no frame."""
     front_end, step = config.front_end, config.step
     inputs = step.context_frames * front_end.n_mfcc
     steps = [np.zeros((0, inputs), np.float32)] * len(clips)

@@ -1,4 +1,4 @@
-"""Everything that a training run is told: one frozen dataclass, written into the run folder."""
+"""The complete configuration of a training run: a frozen dataclass, saved in the run folder."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ..edge.spotting.manifest import MOST_SVDF_MEMORY, NON_WORDS, StepConfig
 from .decode import SAMPLE_RATE_HZ
 
 MOST_SVDF_SPAN = 2
-"""SVDF layers that a residual addition spans at most."""
+"""Most SVDF layers that a residual addition spans."""
 
 NORMALISATION_EPSILON = 1e-3
-"""Of batch normalisation: added to a variance before its root is taken."""
+"""Epsilon of batch normalisation: added to the variance before its root is taken."""
 
 
 def _check(config: object, section: str, fits: bool, name: str, must: str) -> None:
-    """Complain about a field that does not fit."""
+    """Raise `DataError` unless a field is acceptable."""
     if not fits:
         raise DataError(f"{section}{name} is {getattr(config, name)!r}; it must {must}")
 
@@ -35,18 +35,18 @@ class ModelConfig:
     """
 
     dense_units: int = 0
-    """Units of a dense layer at the beginning; 0 leaves it out."""
+    """Units of the initial dense layer; 0: no such layer."""
     svdf_units: tuple[int, ...] = ()
-    """Units of each SVDF layer of the stem; none leaves it out."""
+    """Units of each SVDF layer of the stem; empty: no stem."""
     svdf_memory: tuple[int, ...] = ()
-    """Steps that each SVDF layer's filters over time see, the one at hand included."""
+    """Steps that each SVDF layer's filters over time span, the current one included."""
     svdf_residual: int = 2
-    """Layers that a residual addition spans, 1 or 2: what they take in is added to what the last of
-    them gives, where both are equally wide. 0: nothing is added."""
+    """Layers that a residual addition spans, 1 or 2: their input is added to the output of the last
+    one if both have the same width. 0: no addition."""
     lstm_units: tuple[int, ...]
     """Units of each LSTM layer."""
     cell_clip: float = 10.0
-    """The cell stays within ± this: exported models have 10."""
+    """Cells are clipped to ± this; exported models have 10."""
 
     def __post_init__(self) -> None:
         check = partial(_check, self, "model.")
@@ -74,10 +74,10 @@ class ModelConfig:
         return tuple(zip(self.svdf_units, self.svdf_memory, strict=True))
 
     def adds(self, layer: int) -> int:
-        """Return over how many SVDF layers something is added to what a layer gives; 0: nothing is.
+        """Return, for each SVDF layer, how many layers the addition to its output spans; 0: none.
 
-        The layers are taken in blocks of `svdf_residual`. The first one behind the features, which
-        are of another kind, is in no block.
+        Layers form blocks of `svdf_residual`. The first layer, whose inputs are features, is in no
+        block.
         """
         span, first = self.svdf_residual, 0 if self.dense_units else 1
         if layer < first or not span or (layer - first + 1) % span:
@@ -114,24 +114,25 @@ class StreamConfig:
     seconds: float = 4.0
     """Length of a stream."""
     unknown_share: float = 0.20
-    """Of the spoken segments: other words and pieces of running speech."""
+    """Share of the spoken segments that are other words or pieces of running speech."""
     cut_share: float = 0.06
-    """Of the spoken segments: words cut off in the middle, which must not be named."""
+    """Share of the spoken segments that are words cut off in the middle, which must not be
+    detected."""
     splice_share: float = 0.05
-    """Of the spoken segments: the first half of one word and the second half of another, which
-    together are an unknown word."""
+    """Share of the spoken segments that join the first half of one word and the second half of
+    another into an unknown word."""
     speech_stream_share: float = 0.06
-    """Of the streams: running speech from end to end, without a keyword."""
+    """Share of the streams that are running speech from end to end, without a keyword."""
     fragment_share: float = 0.3
-    """Of those: speech made of fragments of the word recordings, which have more speakers than any
+    """Share of those that are fragments of the word recordings, which have more speakers than any
     other speech; a quarter of the rest is played backwards."""
     noise_stream_share: float = 0.04
-    """Of the streams: nobody speaks at all."""
+    """Share of the streams without any speech."""
     max_gap_s: float = 1.0
-    """About the longest pause between segments."""
+    """Longest pause between segments, roughly."""
     margin_s: float = 0.5
-    """Most of a recording's own silence that is kept on each side of its word (time shift); 0.05 s
-    are always kept, where they are there."""
+    """Most of a recording's own silence to keep on each side of its word (time shift); 0.05 s are
+    always kept if the recording has them."""
     level_db: float = 4.0
     """Standard deviation of a segment's loudness."""
     gain_db: tuple[float, ...] = (-28.0, 18.0)
@@ -139,43 +140,44 @@ class StreamConfig:
     speed: float = 0.15
     """Largest change of speed, as a fraction; twice that in running speech."""
     clean_share: float = 0.25
-    """Of the streams: no noise but the recordings' own and, mostly, a hiss 30 to 60 dB below."""
+    """Share of the streams without added noise, except, mostly, a hiss 30 to 60 dB below the
+    words."""
     snr_db: tuple[float, ...] = (-2.0, 30.0)
-    """Loudness of the words over the noise: lowest and highest, drawn uniformly."""
+    """Signal-to-noise ratio of the words: lowest and highest, drawn uniformly."""
     talk_share: float = 0.1
-    """Of the noises behind words: people who talk."""
+    """Share of the noises behind words that are people talking."""
     hum_share: float = 0.0
-    """Of the streams: mains hum with its overtones, an offset and slow drift, as of a poor
-    microphone or its supply."""
+    """Share of the streams with mains hum and its overtones, an offset and slow drift, as from a
+    poor microphone or power supply."""
     talkers: tuple[int, ...] = (4, 4)
-    """Fewest and most of them who talk at once; always the most where the noise is less than 6 dB
-    softer than the words, so that one of them is never mistaken for whoever says the words."""
+    """Fewest and most talkers at once; always the most if the noise is less than 6 dB softer than
+    the words, so that no talker is mistaken for the speaker of the words."""
     room_share: float = 0.35
-    """Of the streams: played in a room."""
+    """Share of the streams that are played in a room."""
     simulated_room_share: float = 0.5
-    """Of those rooms: simulated ones, where there are any."""
+    """Share of those rooms that are simulated, if there are any."""
     synthetic_share: float = 0.06
-    """Of the words: said by synthetic voices, where these say it."""
+    """Share of the words said by synthetic voices, if these say the word."""
     cut_out_share: float = 0.1
-    """Of the words: cut out of running speech, where it is known to be said there."""
+    """Share of the words cut out of running speech, where their times are known."""
     channel_db: float = 1.0
-    """Standard deviation of a microphone's frequency response; each stream has another one each
-    time that it is heard."""
+    """Standard deviation of a microphone's frequency response, in dB; a stream gets another one
+    each time it is used."""
     mask_mel_bands: int = 5
     """SpecAugment: widest stripe of mel bands."""
     mask_frames: int = 6
     """SpecAugment: longest stripe of frames."""
     due_s: float = 0.04
-    """A word's label is demanded from this long after the word's end, by when it is known whether
-    the word went on; negative: from before its end …"""
+    """A word's label is the target from this long after its end, when it is clear that the word
+    does not continue; negative: from before its end …"""
     hold_s: float = 0.3
     """… until this long after its end."""
     linger_s: float = 0.24
-    """After that the word may still be named for so long, but need not."""
+    """For this long after that, the word may still be detected, but need not be."""
 
     def __post_init__(self) -> None:
         check = partial(_check, self, "streams.")
-        # A word may begin a second late, and needs half a second.
+        # A word may start a second late, and needs half a second.
         check(self.seconds >= 2, "seconds", "be at least 2")
         for name in (
             "unknown_share",
@@ -228,23 +230,23 @@ class TrainConfig:
     Raises
     ------
     DataError
-        A value is out of its range, or the words do not fit each other.
+        A value is out of its range, or the words contradict each other.
     """
 
     words: tuple[str, ...]
     """The keywords, in the order of the labels."""
     held_out_words: tuple[str, ...] = ()
-    """Words that training never hears, so that validation can tell how unknown words fare."""
+    """Words that training never uses, so that validation shows how unknown words fare."""
     held_out_speech: tuple[str, ...] = ()
-    """Patterns, as of a shell, of the paths of running speech that training never hears, such as
-    ``negatives/french_reading/*``: false accepts are counted in it, and it takes hours of speech to
-    count them."""
+    """Shell patterns of paths of running speech that training never uses, such as
+    ``negatives/french_reading/*``: it serves to count false accepts, which takes hours of
+    speech."""
     left_out: tuple[str, ...] = ()
-    """Patterns, as of a shell, of the paths of recordings that are not used at all: such as speech
-    in which somebody says one of the words."""
+    """Shell patterns of paths of recordings that are not used at all, such as speech that contains
+    one of the words."""
     model: ModelConfig = SIZES["medium"]
     front_end: FrontEndConfig = field(default_factory=lambda: FrontEndConfig(n_mfcc=20))
-    """Mean and std are measured on the first streams when they are left empty."""
+    """If mean and std are empty, they are measured on the first streams."""
     step: StepConfig = field(default_factory=lambda: StepConfig(stride_frames=2, context_frames=3))
     streams: StreamConfig = field(default_factory=StreamConfig)
     smoothing_steps: int = 3
@@ -256,11 +258,11 @@ class TrainConfig:
     epochs: int = 40
     """An epoch draws as many spoken segments as there are training clips of words."""
     min_steps: int = 100
-    """An epoch has at least so many batches, however few recordings there are: they are heard more
-    often then, each time in other surroundings."""
+    """Fewest batches in an epoch: with few recordings, each is used more often, every time with
+    other noise and rooms."""
     distinct_epochs: int = 10
-    """Epochs of streams that are drawn; later ones hear these again, in another order. Drawing
-    costs more time than learning, and they are kept in memory: about 0.1 GB an epoch of 30,000
+    """Epochs with newly drawn streams; later epochs reuse these in another order. Drawing takes
+    longer than learning, and the streams are kept in memory: about 0.1 GB per epoch of 30,000
     clips."""
     batch_streams: int = 16
     """Streams in a batch."""
@@ -268,23 +270,23 @@ class TrainConfig:
     """Peak of the schedule: linear warm-up, then a cosine to almost nothing."""
     weight_decay: float = 0.1
     dropout: float = 0.1
-    """Share of the units dropped between layers."""
+    """Dropout rate between layers."""
     weight_clip: float = 1.5
-    """Kernels stay within ± this: a few large weights would cost all others of their matrix
-    precision as int8. 0 lets them grow."""
+    """Kernels are clipped to ± this: in int8, a few large weights would cost all others in their
+    matrix precision. 0: no clipping."""
     scale_clip: float = 2.5
-    """The stem's scales, behind its normalisation, stay within ± this, for the same reason: all
-    channels of a layer share the 256 values of int8. 0 lets them grow."""
+    """The scales of the stem's normalisation are clipped to ± this, for the same reason: all
+    channels of a layer share the 256 values of int8. 0: no clipping."""
     bias_clip: float = 4.0
-    """So do the stem's biases, within ± this. 0 lets them grow."""
+    """The stem's biases are clipped to ± this. 0: no clipping."""
     frozen_stem: bool = False
-    """The SVDF layers stay as they begin: for a model of few recordings that begins with what
-    another one has learned."""
+    """The SVDF layers are frozen: for a model from few recordings that starts with another model's
+    weights."""
     averaging: float = 0.998
-    """Decay of the moving average of the weights, which is what is validated and kept."""
+    """Decay of the moving average of the weights; the average is validated and kept."""
     seed: int = 0
     licences: Mapping[str, str] = field(default_factory=dict)
-    """Where the recordings come from, and under which licence: for the model card."""
+    """Sources of the recordings and their licences, for the model card."""
 
     def __post_init__(self) -> None:
         check = partial(_check, self, "")

@@ -1,4 +1,4 @@
-"""Recordings with their labels, their parts of the data and their samples: a `Corpus`."""
+"""A `Corpus`: recordings with their labels, splits and samples."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Recording:
     """Path below the data folder, with forward slashes."""
     kind: Kind
     label: str
-    """The word's, speech's or noise's folder; a noise file's name where it has no own folder."""
+    """The folder of the word, speech or noise; for noise without a folder, the file's name."""
     speaker: str | None
     split: Split
     start: int
@@ -38,12 +38,12 @@ class Recording:
     length: int
     """Samples."""
     text: str | None = None
-    """What is said in it, where a transcript tells."""
+    """Its text, if there is a transcript."""
     spoken: tuple[SpokenWord, ...] = ()
-    """Words that are said in it, with their times."""
+    """Words said in it, with their times."""
 
     def says(self, words: Collection[str]) -> tuple[SpokenWord, ...] | None:
-        """Return where any of these words are said; None: one is, and nobody knows where."""
+        """Return the times of any of these words; None if one is said at an unknown time."""
         return keywords_said(words, self.text, self.spoken)
 
 
@@ -57,12 +57,12 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataReport:
-    """What was found in a data folder, for `report.json` and the person who recorded it."""
+    """What was found in a data folder, for `report.json` and for the user."""
 
     layout: str
     """"a folder a word" or "collection"."""
     split_rule: str
-    """Which rule placed how many word clips."""
+    """Which split rule placed how many word clips."""
     files: int
     """Audio files found, including skipped ones."""
     skipped: tuple[Skipped, ...]
@@ -72,11 +72,11 @@ class DataReport:
     seconds: dict[Kind, dict[Split, float]]
     """Amount of audio by kind and part."""
     speakers: int
-    """Distinct speakers that are known by name."""
+    """Number of distinct speakers known by name."""
     long_clips: tuple[str, ...] = ()
     """Recordings of words that are longer than `LONG_CLIP_S`, the longest first."""
     odd_words: tuple[str, ...] = ()
-    """Folders of words whose names tell that they may hold something else."""
+    """Word folders whose names suggest that they hold something else."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain JSON types."""
@@ -89,8 +89,8 @@ class Corpus:
 
     root: Path
     fingerprint: str
-    """SHA-256 over paths and contents of all recordings, over what the text files say of them, and
-    over the list of wrong labels: the same data has the same on every machine."""
+    """SHA-256 over paths and contents of all recordings, over their entries in the text files, and
+    over the list of wrong labels; equal for the same data on every machine."""
     audio: npt.NDArray[np.int16]
     """int16, shape (samples,), 16 kHz mono: memory-mapped, read-only, shared between processes."""
     recordings: tuple[Recording, ...]
@@ -111,7 +111,7 @@ class Corpus:
     def select(
         self, kind: Kind, *, split: Split | None = None, label: str | None = None
     ) -> tuple[Recording, ...]:
-        """Return the recordings of a kind, of one part or label where these are given."""
+        """Return the recordings of a kind, of one part or label if given."""
         return tuple(
             recording
             for recording in self.recordings
@@ -126,7 +126,7 @@ class Corpus:
         Raises
         ------
         DataError
-            Naming the words without recordings, and those that have some.
+            Names the words without recordings, and those that have some.
         """
         counts = {
             word: sum(parts.values()) if split is None else parts.get(split, 0)
@@ -144,7 +144,7 @@ class Corpus:
             )
 
     def without_validation(self, words: Iterable[str]) -> tuple[str, ...]:
-        """Return the words that have no recording to validate with."""
+        """Return the words without a recording for validation."""
         return tuple(word for word in words if not self._clips(word)["validation"])
 
     def _clips(self, word: str) -> Mapping[Split, int]:
@@ -152,7 +152,7 @@ class Corpus:
 
 
 def _more_of(words: Sequence[str]) -> str:
-    """Say what makes recordings of words come into every part."""
+    """Return advice on how to get recordings of words into every part."""
     each = "it" if len(words) == 1 else "each of them"
     return (
         f"Record three clips of {each} at least, said by three speakers where words are split by "

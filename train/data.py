@@ -2,10 +2,10 @@
 
 Two layouts are read:
 
-* **A folder a word**, as Google Speech Commands is downloaded, or as anybody records their own: the
-  folder's name is the label, everything below it is a recording of that word, and a folder between
-  the two is a speaker (``yes/anna/01.wav``). ``_background_noise_`` holds noise. ``_silence_`` and
-  ``_unknown_``, as in the official 12-class test archive, are kept as labels of their own. Other
+* **A folder a word**, as in Google Speech Commands, or for your own recordings: the
+  folder's name is the label, everything below it is a recording of that word, and a folder in
+  between is a speaker (``yes/anna/01.wav``). ``_background_noise_`` holds noise. ``_silence_`` and
+  ``_unknown_``, as in the official 12-class test archive, are kept as separate labels. Other
   folders that start with an underscore are left out, and reported.
 * **A collection**: a folder that holds ``speech_commands/`` (in the layout above) and any of
   ``background_noise/``, ``esc10/``, ``noise/`` (noise), ``negatives/``, ``wake_words/`` (speech
@@ -13,21 +13,20 @@ Two layouts are read:
   text files of `harken.train.transcripts`), ``rooms/`` (impulse responses), ``synthetic/`` (words
   said by synthetic voices, a folder a word), ``simulated_rooms/`` and ``lists/`` (the official
   lists).
-* **Additions**: further folders laid out like a collection, with anything of the above but the
+* **Additions**: further folders laid out like a collection, with anything of the above except
   words. They add recordings, or text files to the speech of the data folder. Each may hold
   ``wrong_labels.tsv``, whose first column is the path of a clip below the words' folder: such clips
-  are left out of training, and of nothing else.
+  are left out of training only.
 
-Hidden files and files that are not audio are passed over. Words are split by `harken.train.splits`.
-Speech is split by the hash of its speaker, where names begin with one as in LibriSpeech
-(``237-134500-0001``), or, in ``speech/``, where a folder below the corpus is one; else by that of
-its name; what is held out is validation. A recording in ``speech/`` of which nobody knows the text
-is left out: whether it holds a keyword is what a text must tell. Noise longer than
-30 s is cut by time: the first 80 % are training, the next 10 % validation, the last 10 % testing.
-ESC-10 and Kitchen20 are split by their folds (1 to 3 training, 4 validation, 5 testing), and rooms
-and other short noise, and that in ``noise/``, by a fixed order of their names, with at least one
-recording in each part where there are three. What is synthetic or simulated is training only:
-nothing is measured on it.
+Hidden files and files that are not audio are ignored. Words are split by `harken.train.splits`.
+Speech is split by the hash of its speaker if names begin with one, as in LibriSpeech
+(``237-134500-0001``), or, in ``speech/``, if a folder below the corpus is one; otherwise by the
+hash of its name. Held-out speech is validation. A recording in ``speech/`` without a text is left
+out: only a text tells whether it contains a keyword. Noise longer than 30 s is cut by time: the
+first 80 % are training, the next 10 % validation, the last 10 % testing. ESC-10 and Kitchen20 are
+split by their folds (1 to 3 training, 4 validation, 5 testing), and rooms and other short noise,
+and that in ``noise/``, by a fixed order of their names, with at least one recording in each part if
+there are three. Synthetic and simulated data are for training only: nothing is measured on them.
 """
 
 from __future__ import annotations
@@ -63,12 +62,12 @@ SILENT_PEAK = 32
 
 
 LONG_CLIP_S = 5.0
-"""Nobody takes so long to say a word: a longer recording of one holds more than it."""
+"""Nobody takes this long to say a word: a longer recording holds more than the word."""
 
 LONG_RECORDING_S = 30.0
-"""Noise longer than this is cut by time instead of going into one part whole."""
+"""Noise longer than this is split by time instead of going into one part as a whole."""
 
-# What people call folders that hold no word; in a collection some of these names mean just that.
+# Common names of folders that hold no word; in a collection some of these have that meaning.
 _ODD_WORDS = frozenset(
     {*COLLECTION, WORDS_COLLECTION, "background", "background_noises", "backgroundnoise", "noises"}
     | {"background noise", "negative", "other", "others", "test", "train", "validation", "testing"}
@@ -76,7 +75,7 @@ _ODD_WORDS = frozenset(
 )
 _FOLDS = ("esc10/", "noise/kitchen20/")
 _LIBRISPEECH = re.compile(r"(\d+)-\d+-\d+\.")  # SPEAKER-CHAPTER-UTTERANCE
-_LISTED = 40  # folders that a message names at most
+_LISTED = 40  # most folders that a message names
 _FOLD = re.compile(r"(\d)-")
 _FOLD_SPLITS: Mapping[str, Split] = {
     "1": "training",
@@ -98,25 +97,26 @@ def load_corpus(
     keep_silent: bool = False,
     progress: Progress | None = None,
 ) -> Corpus:
-    """Read a folder of recordings; decode it at the first time, open the cache at later ones.
+    """Read a folder of recordings; decode it the first time, then use the cache.
 
     Parameters
     ----------
     root
         Data folder in one of the layouts of this module. It is only read.
     additions
-        Further folders, laid out as a collection is, but without words. They are only read.
+        Further folders, laid out like a collection, but without words. They are only read.
     cache_dir
-        Where decoded audio is kept: 32 kB for a clip of a second. Default: the user's cache folder
-        (see `harken.train.cache.default_cache_dir`).
+        Folder for decoded audio, 32 kB per second of a clip. Default: the user's cache folder (see
+        `harken.train.cache.default_cache_dir`).
     split_rule
         See `harken.train.splits`.
     held_out_speech
-        Patterns, as of a shell, of the paths of speech that is validation whole, such as
-        ``negatives/french_reading/*``. Each matches something, or its first folder is not there.
+        Shell patterns of paths of speech that is all for validation, such as
+        ``negatives/french_reading/*``. Each must match something, unless its first folder does not
+        exist.
     left_out
-        Patterns, as of a shell, of the paths of recordings that are not used at all: the wrong
-        word, words where none should be.
+        Shell patterns of paths of recordings that are not used at all: wrong words, or words where
+        none should be.
     keep_silent
         Keep files whose peak is below `SILENT_PEAK`. Training leaves them out; evaluation keeps
         them, as published figures count every clip.
@@ -126,9 +126,9 @@ def load_corpus(
     Raises
     ------
     DataError
-        If there is no such folder, it holds no word folders, a word is left without a recording, an
-        addition adds nothing or what is there already, a text file is damaged, the split rule does
-        not suit the data, or the cache cannot be written.
+        If there is no such folder, it holds no word folders, no recording of a word is left, an
+        addition adds nothing or something that already exists, a text file is damaged, the split
+        rule does not suit the data, or the cache cannot be written.
     """
     root, added = Path(root), [Path(folder) for folder in additions]
     for folder, holds in (
@@ -259,7 +259,7 @@ def _is_known(item: Item, scan: Scan) -> bool:
 def _fingerprint(
     cache: AudioCache, recordings: Sequence[Recording], wrong_labels: Iterable[str]
 ) -> str:
-    """Take texts and wrong labels into the fingerprint of the sound."""
+    """Add texts and wrong labels to the fingerprint of the audio."""
     known = [r for r in recordings if r.text is not None]
     wrong = sorted(wrong_labels)
     if not known and not wrong:
@@ -366,7 +366,7 @@ def _split_others(
 
 
 def _speaker_of(item: Item) -> str | None:
-    """Return who speaks, as the names of a recording of speech tell."""
+    """Return the speaker, from the path of a speech recording."""
     librispeech = _LIBRISPEECH.match(PurePosixPath(item.inner).name)
     if librispeech:
         return librispeech[1]
@@ -377,7 +377,7 @@ def _speaker_of(item: Item) -> str | None:
 
 
 def _transcribed(recording: Recording, path: str, transcripts: Transcripts) -> Recording:
-    """Return a recording with what is said in it."""
+    """Return a recording with its text and words."""
     spoken = tuple(word.in_samples(recording.length) for word in transcripts.words.get(path, ()))
     return replace(recording, text=transcripts.texts[path], spoken=spoken)
 
@@ -385,8 +385,8 @@ def _transcribed(recording: Recording, path: str, transcripts: Transcripts) -> R
 def _matching(paths: Sequence[str], patterns: Sequence[str], setting: str) -> set[str]:
     """Return the paths that match any of the patterns.
 
-    Each has to match one, unless the data lack its very first folder: a recipe for a collection is
-    of use for its words alone, too.
+    Each must match one, unless the data lack its first folder: a recipe for a collection also works
+    with only its words.
     """
     folders = sorted({f"{PurePosixPath(path).parent}/*" for path in paths})
     found: set[str] = set()

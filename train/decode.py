@@ -16,7 +16,7 @@ from ..edge.files import name_for_libsndfile
 from ..edge.sound.resample import cancels, wrong_scale
 
 SAMPLE_RATE_HZ = 16_000
-"""Rate of everything downstream of this module."""
+"""Sample rate of everything downstream."""
 
 AUDIO_SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf"}
@@ -26,7 +26,7 @@ AUDIO_SUFFIXES = frozenset(
 UNREADABLE_SUFFIXES = frozenset(
     {".m4a", ".aac", ".mp4", ".wma", ".webm", ".amr", ".3gp", ".mka", ".ape", ".wv"}
 )
-"""Audio formats that libsndfile does not read: reported, so that nobody misses them silently."""
+"""Audio formats that libsndfile does not read: reported, so that they are not silently missing."""
 
 _BLOCK_FRAMES = 1 << 20  # bounds memory while an hour-long file is read
 

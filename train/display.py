@@ -1,4 +1,4 @@
-"""Reports and progress in, what a terminal shows of them out.
+"""Reports and progress in, output for a terminal out.
 
 Nothing heavy is imported before something is shown, so that the light installation can show help.
 """
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from .evaluate import Evaluation
     from .fit import Progress as TrainingProgress
 
-_REASONS = 4  # for leaving files out that are told one by one
+_REASONS = 4  # for leaving out files that are listed one by one
 _EXAMPLES = 3  # of those, where files are left out for several reasons of a kind
 
 
 def data_notes(report: DataReport) -> list[str]:
-    """Say in lines what was read, how it was split, and what was left out."""
+    """Return lines on what was read, how it was split, and what was left out."""
     lines = [f"{report.files:,} files; words split {report.split_rule}"]
     if report.ignored_folders:
         lines.append(f"folders left out: {', '.join(report.ignored_folders)}")
@@ -87,7 +87,7 @@ def evaluation_table(evaluation: Evaluation) -> Table:
 
 
 def _confusions(evaluation: Evaluation, label: int) -> str:
-    """Name the wrong decisions for a label, most frequent first, three at most."""
+    """Return the wrong decisions for a label, most frequent first, three at most."""
     row = evaluation.confusion[label]
     order = [int(index) for index in (-row).argsort(kind="stable") if index != label and row[index]]
     return ", ".join(f"{evaluation.labels[index]} {row[index]}" for index in order[:3])
@@ -95,7 +95,7 @@ def _confusions(evaluation: Evaluation, label: int) -> str:
 
 @contextmanager
 def progress_bar(description: str) -> Iterator[Progress]:
-    """Show a bar on standard error, if that is a terminal, once what it yields is called."""
+    """Show a bar on standard error, if a terminal, from the first call of the yielded function."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -122,7 +122,7 @@ def progress_bar(description: str) -> Iterator[Progress]:
 
 @contextmanager
 def training_bar() -> Iterator[Callable[[TrainingProgress], None]]:
-    """Print a line an epoch to standard error; where that is a terminal, show a bar below them."""
+    """Print a line per epoch to standard error; if that is a terminal, show a bar below them."""
     from rich.progress import (
         BarColumn,
         Progress,

@@ -1,4 +1,4 @@
-"""Options of ``harken eval`` in, figures of clips, of running speech or of sessions out."""
+"""Options of ``harken eval`` in; figures for clips, running speech or sessions out."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def eval_clips(
     recordings: RecordingOptions,
     report: ReportOptions,
 ) -> None:
-    """Measure a model on clips, and print what comes of it."""
+    """Measure a model on clips, and print the figures."""
     from ..edge.app.display import notes, output
     from ..edge.spotting.manifest import load_model
     from .data import load_corpus
@@ -120,7 +120,7 @@ def eval_stream(
     loaded = None if model is None else load_model(model)
     manifest = None if loaded is None else loaded.manifest
     spotted = words or (manifest.words if manifest else ())
-    # What is wrong with these shall be said before minutes of decoding.
+    # Report mistakes in these before minutes of decoding.
     listens: AdapterSubject | Listener
     if adapter is not None:
         listens = AdapterSubject(adapter, spotted)
@@ -161,7 +161,7 @@ def eval_context(
     lstm: Path | None,
     weight: float | None,
 ) -> None:
-    """Measure what a memory is worth, on spoken sessions."""
+    """Measure the benefit of a memory on spoken sessions."""
     _require_scipy()
     from ..edge.memory.grammar_file import load_grammar
     from ..edge.spotting.manifest import load_model
@@ -194,7 +194,7 @@ def _report(
     save: Callable[[E, Path], None],
     report: ReportOptions,
 ) -> None:
-    """Print what a reader has to know, leave the files behind, print the figures."""
+    """Print the notes, write the files, print the figures."""
     from ..edge.app.display import notes, output
 
     for line in evaluation.notes:

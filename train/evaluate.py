@@ -1,6 +1,6 @@
-"""A model and a corpus in, clip accuracy out: what the device would have answered, clip by clip.
+"""A model and a corpus in, clip accuracy out: what the device would decide, clip by clip.
 
-The int8 file runs through the front end, the interpreter and the decision rule that listen live
+The int8 file runs with the same front end, interpreter and decision rule as live
 (`harken.edge.Spotter.classify`), each clip from a reset state. Nothing here needs tensorflow.
 
 Which clips are counted, and as what (`select_clips`):
@@ -41,7 +41,7 @@ from .splits import Split
 Part = Split | Literal["all"]
 
 NON_WORD_SHARE = 0.10
-"""Clips of "unknown" and of "silence", each, for one clip of a word, where they are drawn."""
+"""Clips of "unknown", and of "silence", for each clip of a word, if they are drawn."""
 
 _SILENCE_SAMPLES = SAMPLE_RATE_HZ
 
@@ -51,11 +51,11 @@ class Clip:
     """One clip to decide."""
 
     label: int
-    """What it is: index into the evaluated words, followed by "unknown" and "silence"."""
+    """The true label: index into the evaluated words, followed by "unknown" and "silence"."""
     word: str
-    """The folder it lies in, or the noise it was cut from."""
+    """Its folder, or the noise that it was cut from."""
     path: str
-    """Its file; with the first sample behind ``@`` where it is a piece of one."""
+    """Its file; for a piece of a file, followed by ``@`` and its first sample."""
     samples: npt.NDArray[np.int16]
     """int16, shape (n,), 16 kHz."""
 
@@ -101,17 +101,17 @@ class Mistake:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluation:
-    """What a model made of the clips."""
+    """A model's decisions on the clips."""
 
     labels: tuple[str, ...]
     """The evaluated words, then "unknown", then "silence"."""
     confusion: npt.NDArray[np.int64]
     """Counts, shape (labels, labels): row the truth, column the decision."""
     unknown_words: Mapping[str, Score]
-    """How the words that make up "unknown" fared, by folder."""
+    """Scores of the words that count as "unknown", by folder."""
     mistakes: tuple[Mistake, ...]
     notes: tuple[str, ...]
-    """What a reader of the figures has to know."""
+    """Notes for readers of the figures."""
     provenance: Mapping[str, Any]
     """Model, runtime, data, part and options, as plain JSON types."""
 
@@ -130,7 +130,7 @@ class Evaluation:
 
     @property
     def mean_label_accuracy(self) -> float:
-        """Mean of the accuracies of the labels that have clips: each label weighs the same."""
+        """Mean accuracy of the labels that have clips, all weighted equally."""
         accuracies = [score.accuracy for score in self.by_label.values()]
         return float(np.mean([value for value in accuracies if value is not None]))
 
@@ -161,7 +161,7 @@ class Evaluation:
 def select_clips(
     corpus: Corpus, words: Sequence[str], *, split: Part, balance: bool = False, seed: int = 0
 ) -> tuple[Clip, ...]:
-    """Choose the clips of a part and what each counts as, by the rules of this module.
+    """Choose the clips of a part, and the label of each, by the rules of this module.
 
     Parameters
     ----------
@@ -174,12 +174,12 @@ def select_clips(
     balance
         Draw "unknown" and "silence" down to `NON_WORD_SHARE` of the word clips each.
     seed
-        Of all drawing.
+        Seed of all random draws.
 
     Returns
     -------
-    The clips of words, then unknown, then silence, each in the order of their paths. There may be
-    none of a label, or none at all.
+    The clips of words, then unknown, then silence, each in the order of their paths. A label may
+    have none, and the list may be empty.
     """
     unknown, silence = len(words), len(words) + 1
     label_of = {word: index for index, word in enumerate(words)}
@@ -213,7 +213,7 @@ def select_clips(
 def _cut_silence(
     corpus: Corpus, noise: Sequence[Recording], count: int, label: int, rng: np.random.Generator
 ) -> list[Clip]:
-    """Cut pieces from noise, every place in it equally likely."""
+    """Cut pieces from noise, at uniformly random places."""
     usable = [
         recording
         for recording in noise
@@ -262,8 +262,8 @@ def evaluate(
     split
         "training", "validation", "testing", or "all" of them.
     words
-        Words that are labels; by default those of the model. All others, also when the model knows
-        them, count as unknown, and its naming one of those counts as the answer "unknown".
+        Words that are labels; by default those of the model. All others count as unknown, even if
+        the model knows them; if it detects one of those, that counts as "unknown".
     balance, seed
         See `select_clips`.
     runtime
@@ -274,9 +274,9 @@ def evaluate(
     Raises
     ------
     DataError
-        The part holds no clips, or nobody knows one of `words`.
+        The part has no clips, or neither model nor data know one of `words`.
     ModelError
-        The model cannot run, or listens at another rate than 16 kHz.
+        The model cannot run, or its sample rate is not 16 kHz.
     DependencyError
         The interpreter is missing.
     """
@@ -361,7 +361,7 @@ def evaluate(
 def _choose_words(
     known: Sequence[str], wanted: Sequence[str] | None, corpus: Corpus
 ) -> tuple[tuple[str, ...], list[str]]:
-    """Return the words that are labels, and what is to be said about the choice."""
+    """Return the words that are labels, and notes on the choice."""
     if wanted is None:
         return tuple(known), []
     for word in wanted:

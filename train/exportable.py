@@ -1,6 +1,6 @@
-"""Settings in, an error out where the model that comes of them could not be exported.
+"""Settings in, an error out if their model could not be exported.
 
-The exports check the model itself; most of what they refuse is known before the first epoch.
+The exports check the model itself; most of what they would refuse is known before the first epoch.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from .decode import SAMPLE_RATE_HZ
 
 
 def with_checked_words(config: TrainConfig) -> TrainConfig:
-    """Return the settings, with their words in one form of Unicode.
+    """Return the settings, with their words in Unicode's form NFC.
 
     Raises
     ------
     DataError
-        What is called a word cannot be one, or two differ in nothing but capitals.
+        A word is not allowed, or two differ only in case.
     """
     try:
         words = tuple(check_word(word) for word in config.words)
@@ -37,7 +37,7 @@ def with_checked_words(config: TrainConfig) -> TrainConfig:
 
 
 def check_exportable(config: TrainConfig) -> None:
-    """Refuse what no export has room for.
+    """Refuse settings beyond the limits of exports.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Batches of waveforms in, librosa's MFCC out: what the device's front end has to reproduce."""
+"""Batches of waveforms in, librosa's MFCC out: the reference for the device's front end."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def log_mel(config: FrontEndConfig, audio: Array) -> Array:
 
 
 def mfcc_from_log_mel(config: FrontEndConfig, decibels: Array) -> Array:
-    """Take log mel power (batch, n_mels, frames) to coefficients (batch, frames, n_mfcc)."""
+    """Convert log mel power (batch, n_mels, frames) to coefficients (batch, frames, n_mfcc)."""
     coefficients = librosa.feature.mfcc(
         S=decibels, n_mfcc=config.n_mfcc, dct_type=2, norm="ortho", lifter=0
     )
@@ -57,19 +57,19 @@ def mfcc_from_log_mel(config: FrontEndConfig, decibels: Array) -> Array:
 
 
 def mfcc(config: FrontEndConfig, audio: Array) -> Array:
-    """Take audio (batch, samples) to coefficients (batch, frames, n_mfcc), not standardised."""
+    """Convert audio (batch, samples) to coefficients (batch, frames, n_mfcc), not standardised."""
     return mfcc_from_log_mel(config, log_mel(config, audio))
 
 
 def standardise(config: FrontEndConfig, frames: Array) -> Array:
-    """Take the mean out of each coefficient (…, n_mfcc), and divide by its standard deviation."""
+    """Subtract the mean of each coefficient (…, n_mfcc), and divide by its standard deviation."""
     mean: Array = np.asarray(config.mean, np.float32)
     std: Array = np.asarray(config.std, np.float32)
     return (frames - mean) / std
 
 
 def stack_steps(step: StepConfig, frames: NDArray[np.floating[Any]]) -> Array:
-    """Stack frames as a model's manifest or a run's configuration says; see `stack`."""
+    """Stack frames by a model's manifest or a run's configuration; see `stack`."""
     return stack(frames, context_frames=step.context_frames, stride_frames=step.stride_frames)
 
 

@@ -41,7 +41,7 @@ _FIRST = "first.npz"
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Where a training run stands; given to the caller after every batch."""
+    """Progress of a training run, passed to the caller after every batch."""
 
     epoch: int
     """Epochs complete."""
@@ -51,9 +51,9 @@ class Progress:
     steps: int
     """Batches of the whole run."""
     loss: float
-    """Training loss of the epoch at hand so far, nats a step."""
+    """Training loss of the current epoch so far, in nats per step."""
     history: list[dict[str, float]]
-    """Figures of the epochs that are complete."""
+    """Figures of the complete epochs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class Outcome:
     """How a call of `train` ended."""
 
     finished: bool
-    """False when it was interrupted; ``--resume`` goes on from there."""
+    """False if it was interrupted; ``--resume`` continues from there."""
     epochs: int
     """Epochs complete."""
     best: dict[str, float] | None
@@ -81,35 +81,35 @@ def train(
     streams: Path | None = None,
     first: Weights | None = None,
 ) -> Outcome:
-    """Train a model, or go on with a run that was interrupted.
+    """Train a model, or continue an interrupted run.
 
-    Ctrl-C (SIGINT) and SIGTERM end it after the batch at hand, with a checkpoint; a second one ends
+    Ctrl-C (SIGINT) and SIGTERM end it after the current batch, with a checkpoint; a second one ends
     it at once. The same configuration, data and versions draw the same batches, however often it
     was interrupted.
 
     Parameters
     ----------
     config
-        What to train. With `resume`, it must equal the run's own, but for `epochs`.
+        What to train. With `resume`, it must equal the run's own, except `epochs`.
     source
         How worker processes open the recordings.
     corpus
         The same recordings, open in this process.
     run
-        Where everything is written.
+        The run folder to write.
     recipe
         The command line that repeats the run, for the record.
     resume
-        Go on from the run's checkpoint; from its beginning, if it was killed before the first.
+        Continue from the run's checkpoint, or from the beginning if it was killed before the first
+        one.
     on_progress
         Called after every batch.
     workers
         Processes that draw streams.
     streams
-        Folder in which drawn streams are kept for other runs, and looked for.
+        Folder of drawn streams, shared with other runs.
     first
-        Weights to begin with, by name; those that are missing are drawn. A run that is resumed
-        has its own.
+        Initial weights, by name; missing ones are drawn. A resumed run has its own.
 
     Returns
     -------
@@ -133,11 +133,11 @@ def train(
         record = make_record(standardised(config, corpus), corpus, recipe)
     run.save_record(record)
     if not resume and first is not None:
-        run.save_arrays(_FIRST, first)  # what is resumed before its first checkpoint begins with it
+        run.save_arrays(_FIRST, first)  # a run resumed before its first checkpoint starts with it
     elif run.has(_FIRST):
         first = dict(run.load_arrays(_FIRST))
     stop = threading.Event()
-    with _signals(stop.set):  # from here on: setting up takes a while, too
+    with _signals(stop.set):  # from here on, since setting up takes a while, too
         fitting = _Fitting(record.config, corpus, run, stop, first)
         if resume and run.has("checkpoint.npz"):
             fitting.restore()
@@ -161,7 +161,7 @@ def train(
 
 
 def _bound(config: TrainConfig, name: str) -> float:
-    """Return within ± what an array of weights stays; 0: it may grow."""
+    """Return the bound that an array of weights is clipped to, ±; 0: no clipping."""
     if name.endswith("kernel"):
         return config.weight_clip
     if name.startswith("svdf"):
@@ -230,7 +230,8 @@ class _Fitting:
             global_clipnorm=1.0,
         )
         # Scale and bias of the stem decay, too: nothing else keeps some channels from becoming a
-        # hundred times as loud as others, and all of a layer share the 256 values of int8.
+        # hundred times as large as others, and all channels of a layer share the 256 values of
+        # int8.
         self.optimizer.exclude_from_weight_decay(var_names=[r"^(dense|lstm)\w*_bias$"])
         self.optimizer.build(list(self.variables.values()))
         self._gradient = tf.function(self._gradient_eagerly, jit_compile=True)
@@ -279,7 +280,7 @@ class _Fitting:
         )
 
     def save(self) -> None:
-        """Write the checkpoint: all that is needed to go on as if nothing had happened."""
+        """Write the checkpoint: everything needed to continue as if uninterrupted."""
         arrays: Arrays = {
             "step": np.array(self.step),
             "loss_sum": np.array(self.loss_sum),
@@ -294,7 +295,8 @@ class _Fitting:
         for index, variable in enumerate(self.optimizer.variables):
             arrays[f"optimizer/{index}"] = np.asarray(variable)
         arrays |= {f"state/{name}": value.numpy() for name, value in self.state.items()}
-        # In this order: a history that is ahead of its checkpoint can be cut, not made up.
+        # In this order: a history ahead of its checkpoint can be cut, a missing part cannot be
+        # restored.
         self.run.save_json("history.json", self.history)
         self.run.save_arrays("checkpoint.npz", arrays)
 
@@ -338,7 +340,7 @@ class _Fitting:
             self.best = {name: take(f"best/{name}", shape) for name, shape in self._shapes.items()}
 
     def _learn(self, batch: Batch) -> None:
-        """Take one optimizer step; the streams' state goes on where the last batch left it."""
+        """Take one optimizer step; the streams' state continues from the last batch."""
         inputs = stack_steps(self.config.step, batch.frames)
         fresh = tf.constant(batch.fresh)
         before = {
@@ -405,7 +407,7 @@ class _Fitting:
         self._epoch_began = time.monotonic()
 
     def _complete(self) -> None:
-        """Write what a finished run leaves."""
+        """Write the files of a finished run."""
         config, run = self.config, self.run
         run.save_arrays("weights.npz", self.best)
         run.save_arrays(
@@ -432,13 +434,13 @@ class _Fitting:
 
     @property
     def _epoch_seconds(self) -> float:
-        """Time that the epoch at hand has taken so far, over all processes that worked at it."""
+        """Duration of the current epoch so far, over all processes that worked on it."""
         return time.monotonic() - self._epoch_began
 
 
 @contextmanager
 def _signals(handler: Callable[[], None]) -> Iterator[None]:
-    """Call a handler at the first SIGINT or SIGTERM while inside; a second one acts as ever."""
+    """Call a handler at the first SIGINT or SIGTERM inside; a second one acts as usual."""
     before: dict[int, Any] = {}
 
     def restore() -> None:
@@ -458,7 +460,7 @@ def _signals(handler: Callable[[], None]) -> Iterator[None]:
 
 
 def _steps_per_epoch(config: TrainConfig, corpus: Corpus) -> int:
-    """Batches in which as many segments are spoken as there are training clips, or `min_steps`."""
+    """Batches that hold as many spoken segments as there are training clips, or `min_steps`."""
     clips = sum(counts["training"] for counts in corpus.report.word_counts.values())
     segments_per_stream = config.streams.seconds / 1.35  # measured: a segment and its pause
     steps = round(clips / segments_per_stream / config.batch_streams)

@@ -1,6 +1,6 @@
 """Counts in, 95 % confidence intervals out: of shares, and of rates.
 
-Both hold for few counts, too, where the normal distribution would leave the possible range.
+Both are valid for small counts, too, where the normal distribution would leave the possible range.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 CONFIDENCE = 0.95
-"""How often an interval of this module holds the true value."""
+"""Probability that an interval of this module covers the true value."""
 
 _Z = 1.959964  # two-sided 95 % of the normal distribution
 
@@ -19,13 +19,13 @@ def share_interval(count: int, total: int) -> tuple[float, float] | None:
     Parameters
     ----------
     count
-        How many of them.
+        Number of hits.
     total
-        Among how many.
+        Number of trials.
 
     Returns
     -------
-    Lower and upper bound of the share; None without any.
+    Lower and upper bound of the share; None if there are none.
     """
     if not total:
         return None
@@ -33,7 +33,7 @@ def share_interval(count: int, total: int) -> tuple[float, float] | None:
     centre = share + z2 / (2 * total)
     spread = _Z * math.sqrt((share * (1 - share) + z2 / (4 * total)) / total)
     scale = 1 + z2 / total
-    # At 0 and 1 the bound is the share itself, but for rounding.
+    # At 0 and 1 the bound is the share itself, except for rounding.
     low, high = (centre - spread) / scale, (centre + spread) / scale
     return max(0.0, min(low, share)), min(1.0, max(high, share))
 
@@ -44,13 +44,13 @@ def rate_interval(count: int, hours: float) -> tuple[float, float] | None:
     Parameters
     ----------
     count
-        How many there were.
+        Number of events.
     hours
-        In how long.
+        Observation time in hours.
 
     Returns
     -------
-    Lower and upper bound in events an hour; None without any time. Without an event the lower one
+    Lower and upper bound in events per hour; None if there is no time. Without events the lower one
     is 0.
     """
     if hours <= 0:
@@ -64,10 +64,10 @@ def rate_interval(count: int, hours: float) -> tuple[float, float] | None:
 
 
 def rate_bound(hours: float) -> float | None:
-    """Return the rate that no event in so many hours excludes with 95 %: the rule of three.
+    """Return the upper 95 % bound of the rate if no event came in so many hours: the rule of three.
 
     Returns
     -------
-    Events an hour, ``-ln(0.05) / hours``, which is about ``3 / hours``; None without any time.
+    Events per hour, ``-ln(0.05) / hours``, about ``3 / hours``; None if there is no time.
     """
     return -math.log(1 - CONFIDENCE) / hours if hours > 0 else None

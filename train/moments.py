@@ -1,9 +1,9 @@
-"""Weights in, the same weights with the mean and the variance of each channel of the stem out.
+"""Weights in, the same weights with measured batch-normalisation moments of the stem out.
 
-A network is trained with the moments of each batch, and runs with moments that are kept. Those of
-the batches on the way are not those of averaged weights: averaging takes away what weights move to
-and fro at a high learning rate, and so a part of the variance. So they are measured anew wherever
-averaged weights are looked at (Izmailov et al., "Averaging Weights Leads to Wider Optima and Better
+A network is trained with the mean and variance of each batch, and runs with fixed ones. Those of
+the training batches do not suit averaged weights: averaging removes the fluctuation of weights at a
+high learning rate, and with it a part of the variance. So they are measured again whenever averaged
+weights are used (Izmailov et al., "Averaging Weights Leads to Wider Optima and Better
 Generalization", 2018).
 """
 
@@ -23,11 +23,11 @@ from .features import stack_steps
 from .network import Weights, forward, zero_state
 
 _BATCHES, _STREAMS = 12, 32  # 25 minutes of audio
-_EPOCH = 1_000_002  # of the draws; no training comes so far
+_EPOCH = 1_000_002  # index of the draws, beyond any of training
 
 
 class Moments:
-    """Training streams that are drawn once, to measure moments on.
+    """Training streams, drawn once, for measuring moments.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class Moments:
         self._config = config
         self._steps: list[NDArray[np.float32]] = []
         self._run = tf.function(self._run_eagerly, jit_compile=True)
-        if not config.model.svdf or config.frozen_stem:  # which keeps its own
+        if not config.model.svdf or config.frozen_stem:  # whose own are kept
             return
         maker = stream_maker(config, corpus, "training")
         for index in range(_BATCHES):
@@ -49,7 +49,7 @@ class Moments:
             self._steps.append(stack_steps(config.step, batch.frames))
 
     def measure(self, weights: Weights) -> Weights:
-        """Return weights with their moments; those that are given with them are left out."""
+        """Return weights with measured moments in place of any given ones."""
         constants = {name: tf.constant(value) for name, value in weights.items()}
         measured: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
         for steps in self._steps:

@@ -1,12 +1,12 @@
-"""Stacked feature frames in, label logits and the state out: the network, as it is trained.
+"""The network for training: stacked feature frames in, label logits and the state out.
 
 The same arithmetic as the int8 model on the device, in float32: an optional dense layer with ReLU;
 a stem of SVDF layers of rank 1 with ReLU (Nakkiran et al., "Compressing Deep Neural Networks using
 a Rank-Constrained Topology", 2015), with residual additions (He et al., "Deep Residual Learning for
-Image Recognition", 2016); one or more LSTM layers whose cell is clipped (at ±10, as TensorFlow
-Lite's kernels are told to); a dense layer of logits. While training, the stem is normalised over
-the batch (Ioffe and Szegedy, "Batch Normalization", 2015); `harken.export.reference` folds that
-into weights and biases.
+Image Recognition", 2016); one or more LSTM layers whose cell is clipped (at ±10, as set in the
+TensorFlow Lite file); a dense layer of logits. While training, the stem is normalised over the
+batch (Ioffe and Szegedy, "Batch Normalization", 2015); `harken.export.reference` folds that into
+weights and biases.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from .config import NORMALISATION_EPSILON, ModelConfig
 
 Weights = dict[str, NDArray[np.float32]]
 State = dict[str, Any]
-"""What a network remembers, tensors by name; see `zero_state`."""
+"""A network's state, tensors by name; see `zero_state`."""
 
 _MOMENTS = ("/mean", "/variance")
 
 
 def is_moment(name: str) -> bool:
-    """Whether a weight is measured (see `harken.train.moments`), not learned by gradient."""
+    """Whether a weight is measured (see `harken.train.moments`) instead of learned by gradient."""
     return name.endswith(_MOMENTS)
 
 
 def initial_weights(config: ModelConfig, *, inputs: int, labels: int, seed: int) -> Weights:
-    """Draw a network's first weights.
+    """Draw a network's initial weights.
 
-    Glorot-uniform kernels, orthogonal recurrence, a forget bias of 1; filters over time as Glorot
-    would have them for a channel.
+    Glorot-uniform kernels, orthogonal recurrence, a forget bias of 1; filters over time are
+    Glorot-uniform per channel.
 
     Parameters
     ----------
     config
         Shape of the network.
     inputs, labels
-        Values of a stacked input step, and number of logits.
+        Size of a stacked input step, and number of logits.
     seed
         Seed of the draws.
 
@@ -77,7 +77,7 @@ def initial_weights(config: ModelConfig, *, inputs: int, labels: int, seed: int)
     for layer, units in enumerate(config.lstm_units):
         gates = [np.linalg.qr(rng.standard_normal((units, units)))[0] for _ in range(4)]
         bias = np.zeros(4 * units, np.float32)
-        bias[units : 2 * units] = 1.0  # Jozefowicz et al., 2015: start by remembering
+        bias[units : 2 * units] = 1.0  # Jozefowicz et al., 2015: initially, remember
         weights[f"lstm_{layer}/kernel"] = np.hstack([glorot(width, units) for _ in range(4)])
         weights[f"lstm_{layer}/recurrent_kernel"] = np.hstack(gates).astype(np.float32)
         weights[f"lstm_{layer}/bias"] = bias
@@ -90,7 +90,7 @@ def initial_weights(config: ModelConfig, *, inputs: int, labels: int, seed: int)
 def zero_state(config: ModelConfig, batch: int) -> State:
     """Return the reset state.
 
-    ``svdf_N`` (batch, memory - 1, units): what each SVDF layer's pointwise part gave at the last
+    ``svdf_N`` (batch, memory - 1, units): outputs of each SVDF layer's pointwise part at the last
     steps, oldest first; ``lstm_N/h`` and ``lstm_N/c`` (batch, units) of each LSTM layer.
     """
     state = {
@@ -103,7 +103,7 @@ def zero_state(config: ModelConfig, batch: int) -> State:
 
 
 class Outputs(NamedTuple):
-    """What `forward` gives."""
+    """The outputs of `forward`."""
 
     logits: Any
     """(batch, steps, labels)."""
@@ -111,7 +111,7 @@ class Outputs(NamedTuple):
     """After the last step."""
     moments: dict[str, Any]
     """While training: mean and variance of each channel of each SVDF layer over the batch, by the
-    names of the weights that stand for them later; else none."""
+    names of the weights that replace them later; otherwise empty."""
 
 
 def forward(
@@ -130,8 +130,8 @@ def forward(
     Parameters
     ----------
     weights
-        Tensors or variables by name, see `initial_weights`. While training, those that
-        `is_moment` tells may be left out.
+        Tensors or variables by name, see `initial_weights`. While training, weights for which
+        `is_moment` is true may be missing.
     config
         Shape of the network.
     steps
@@ -139,15 +139,16 @@ def forward(
     state
         See `zero_state`.
     training
-        Normalise by the mean and the variance of this batch, not by those that were kept.
+        Normalise by the mean and variance of this batch, not by the fixed ones.
     as_int8
-        Round the weights of matrices as `harken.export.quantize` will, and what the layers before
-        the LSTM give to 256 values over its range in this batch, so that a network is learned that
-        can be rounded. Gradients pass as if nothing were rounded (Jacob et al., "Quantization and
-        Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", 2018).
+        Round the weights of matrices as `harken.export.quantize` will, and the outputs of the
+        layers before the LSTM to 256 values over their range in this batch, so that the network
+        tolerates quantization. Gradients pass as if nothing were rounded (Jacob et al.,
+        "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+        Inference", 2018).
     dropout, seed
-        Share of the units dropped after each LSTM layer, and after a dense layer; and the stateless
-        seed, shape (2,), of the draw; 0 for everything but training.
+        Dropout rate after each LSTM layer and after a dense layer (0 except in training), and the
+        stateless seed, shape (2,), of the draw.
     """
 
     def matrix(name: str, *, parts: int = 1, by_unit: bool = False) -> Any:
@@ -165,7 +166,7 @@ def forward(
         return x * tf.cast(keep, x.dtype) / (1.0 - dropout)
 
     x = stored(steps)
-    taken: list[Any] = []  # what each SVDF layer takes in
+    taken: list[Any] = []  # inputs of each SVDF layer
     after: State = {}
     moments: dict[str, Any] = {}
     if config.dense_units:
@@ -202,10 +203,10 @@ def forward(
 
 
 def _rounded(kernel: Any, parts: int, *, by_unit: bool) -> Any:
-    """Round (inputs, units) to 127 steps on each side of 0; a scale for each part of the units.
+    """Round (inputs, units) to 127 steps on each side of 0, with a scale per part of the units.
 
-    Units of an SVDF are stretched to the same largest magnitude before they are rounded: a scale
-    for each.
+    Units of an SVDF are scaled to the same largest magnitude before rounding, so each has its own
+    scale.
     """
     axis = 0 if by_unit else None
     scaled = [
@@ -223,7 +224,7 @@ def _rounded(kernel: Any, parts: int, *, by_unit: bool) -> Any:
 
 
 def _rounded_values(x: Any) -> Any:
-    """Round to 256 values, spread over the range of all that there is and 0."""
+    """Round to 256 values over the range of the values and 0."""
     low, high = tf.minimum(tf.reduce_min(x), 0.0), tf.maximum(tf.reduce_max(x), 0.0)
     scale = tf.maximum((high - low) / 255.0, 1e-9)
     return x + tf.stop_gradient(tf.round(x / scale) * scale - x)
@@ -233,7 +234,7 @@ def _svdf(projected: Any, time_kernel: Any, before: Any) -> tuple[Any, Any]:
     """Filter (batch, steps, units) over time; returns the same shape, and the last inputs."""
     memory, steps = time_kernel.shape[0], tf.shape(projected)[1]
     heard = tf.concat([before, projected], axis=1)
-    # A sum of shifted products: a grouped convolution takes longer on a processor.
+    # A sum of shifted products: a grouped convolution is slower on a CPU.
     filtered = sum(time_kernel[age] * heard[:, age : age + steps] for age in range(memory))
     return filtered, heard[:, steps:]
 

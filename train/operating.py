@@ -1,20 +1,20 @@
-"""Weights in, how many words they miss at a fixed rate of false accepts out.
+"""Weights in, miss rate at fixed rates of false accepts out.
 
-This is what a keyword spotter is judged by, small enough to be measured after every epoch. Two
-things of the validation split are heard:
+This is how keyword spotters are judged, small enough to measure after every epoch. Two kinds of
+audio from the validation split are used:
 
-* **Running speech** without a keyword, up to 2.5 hours of it, every second once, in parallel long
-  streams. If there is more, pieces of it are drawn, of every recording in proportion to its length.
+* **Running speech** without a keyword, up to 2.5 hours, each second once, in parallel long streams.
+  If there is more, pieces are drawn, from every recording in proportion to its length.
 * **Words**: up to 60 recordings of each keyword, each from a reset state, after 0.6 s without
   speech; once with a hiss 60 dB below it, and once over noise 10 dB below it.
 
 Both are at 26 dB below full scale, as in `harken.train.scenes`. The evidence is the detector's (see
 `harken.edge.spotting.detector`), with a talk penalty of 10. One threshold is set for all words, the
-lowest with at most 0.5, 1, 2, 4 and 8 false accepts an hour; a word is missed if its own label
-never reaches it by 0.7 s after the word's end. What is given is the mean over these rates: a single
-one, of a few events, is a matter of luck. Nothing is quantized and no threshold is set word by
-word, so these figures are not those of ``harken eval --stream``: they say which of two networks is
-the better one.
+lowest with at most 0.5, 1, 2, 4 and 8 false accepts per hour; a word is missed if its own label
+does not reach it within 0.7 s after the word's end. The result is the mean over these rates: a
+single rate, with few events, is a matter of luck. Nothing is quantized and thresholds are not set
+per word, so these figures differ from those of ``harken eval --stream``: they show which of two
+networks is better.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ from .scenes.noise import NoiseTrack, noise_recordings, talk_recordings
 from .scenes.sweep import talk_costs
 
 FALSE_ACCEPTS_PER_HOUR = (0.5, 1.0, 2.0, 4.0, 8.0)
-"""Of running speech, at most: where the operating points are."""
+"""The operating points: most false accepts per hour of running speech."""
 
 TALK_PENALTY = 10.0
-"""The detector's, in log-odds."""
+"""The detector's talk penalty, in log-odds."""
 
 Float32 = NDArray[np.float32]
 Run = Callable[[Float32, Any], tuple[Float32, Any]]
-"""Takes stacked features (batch, steps, inputs) and a state, None for a reset one; gives posteriors
+"""Maps stacked features (batch, steps, inputs) and a state, None for a reset one, to posteriors
 (batch, steps, labels) and the state after them."""
 
 _MOST_SPEECH_S = 2.5 * 3600
-_LEAST_SPEECH_S = 600.0  # below that, there is nothing to count
-_PIECE_S = 20.0  # of a recording, when not all speech is heard
+_LEAST_SPEECH_S = 600.0  # with less, there is nothing to count
+_PIECE_S = 20.0  # of a recording, if not all speech is used
 _ROWS = 64  # streams of running speech
 _STEPS = 512  # about so many of them at a time
 _CLIPS = 60  # of a word
@@ -69,17 +69,17 @@ _SCALE = np.float32(1 / 32768)
 
 @dataclass(frozen=True, kw_only=True)
 class OperatingFigures:
-    """What some weights miss."""
+    """What a network misses."""
 
     threshold: float
-    """Evidence from which any word fires, in 0..1, at 2 false accepts an hour."""
+    """Evidence at which any word fires, in 0..1, at 2 false accepts per hour."""
     missed: float
-    """Share of the words that are missed, in 0..1: the mean over `FALSE_ACCEPTS_PER_HOUR`."""
+    """Miss rate, in 0..1: the mean over `FALSE_ACCEPTS_PER_HOUR`."""
     missed_noisy: float | None
-    """The same over noise; None where the split has no noise."""
+    """The same over noise; None if the split has no noise."""
 
     def to_dict(self) -> dict[str, float]:
-        """Return the figures that there are."""
+        """Return the available figures."""
         figures = {"threshold": self.threshold, "missed": self.missed}
         return (
             figures if self.missed_noisy is None else {**figures, "missed_noisy": self.missed_noisy}
@@ -88,7 +88,7 @@ class OperatingFigures:
 
 @dataclass(frozen=True)
 class Words:
-    """Words of the validation split, each in a stream of its own."""
+    """Words of the validation split, each in its own stream."""
 
     frames: NDArray[np.float16]
     """Standardised features, (words, frames, n_mfcc)."""
@@ -130,7 +130,7 @@ class OperatingPoint:
             self._noisy = self._words(corpus, clips, rng, track)
 
     def _speech_of(self, corpus: Corpus, rng: np.random.Generator) -> NDArray[np.float16] | None:
-        """Return running speech in long streams, (streams, frames, n_mfcc); None if it is short."""
+        """Return running speech in long streams, (streams, frames, n_mfcc); None if too short."""
         words, pack = self._config.words, corpus.pack
         speech = talk_recordings(corpus, words, "validation")
         seconds = sum(recording.length for recording in speech) / SAMPLE_RATE_HZ
@@ -156,12 +156,12 @@ class OperatingPoint:
 
     @property
     def words(self) -> Words | None:
-        """Words with a hiss 60 dB below them; None where there is no speech to compare with."""
+        """Words with a hiss 60 dB below them; None if there is no speech to compare with."""
         return self._clean
 
     @property
     def hours(self) -> float:
-        """Running speech that is heard; 0 where there is less than 10 minutes, or no word."""
+        """Hours of running speech used; 0 if there is less than 10 minutes, or no word."""
         if self._speech is None:
             return 0.0
         steps = self._speech.shape[1] // self._config.step.stride_frames
@@ -177,7 +177,7 @@ class OperatingPoint:
 
         Returns
         -------
-        Its figures; None where there is less than 10 minutes of running speech, or no word.
+        Its figures; None if there is less than 10 minutes of running speech, or no word.
         """
         if self._speech is None or self._clean is None:
             return None
@@ -223,7 +223,7 @@ class OperatingPoint:
         return float(np.mean(np.concatenate(peaks)[:, None] < np.array(thresholds, np.float32)))
 
     def _evidence(self, posteriors: Float32) -> Float32:
-        """Return the evidence of the labels, 0 at all steps at which another label has more."""
+        """Return the evidence of the labels, 0 at steps where another label has more."""
         evidence = talk_evidence(
             posteriors,
             smoothing_steps=self._config.smoothing_steps,
@@ -238,7 +238,7 @@ class OperatingPoint:
         return stack_steps(self._config.step, frames)
 
     def _frames(self, audio: NDArray[np.int16]) -> NDArray[np.float16]:
-        """Take samples (batch, samples) to features, whole steps of them."""
+        """Convert samples (batch, samples) to features, in whole steps."""
         front_end = self._config.front_end
         frames = standardise(front_end, mfcc(front_end, audio * _SCALE))
         stride = self._config.step.stride_frames
@@ -247,7 +247,7 @@ class OperatingPoint:
     def _draw_words(
         self, corpus: Corpus, rng: np.random.Generator
     ) -> list[tuple[int, Recording, int, int]]:
-        """Draw recordings of every word: label, recording, and where in it the word is."""
+        """Draw recordings of every word: label, recording, and position of the word."""
         drawn = []
         for label, word in enumerate(self._config.words):
             pool = corpus.select("word", split="validation", label=word)
@@ -264,7 +264,7 @@ class OperatingPoint:
         rng: np.random.Generator,
         noise: NoiseTrack | None,
     ) -> Words:
-        """Render words, each in a stream of its own, over noise or a hiss."""
+        """Render words, each in its own stream, over noise or a hiss."""
         lead, margin, tail, reaction = (
             round(seconds * SAMPLE_RATE_HZ)
             for seconds in (_LEAD_S, _MARGIN_S, _TAIL_S, _REACTION_S)
@@ -295,7 +295,7 @@ class OperatingPoint:
             frames.append(self._frames(np.stack(audio)))
         joined = np.concatenate(frames)
         steps = joined.shape[1] // self._config.step.stride_frames
-        # When a step is decided, so many samples have been heard.
+        # Number of samples processed when a step is decided.
         decided = np.arange(1, steps + 1) * self._step_samples + overhang
         bounds = np.array(heard)
         return Words(
@@ -308,7 +308,7 @@ class OperatingPoint:
 def talk_evidence(
     posteriors: Float32, *, smoothing_steps: int, unknown: int, step_s: float
 ) -> Float32:
-    """Return the detector's evidence of whole streams, all of which begin at a reset.
+    """Return the detector's evidence for whole streams, all starting from a reset.
 
     Parameters
     ----------
@@ -317,14 +317,14 @@ def talk_evidence(
     smoothing_steps
         Length of the moving average.
     unknown
-        Which label is "unknown".
+        Index of the label "unknown".
     step_s
         Seconds from one step to the next.
 
     Returns
     -------
     (batch, steps, labels) float32: what `harken.edge.spotting.detector` compares with its
-    thresholds as long as it has detected nothing, to a rounding error.
+    thresholds until its first detection, within rounding errors.
     """
     steps = posteriors.shape[1]
     padded = np.pad(posteriors, ((0, 0), (smoothing_steps - 1, 0), (0, 0)))
@@ -333,7 +333,7 @@ def talk_evidence(
         smoothed += padded[:, offset : offset + steps]
     smoothed /= np.float32(smoothing_steps)
     costs = talk_costs(posteriors[..., unknown], TALK_PENALTY, step_s)
-    # Sums of float32 may be a rounding error above 1.
+    # Float32 sums may exceed 1 by a rounding error.
     return lower_odds(np.minimum(smoothed, np.float32(1)), costs[..., None])
 
 
@@ -343,17 +343,17 @@ def events(evidence: Float32, refractory_steps: int) -> Float32:
     Parameters
     ----------
     evidence
-        Of whichever word has the most, shape (streams, steps).
+        The largest evidence of any word, shape (streams, steps).
     refractory_steps
-        Steps before and after an event in which there is no larger one.
+        Steps before and after an event without a larger one.
 
     Returns
     -------
-    (events,) float32: the evidence of each, which is the highest threshold that it reaches.
+    (events,) float32: the evidence of each, the highest threshold that it reaches.
     """
     size = refractory_steps + 1
     options: dict[str, Any] = {"axis": 1, "mode": "constant", "cval": 0.0}
-    # Of a plateau, the first step alone is an event.
+    # Only the first step of a plateau is an event.
     before = np.pad(evidence, ((0, 0), (1, 0)))[:, :-1]
     earlier = maximum_filter1d(
         before, refractory_steps, origin=(refractory_steps - 1) // 2, **options
@@ -375,7 +375,7 @@ def lowest_threshold(peaks: Float32, most: int) -> float:
 def _running_speech(
     corpus: Corpus, recordings: list[Recording], rng: np.random.Generator
 ) -> NDArray[np.int16]:
-    """Return running speech, one recording after another: all of it, or pieces that are drawn."""
+    """Return running speech, one recording after another: all of it, or random pieces."""
     pieces: list[tuple[Recording, int, int]] = []
     for recording in recordings:
         parts = math.ceil(recording.length / (_PIECE_S * SAMPLE_RATE_HZ))

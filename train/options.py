@@ -1,4 +1,4 @@
-"""Options that commands of training share: what is typed in, what the rest takes out."""
+"""Options that training's commands share: command-line values in, checked values out."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ SplitRuleOption = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class RecordingOptions:
-    """How recordings are opened, as it was typed in."""
+    """Options for opening recordings, as typed."""
 
     additions: tuple[Path, ...]
     split_rule: SplitRuleChoice
@@ -70,7 +70,7 @@ class RecordingOptions:
     left_out: tuple[str, ...] = ()
 
     def source(self, root: Path) -> DataSource:
-        """Return where recordings come from, `root` and the additions to it; opens nothing."""
+        """Return the source of recordings, `root` and its additions; opens nothing."""
         from .batches import DataSource
 
         return DataSource(
@@ -85,10 +85,10 @@ class RecordingOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportOptions:
-    """Where figures go, as it was typed in."""
+    """Options for reports, as typed."""
 
     out: Path | None
-    """Folder for a report; None writes none."""
+    """Folder for a report; None: no report."""
     as_json: bool
 
 

@@ -166,7 +166,7 @@ def pack_of(
 
 
 def save_pack(pack: Pack, path: Path) -> None:
-    """Write a pack, whole or not at all; raises DataError if that cannot be."""
+    """Write a pack, completely or not at all; raises DataError if that cannot be."""
     description = {
         "harken_pack": VERSION,
         "front_end": {

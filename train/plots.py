@@ -101,7 +101,7 @@ def draw_confusion(path: Path, confusion: NDArray[np.int64], labels: Sequence[st
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whole or not at all; raises RunError if it cannot be written.
+    """Write a figure as PNG, completely or not at all; raises RunError if it cannot be written.
 
     Words are drawn as they are, no formulas; a letter that no font has becomes a box.
     """

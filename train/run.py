@@ -104,7 +104,7 @@ FILES = (
 
 
 class RunFolder:
-    """The files of one run; every one is written whole or not at all.
+    """The files of one run; every one is written completely or not at all.
 
     Parameters
     ----------

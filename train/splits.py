@@ -1,4 +1,4 @@
-"""Clips with labels and names in, their training, validation and testing parts out.
+"""Clips with labels and names in, their split into training, validation and testing out.
 
 Words, in this order of preference (``rule="auto"``):
 
@@ -44,7 +44,7 @@ _SEPARATORS = re.compile(r"[_\-. ()]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WordClip:
-    """What a split may depend on: names only."""
+    """Everything that a split may depend on: names only."""
 
     label: str
     """The word's folder."""
@@ -205,7 +205,7 @@ def split_words(
 
 
 def split_ranked(names: Sequence[str]) -> list[Split]:
-    """Split a few names so that each part gets its share, and one at least where there are three.
+    """Split a few names so that each part gets its share, and at least one if there are three.
 
     The names are ordered by their SHA-1; the first tenth is validation, the next testing.
     """
@@ -225,7 +225,7 @@ def _split_auto(
     clips: Sequence[WordClip], named: Sequence[str | None], lists: SplitLists | None
 ) -> WordSplit:
     if lists is not None and not _named_by(lists, clips):
-        lists = None  # they belong to another data set
+        lists = None  # names of another data set
     if lists is not None and not _agrees_with_hash(lists):
         description = [(_describe("lists", lists), len(clips))]
         return _outcome(_by_lists(clips, named, lists), named, description)

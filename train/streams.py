@@ -1,11 +1,11 @@
-"""Recordings in, minutes of running sound with a set of allowed labels for every step out.
+"""Recordings in, minutes of continuous audio with a set of allowed labels per step out.
 
 A keyword spotter hears a stream, so it is trained on streams: words one after another over noise,
-in rooms, at any level, among other speech, halves of words and silence. What the network ought to
-say is seldom one label. In the middle of "forward" nobody knows yet whether it will be "four", so
-the truth there is a *set*: "forward", "unknown" and "silence" are all right, any other word is
-wrong. From the moment when the word is complete, only its own label is right. The loss of a step
-is the negative logarithm of the probability that falls inside its set.
+in rooms, at any level, among other speech, halves of words and silence. The right output is seldom
+one label. In the middle of "forward" it is still open whether it will be "four", so the target
+there is a *set*: "forward", "unknown" and "silence" are all right, any other word is wrong. From
+the moment when the word is complete, only its own label is right. The loss of a step is the
+negative logarithm of the probability that falls inside its set.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from .splits import Split
 
 _ACTIVE_RMS = 0.05  # level of a word before the stream's gain, full scale 1: -26 dB
 _SCALE = np.float32(1 / 32768)  # of 16-bit samples
-_NOISE_ALONE_DB = (-10.0, 25.0)  # how far noise is below the words that nobody says
-_MADE_NOISE = 0.2  # share of the noises that nobody recorded
+_NOISE_ALONE_DB = (-10.0, 25.0)  # level of noise below the words in streams without words
+_MADE_NOISE = 0.2  # share of synthetic noises
 _FEWER_TALKERS_DB = 6.0  # they are at least so much softer than the words
 _BACKWARDS = 0.25  # share of running speech that is played backwards
 _FRAGMENT_S = (0.08, 0.3)
 _HUM_DB = (-30.0, 15.0)  # over the words
-_LOOSE = SAMPLE_RATE_HZ // 10  # how far the time of a word in running speech may be wrong
-_CUT_OUT_MARGIN = SAMPLE_RATE_HZ // 20  # of running speech around a word that is cut out of it
+_LOOSE = SAMPLE_RATE_HZ // 10  # largest error of the time of a word in running speech
+_CUT_OUT_MARGIN = SAMPLE_RATE_HZ // 20  # running speech to keep around a word that is cut out
 _NOTHING = np.zeros(0, np.float32)
 _FRAGMENT_OF_WORD = 0.4  # the longest fragment of a word, as a share of it
 
@@ -48,9 +48,10 @@ class Batch:
     frames: NDArray[np.floating[Any]]
     """Standardised features, shape (batch, frames, n_mfcc), float32 or float16."""
     allowed: NDArray[np.bool_]
-    """Which labels are right at each step, shape (batch, steps, labels)."""
+    """The allowed labels at each step, shape (batch, steps, labels)."""
     fresh: NDArray[np.bool_]
-    """Which streams start from a reset state, shape (batch,); the others go on where one ended."""
+    """Which streams start from a reset state, shape (batch,); the others continue where one
+    ended."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ class StreamMaker:
         Parameters
         ----------
         epoch, index
-            Which batch; together with the seed they determine every draw.
+            Identify the batch; with the seed they determine every draw.
         size
             Number of streams.
 
@@ -201,7 +202,7 @@ class StreamMaker:
         rng: np.random.Generator | None = None,
         allowed: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float32]:
-        """Take audio to standardised features (batch, frames, n_mfcc), masked if given an rng.
+        """Convert audio to standardised features (batch, frames, n_mfcc), masked if given an rng.
 
         With the labels that are allowed, which it changes, it hears what a pack adds.
         """
@@ -319,7 +320,7 @@ class StreamMaker:
         return self._others[int(rng.choice(len(self._others), p=self._other_weights))]
 
     def _cut(self, rng: np.random.Generator, segment: _Segment) -> _Segment:
-        """Keep the beginning or the end of a word alone, which is not to be named."""
+        """Keep the beginning or the end of a word alone, which must not be detected."""
         length = segment.word_end - segment.word_start
         if rng.random() < 0.7:
             end = segment.word_start + int(length * rng.uniform(0.25, 0.55))
@@ -330,7 +331,7 @@ class StreamMaker:
         return _Segment(audio, 0, segment.word_end - start, None)
 
     def _splice(self, rng: np.random.Generator, label: int) -> _Segment:
-        """Half a word and half another one: speech-like, and nobody's word."""
+        """Half a word and half another one: like speech, but not a word."""
         ending = self.words[label][-3:]
         choices = [i for i, word in enumerate(self.words) if i != label and word[-3:] != ending]
         if not choices:
@@ -400,7 +401,7 @@ class StreamMaker:
         ]
 
     def _fragments(self, rng: np.random.Generator, total: int) -> NDArray[np.float32]:
-        """Speech that says nothing: fragments of words, too short to be any of them."""
+        """Meaningless speech: fragments of words, too short to be any of them."""
         pieces, missing = [], total
         while missing > 0:
             words = self._keywords[int(rng.integers(len(self._keywords)))]

@@ -1,4 +1,4 @@
-"""What a person runs: options and sound in, words, commands, reports and recordings out.
+"""The programs that people run: options and audio in; words, commands, reports and recordings out.
 
 The command line, listening, the live view, the doctor, recording and reviewing, services.
 """

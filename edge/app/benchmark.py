@@ -1,9 +1,8 @@
 """A model in, its size, operations, speed and memory on this machine out.
 
-Speeds are in processor time of the whole process, its threads added up, so that neither a busy
-machine nor a second core flatters or spoils them. The sound is noise, and all of it is heard, also
-where the model has a gate: so what it is made of changes neither the operations nor, measurably,
-the time.
+Speeds are in processor time of the whole process, summed over its threads, so that neither a busy
+machine nor a second core distorts them. The audio is noise, and all of it is processed, even if the
+model has a gate: so its content changes neither the operations nor, measurably, the time.
 """
 
 from __future__ import annotations
@@ -32,12 +31,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SOUND_S = 20.0
-"""Sound that one measurement hears."""
+"""Seconds of audio per measurement."""
 
 REPEATS = 5
-"""Measurements, of which the median counts."""
+"""Number of measurements; the median counts."""
 
-# What a process does that does nothing but listen; its arguments are a model and a runtime.
+# Program of a process that only listens; its arguments are a model and a runtime.
 _LISTENING = """
 import sys
 from harken.edge import Spotter
@@ -68,24 +67,24 @@ class Benchmark:
     model_bytes : int
         Length of the TFLite file.
     tflm_arena_bytes : int or None
-        Working memory on a microcontroller, from the manifest; None where it was not measured.
+        Working memory on a microcontroller, from the manifest; None if not measured.
     frame_ms, step_ms : float
-        Sound from one front-end frame, and from one network step, to the next.
+        Time from one front-end frame, and from one network step, to the next.
     macs_per_step, macs_per_second : int
-        Multiplications with addition that the network needs, per step and per second of sound.
-        The front end is not in it.
+        Multiply-accumulates of the network, per step and per second of audio. The front end is not
+        included.
     front_end_us_per_frame, engine_us_per_step : float
         Processor time in microseconds.
     real_time_factor : float
-        Processor time per time of sound, from samples to events, in blocks of `BLOCK_MS`.
+        Processor time per duration of the audio, from samples to events, in blocks of `BLOCK_MS`.
     import_s : float
-        Time on the clock that ``import harken.edge`` takes in a new process, numpy included.
+        Wall time of ``import harken.edge`` in a new process, numpy included.
     peak_memory_bytes : int
-        Greatest resident memory of a new process that listens, Python and numpy included.
+        Peak resident memory of a new process that listens, Python and numpy included.
     sound_s : float
-        Sound that each measurement heard.
+        Seconds of audio per measurement.
     repeats : int
-        Measurements, of which these are the medians.
+        Number of measurements; the figures are their medians.
     runtime, processor, python, numpy : str
         What it was measured with.
     """
@@ -179,7 +178,7 @@ def noise(sample_rate_hz: int) -> Iterator[NDArray[np.int16]]:
 
 
 def peak_memory_bytes() -> int:
-    """Return the greatest resident memory that this process ever had.
+    """Return the peak resident memory of this process.
 
     On Linux not from ``getrusage``, which counts what the parent held when it started the process.
     0 on Windows, where Python cannot tell.
@@ -198,7 +197,7 @@ def peak_memory_bytes() -> int:
 
 
 def _processor_time(work: Callable[[Any], object], chunks: Iterable[Any]) -> float:
-    """Return the seconds of processor time to do the work on all chunks."""
+    """Return the processor time of the work on all chunks, in seconds."""
 
     def once() -> float:
         start = time.process_time()
@@ -216,7 +215,7 @@ def _python(program: str, *arguments: str) -> str:
 
 
 def processor_name() -> str:
-    """Return what the processor is called, as far as the system knows."""
+    """Return the name of the processor, as far as the system knows."""
     info = Path("/proc/cpuinfo")
     for line in info.read_text("utf-8").splitlines() if info.exists() else []:
         name, _, value = line.partition(":")

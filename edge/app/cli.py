@@ -1,4 +1,4 @@
-"""The commands of a device: arguments in, one of edge's parts at work, an exit code out.
+"""The commands for a device: arguments in, an exit code out.
 
 `harken.cli` adds those of train and export.
 """
@@ -30,7 +30,7 @@ from .streams import StreamError, guard_output, print_json, print_json_text
 
 
 class _Commands(typer.core.TyperGroup):
-    """The commands, and the one place where an error that was foreseen becomes an exit code."""
+    """The commands, and the one place where an expected error becomes an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -124,13 +124,13 @@ def main() -> None:
         try:
             app(prog_name="harken")
         finally:
-            sys.stdout.flush()  # not when Python ends: there nobody could say what is wrong
+            sys.stdout.flush()  # not when Python ends, where errors could not be reported
     except StreamError as error:
         _say_why(error)
         sys.exit(error.exit_code)
 
 
 def _say_why(error: HarkenError) -> None:
-    """Print an error; nobody needs to be told that they read no further than they wanted to."""
+    """Print an error, unless it is only that the reader of a pipe has left."""
     if not (isinstance(error, StreamError) and error.reader_left):
         print(f"harken: error: {error}", file=sys.stderr)

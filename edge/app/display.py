@@ -1,6 +1,6 @@
-"""What people read: events, models, devices and figures in, lines for a terminal out.
+"""Output for people: events, models, devices and figures in, lines for a terminal out.
 
-Plain text where the output is no terminal. Programs read JSON instead.
+Plain text if the output is not a terminal. Programs read JSON instead.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..spotting.spotter import Event
     from .benchmark import Benchmark
 
-_LONGEST_TEXT = 200  # of a manifest's free fields: what is longer is not for people
+_LONGEST_TEXT = 200  # longest free field of a manifest to show
 
 
 def output() -> Console:
@@ -34,12 +34,12 @@ def output() -> Console:
 
 
 def notes() -> Console:
-    """Return a console for everything else that is said: standard error."""
+    """Return a console for everything else: standard error."""
     return Console(file=sys.stderr, markup=False, highlight=False, emoji=False)
 
 
 def event_line(event: Event) -> Text:
-    """Return an event as a line: when, what, how sure, how late."""
+    """Return an event as a line: time, word, confidence, latency."""
     return Text.assemble(
         (f"{event.start_s:9.2f} s  ", "dim"),
         (f"{event.word:<12}", "bold green"),
@@ -49,7 +49,7 @@ def event_line(event: Event) -> Text:
 
 
 def turn_line(turn: Turn) -> Text:
-    """Return what came of a word as a line: the command and what of it was remembered."""
+    """Return a turn as a line: the command, and which parts came from memory."""
     line = Text("             ")
     for command in turn.commands:
         line.append("⇒ ", "dim").append(command.text, "bold cyan")
@@ -69,7 +69,7 @@ def turn_line(turn: Turn) -> Text:
 
 
 def turn_lines(turn: Turn) -> list[dict[str, Any]]:
-    """Return what came of a word for lines of JSON: commands, else the turn itself."""
+    """Return a turn for lines of JSON: its commands, else the turn itself."""
     lines: list[dict[str, Any]] = [
         {"command": command.intent, **command.to_dict()} for command in turn.commands
     ]
@@ -79,7 +79,7 @@ def turn_lines(turn: Turn) -> list[dict[str, Any]]:
 
 
 def memory_table(path: Path, content: Mapping[str, Any]) -> Table:
-    """Return what is remembered, in the words of people."""
+    """Return what is remembered, in plain words."""
     state, learned = content.get("state", {}), content.get("learned", {})
     table = _two_columns()
     table.add_row("memory", str(path))
@@ -105,7 +105,7 @@ def memory_table(path: Path, content: Mapping[str, Any]) -> Table:
 
 
 def device_table(devices: list[InputDevice]) -> Table:
-    """Return the devices as a table; the one that is used by default has a star."""
+    """Return the devices as a table; the default one has a star."""
     table = Table(box=None, pad_edge=False)
     for title in ("device", "channels", "rate"):
         table.add_column(title, justify="right", no_wrap=True)
@@ -123,7 +123,7 @@ def device_table(devices: list[InputDevice]) -> Table:
 
 
 def model_table(model: Model) -> Table:
-    """Return what a manifest says, in the words of people; of records within records, the names."""
+    """Return the content of a manifest, in plain words; of nested records, the names."""
     manifest = model.manifest
     front_end, step, detector = manifest.front_end, manifest.step, manifest.detector
     milliseconds = 1000 / front_end.sample_rate_hz
@@ -177,7 +177,7 @@ def model_table(model: Model) -> Table:
 
 
 def benchmark_table(figures: Benchmark) -> Table:
-    """Return the figures, each with what it was measured against."""
+    """Return the figures of a benchmark as a table."""
     table = _two_columns()
     table.add_row("model", f"{figures.model}, {figures.model_bytes:,} bytes")
     table.add_row("arena", _arena(figures.tflm_arena_bytes))

@@ -1,4 +1,4 @@
-"""The grammar commands: a grammar's file in, what it means in words out."""
+"""The grammar commands: a grammar file in, its meaning in words out."""
 
 from __future__ import annotations
 

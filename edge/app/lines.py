@@ -1,4 +1,4 @@
-"""What was heard in, lines out: for people who read them later, or for programs."""
+"""What was heard in, lines out: for people to read later, or for programs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 class _Lines:
-    """What is amiss goes to standard error.
+    """Prints warnings on standard error.
 
     Parameters
     ----------
     quiet : bool
-        Say nothing there.
+        Print nothing there.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
@@ -35,7 +35,7 @@ class _Lines:
 
 
 class WithoutOutput:
-    """An observer that prints, until standard output takes nothing more.
+    """An observer that prints, until standard output fails.
 
     Parameters
     ----------

@@ -23,36 +23,35 @@ if TYPE_CHECKING:
 
     Handler = Callable[[Command], object]
 
-# An overflow that goes on is reported so often, and not with every block.
+# How often a continuing overflow is reported.
 _REPORT_EVERY_S = 1.0
 
-# Sound of nothing but zeros gets a warning after so long; a live microphone always has some noise.
+# Audio of zeros only gets a warning after this time; a live microphone always has some noise.
 _MUTED_AFTER_S = 3.0
 
-# When the clock on the wall runs so far from the one that only counts, it was set, or the computer
-# slept.
+# If the wall clock drifts this far from the monotonic clock, it was set, or the computer slept.
 _JUMP_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """What one block brought.
+    """The result of one block.
 
     Attributes
     ----------
     samples : numpy.ndarray
         Shape ``(n,)``, int16: the block, mono, at the model's rate.
     start_sample : int
-        Position of its first sample since listening began; sound that was lost counts.
+        Position of its first sample since listening began; dropped audio counts.
     lost_samples : int
-        Sound that was lost right before it.
+        Samples dropped right before it.
     evidence : numpy.ndarray
         Shape ``(m, n_labels)``, float32: what was compared with the thresholds in the steps that
         the block completed; m may be 0.
     events : tuple of Event
         Words.
     turns : tuple of Turn
-        What the memory made of them, or of nothing more being said.
+        The memory's turns for these words, or for a pause.
     """
 
     samples: NDArray[np.int16]
@@ -67,13 +66,13 @@ class Observer(Protocol):
     """Follows along, in the thread that listens: returns quickly and does not raise."""
 
     def heard(self, heard: Heard) -> None:
-        """Take in what a block brought, whether or not there is a word in it."""
+        """Handle the result of a block, whether or not there is a word in it."""
 
     def notice(self, line: str) -> None:
-        """Take in a line for the person who listens: sound was lost, or there is none."""
+        """Handle a line for the user: audio was dropped, or there is none."""
 
     def close(self) -> None:
-        """Finish: nothing more will come. What was heard before must not be lost."""
+        """Finish: nothing more will come. What came before must not be lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,19 +82,19 @@ class Summary:
     Attributes
     ----------
     sound_s : float
-        Seconds of sound heard; what was lost is not in it.
+        Seconds of audio processed, without dropped audio.
     events : int
-        Words heard.
+        Number of words detected.
     overflow : Overflow
         Sound lost.
     compute_s : float
-        Processor time of the thread that listens: from blocks to what was done about the events.
+        Processor time of the listening thread, from blocks to the handling of events.
     process_s : float
-        Processor time of the whole process, with the threads of the sound system.
+        Processor time of the whole process, including threads of the sound system.
     peak : float
-        Greatest magnitude of a sample; full scale is 1.
+        Peak magnitude of a sample; full scale is 1.
     heard_share : float or None
-        Share of the sound that the network heard, in 0..1; None without a gate.
+        Share of the audio that the network processed, in 0..1; None without a gate.
     """
 
     sound_s: float
@@ -121,7 +120,7 @@ class Summary:
 
 
 def describe(overflow: Overflow) -> str:
-    """Return what was lost, in words."""
+    """Return what was dropped, in words."""
     if not overflow.total:
         return "nothing lost"
     parts = []
@@ -133,7 +132,7 @@ def describe(overflow: Overflow) -> str:
 
 
 def _clock_offset_s() -> float:
-    """Return the time of day less that of the clock which neither jumps nor runs in sleep."""
+    """Return the wall clock less the monotonic clock, which stops in sleep; seconds."""
     return time.time() - time.monotonic()
 
 
@@ -143,13 +142,13 @@ class Listener:
     Parameters
     ----------
     spotter : Spotter
-        Hears the words.
+        Detects the words.
     source : Source
-        Where the sound comes from, at the spotter's rate.
+        Source of the audio, at the spotter's rate.
     observers : sequence of Observer
-        Who follows along.
+        Observers to notify.
     memory : Memory, optional
-        The spotter's context, which makes commands of the words. While it is muted, no words are
+        The spotter's context, which turns words into commands. While it is muted, no words are
         passed on.
 
     Examples
@@ -191,7 +190,7 @@ class Listener:
         self._process_s_before = time.process_time()
 
     def on(self, intent: str | None = None) -> Callable[[Handler], Handler]:
-        """Decorate a function that gets each command of an intent, or each one of any.
+        """Decorate a function to be called with each command of an intent, or of any.
 
         Raises
         ------
@@ -212,7 +211,7 @@ class Listener:
         self._warnings.append(line)
 
     def stop(self) -> None:
-        """Let `run` end after the block that is being heard; for observers and handlers, too."""
+        """Let `run` end after the current block; observers and handlers may call it, too."""
         self._stopped = True
 
     def run(self) -> None:
@@ -221,7 +220,7 @@ class Listener:
         Raises
         ------
         AudioError
-            The source failed. What came before that was heard, and is in the summary.
+            The source failed. Everything before that was processed, and is in the summary.
         """
         for block in self._source:
             self._hear(block)
@@ -232,13 +231,13 @@ class Listener:
                 break
 
     def close(self) -> None:
-        """Tell the observers that nothing more will come, and what is still to be said."""
+        """Tell the observers that nothing more will come, and pass on what is still pending."""
         self._pass_on_warnings()
         for observer in self._observers:
             observer.close()
 
     def summary(self) -> Summary:
-        """Return what was heard so far; to be called in the thread that listens."""
+        """Return the summary so far; call it in the listening thread."""
         return Summary(
             sound_s=self._samples / self._sample_rate_hz,
             events=self._events,
@@ -289,9 +288,9 @@ class Listener:
                         handler(command)
 
     def _slept_samples(self) -> int:
-        """Notice that the clock jumped, tell the memory, and return how much sound that stands for.
+        """Detect a jump of the clock, tell the memory, and return how many samples it stands for.
 
-        Of a sleep, so much as a network needs to settle: it is no sound that was lost.
+        After sleep, only as many as the network needs to settle: no audio was dropped.
         """
         offset_s = _clock_offset_s()
         jump_s = offset_s - self._clock_offset_s

@@ -1,4 +1,4 @@
-"""What was said before, kept: words in, commands out, and what to expect next."""
+"""The memory of what was said before: words in, commands and expectations for the next word out."""
 
 from .dialogue import Dialogue
 from .grammar import Grammar

@@ -1,4 +1,4 @@
-"""A command line with blanks in, a program started for each command out; never through a shell."""
+"""A command line with blanks in, a program started for each command; never through a shell."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STANDARD_ERROR = 2  # for what programs print: standard output is for events
 
 
 class ActionError(HarkenError):
-    """A program cannot be run for commands."""
+    """A program cannot be started for commands."""
 
     exit_code = 2
 
@@ -27,18 +27,18 @@ class Action:
     """Starts a program for each command, with what was said as arguments.
 
     The line is split once, by the rules of a shell, into the program and its arguments; blanks such
-    as ``{intent}`` and ``{number}`` are filled in afterwards, so that whatever fills them stays one
-    argument. The program is not waited for.
+    as ``{intent}`` and ``{number}`` are filled in afterwards, so that each value stays one
+    argument. Nothing waits for the program to end.
 
     Parameters
     ----------
     line
         Such as ``drive --to {direction} {number}``. Blanks are the grammar's slots, ``intent``, and
-        ``text``, the whole command in words; a slot that a command lacks is empty.
+        ``text``, the whole command in words; a slot that the command does not fill is empty.
     grammar
-        Whose commands they are.
+        The grammar of the commands.
     on_warning
-        Gets a line when a program fails.
+        Called with a line of text when a program fails.
 
     Raises
     ------

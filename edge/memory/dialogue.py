@@ -1,13 +1,13 @@
-"""Words in, commands out: what the words mean together, and with what was said before.
+"""Words in, commands out: what words mean together and in the light of earlier ones.
 
-Pure logic with no clock of its own: whoever calls says what time it is. The state is a value that
-can be looked at, saved, and taken up again.
+Pure logic without a clock: the caller passes the time. The state is a value that can be inspected,
+saved and restored.
 
-**The window.** The first word, or the wake word where there is one, opens it; each word keeps it
-open for `Grammar.window_s` more, up to `Grammar.max_window_s` and `Grammar.max_turns`. When it
-closes, what is pending is dropped. A window that was closed by one of these caps stays closed until
-nobody has said a word for `Grammar.window_s`, so that two machines cannot talk each other into a
-loop. "Stop" is heard at any time.
+**The window.** The first word, or the wake word if there is one, opens the follow-up window; each
+word keeps it open for another `Grammar.window_s`, up to `Grammar.max_window_s` and
+`Grammar.max_turns`. When it closes, a pending command is dropped. If one of these limits closed it,
+it stays closed until no word has come for `Grammar.window_s`, so that two machines cannot keep each
+other talking. "Stop" works at any time.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from .turns import Command, Heard, Last, Pending, Recall, State, Turn
 
 
 class Dialogue:
-    """Makes commands of words; see this module.
+    """Turns words into commands; see this module.
 
     Parameters
     ----------
     grammar
-        What commands there are.
+        Defines the commands.
     state
-        Where to go on; by default from the beginning.
+        State to continue from; by default the initial one.
     """
 
     def __init__(self, grammar: Grammar, state: State | None = None) -> None:
@@ -37,19 +37,20 @@ class Dialogue:
         self._specs = {spec.intent: spec for spec in grammar.commands}
         self._muted_until_s = -math.inf
         self.state = State() if state is None else self._fitting(state)
-        """All that is remembered."""
+        """Everything that is remembered."""
 
     def hear(self, word: str, at_s: float, confidence: float = 1.0) -> Turn:
-        """Take in a word.
+        """Process a word.
 
         Parameters
         ----------
         word
             Any word; one that the grammar lacks is ignored.
         at_s
-            When; before the last time, the clock was set back, and all is forgotten.
+            Time in seconds. If it is earlier than the last one, the clock was set back and
+            everything is forgotten.
         confidence
-            How sure it was heard, in 0..1.
+            Its confidence, in 0..1.
 
         Raises
         ------
@@ -82,7 +83,7 @@ class Dialogue:
         return turn
 
     def tick(self, at_s: float) -> Turn | None:
-        """Let time pass; return a turn only if something came of it.
+        """Let time pass; return a turn only if something happened.
 
         Raises
         ------
@@ -102,7 +103,7 @@ class Dialogue:
             if completed is not None:
                 return self._carry_out(None, pending.intent, completed, at_s, state)
         if not self.window_open(at_s):
-            # Without its time this is only a window that closes, which is nothing to speak of.
+            # Otherwise only the window closes, which is not worth a turn.
             self._close(capped=self._capped_at(at_s))
             if pending is not None:
                 what = "an answer" if pending.waits == "confirm" else self._missing(pending)
@@ -126,7 +127,7 @@ class Dialogue:
 
     @property
     def pending(self) -> str:
-        """What is waited for: the name of a part, "confirm", or nothing."""
+        """What the dialogue waits for: the name of a part, "confirm", or nothing."""
         pending = self.state.pending
         if pending is None:
             return ""
@@ -134,7 +135,7 @@ class Dialogue:
 
     @property
     def pending_kind(self) -> Literal["none", "slot", "confirm"]:
-        """What kind of thing is waited for."""
+        """The kind of what the dialogue waits for."""
         return "none" if self.state.pending is None else self.state.pending.waits
 
     def window_open(self, at_s: float) -> bool:
@@ -150,7 +151,7 @@ class Dialogue:
     def recalls(self, at_s: float) -> tuple[Recall, ...]:
         """Return the slots that may be left out now, in the order of the grammar.
 
-        A slot that several commands remember is there for as long as the last of them does.
+        A slot that several commands remember stays as long as any of them remembers it.
         """
         found = []
         for slot in self.grammar.slots:
@@ -162,7 +163,7 @@ class Dialogue:
         return tuple(found)
 
     def repeatable(self, at_s: float) -> Recall | None:
-        """Return the command that would be repeated now, if there is a word for that."""
+        """Return the command that would be repeated now, if the grammar has a word for it."""
         last, span_s = self.state.last, self.grammar.repeat_s
         if last is None or self.grammar.controls.carry_out is None:
             return None
@@ -173,7 +174,7 @@ class Dialogue:
         return Recall(name=last.intent, text=text, age_s=age_s, span_s=span_s)
 
     def pending_text(self) -> str:
-        """Return what is pending in words, as far as it was said; nothing where nothing is."""
+        """Return the pending command in words, as far as it was said; empty if there is none."""
         pending = self.state.pending
         return "" if pending is None else self._in_words(pending.intent, pending.parts)
 
@@ -183,7 +184,7 @@ class Dialogue:
         self._move_to(at_s)
 
     def unmute(self, at_s: float, tail_s: float = 0.5) -> None:
-        """Take words again, `tail_s` from now."""
+        """Process words again, `tail_s` from now."""
         self._muted_until_s = at_s + tail_s
 
     def muted(self, at_s: float) -> bool:
@@ -191,11 +192,11 @@ class Dialogue:
         return at_s < self._muted_until_s
 
     def forget(self) -> None:
-        """Go back to the beginning."""
+        """Return to the initial state."""
         self.state = State()
 
     def _turn(self, heard: Heard, before: State) -> Turn:
-        """Make something of a word that is heard."""
+        """Return the turn for a word that counts."""
         word, at_s, controls = heard.word, heard.at_s, self.grammar.controls
         if word == controls.wake:
             return Turn(word=word, at_s=at_s, outcome="woken", reason="listening")
@@ -241,7 +242,7 @@ class Dialogue:
             earlier = self._carry_out(None, pending.intent, done, heard.at_s, before).commands
         turn = self._without_pending(heard, self.state)
         if turn.outcome == "ignored" and not earlier:
-            self._change(pending=pending)  # it means nothing here, so it changes nothing
+            self._change(pending=pending)  # it means nothing here and changes nothing
         if not earlier:
             return turn
         outcome = "command" if turn.outcome == "ignored" else turn.outcome
@@ -281,7 +282,7 @@ class Dialogue:
     def _fill(
         self, spec: CommandSpec, parts: Mapping[str, Heard], heard: Heard, before: State
     ) -> Turn:
-        """Carry out what is complete; let the rest wait."""
+        """Carry out a complete command; let an incomplete one wait."""
         at_s = heard.at_s
         if all(part.name in parts for part in spec.pattern):
             return self._carry_out(heard.word, spec.intent, parts, at_s, before)
@@ -367,7 +368,7 @@ class Dialogue:
         return Turn(word=word, at_s=at_s, outcome="stopped", commands=(command,), reason=reason)
 
     def _recalled(self, spec: CommandSpec, index: int, at_s: float) -> dict[str, Heard] | None:
-        """Return the parts before one of a pattern from memory; None if one is not there."""
+        """Return the parts of a pattern before a given one, from memory; None if one is missing."""
         recalled = {}
         for part in spec.pattern[:index]:
             known = self._remembered(spec, part.slot, at_s)
@@ -386,7 +387,8 @@ class Dialogue:
     def _completed(self, pending: Pending, at_s: float) -> dict[str, Heard] | None:
         """Return all parts of what is pending; None if one is still missing.
 
-        What nobody said is as the last time if it is a repeat, from memory, or the default.
+        Parts that were not said come from the last command (for a repeat), from memory, or from the
+        defaults.
         """
         spec, last = self._specs[pending.intent], self.state.last
         parts = dict(pending.parts)
@@ -424,7 +426,7 @@ class Dialogue:
 
     @property
     def _closes_s(self) -> float | None:
-        """When the window closes, or has closed, if nobody says more; None while it is closed."""
+        """When the window closes, or has closed, if nobody speaks; None while it is closed."""
         state = self.state
         if state.opened_s is None or state.last_word_s is None:
             return None
@@ -433,7 +435,7 @@ class Dialogue:
         )
 
     def _enter(self, word: str, at_s: float) -> bool:
-        """Count a word into the window, which it may open; return whether it is heard."""
+        """Count a word in the window, which it may open; return whether the word counts."""
         state, wake = self.state, self.grammar.controls.wake
         quiet = state.last_word_s is None or at_s - state.last_word_s >= self.grammar.window_s
         if self.window_open(at_s):
@@ -447,7 +449,7 @@ class Dialogue:
         return opens
 
     def _move_to(self, at_s: float, *, settle: bool = True) -> None:
-        """Take in what time it is."""
+        """Move to a later time."""
         if not math.isfinite(at_s):
             raise ValueError(f"the time is {at_s}; it must be finite")
         state = self.state
@@ -458,7 +460,7 @@ class Dialogue:
             self._close(capped=self._capped_at(at_s))
 
     def _capped_at(self, at_s: float) -> bool:
-        """Whether a cap, and not the quiet, has closed the window by now."""
+        """Whether a limit, not a pause, has closed the window by now."""
         last_s = self.state.last_word_s
         return last_s is not None and at_s < last_s + self.grammar.window_s
 
@@ -469,7 +471,7 @@ class Dialogue:
         self.state = dataclasses.replace(self.state, **changes)
 
     def _fitting(self, state: State) -> State:
-        """Return a state without what this grammar does not know."""
+        """Return a state without anything that this grammar does not know."""
         known = self._specs
         pending, last = state.pending, state.last
         if pending is not None and pending.intent not in known:
@@ -480,7 +482,7 @@ class Dialogue:
 
 
 def _slots(spec: CommandSpec, parts: Mapping[str, Heard]) -> dict[str, str]:
-    """Return the slots that are filled, each with its word."""
+    """Return the filled slots, each with its word."""
     return {
         part.slot: parts[part.name].word
         for part in spec.pattern

@@ -1,6 +1,6 @@
-"""What a grammar says: slots, the commands that they are part of, and words that control.
+"""A grammar: slots, the commands that they are part of, and control words.
 
-`harken.edge.memory.grammar_file` reads and checks it; `explain` says it in words.
+`harken.edge.memory.grammar_file` reads and checks it; `explain` explains it in words.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Slot:
 
     name: str
     words: Mapping[str, str | int | float]
-    """Each word with what it stands for."""
+    """Each word with its value."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,9 +33,9 @@ class Part:
     """A word or a slot of a pattern."""
 
     word: str | None
-    """A word that must be said as it is …"""
+    """A fixed word …"""
     slot: str | None
-    """… or the slot that one is to fill; one of the two is None."""
+    """… or a slot to fill with one; one of the two is None."""
     optional: bool
 
     @property
@@ -46,11 +46,11 @@ class Part:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CommandSpec:
-    """A command that can be given."""
+    """The definition of a command."""
 
     intent: str
     pattern: tuple[Part, ...]
-    """In the order in which it is said."""
+    """Its parts in the order in which they are said."""
     remember: Mapping[str, float]
     """Slots that may come from memory, and for how many seconds."""
     defaults: Mapping[str, str]
@@ -58,69 +58,69 @@ class CommandSpec:
     confirm: bool | Mapping[str, tuple[str, ...]]
     """Whether it has to be confirmed: always, never, or with some words in a slot."""
     on_repeat: Literal["restart", "again"]
-    """What its first word means when it is said again right after: a new command, or, if nothing
-    else follows, the same one."""
+    """What its first word means when said again right away: a new command, or, if nothing follows,
+    the same one."""
     says: str
     """The command in words, with blanks such as ``{number}``."""
 
     def needs_confirmation(self, slots: Mapping[str, str]) -> bool:
-        """Whether it has to be confirmed with these words in its slots."""
+        """Whether it must be confirmed with these words in its slots."""
         if isinstance(self.confirm, bool):
             return self.confirm
         return any(slots.get(slot) in words for slot, words in self.confirm.items())
 
     def text(self, slots: Mapping[str, str]) -> str:
-        """Return the command in words; blanks that nothing fills are left out."""
+        """Return the command in words; unfilled blanks are left out."""
         filled = re.sub(r"\{(\w+)\}", lambda blank: slots.get(blank[1], ""), self.says)
         return " ".join(filled.split())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Controls:
-    """Words with a meaning of their own; None where a grammar has none."""
+    """Control words; None for each that a grammar does not have."""
 
     stop: str | None = None
-    """Stops, at any time, and drops what is pending."""
+    """Stops at any time, and drops the pending command."""
     confirm: str | None = None
-    """Says yes to what has to be confirmed."""
+    """Confirms the pending command."""
     cancel: str | None = None
-    """Drops what is pending, or takes back the command before."""
+    """Drops the pending command, or undoes the last one."""
     carry_out: str | None = None
-    """Carries out what is pending, else repeats the last command."""
+    """Carries out the pending command, else repeats the last one."""
     wake: str | None = None
-    """Has to be said first."""
+    """The wake word: must be said first."""
 
     @property
     def words(self) -> tuple[str, ...]:
-        """Those that there are."""
+        """Those that the grammar has."""
         values = (getattr(self, role) for role in ROLES)
         return tuple(value for value in values if value is not None)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Grammar:
-    """What commands there are."""
+    """Slots, commands, control words and times."""
 
     name: str
     description: str
     slots: Mapping[str, Slot]
     commands: tuple[CommandSpec, ...]
-    """In the order of the file: of several that fit, the first is meant."""
+    """In the order of the file: if several match, the first wins."""
     controls: Controls
     window_s: float = 8.0
-    """So long after a word another one is expected."""
+    """Follow-up window: seconds after a word in which another is expected."""
     max_window_s: float = 60.0
-    """So long after the first one, at most."""
+    """Longest follow-up window, in seconds from its first word."""
     max_turns: int = 20
-    """Words in one window, at most."""
+    """Most words in one window."""
     settle_s: float = 1.5
-    """So long after the last word a command is carried out without its optional parts."""
+    """Seconds after the last word until a command is carried out without its optional parts."""
     repeat_s: float = 60.0
-    """So long a command can be repeated."""
+    """Seconds for which a command can be repeated."""
     lines: Mapping[str, int] = dataclasses.field(default_factory=dict, compare=False, repr=False)
-    """Where in the file each setting stands."""
+    """Line of the file for each setting."""
     source: str = dataclasses.field(default="grammar", compare=False, repr=False)
-    """What the file is called in errors."""
+    """Name of the file in errors."""
 
     @cached_property
     def words(self) -> tuple[str, ...]:
@@ -134,7 +134,7 @@ class Grammar:
 
     @cached_property
     def digest(self) -> str:
-        """Twelve digits that tell this grammar from others: of the SHA-256 of what it means."""
+        """Twelve digits that identify this grammar: of the SHA-256 of its meaning."""
         content = dataclasses.asdict(self)
         del content["lines"], content["source"], content["description"]
         text = json.dumps(content, sort_keys=True)
@@ -150,7 +150,7 @@ class Grammar:
         Raises
         ------
         GrammarError
-            It lacks some. Names them, and those that it has.
+            It lacks some. Names these, and the words that it has.
         """
         known = tuple(words)
         missing = [word for word in self.words if word not in known]

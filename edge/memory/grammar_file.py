@@ -1,4 +1,4 @@
-"""A TOML file in, a checked grammar out: what commands there are, and what may be left out of them.
+"""A TOML file in, a checked grammar out: the commands, and which of their parts are optional.
 
 A command is a pattern of words and slots, ``say = "{direction} [{number}]"``; parts in square
 brackets are optional, and a word with a space stands in single quotes. `docs/memory.md` explains
@@ -43,7 +43,7 @@ def load_grammar(ref: str | Path) -> Grammar:
     Raises
     ------
     GrammarError
-        It is missing, cannot be read, or is wrong. Names the line.
+        It is missing, unreadable or wrong. Names the line.
     """
     shipped = shipped_grammars()
     path = shipped.get(str(ref), Path(ref))
@@ -64,7 +64,7 @@ def shipped_grammars() -> dict[str, Path]:
 
 
 def _name_of(path: Path) -> str:
-    """Return the name of a grammar whose file gives it none: that of the file."""
+    """Return the name of a grammar whose file does not name it: the file's."""
     return re.sub(r"[^\w-]+", "-", path.stem).strip("-") or _NAMELESS
 
 
@@ -76,9 +76,9 @@ def parse_grammar(text: str, *, source: str = "grammar", name: str = _NAMELESS) 
     text
         The TOML text.
     source
-        What to call it in errors; the file's name.
+        Its name in errors; the file's name.
     name
-        What the grammar is called if the text gives it no name.
+        Name of the grammar if the text does not give one.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def parse_grammar(text: str, *, source: str = "grammar", name: str = _NAMELESS) 
 
 
 def _lines(text: str) -> dict[str, int]:
-    """Return the line of each table and key; what stands inside of braces has that of its key."""
+    """Return the line of each table and key; anything inside braces gets the line of its key."""
     lines: dict[str, int] = {}
     table = ""
     for number, line in enumerate(text.splitlines(), 1):
@@ -395,7 +395,7 @@ class _Reader:
             )
 
     def _check_reachable(self, grammar: Grammar) -> None:
-        """Refuse what nobody can ever say."""
+        """Refuse commands that nobody can ever say."""
         used = {part.slot for spec in grammar.commands for part in spec.pattern}
         raw = self._table("slots")
         included = {word[1:] for content in raw.values() for word in content if word[:1] == "@"}

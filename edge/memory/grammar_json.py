@@ -1,7 +1,7 @@
-"""A grammar in, the JSON out that `edge/device/web/lib/dialogue.js` makes commands with.
+"""A grammar in, JSON for `edge/device/web/lib/dialogue.js` out.
 
-JavaScript puts keys that look like numbers before all others, and "2" is a word: where the order
-matters there are lists of pairs.
+JavaScript sorts keys that look like numbers before all others, and "2" can be a word: where order
+matters, the JSON has lists of pairs.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from .prior import Learner
 from .turns import Turn
 
 FORMAT = 1
-"""Of the JSON; `dialogue.js` refuses any other."""
+"""Version of the JSON format; `dialogue.js` refuses any other."""
 
-_MOST_EXACT = 2**53 - 1  # from here on JavaScript rounds integers
+_MOST_EXACT = 2**53 - 1  # from here on, JavaScript rounds integers
 
 
 def grammar_to_json(grammar: Grammar, learned: Learner | None = None) -> str:
     """Return a grammar as JSON, in one line; the same grammar gives the same line.
 
-    `learned` is what whoever begins with it knows of its user already.
+    `learned` is what is already known about the user.
 
     Raises
     ------
@@ -62,10 +62,10 @@ def grammar_to_json(grammar: Grammar, learned: Learner | None = None) -> str:
 
 
 def examples(grammar: Grammar) -> list[list[str]]:
-    """Return a few phrases for people to begin with.
+    """Return a few example phrases for new users.
 
-    Each is a command when it is said after the wake word, where there is one. After a command whose
-    first words are remembered comes one without them, which is a command when it is said next.
+    Each is a command when said after the wake word, if there is one. A command whose first words
+    are remembered is followed by one without them, to be said next.
     """
     found: list[list[str]] = []
     for spec in grammar.commands:
@@ -109,7 +109,7 @@ def _command(spec: CommandSpec) -> dict[str, Any]:
 
 
 def _after_what_is_remembered(spec: CommandSpec) -> tuple[Part, ...]:
-    """Return what must be said of a command soon after it; nothing where that is all of it."""
+    """Return what must be said of a command right after the same one; nothing if it is all."""
     for index, part in enumerate(spec.pattern):
         if part.slot not in spec.remember:
             return spec.pattern[index:] if index else ()
@@ -119,7 +119,7 @@ def _after_what_is_remembered(spec: CommandSpec) -> tuple[Part, ...]:
 def _phrases(
     grammar: Grammar, spec: CommandSpec, pattern: Sequence[Part], start: int
 ) -> list[list[str]]:
-    """Return phrases of other words each, those first that nobody has to confirm."""
+    """Return phrases that share no words, those without confirmation first."""
     words = [grammar.part_words(part) for part in pattern]
     plain: list[list[str]] = []
     confirmed: list[list[str]] = []
@@ -135,7 +135,7 @@ def _phrases(
 
 
 def _understood(grammar: Grammar, spec: CommandSpec, phrases: Sequence[Sequence[str]]) -> bool:
-    """Whether each of some phrases, said one after another, is one command of a kind."""
+    """Whether phrases, said one after another, each give one command of the intended kind."""
     dialogue, at_s = Dialogue(grammar), 0.0
     dialogue.hear(grammar.controls.wake or "", at_s)
     for phrase in phrases:

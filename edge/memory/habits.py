@@ -1,6 +1,6 @@
-"""A grammar in, made-up users out: people with favourite commands, and what they say in a session.
+"""A grammar in, simulated users out: their favourite commands, and what they say in a session.
 
-From such sessions the prior that ships learns what follows what, before anybody used it.
+From such sessions the shipped prior learns which words follow which, before anybody has used it.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from .dialogue import Dialogue
 from .grammar import CommandSpec, Grammar
 
 WORD_S = 0.5
-"""About how long a word is."""
+"""Typical length of a word, in seconds."""
 
-_ZIPF = 1.1  # exponent: how much the favourite commands stand out
+_ZIPF = 1.1  # exponent: how dominant the favourite commands are
 _MOST_FILLINGS = 2000  # of one command's slots
 _COMMANDS = (4, 9)  # in a session
 
 _MISSED = 0.15  # of the words
 
-# What people do instead of a command in full.
+# What people do instead of giving a full command.
 _STOP_SHARE = 0.08
 _REPEAT_SHARE = 0.1
-_GO_ON_SHARE = 0.4  # of the commands keep what is remembered of the one before, "left five, three"
-_FOLLOW_UP_SHARE = 0.8  # what can be left out because it is remembered, is
+_GO_ON_SHARE = 0.4  # of the commands reuse remembered parts of the one before: "left five, three"
+_FOLLOW_UP_SHARE = 0.8  # parts that may be left out because they are remembered are
 _CONFIRM_SHARE = 0.9
 _TAKE_BACK_SHARE = 0.04
 
@@ -53,11 +53,11 @@ class Said:
     gap_s: float
     """Silence before it, in seconds."""
     pending: str
-    """What the dialogue waits for after it; see `harken.edge.memory.prior.Context`."""
+    """What the dialogue waits for after the word; see `harken.edge.memory.prior.Context`."""
 
     @property
     def counted(self) -> tuple[str, float, str]:
-        """What a prior counts: the gap from one decision to the next has the word in it."""
+        """What a prior counts: the gap between decisions, which includes the word itself."""
         return self.word, self.gap_s + WORD_S, self.pending
 
 
@@ -67,11 +67,11 @@ class User:
     Parameters
     ----------
     grammar
-        What can be said.
+        The grammar of the commands.
     rng
         Draws the ranks.
     words
-        What this user says at all; by default every word of the grammar.
+        The words that this user ever says; by default every word of the grammar.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class User:
         return bool(self._favourites)
 
     def _can_say(self, spec: CommandSpec, filling: Mapping[str, str]) -> bool:
-        """Whether this user has all words that the command, its wake word and its answer take."""
+        """Whether this user has all words for the command, its wake word and its confirmation."""
         controls = self.grammar.controls
         needed = {*filling.values(), controls.wake}
         if spec.needs_confirmation(filling):
@@ -106,7 +106,7 @@ class User:
         return other
 
     def session(self, rng: np.random.Generator, commands: int | None = None) -> list[Said]:
-        """Draw a session: so many commands, or a handful."""
+        """Draw a session of the given number of commands; by default a few."""
         if commands is None:
             commands = int(rng.integers(*_COMMANDS, endpoint=True))
         ranks = 1.0 / np.arange(1, len(self._favourites) + 1) ** _ZIPF
@@ -122,7 +122,7 @@ class User:
         return talk.said
 
     def _goes_on(self, spec: CommandSpec, filling: Mapping[str, str]) -> NDArray[np.bool_]:
-        """Return which favourites say the same for what of the last command is remembered."""
+        """Return the favourites that agree with the remembered parts of the last command."""
         same = [
             that is spec and all(other.get(slot) == filling.get(slot) for slot in spec.remember)
             for that, other in self._favourites
@@ -131,7 +131,7 @@ class User:
 
 
 class _Talk:
-    """A session as it goes on: what was said, and what the dialogue made of it."""
+    """A session in progress: the words, and the dialogue's state."""
 
     def __init__(self, grammar: Grammar, words: frozenset[str], rng: np.random.Generator) -> None:
         self.said: list[Said] = []
@@ -140,7 +140,7 @@ class _Talk:
         self._now_s = 0.0
 
     def command(self, spec: CommandSpec, filling: Mapping[str, str]) -> None:
-        """Give a command, or do what people do before and after one."""
+        """Give a command, with what people do before and after it."""
         controls, draw = self._grammar.controls, self._rng.random()
         gap = _LONG if self._rng.random() < _LONG_SHARE else _BETWEEN
         if draw < _STOP_SHARE and self._can(controls.stop):
@@ -167,7 +167,7 @@ class _Talk:
     def _spoken(
         self, spec: CommandSpec, filling: Mapping[str, str], gap: Sequence[float]
     ) -> list[str]:
-        """Return the words of a command, without those at its beginning that are remembered."""
+        """Return the words of a command, without remembered ones at its beginning."""
         words = list(filling.values())
         if gap is _LONG or self._rng.random() >= _FOLLOW_UP_SHARE:
             return words
@@ -192,7 +192,7 @@ class _Talk:
 
 
 def _fillings(grammar: Grammar, spec: CommandSpec) -> Sequence[dict[str, str]]:
-    """Return all that a command can be said as: for each part its word, optional ones left out."""
+    """Return all ways to say a command: a word for each part, with or without optional parts."""
     choices: list[list[tuple[str, str | None]]] = [
         [(part.name, word) for word in (*grammar.part_words(part), *([None] * part.optional))]
         for part in spec.pattern
@@ -206,14 +206,14 @@ def _fillings(grammar: Grammar, spec: CommandSpec) -> Sequence[dict[str, str]]:
 def sessions(
     grammar: Grammar, *, users: int = 300, seed: int = 0, each: int = 3
 ) -> list[list[tuple[str, float, str]]]:
-    """Draw what a prior is made of: what is heard of some sessions each of many users.
+    """Draw a prior's training data: the detected words of several sessions of many users.
 
-    A pause as long as the follow-up window ends a session, and begins the next. Of the words
-    `_MISSED` are not heard: a prior has to cope with what it was not told.
+    A pause as long as the follow-up window ends a session. A share `_MISSED` of the words is not
+    detected: a prior must cope with missed words.
 
     Returns
     -------
-    Of each session the words, with what `Said.counted` says of them.
+    The words of each session, as `Said.counted` returns them.
     """
     rng = np.random.default_rng(seed)
     drawn: list[list[tuple[str, float, str]]] = []
@@ -225,10 +225,10 @@ def sessions(
 
 
 def logged_sessions(path: Path, grammar: Grammar) -> list[list[tuple[str, float, str]]]:
-    """Read what was really said, from lines that ``harken listen --json`` printed.
+    """Read real sessions from lines that ``harken listen --json`` printed.
 
-    Words that the grammar lacks are passed over, as are lines of commands and turns. A time before
-    the last one begins a session, as does a pause as long as the follow-up window.
+    Words that the grammar lacks are ignored, as are lines of commands and turns. A time before the
+    last one begins a session, as does a pause as long as the follow-up window.
 
     Raises
     ------

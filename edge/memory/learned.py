@@ -1,4 +1,4 @@
-"""A memory's file in, what it has learned out, checked, to go along with an exported model."""
+"""A memory's file in, what it has learned out, checked, for export together with a model."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def load_learned(path: str | Path, grammar: Grammar) -> Learner:
     path
         The file, as `harken.edge.memory.store` keeps it.
     grammar
-        Whose memory it must be.
+        The grammar that the memory must belong to.
 
     Returns
     -------
-    It, above a prior that knows nothing.
+    A learner on top of a prior that knows nothing.
 
     Raises
     ------
     HarkenError
-        The file cannot be read, is damaged, or of another version or grammar. Names it.
+        The file is unreadable, damaged, or of another version or grammar. Names it.
     """
     path = Path(path)
     learner = Learner(NgramPrior(grammar.words))

@@ -1,7 +1,7 @@
-"""A small int8 LSTM over words and gaps: its state is what it remembers of the session.
+"""A small int8 LSTM over words and gaps, which remembers the session in its state.
 
-A step is a word: which it was, the class of the gap before it, and what is pending from then on,
-each one-hot. Out come logits for what is next: for each class of the gap before it, each word.
+Each step is a word. Inputs, all one-hot: the word, the class of the gap before it, and what is
+pending after it. Outputs: a logit for each next word at each class of the gap before that.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ Float64 = npt.NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LstmPriorFile:
-    """``NAME.prior.tflite`` and, in ``NAME.prior.json``, how it is fed and read."""
+    """``NAME.prior.tflite`` and ``NAME.prior.json``, which describes its inputs and outputs."""
 
     grammar: str
-    """Name of the grammar that it was made for."""
+    """Name of its grammar."""
     digest: str
-    """Of that grammar."""
+    """Digest of that grammar."""
     words: tuple[str, ...]
     pending: tuple[str, ...]
-    """What can be pending, "" for nothing among it."""
+    """What can be pending, including "" for nothing."""
     input_scale: float
     input_zero_point: int
     output_scale: float
@@ -89,7 +89,7 @@ class LstmPrior:
     Raises
     ------
     ModelError, DependencyError
-        The interpreter refuses it, or is missing.
+        The interpreter refuses the file, or is missing.
     """
 
     def __init__(self, file: LstmPriorFile, *, runtime: str | Runtime | None = None) -> None:
@@ -106,7 +106,7 @@ class LstmPrior:
         self._joint = np.full((N_GAPS, len(self.words)), 1 / (N_GAPS * len(self.words)))
 
     def hear(self, word: str, gap_s: float, pending: str) -> None:
-        """Take in a word; see `Prior.hear`."""
+        """Process a word; see `Prior.hear`."""
         file = self.file
         step = encode(self.words, file.pending, word, gap_s, pending)
         scaled = np.rint(step / np.float32(file.input_scale)) + file.input_zero_point
@@ -139,5 +139,5 @@ def encode(
 
 
 def pending_classes(slots: Sequence[str]) -> tuple[str, ...]:
-    """Return all that a dialogue may wait for: nothing, a confirmation, each slot."""
+    """Return everything that a dialogue may wait for: nothing, a confirmation, each slot."""
     return ("", "confirm", *slots)

@@ -1,13 +1,13 @@
-"""Words in, commands out, and for the detector what to expect next: the memory as a whole.
+"""The memory as a whole: words in, commands and the detector's expectations out.
 
 A `Memory` is the context of a detector (`harken.edge.spotting.detector.Context`). The dialogue
-makes commands of the words; the prior, told what was said and what is pending, moves the log-odds
-of the words that may follow, each at its time. When the follow-up window has closed it moves
-nothing, and the detector is the one without a memory, bit for bit.
+turns words into commands. The prior, which knows what was said and what is pending, moves the
+log-odds of the words that may follow, depending on the time since. Once the follow-up window has
+closed it moves nothing, and the detector behaves bit for bit as without a memory.
 
-**Learning.** The words of a command that was carried out are learned from `REGRET_S` later, unless
-"stop" or "no" was said meanwhile. A word that was only heard because it was expected teaches
-nothing: else a mistake would confirm itself.
+**Learning.** The memory learns from the words of a command `REGRET_S` after it was carried out,
+unless "stop" or "no" was said meanwhile. It learns nothing from a word that was detected only
+because it was expected; otherwise a mistake would reinforce itself.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ from .turns import State, Turn
 Float32 = npt.NDArray[np.float32]
 
 REGRET_S = 5.0
-"""So long after a command it can be taken back, and nothing is learned from it."""
+"""How long a command can be taken back; nothing is learned from it before that."""
 
 UNEXPECTED = 0.5
-"""Share of the follow-ups that nothing said before tells anything about."""
+"""Share of follow-ups that earlier words do not predict at all."""
 
-# A file is heard faster than it plays, so what was said in it may be this far ahead of the clock.
+# A file is processed faster than real time, so its words may be this far ahead of the clock.
 _AHEAD_S = 10.0
 
 _MOST_RECENT = 8  # words of a session that survive a restart
 
 
 class Memory:
-    """Remembers what was said: what it means together, and what is likely to come next.
+    """Remembers what was said: what the words mean together, and what is likely to come next.
 
     Parameters
     ----------
@@ -55,16 +55,16 @@ class Memory:
     labels
         Labels of the model, in their order.
     thresholds
-        For each word the evidence from which it would be heard without a memory: what was heard
-        with less teaches nothing.
+        For each word the evidence at which it fires without a memory; nothing is learned from words
+        with less.
     sample_rate_hz
         Samples a second of the stream.
     prior
-        Knows what follows what; by default that of `default_prior`.
+        Predicts the next word; by default that of `default_prior`.
     store
-        Where it is kept; by default nowhere.
+        Where the memory is saved; by default nowhere.
     now_s
-        Time of the clock at the first sample, in seconds; by default `time.time`.
+        Wall-clock time of the first sample, in seconds; by default `time.time`.
 
     Raises
     ------
@@ -86,9 +86,9 @@ class Memory:
         self.grammar = grammar if isinstance(grammar, Grammar) else load_grammar(grammar)
         self.grammar.require_words(tuple(thresholds))
         self.prior = Learner(prior or default_prior(self.grammar))
-        """What is expected."""
+        """Predicts the next word."""
         self.dialogue = Dialogue(self.grammar)
-        """What is made of it."""
+        """Turns words into commands."""
         self._labels = tuple(labels)
         self._columns = [self._labels.index(word) for word in self.prior.words]
         self._thresholds = dict(thresholds)
@@ -96,7 +96,7 @@ class Memory:
         self._began_s = time.time() if now_s is None else now_s
         self._now_s = self._began_s
         self._turns: list[Turn] = []
-        self._lessons: list[Lesson] = []  # of the command that is being given
+        self._lessons: list[Lesson] = []  # of the current command
         self._meant: list[tuple[float, list[Lesson]]] = []  # of commands, and when to learn them
         self._recent: list[tuple[str, float, str]] = []
         self._ratios: Float32 | None = None
@@ -142,12 +142,12 @@ class Memory:
         return row
 
     def accept(self, detection: Detection) -> None:
-        """Take in a word; see `Context.accept`."""
+        """Process a word; see `Context.accept`."""
         now_s = self._now_s = self._began_s + detection.end_sample / self._sample_rate_hz
         self.hear(detection.word, now_s, detection.confidence, acoustic=detection.acoustic)
 
     def reset(self) -> None:
-        """Forget the session, as a detector that is reset does; what was learned stays."""
+        """Forget the session, as a reset of the detector does; what was learned stays."""
         self._began_s = self._now_s
         self._turns.clear()
         self._forget_session()
@@ -155,14 +155,14 @@ class Memory:
     def hear(
         self, word: str, now_s: float, confidence: float = 1.0, *, acoustic: float = 1.0
     ) -> Turn:
-        """Take in a word, wherever it comes from.
+        """Process a word, from any source.
 
         Parameters
         ----------
         word
             The word.
         now_s
-            Time of the clock, in seconds.
+            Wall-clock time, in seconds.
         confidence, acoustic
             Its evidence, with and without what the prior added; in 0..1.
         """
@@ -184,16 +184,16 @@ class Memory:
         return turn
 
     def take_turns(self) -> list[Turn]:
-        """Return what was made of the words since the last call."""
+        """Return the turns since the last call."""
         turns, self._turns = self._turns, []
         return turns
 
     def mute(self) -> None:
-        """Do not listen: the device is about to speak itself."""
+        """Ignore words: the device itself is about to speak."""
         self.dialogue.mute(self._now_s)
 
     def unmute(self, tail_s: float = 0.5) -> None:
-        """Listen again, when the echo of what the device said has died away."""
+        """Listen again once the echo of the device's own speech has died away."""
         self.dialogue.unmute(self._now_s, tail_s)
 
     @property
@@ -203,13 +203,13 @@ class Memory:
 
     @property
     def now_s(self) -> float:
-        """Time of the clock at what was heard last, in seconds."""
+        """Wall-clock time of the last audio processed, in seconds."""
         return self._now_s
 
     def adjust_clock(self, jump_s: float) -> None:
-        """Take in that the clock jumped: time passed without any sound, as when a computer sleeps.
+        """Handle a jump of the clock: time passed without audio, as when a computer sleeps.
 
-        After a clock that was set back there is nothing to rely on: the session is forgotten.
+        If the clock was set back, nothing can be relied on: the session is forgotten.
         """
         self._began_s += jump_s
         self._now_s += jump_s
@@ -219,7 +219,7 @@ class Memory:
             self._pass(self._now_s)
 
     def close(self) -> None:
-        """Save, and let another program have the file."""
+        """Save, and release the file for other programs."""
         if self._store is not None:
             self._save()
             self._store.close()
@@ -238,7 +238,7 @@ class Memory:
             self._save()
 
     def _note(self, turn: Turn, lesson: Lesson | None, now_s: float) -> None:
-        """Keep a word in mind to learn from, or drop what turned out not to be meant."""
+        """Note a word to learn from, or drop words that turned out not to be meant."""
         if lesson is not None and turn.outcome != "ignored":
             self._lessons.append(lesson)
         if turn.outcome in ("stopped", "cancelled", "expired"):
@@ -305,7 +305,7 @@ class Memory:
             store.set_aside(reason)
             return
         if saved_s > self._now_s + _AHEAD_S:
-            return  # the clock was set back: nobody knows how long ago that was
+            return  # the clock was set back: the age is unknown
         self._began_s = self._now_s = max(saved_s, self._now_s)
         # The grammar may have been edited since: what still applies stays.
         self.prior.keep(pending_classes(tuple(self.grammar.slots)))
@@ -323,10 +323,10 @@ class Memory:
 def log_ratios(
     words: npt.NDArray[np.float64], when: npt.NDArray[np.float64], window_s: float
 ) -> Float32:
-    """Return how much likelier a word at a time is than any word at any time of the window.
+    """Return how much likelier each word at each time is than the average over the window.
 
-    Of all that may follow, `UNEXPECTED` are taken to be as likely as anything else at any time, so
-    that nothing becomes much less likely than it was.
+    A share `UNEXPECTED` of follow-ups is taken as uniform over words and time, so that nothing
+    becomes much less likely than before.
 
     Parameters
     ----------
@@ -353,13 +353,13 @@ def log_ratios(
 
 
 def default_prior(grammar: Grammar) -> Prior:
-    """Return the LSTM that ships for a grammar, or the n-gram that can be made of any."""
+    """Return the LSTM that ships for a grammar, or else an n-gram, which works for any grammar."""
     file = shipped_prior(grammar)
     return ngram(grammar) if file is None else LstmPrior(file)
 
 
 def shipped_prior(grammar: Grammar) -> LstmPriorFile | None:
-    """Return the LSTM that ships for a grammar; None for a grammar of one's own."""
+    """Return the LSTM that ships for a grammar; None for your own grammars."""
     path = shipped_grammars().get(grammar.name)
     settings = None if path is None else path.with_name(f"{grammar.name}.prior.json")
     if settings is None or not settings.exists():
@@ -369,5 +369,5 @@ def shipped_prior(grammar: Grammar) -> LstmPriorFile | None:
 
 
 def ngram(grammar: Grammar) -> NgramPrior:
-    """Make the prior that a grammar has by itself, out of what made-up users say."""
+    """Make a prior for any grammar, from sessions of simulated users."""
     return NgramPrior(grammar.words, sessions(grammar))

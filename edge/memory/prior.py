@@ -1,9 +1,9 @@
-"""Words that were heard in, how likely each word is to be next out.
+"""Detected words in, the probability of each word to be next out.
 
-The context of the next word is what was said last and before that, what the dialogue waits for, and
-how long ago the last word was: quickly after "left" comes a number, later rather something new.
-`NgramPrior` has counted what follows what, `harken.edge.memory.lstm.LstmPrior` has learned it, and
-`Learner` adds to either what this user says, as far as it proves to be right.
+The context of the next word is the last two words, what the dialogue waits for, and the time since
+the last word: soon after "left" a number follows, later rather something new. `NgramPrior` counts
+which words follow which, `harken.edge.memory.lstm.LstmPrior` has learned it, and `Learner` adapts
+either to the user, as far as its predictions prove right.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import numpy.typing as npt
 Float64 = npt.NDArray[np.float64]
 
 GAP_EDGES_S = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0)
-"""Where one class of gaps ends and the next begins: seconds from the decision on a word to that on
-the next."""
+"""Boundaries between the classes of gaps, in seconds; a gap is the time from the decision on a word
+to that on the next."""
 
 N_GAPS = len(GAP_EDGES_S) + 1
 
 _STRENGTH = 12.0
-"""What is known of a wider context weighs as much as so many words heard in the narrower one."""
+"""The wider context counts as much as this many words in the narrower one."""
 
 
 def gap_class(gap_s: float) -> int:
@@ -35,10 +35,10 @@ def gap_class(gap_s: float) -> int:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Context:
-    """What the next word depends on, but for the time."""
+    """What the next word depends on, except for the time."""
 
     last: str | None = None
-    """The last word; None when nothing was said, or all of it is forgotten."""
+    """The last word; None if nothing was said, or it is forgotten."""
     before: str | None = None
     """The one before it."""
     pending: str = ""
@@ -46,25 +46,25 @@ class Context:
 
 
 class Prior(Protocol):
-    """Knows which words follow which, and remembers the words of the session at hand."""
+    """Predicts the next word from the words of the current session."""
 
     words: tuple[str, ...]
-    """What it predicts."""
+    """The words that it predicts."""
 
     def reset(self) -> None:
         """Forget the session."""
 
     def hear(self, word: str, gap_s: float, pending: str) -> None:
-        """Take in a word.
+        """Process a word.
 
         Parameters
         ----------
         word
             One of `words`.
         gap_s
-            Seconds from the decision on the word before it; anything for the first.
+            Seconds since the decision on the word before it; any value for the first.
         pending
-            What the dialogue waits for from now on.
+            What the dialogue waits for from now on; see `Context`.
         """
 
     def expect(self) -> Float64:
@@ -77,15 +77,15 @@ class Prior(Protocol):
 class NgramPrior:
     """An interpolated n-gram over words, with what is pending and the class of the gap.
 
-    Each context passes what it knows on to the narrower one inside it as a Dirichlet prior (MacKay
-    and Peto, 1995): what is pending; then the gap, too; then the last word, then the one before it.
+    Each context serves as a Dirichlet prior for the next narrower one (MacKay and Peto, 1995): what
+    is pending; plus the gap; plus the last word; plus the word before it.
 
     Parameters
     ----------
     words
         What it predicts.
     sessions
-        What it counts: of each session the words, their gaps and what was pending after each.
+        Sessions to count: for each, the words, their gaps and what was pending after each.
     """
 
     def __init__(
@@ -115,8 +115,8 @@ class NgramPrior:
         """What the next word depends on."""
 
     def hear(self, word: str, gap_s: float, pending: str) -> None:
-        """Take in a word; see `Prior.hear`."""
-        del gap_s  # the distance of the word before it: the next one does not depend on it
+        """Process a word; see `Prior.hear`."""
+        del gap_s  # the gap before this word: the next one does not depend on it
         self.context = Context(last=word, before=self.context.last, pending=pending)
 
     def expect(self) -> Float64:
@@ -140,7 +140,7 @@ class NgramPrior:
         return (self.context.pending,), (self.context.pending, self.context.last)
 
     def _keys(self, gap: int) -> tuple[tuple[object, ...], ...]:
-        """Return the contexts, the widest first."""
+        """Return the contexts, widest first."""
         context = self.context
         narrow = (context.pending, gap, context.last)
         return (
@@ -161,23 +161,23 @@ def _interpolated(counts: Float64 | None, wider: Float64) -> Float64:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Lesson:
-    """A word in its context, from which may be learned later on."""
+    """A word in its context, to learn from later."""
 
     word: str
     context: Context
     base: float
-    """What the shipped prior thought of it: a probability."""
+    """Its probability by the shipped prior."""
     learned: float
-    """What the learner thought of it."""
+    """Its probability by the learner."""
 
 
 class Learner:
     """A prior that learns what its user says, and trusts that as far as it predicts better.
 
-    What the user said is counted, half of it forgotten after `HALF_LIFE` words, and interpolated
-    with the prior below. How far it is trusted is a mixture of two experts, each weighed by how
-    probable it found the words that came, a little being shared out again after each (the fixed
-    share of Herbster and Warmuth, 1998): habits that change cost a few words, not hundreds.
+    The user's words are counted with a half-life of `HALF_LIFE` words, and interpolated with the
+    base prior. The trust in these counts comes from a mixture of two experts, each weighted by the
+    probability that it gave to the words that came; a fixed share of the weight is redistributed
+    after each word (Herbster and Warmuth, 1998). So changed habits cost a few words, not hundreds.
 
     Parameters
     ----------
@@ -186,13 +186,13 @@ class Learner:
     """
 
     HALF_LIFE = 150.0
-    """Words after which a count is worth half."""
+    """Number of words after which a count is worth half."""
 
     SHARE = 0.02
-    """Part of the trust that is shared out again after each word."""
+    """Share of the trust that is redistributed after each word."""
 
     STRENGTH = 6.0
-    """The prior below weighs as much as so many words of the user in the same context."""
+    """The base prior counts as much as this many words of the user in the same context."""
 
     def __init__(self, base: Prior) -> None:
         self.base = base
@@ -209,14 +209,14 @@ class Learner:
     def forget(self) -> None:
         """Forget all that was learned."""
         self.counts: dict[str, dict[str, float]] = {}
-        """For each context, as text, how often each word was said in it, old ones counting less."""
+        """For each context, as text, the count of each word said in it; older words count less."""
         self.trust = 0.5
-        """How far what was learned is trusted, in 0..1."""
+        """Trust in what was learned, in 0..1."""
         self.lessons = 0
-        """Words learned from, ever."""
+        """Number of words learned from so far."""
 
     def hear(self, word: str, gap_s: float, pending: str) -> None:
-        """Take in a word; see `Prior.hear`. Nothing is learned from it before `learn`."""
+        """Process a word; see `Prior.hear`. Nothing is learned from it before `learn`."""
         self.base.hear(word, gap_s, pending)
         self._context = Context(last=word, before=self._context.last, pending=pending)
 
@@ -230,7 +230,7 @@ class Learner:
         return self.base.when()
 
     def lesson(self, word: str, gap_s: float) -> Lesson:
-        """Note a word before it is taken in, to learn from it once it has proved to be meant."""
+        """Note a word before it is processed, to learn from it once it has proved to be meant."""
         gap, index = gap_class(gap_s), self._index[word]
         base = self.base.expect()
         return Lesson(
@@ -266,12 +266,12 @@ class Learner:
         }
 
     def from_dict(self, data: Mapping[str, Any]) -> None:
-        """Take up what was learned earlier.
+        """Restore what was learned earlier.
 
         Raises
         ------
         ValueError
-            It is nothing that `to_dict` returned.
+            It is not something that `to_dict` returned.
         """
         try:
             counts = {
@@ -287,12 +287,12 @@ class Learner:
         self.counts, self.trust, self.lessons = counts, trust, lessons
 
     def keep(self, waits: Collection[str]) -> None:
-        """Drop what was learned of words that there are no more, and of what is waited for.
+        """Drop what was learned about words or pending parts that no longer exist.
 
         Parameters
         ----------
         waits
-            All that may be waited for; see `lstm.pending_classes`.
+            Everything that may be pending; see `lstm.pending_classes`.
         """
         kept = {}
         for key, counts in self.counts.items():
@@ -303,16 +303,16 @@ class Learner:
         self.counts = kept
 
     def knows(self, context: Context) -> bool:
-        """Whether anything was learned of what follows just this word."""
+        """Whether anything was learned about what follows exactly this word."""
         return _keys(context)[1] in self.counts
 
     def habit(self, context: Context) -> Float64 | None:
-        """Return what `expect` makes of any prior below, in a context.
+        """Return how `expect` combines the base prior with what was learned, in a context.
 
         Returns
         -------
-        (1 + n_words,) float64, adding up to 1: the share of the prior below, and what is added to
-        it for each word. None where nothing was learned of the context.
+        (1 + n_words,) float64, adding up to 1: the weight of the base prior, and what is added to
+        it for each word. None if nothing was learned about the context.
         """
         if not any(key in self.counts for key in _keys(context)):
             return None
@@ -342,5 +342,5 @@ class Learner:
 
 
 def _keys(context: Context) -> tuple[str, str]:
-    """Return the contexts in which the user's words are counted, the wider one first."""
+    """Return the contexts in which the user's words are counted, widest first."""
     return f"{context.pending}:", f"{context.pending}:{context.last or ''}"

@@ -1,6 +1,6 @@
-"""What is remembered in, a small file out: whole, versioned, private, and set aside if damaged.
+"""Memory in, a small file out: atomic, versioned, private, and set aside if damaged.
 
-Nothing is kept but words, times and counts; no sound ever is.
+Only words, times and counts are kept; audio never is.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from ..errors import HarkenError
 from ..files import decode_text, lock, write_atomic
 
 VERSION = 1
-"""Of the file's format."""
+"""Version of the file's format."""
 
-_MOST_BYTES = 1_000_000  # a file of ours is a few thousand
-_SEEN = 256  # bytes that tell whether it is one
-_MARK = b'{"harken_memory"'  # what it begins with, whatever became of the rest
+_MOST_BYTES = 1_000_000  # our files have a few thousand
+_SEEN = 256  # bytes that identify one
+_MARK = b'{"harken_memory"'  # its beginning, even if the rest is damaged
 
 
 class ForeignError(ValueError):
-    """A file is no memory, nor what is left of one: it is somebody else's."""
+    """A file is neither a memory nor the remains of one: it belongs to somebody else."""
 
 
 def default_path(grammar: str) -> Path:
-    """Return where the memory of a grammar is kept: below XDG_STATE_HOME, ~/.local/state."""
+    """Return the path of a grammar's memory: below XDG_STATE_HOME or ~/.local/state."""
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(state) / "harken" / f"{grammar}.json"
 
@@ -39,15 +39,15 @@ def default_path(grammar: str) -> Path:
 class Store:
     """A file that remembers, for one process at a time.
 
-    A file that cannot be used never keeps anybody from listening: there is a warning, and a memory
-    that is damaged is set aside under another name. Files of somebody else stay as they are.
+    An unusable file never prevents listening: there is a warning, and a damaged memory is set aside
+    under another name. Other people's files stay as they are.
 
     Parameters
     ----------
     path
-        The file; its folder is made, for its owner only.
+        The file; its folder is created, for its owner only.
     on_warning
-        Gets a line for the person who listens.
+        Called with a line of text for the user.
     """
 
     def __init__(self, path: str | Path, *, on_warning: Callable[[str], None]) -> None:
@@ -55,23 +55,23 @@ class Store:
         self._warn = on_warning
         self._lock: int | None = None
         self.writable = self._acquire()
-        """Whether what is remembered is kept."""
+        """Whether the memory is saved."""
 
     def close(self) -> None:
-        """Let another process have the file."""
+        """Release the file for other processes."""
         if self._lock is not None:
             os.close(self._lock)
         self._lock = None
         self.writable = False
 
     def load(self) -> dict[str, Any]:
-        """Return what was saved; nothing where there is nothing of use."""
+        """Return what was saved; empty if there is nothing usable."""
         try:
             return read(self.path)
         except FileNotFoundError:
             return {}
         except OSError as problem:
-            self.writable = False  # what is there may be of use to somebody
+            self.writable = False  # the file may be of use to somebody
             self._warn(f"cannot read {self.path}: {problem.strerror}; starting with no memory")
         except ForeignError as problem:
             self.leave(str(problem))
@@ -80,7 +80,7 @@ class Store:
         return {}
 
     def save(self, content: dict[str, Any]) -> None:
-        """Write what is remembered, if this process has the file."""
+        """Save the memory, if this process holds the lock."""
         if not self.writable:
             return
         text = json.dumps({"harken_memory": VERSION, **content}, separators=(",", ":")) + "\n"
@@ -91,7 +91,7 @@ class Store:
             self.writable = False
 
     def leave(self, reason: str) -> None:
-        """Leave a file as it is, which is of use to somebody else, and say why."""
+        """Leave a file that may be of use to somebody else as it is, and say why."""
         self.writable = False
         self._warn(
             f"{self.path}: {reason}; starting with no memory, and keeping none. Give this grammar "
@@ -99,7 +99,7 @@ class Store:
         )
 
     def set_aside(self, reason: str) -> None:
-        """Give a file of no use another name, and say why."""
+        """Rename a useless file, and say why."""
         aside = _aside(self.path)
         try:
             if self.writable:
@@ -133,15 +133,15 @@ class Store:
 
 
 def forget(path: Path) -> list[Path]:
-    """Remove a memory, and what was set aside of it; return what there was.
+    """Remove a memory, and any copies set aside; return the files that existed.
 
     Raises
     ------
     ForeignError
-        A file is somebody else's; nothing is removed.
+        A file belongs to somebody else; nothing is removed.
     OSError
-        A file cannot be removed. `BlockingIOError`: a program has the memory, and would write all
-        of it again.
+        A file cannot be removed. `BlockingIOError`: a running program holds the memory, and would
+        write it again.
     """
     found = [each for each in (path, _aside(path)) if each.exists() or each.is_symlink()]
     if not found:
@@ -185,7 +185,7 @@ def read(path: Path) -> dict[str, Any]:
     OSError
         It cannot be read, or belongs to another user.
     ValueError
-        It is damaged, or of another version. `ForeignError`: it is somebody else's.
+        It is damaged, or of another version. `ForeignError`: it belongs to somebody else.
     """
     with path.open("rb") as file:
         status = os.fstat(file.fileno())

@@ -1,6 +1,6 @@
-"""What a dialogue keeps between words, and what comes of each: states, turns, commands.
+"""What a dialogue keeps between words, and the result of each word: states, turns, commands.
 
-Plain data, to JSON and back.
+Plain data that converts to JSON and back.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from typing import Any, Literal
 Outcome = Literal[
     "command", "pending", "asks", "cancelled", "stopped", "ignored", "expired", "woken"
 ]
-"""What came of a word: a command; something that waits for more; something that cannot be
-completed; a command that was dropped or taken back; a stop; nothing; something that waited too
-long; the window was opened."""
+"""The result of a word: a command; an incomplete command that waits; one that cannot be completed;
+one that was dropped or taken back; a stop; nothing; one that waited too long; an opened window."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,11 +31,11 @@ class Heard:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Pending:
-    """A command that is not complete, or not confirmed."""
+    """A command that is incomplete or unconfirmed."""
 
     intent: str
     parts: Mapping[str, Heard]
-    """What fills each part so far, by the part's name."""
+    """The words so far, by the name of the part."""
     waits: Literal["slot", "confirm"]
     since_s: float
 
@@ -52,29 +51,29 @@ class Last:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class State:
-    """All that a dialogue remembers; times are seconds of the caller's clock."""
+    """Everything that a dialogue remembers; times are seconds of the caller's clock."""
 
     pending: Pending | None = None
     last: Last | None = None
     memory: Mapping[str, Heard] = dataclasses.field(default_factory=dict)
-    """What was last said for each slot."""
+    """The last word said for each slot."""
     opened_s: float | None = None
     """When the window was opened; None while it is closed."""
     turns: int = 0
     """Words in this window."""
     last_word_s: float | None = None
     capped: bool = False
-    """A cap closed the window, and it has not been quiet since."""
+    """A limit closed the window, and there has been no pause since."""
     now_s: float | None = None
-    """The latest time that was heard of."""
+    """The latest time known."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain JSON types."""
+        """Return the state as plain JSON types."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> State:
-        """Take it from what `to_dict` returned.
+        """Restore a state from what `to_dict` returned.
 
         Raises
         ------
@@ -113,21 +112,21 @@ class State:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Command:
-    """What is to be done."""
+    """A command to carry out."""
 
     intent: str
     slots: Mapping[str, str]
-    """Each slot that is filled, with its word."""
+    """Each filled slot with its word."""
     values: Mapping[str, str | int | float]
-    """The same with what the words stand for."""
+    """The same with the values of the words."""
     remembered: Mapping[str, float]
-    """Slots that nobody said now, with how long ago they were said, in seconds."""
+    """Slots filled from memory, with how long ago they were said, in seconds."""
     confidence: float
-    """Product of the confidences of all words in it, those that are remembered among them."""
+    """Product of the confidences of all its words, remembered ones included."""
     repeated: bool
-    """Whether it is the last command again."""
+    """Whether it repeats the last command."""
     text: str
-    """It in words."""
+    """The command in words."""
     at_s: float
     before: State
     """State before the word that completed it …"""
@@ -135,7 +134,7 @@ class Command:
     """… and after it."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it for a line of JSON, numbers rounded to what they mean."""
+        """Return the fields for a line of JSON, with numbers rounded to their precision."""
         return {
             "intent": self.intent,
             "slots": dict(self.slots),
@@ -152,35 +151,35 @@ class Command:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Turn:
-    """What came of a word, or of time that passed."""
+    """The result of a word, or of time that passed."""
 
     word: str | None
-    """None where it is time that passed."""
+    """The word; None if time passed."""
     at_s: float
     outcome: Outcome
     commands: tuple[Command, ...] = ()
-    """What is to be done: mostly one command or none; two where a word that began a new one told
-    that nothing more was to come for the one before it."""
+    """Commands to carry out: mostly one or none; two if a word that began a new command also
+    completed the one before it."""
     reason: str = ""
     """The outcome in words."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Recall:
-    """Something that is remembered, and fades."""
+    """A remembered value, which expires."""
 
     name: str
     """The slot; for the last command its intent."""
     text: str
     """The word that fills the slot, or the command in words."""
     age_s: float
-    """So long ago it was said, or last used."""
+    """Seconds since it was said or last used."""
     span_s: float
-    """At this age it is forgotten."""
+    """Age at which it is forgotten, in seconds."""
 
 
 def _compact(state: State) -> dict[str, Any]:
-    """Return what of a state matters to a program that reads commands."""
+    """Return the parts of a state that matter to a program that reads commands."""
     pending = state.pending
     return {
         "pending": None

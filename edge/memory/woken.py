@@ -1,8 +1,8 @@
-"""A wake model and a command model in turn: samples in, words that follow a wake word out.
+"""A wake model and a command model in turn: samples in, words after a wake word out.
 
-One of the two listens at a time, so that both cost what one does. Until a wake word is said the
-command model hears nothing, and nothing that is said can be a command; then it listens until nobody
-has said one of its words for a while.
+Only one of the two runs at a time, so that both cost no more than one. Until the wake word, the
+command model does not run, and nothing can be a command; then it listens until none of its words
+has come for a while.
 """
 
 from __future__ import annotations
@@ -24,31 +24,31 @@ from .memory import Memory
 from .store import Store
 
 WINDOW_S = 8.0
-"""So long after a wake word or a command the command model listens, if no grammar says."""
+"""How long the command model listens after a wake word or a command, unless a grammar says."""
 
 
 class WokenSpotter(Spotter):
-    """Hears the words of a model while it is awake, and else nothing but wake words.
+    """Detects the words of a model while awake, and otherwise only wake words.
 
     Parameters
     ----------
     model
         The command model.
     wake
-        Hears the wake words: all words of its model, or the one that the memory's grammar names.
+        Detects the wake words: all words of its model, or the one that the memory's grammar names.
     window_s
         How long after a wake word, and after each word, the model listens, in seconds.
     runtime, detector, gate
-        Of the command model; see `Spotter`.
+        For the command model; see `Spotter`.
     memory
         The context, of `memory_of`; its grammar names the wake word.
     on_wake
-        Called with each wake word that is heard.
+        Called with each detected wake word.
 
     Raises
     ------
     ModelError, DependencyError
-        See `Spotter`; or the two models listen at different rates.
+        See `Spotter`; or the two models have different sample rates.
 
     Examples
     --------
@@ -82,10 +82,10 @@ class WokenSpotter(Spotter):
         self._wake, self._memory = wake, memory
         word = None if memory is None else memory.grammar.controls.wake
         self.wake_words = wake.model.manifest.words if word is None else (word,)
-        """Words that wake."""
+        """The wake words."""
         self._window = round(window_s * rate_hz)
-        self._asleep_from = 0  # where the wake model began to listen
-        self._until: int | None = None  # where the command model stops listening; None: it sleeps
+        self._asleep_from = 0  # where the wake model started listening
+        self._until: int | None = None  # where the command model stops listening; None: asleep
         self._heard_evidence = np.zeros((0, labels), np.float32)
 
     @property
@@ -94,13 +94,13 @@ class WokenSpotter(Spotter):
         return self._until is not None
 
     def reset(self) -> None:
-        """Forget everything heard, and sleep; the next sample is sample 0 again."""
+        """Start anew, asleep; the next sample is sample 0 again."""
         super().reset()
         self._wake.reset()
         self._asleep_from, self._until = 0, None
 
     def skip(self, samples: int) -> list[Event]:
-        """Go on after sound that was lost; see `Spotter.skip`."""
+        """Continue after dropped audio; see `Spotter.skip`."""
         if self.awake:
             events = super().skip(samples)
             if not self.awake:
@@ -111,7 +111,7 @@ class WokenSpotter(Spotter):
         return []
 
     def feed(self, samples: npt.NDArray[Any], *, arrived_at: float | None = None) -> list[Event]:
-        """Take in samples, give out the words that they complete; see `Spotter.feed`."""
+        """Process samples, and return the words that they complete; see `Spotter.feed`."""
         arrived_at = time.monotonic() if arrived_at is None else arrived_at
         events: list[Event] = []
         evidence = [self._heard_evidence[:0]]
@@ -134,11 +134,11 @@ class WokenSpotter(Spotter):
 
     @property
     def evidence(self) -> npt.NDArray[np.float32]:
-        """(m, n_labels) float32, what was compared in the last `feed`; nothing while asleep."""
+        """(m, n_labels) float32, as in `Spotter`; empty while asleep."""
         return self._heard_evidence
 
     def _listen_for_wake(self, samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Let the wake model hear samples; return those after a wake word."""
+        """Feed the wake model; return the samples after a wake word."""
         for event in self._wake.feed(samples):
             if event.word in self.wake_words:
                 end = self._asleep_from + event.end_sample
@@ -177,14 +177,14 @@ class WokenSpotter(Spotter):
         self.posteriors = np.zeros_like(self.posteriors)
 
     def _restart(self) -> None:
-        """Begin to hear at the sample at hand; what was said before is known to the context."""
+        """Start the command model at the current sample; the context keeps what was said before."""
         self._stream.reset()
         self._detector.restart(self.samples_heard)
         self._forget_recent()
 
 
 class _OwnLabels:
-    """A memory that knows the wake word, too, as the context of a detector that does not."""
+    """A memory whose grammar has the wake word, as the context of a detector that lacks it."""
 
     def __init__(self, memory: Memory, labels: int) -> None:
         self._memory, self._labels = memory, labels
@@ -209,7 +209,7 @@ def memory_of(
     store: Store | None = None,
     now_s: float | None = None,
 ) -> Memory:
-    """Return a memory of a grammar whose wake word one model hears, and all else another.
+    """Return a memory of a grammar whose wake word one model detects, and all else another.
 
     Parameters
     ----------

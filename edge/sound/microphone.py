@@ -1,8 +1,7 @@
 """The microphone: a sound card in, int16 mono blocks at the model's rate out (through PortAudio).
 
-The callback, which the sound system runs in a thread of its own, copies the samples into a queue
-and does nothing else. Mixing, resampling and everything after that happen in the thread that
-listens.
+The callback, which the sound system runs in its own thread, only copies the samples into a queue.
+Mixing, resampling and everything else happen in the listening thread.
 """
 
 from __future__ import annotations
@@ -28,16 +27,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BLOCK_MS = 40
-"""What the sound system is asked to deliver at once: a step of the network. Whoever wakes up twice
-as often hears nothing sooner, and needs twice the processor."""
+"""Length of the blocks requested from the sound system: one network step. Shorter blocks would not
+detect words any sooner, but half the length takes twice the processor time."""
 
 PATIENCE_S = 5.0
-"""A device that delivers nothing for so long is lost. Bluetooth headsets take 2 s to begin."""
+"""A device that delivers nothing for this long counts as lost. Bluetooth headsets take 2 s to
+start."""
 
 RETRY_S = 1.0
-"""How often a lost device is looked for."""
+"""Interval at which to look for a lost device."""
 
-# Tried after the model's rate and the device's own.
+# Tried after the model's rate and the device's default.
 _RATES_HZ = (48_000, 44_100, 96_000, 192_000, 88_200, 32_000, 22_050, 11_025, 8_000)
 
 _SOUND_CARDS = Path("/dev/snd")
@@ -49,20 +49,20 @@ _WITHOUT = "`harken listen --wav FILE` and `harken listen --stdin` work without 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputDevice:
-    """A device that sound can be recorded from.
+    """A device that can record.
 
     Attributes
     ----------
     index : int
         Its number, for ``harken listen --device``.
     name, host_api : str
-        What it is called, and through which sound system (ALSA, Core Audio, …) it is reached.
+        Its name, and the sound system (ALSA, Core Audio, …) that it belongs to.
     channels : int
-        How many it has at most.
+        Its largest number of channels.
     sample_rate_hz : float
-        The rate that it prefers.
+        Its default rate.
     default : bool
-        Whether it is the one used when none is named.
+        Whether it is the default device.
     """
 
     index: int
@@ -74,7 +74,7 @@ class InputDevice:
 
 
 def input_devices() -> list[InputDevice]:
-    """Return the devices that sound can be recorded from; an empty list if there is none.
+    """Return the devices that can record; an empty list if there are none.
 
     Raises
     ------
@@ -103,10 +103,10 @@ def input_devices() -> list[InputDevice]:
 
 
 class Microphone(Source):
-    """Live sound from an input device.
+    """Live audio from an input device.
 
-    Opened at the model's rate with one channel if the device allows it, else as it allows, mixed to
-    one channel and resampled.
+    Opened at the model's rate with one channel if the device allows that; otherwise mixed to one
+    channel and resampled.
 
     Parameters
     ----------
@@ -114,15 +114,15 @@ class Microphone(Source):
         Number or part of the name, as `input_devices` lists them; the system's default if not
         given.
     channel : int, optional
-        Which channel is heard, counted from 1; if not given, the mean of those that the device
-        insists on. In a microphone array some may be raw, or what the loudspeaker plays.
+        The channel to use, counted from 1; by default the mean of those that the device insists on.
+        In a microphone array some channels may be raw, or carry what the loudspeaker plays.
     sample_rate_hz : int
         Rate of the blocks.
     recover : bool
-        When the device is lost, wait until it is back and go on; the sound in between counts as
-        lost. PortAudio is started anew for that: no other stream of this process may be open.
+        If the device is lost, wait until it is back and continue; the audio in between counts as
+        dropped. This restarts PortAudio: no other stream of this process may be open.
     wait : bool
-        Wait for the device at the beginning, too.
+        Wait for the device at the start, too.
 
     Raises
     ------
@@ -161,7 +161,7 @@ class Microphone(Source):
             self._missing = error
 
     def __iter__(self) -> Iterator[Block]:
-        """Start to record, and yield what the device delivers; see `Source`.
+        """Start recording, and yield what the device delivers; see `Source`.
 
         Raises
         ------
@@ -226,7 +226,7 @@ class Microphone(Source):
             self._release()
 
     def _look_again(self) -> None:
-        """Start PortAudio anew: it knows only the devices that there were when it began."""
+        """Restart PortAudio: it knows only the devices that existed when it started."""
         try:
             self._sounddevice._terminate()
             self._sounddevice._initialize()
@@ -238,13 +238,13 @@ class Microphone(Source):
             return
         stream, self._stream = self._stream, None
         self._queue.close()
-        with suppress(self._sounddevice.PortAudioError):  # a device that is gone can refuse that
+        with suppress(self._sounddevice.PortAudioError):  # a missing device can refuse that
             stream.abort()
         with suppress(self._sounddevice.PortAudioError):
             stream.close()
 
     def _find(self) -> dict[str, Any]:
-        """Return what PortAudio knows about the device."""
+        """Return PortAudio's information on the device."""
         try:
             info: dict[str, Any] = self._sounddevice.query_devices(self._device, "input")
         except (ValueError, self._sounddevice.PortAudioError) as error:
@@ -305,7 +305,7 @@ class Microphone(Source):
         if status.input_overflow:
             self.overflow.device += 1
         if (status.input_overflow or self._interrupted) and self._arrived_at is not None:
-            # It does not say how much: what the clock says, and a block at least.
+            # It does not say how much: use the clock, and at least one block.
             lost_samples = max(frames, round((now - self._arrived_at) * self._rate_hz) - frames)
         self._interrupted = False
         self._arrived_at = now
@@ -330,7 +330,7 @@ class Microphone(Source):
 
 
 def _no_microphone() -> str:
-    """Return what is wrong where PortAudio sees no device at all, and what to do."""
+    """Return why PortAudio sees no device at all, and what to do."""
     if any(not os.access(path, os.R_OK | os.W_OK) for path in _SOUND_CARDS.glob("pcmC*c")):
         return (
             f"this user may not use the microphone ({_SOUND_CARDS} is forbidden); allow it with "

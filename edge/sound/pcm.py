@@ -32,16 +32,16 @@ _CONTAINERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PcmFormat:
-    """What raw samples are like: signed, 16 bits, little endian, channels interleaved, no header.
+    """Format of raw samples: signed, 16 bits, little-endian, channels interleaved, no header.
 
     Attributes
     ----------
     rate_hz : int
-        Samples a second and channel, one of `RATES_HZ`.
+        Samples per second and channel, one of `RATES_HZ`.
     channels : int
         How many, 1 to `MOST_CHANNELS`.
     channel : int, optional
-        Which of them is heard, counted from 1; their mean if not given.
+        The channel to use, counted from 1; by default their mean.
 
     Raises
     ------
@@ -85,29 +85,29 @@ class PcmFormat:
 
 
 def container(head: bytes) -> str | None:
-    """Return what bytes are that begin like something else than raw samples; None: nothing."""
+    """Return the file type that bytes begin like, if they are not raw samples; else None."""
     return next((kind for start, kind in _CONTAINERS.items() if head.startswith(start)), None)
 
 
 class PcmDecoder:
-    """Bytes in, mono samples at the model's rate out, cut wherever the bytes are cut.
+    """Bytes in, mono samples at the model's rate out, wherever the bytes are split.
 
     Parameters
     ----------
     form : PcmFormat
-        What the bytes are.
+        Format of the bytes.
     sample_rate_hz : int
-        Rate of what comes out.
+        Rate of the output.
     """
 
     def __init__(self, form: PcmFormat, sample_rate_hz: int) -> None:
         self._form = form
         self._mixer = Mixer(form.rate_hz, sample_rate_hz, form.channel)
         self.rest = b""
-        """Bytes of a sample that is not complete."""
+        """Bytes of an incomplete sample."""
 
     def reset(self) -> None:
-        """Forget what was fed: what comes next does not follow it."""
+        """Start anew: what comes next does not follow what came before."""
         self.rest = b""
         self._mixer.reset()
 
@@ -124,7 +124,7 @@ class PcmStream(Source):
     """Raw samples from a pipe.
 
     Blocks are as long as what can be read without waiting, so a live pipe (``arecord … | harken``)
-    is heard without delay.
+    adds no delay.
 
     Parameters
     ----------
@@ -133,9 +133,9 @@ class PcmStream(Source):
     sample_rate_hz : int
         Rate of the blocks.
     form : PcmFormat, optional
-        What the bytes are; mono at the rate of the blocks if not given.
+        Format of the bytes; by default mono at the rate of the blocks.
     name : str
-        What to call the stream.
+        Name of the stream in messages.
     """
 
     def __init__(
@@ -172,10 +172,10 @@ class PcmStream(Source):
             raise AudioError(f"{self._name} ended before the first sample; did its writer fail?")
 
     def close(self) -> None:
-        """Leave the stream open: it belongs to who passed it."""
+        """Leave the stream open: it belongs to the caller."""
 
     def _refuse_container(self, head: bytes) -> None:
-        """Raise for a sound file; its header would be heard as noise, its sound perhaps too."""
+        """Raise for a sound file: its header, and perhaps its audio, would sound like noise."""
         kind = container(head)
         if kind is not None:
             raise AudioError(
@@ -196,7 +196,7 @@ class Chunks(Source):
     sample_rate_hz : int
         Rate of the blocks.
     channel : int, optional
-        Which channel is heard, counted from 1; their mean if not given.
+        The channel to use, counted from 1; by default their mean.
 
     Examples
     --------
@@ -235,7 +235,7 @@ class Chunks(Source):
             raise AudioError("a chunk holds samples that are no number (NaN or infinite)")
 
     def close(self) -> None:
-        """Leave the iterator alone: it belongs to who passed it."""
+        """Leave the iterator alone: it belongs to the caller."""
 
 
 def _block(samples: NDArray[np.int16]) -> Iterator[Block]:
@@ -246,7 +246,7 @@ def _block(samples: NDArray[np.int16]) -> Iterator[Block]:
 def standard_input(
     *, sample_rate_hz: int = SAMPLE_RATE_HZ, form: PcmFormat | None = None
 ) -> PcmStream:
-    """Return what is piped into this process, as raw PCM.
+    """Return this process's standard input, as raw PCM.
 
     Raises
     ------

@@ -1,8 +1,8 @@
 """Raw samples over the network: TCP or UDP in, blocks out.
 
 One sender is heard at a time. One that has sent nothing for `IDLE_S` makes room for the next. When
-a sender goes and another comes, or a sender pauses, the sound in between counts as lost, so that
-positions stay those of a clock.
+the sender changes or pauses, the audio in between counts as dropped, so that positions keep up with
+the clock.
 
 There is no encryption and no password: bind to an address of a network that you trust.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 IDLE_S = 2.0
-"""A sender that has been silent for so long may be replaced; its next sample follows a gap."""
+"""A sender that has been silent for this long may be replaced; its next sample follows a gap."""
 
 # [HOST]:PORT with a host of IPv6, HOST:PORT, PORT.
 _ADDRESS = re.compile(r"(?:(?:\[([0-9a-fA-F:.%\w]+)\]|([^\s/?#@:\[\]]*)):)?([0-9]{1,5})")
@@ -36,12 +36,12 @@ _KERNEL_BUFFER_BYTES = 1 << 20
 
 
 def address(text: str) -> tuple[str, int]:
-    """Read ``[HOST:]PORT``; without a host only this machine can send.
+    """Parse ``[HOST:]PORT``; without a host only this machine can send.
 
     Raises
     ------
     AudioError
-        It is something else.
+        It has another form.
     """
     form = _ADDRESS.fullmatch(text)
     if form is None or int(form[3]) > 65535:
@@ -58,7 +58,7 @@ def _remedy(error: OSError, where: tuple[str, int]) -> str:
 
 
 class _NetworkSource(Source):
-    """What TCP and UDP have in common: the socket, and the positions of what comes.
+    """What TCP and UDP have in common: the socket, and the positions of the samples.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class _NetworkSource(Source):
     sample_rate_hz : int
         Rate of the blocks.
     form : PcmFormat, optional
-        What is sent; mono at the rate of the blocks if not given.
+        Format of what is sent; by default mono at the rate of the blocks.
 
     Raises
     ------
@@ -88,7 +88,7 @@ class _NetworkSource(Source):
         self._sample_rate_hz = sample_rate_hz
         self._decoder = PcmDecoder(self._form, sample_rate_hz)
         self._closed = False
-        self._silent_since: float | None = None  # the end of the last sound, if any came
+        self._silent_since: float | None = None  # the end of the last audio, if any came
         self._interrupted = False
         try:
             self._socket = self._bind(where)
@@ -98,7 +98,7 @@ class _NetworkSource(Source):
                 f"{error.strerror or error}; {_remedy(error, where)}"
             ) from None
         self.where: tuple[str, int] = self._socket.getsockname()[:2]
-        """Host and port that are bound."""
+        """The bound host and port."""
         super().__init__(f"{self._kind}://{self.where[0]}:{self.where[1]} ({self._form})")
 
     def _bind(self, where: tuple[str, int]) -> socket.socket:
@@ -122,7 +122,7 @@ class _NetworkSource(Source):
         return self._silent_since is None or time.monotonic() - self._silent_since >= IDLE_S
 
     def _interrupt(self) -> None:
-        """Note that what comes next does not follow what came before."""
+        """Note a gap: what comes next does not follow what came before."""
         self._decoder.reset()
         self._interrupted = True
 
@@ -151,7 +151,7 @@ class TcpPcm(_NetworkSource):
         return socket.create_server(where, family=family, backlog=1)
 
     def __iter__(self) -> Iterator[Block]:
-        """Yield what senders send, until the source is closed; see `Source`."""
+        """Yield the audio of the senders, until the source is closed; see `Source`."""
         sender: socket.socket | None = None
         first = True  # of what it sends
         try:
@@ -185,7 +185,7 @@ class TcpPcm(_NetworkSource):
     def _accept(self) -> socket.socket | None:
         try:
             sender, peer = self._socket.accept()
-        except OSError:  # it has given up, or the source is closed
+        except OSError:  # the next one has given up, or the source is closed
             return None
         self.on_notice(f"{peer[0]}:{peer[1]} sends")
         return sender
@@ -231,7 +231,7 @@ class UdpPcm(_NetworkSource):
             except OSError:
                 continue  # closed, or an error that an earlier answer caused
             if peer != sender and not self._idle():
-                continue  # two voices in one stream would be neither
+                continue  # two senders in one stream would garble both
             kind = container(data) if peer != sender else None
             if kind is not None or len(data) % self._form.frame_bytes:
                 if peer not in refused and len(refused) < 100:

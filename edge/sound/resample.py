@@ -1,4 +1,4 @@
-"""Sound of any rate and number of channels in, mono int16 at the model's rate out, as a stream."""
+"""Audio at any rate, in any number of channels, in; mono int16 at the model's rate out."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MOST_FLOAT = 8.0  # 18 dB above full scale
-_MOST_SHARE = 0.25  # of the samples beyond that are an accident
+_MOST_SHARE = 0.25  # a smaller share of samples beyond it is an accident
 _SOUND = 0.01  # of full scale: less may be the noise of a sound card
 _CANCELLED = 0.01  # of the loudest channel
 
 
 def wrong_scale(samples: NDArray[np.float32]) -> str:
-    """Say what is wrong with float samples of which many are far above full scale, ±1; else ''."""
+    """Return what is wrong with float samples if many are far above full scale, ±1; else ''."""
     sizes = np.abs(samples)
     if not len(sizes) or np.mean(sizes > _MOST_FLOAT) <= _MOST_SHARE:
         return ""
@@ -31,9 +31,9 @@ def wrong_scale(samples: NDArray[np.float32]) -> str:
 
 
 class MonoResampler:
-    """Mono float32 sound at one rate in, int16 at another out, chunk by chunk (soxr, high quality).
+    """Mono float32 audio at one rate in, int16 at another out, chunk by chunk (soxr, high quality).
 
-    Where the rates are equal, sound that was int16 to begin with comes back bit for bit.
+    If the rates are equal, audio that was originally int16 is returned bit for bit.
 
     Parameters
     ----------
@@ -49,19 +49,19 @@ class MonoResampler:
             self._stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32")
 
     def reset(self) -> None:
-        """Forget what was fed: what comes next does not follow it."""
+        """Start anew: what comes next does not follow what came before."""
         if self._stream is not None:
             self._stream.clear()
 
     def feed(self, samples: NDArray[np.float32], *, last: bool = False) -> NDArray[np.int16]:
-        """Return the samples that are ready; at the last chunk, all that are left.
+        """Return the samples that are ready; after the last chunk, all that are left.
 
         Parameters
         ----------
         samples : numpy.ndarray
-            Shape ``(n,)``, float32, full scale is ±1; what lies beyond is clipped.
+            Shape ``(n,)``, float32 with full scale at ±1; samples beyond are clipped.
         last : bool
-            Whether the sound ends here.
+            Whether this is the last chunk.
 
         Returns
         -------
@@ -71,7 +71,7 @@ class MonoResampler:
         Raises
         ------
         AudioError
-            Many samples are so large that full scale cannot be 1.
+            Too many samples are too large for full scale to be 1.
         """
         if problem := wrong_scale(samples):
             raise AudioError(problem)
@@ -84,7 +84,7 @@ class MonoResampler:
 
 
 def cancels(channels: NDArray[np.float32], mono: NDArray[np.float32]) -> bool:
-    """Tell whether there is sound in the channels, but as good as none in their mean.
+    """Return whether the channels carry audio that cancels out almost completely in their mean.
 
     Parameters
     ----------
@@ -100,14 +100,14 @@ def cancels(channels: NDArray[np.float32], mono: NDArray[np.float32]) -> bool:
 
 
 class Mixer:
-    """Sound of any number of channels in, mono int16 at another rate out, chunk by chunk.
+    """Audio with any number of channels in, mono int16 at another rate out, chunk by chunk.
 
     Parameters
     ----------
     from_hz, to_hz : int
         The two rates.
     channel : int, optional
-        Which channel is taken, counted from 1; their mean if not given.
+        The channel to use, counted from 1; by default their mean.
     """
 
     def __init__(self, from_hz: int, to_hz: int, channel: int | None = None) -> None:
@@ -116,18 +116,18 @@ class Mixer:
         self._as_it_is = from_hz == to_hz
 
     def reset(self) -> None:
-        """Forget what was fed: what comes next does not follow it."""
+        """Start anew: what comes next does not follow what came before."""
         self._resampler.reset()
 
     def feed(self, sound: NDArray[Any], *, last: bool = False) -> NDArray[np.int16]:
-        """Return the samples that are ready; at the last chunk, all that are left.
+        """Return the samples that are ready; after the last chunk, all that are left.
 
         Parameters
         ----------
         sound : numpy.ndarray
             Shape ``(n,)`` or ``(n, channels)``, int16, or float32 with full scale at ±1.
         last : bool
-            Whether the sound ends here.
+            Whether this is the last chunk.
 
         Returns
         -------

@@ -1,12 +1,11 @@
-"""Where sound comes from: a sound file in, int16 mono blocks at the model's rate out.
+"""Sources of audio: a sound file in, int16 mono blocks at the model's rate out.
 
-Every source yields `Block` after `Block`, each about `BLOCK_MS` long, and counts what it lost on
-the way in `Source.overflow`. The other sources have modules of their own:
-`harken.edge.sound.microphone`, `harken.edge.sound.pcm` for raw samples, `harken.edge.sound.remote`.
+Every source yields `Block` objects of about `BLOCK_MS`, and counts dropped audio in
+`Source.overflow`. The other sources have their own modules: `harken.edge.sound.microphone`,
+`harken.edge.sound.pcm` for raw samples, `harken.edge.sound.remote`.
 
 Whatever arrives in real time (the microphone, a recording played by `RealTime`) passes through a
-`BlockQueue`: the side that produces sound never waits, and a listener that is too slow loses
-blocks that are counted, never silently.
+`BlockQueue`: the producer never waits, and if the listener is too slow, dropped blocks are counted.
 """
 
 from __future__ import annotations
@@ -36,32 +35,32 @@ SAMPLE_RATE_HZ = 16_000
 """Rate of the blocks unless the model asks for another one."""
 
 BLOCK_MS = 20
-"""Length of a block; one hop of the front end, so that no word waits for its samples."""
+"""Length of a block: one hop of the front end, so that blocks delay no word."""
 
 QUEUE_S = 2.0
-"""Sound that a `BlockQueue` holds; more would only make a slow listener answer later."""
+"""Audio that a `BlockQueue` holds, in seconds; more would only make a slow listener later."""
 
-# Rates outside of this are no sound that anybody recorded, but a damaged header; a block of 20 ms
-# at the 2 GHz that 32 bits can declare would need gigabytes.
+# Rates outside this range come from a damaged header, not a recording; at the 2 GHz that 32 bits
+# can declare, a block of 20 ms would need gigabytes.
 _FILE_RATES_HZ = range(1_000, 1_000_001)
 
-# Bounds the memory for a read of a file with very many channels.
+# Bounds the memory for reading a file with very many channels.
 _VALUES_PER_READ = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """A stretch of sound without gaps.
+    """A stretch of audio without gaps.
 
     Attributes
     ----------
     samples : numpy.ndarray
-        Shape ``(n,)``, int16, mono, at the rate that the source was asked for.
+        Shape ``(n,)``, int16, mono, at the rate requested from the source.
     arrived_at : float
-        `time.monotonic` of the moment when the last sample could first be used. A word's latency
-        counts from here, so that time spent waiting in a queue is part of it.
+        `time.monotonic` when the last sample became available. Latency counts from here, so that it
+        includes time in the queue.
     lost_samples : int
-        Sound that was lost right before the first sample, at the same rate.
+        Samples dropped right before the first one, at the same rate.
     """
 
     samples: NDArray[np.int16]
@@ -71,16 +70,16 @@ class Block:
 
 @dataclass(slots=True, kw_only=True)
 class Overflow:
-    """Sound that was lost.
+    """Dropped audio.
 
     Attributes
     ----------
     device : int
-        Blocks before which the sound system says that it lost sound (how much, it does not say).
+        Blocks before which the sound system reported a loss (it does not say how much).
     queue : int
-        Blocks that found the queue full, because the listener was too slow.
+        Blocks dropped at a full queue, because the listener was too slow.
     queue_s : float
-        Seconds of sound in those.
+        Seconds of audio in those.
     """
 
     device: int = 0
@@ -89,22 +88,22 @@ class Overflow:
 
     @property
     def total(self) -> int:
-        """Both kinds together."""
+        """Both kinds of blocks together."""
         return self.device + self.queue
 
 
 class Source(ABC):
-    """Sound to iterate over, once; a context manager that lets go of the file or the device.
+    """Audio to iterate over, once; a context manager that releases the file or the device.
 
     Attributes
     ----------
     description : str
-        For the person who listens: what is heard, from where and at which rate.
+        For people: the source and its rate.
     overflow : Overflow
-        What was lost so far; grows while the source runs.
+        What was dropped so far; grows while the source runs.
     on_notice : callable
-        Gets a line for the person who listens, when the source is interrupted and when it goes on;
-        called by the thread that iterates.
+        Called with a line of text for the user when the source is interrupted and when it
+        continues, in the thread that iterates.
     """
 
     def __init__(self, description: str) -> None:
@@ -114,17 +113,17 @@ class Source(ABC):
 
     @abstractmethod
     def __iter__(self) -> Iterator[Block]:
-        """Yield blocks until the sound ends.
+        """Yield blocks until the audio ends.
 
         Raises
         ------
         AudioError
-            The sound cannot be read any further. Everything before that was yielded.
+            The audio cannot be read any further. Everything before that was yielded.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of what the source holds; more than one call does no harm."""
+        """Release what the source holds; calling it again does no harm."""
 
     def __enter__(self) -> Self:
         return self
@@ -139,18 +138,18 @@ class Source(ABC):
 
 
 class BlockQueue:
-    """A bounded queue between the thread that produces sound and the one that listens.
+    """A bounded queue between the producing and the listening thread.
 
-    When it is full it drops whole blocks, and the next one that fits says how much that was.
+    When it is full it drops whole blocks; the next block that fits says how much was dropped.
 
     Parameters
     ----------
     overflow : Overflow
-        Counts the blocks that found the queue full.
+        Counts the blocks dropped at a full queue.
     sample_rate_hz : int
-        Rate of the samples that are put in.
+        Rate of the samples.
     capacity : int
-        Samples that it holds; `QUEUE_S` of sound if not given.
+        Samples that it holds; by default `QUEUE_S` of audio.
     """
 
     def __init__(
@@ -161,7 +160,7 @@ class BlockQueue:
         self._capacity = round(QUEUE_S * sample_rate_hz) if capacity is None else capacity
         self._held = 0  # samples in it
         self._blocks: deque[Block] = deque()
-        self._lost_samples = 0  # dropped since the last block that fitted
+        self._lost_samples = 0  # dropped since the last block that fit
         self._changed = threading.Condition()
         self._closed = False
         self._error: Exception | None = None
@@ -183,7 +182,7 @@ class BlockQueue:
                 self._changed.notify()
 
     def close(self, error: Exception | None = None) -> None:
-        """End the queue: the listener still gets what is in it, and then the error if any."""
+        """End the queue: the listener still gets what is in it, then the error, if any."""
         with self._changed:
             if not self._closed:
                 self._closed = True
@@ -191,7 +190,7 @@ class BlockQueue:
                 self._changed.notify()
 
     def blocks(self, *, patience_s: float | None = None) -> Iterator[Block]:
-        """Yield blocks in the order in which they were put, until the queue is closed and empty.
+        """Yield blocks, first in, first out, until the queue is closed and empty.
 
         Parameters
         ----------
@@ -203,7 +202,7 @@ class BlockQueue:
         TimeoutError
             Nothing was put for `patience_s`.
         Exception
-            What `close` was given.
+            The error passed to `close`.
         """
         while True:
             with self._changed:
@@ -219,7 +218,7 @@ class BlockQueue:
 
 
 class AudioFile(Source):
-    """A sound file (whatever libsndfile reads), as fast as it can be read.
+    """A sound file (any format of libsndfile), as fast as it can be read.
 
     Any sample format, rate and number of channels; channels are averaged.
 
@@ -233,7 +232,7 @@ class AudioFile(Source):
     Raises
     ------
     AudioError
-        The file does not exist, is no sound file, or holds no samples.
+        The file does not exist, is not a sound file, or holds no samples.
     """
 
     def __init__(self, path: str | Path, *, sample_rate_hz: int = SAMPLE_RATE_HZ) -> None:
@@ -247,7 +246,7 @@ class AudioFile(Source):
         try:
             self._file = soundfile.SoundFile(name_for_libsndfile(self._path))
         except (soundfile.SoundFileError, TypeError) as error:
-            # TypeError: the name ends in .raw, and soundfile wants to be told what is inside.
+            # TypeError: the name ends in .raw, for which soundfile needs the format.
             reason = (
                 "raw samples have no header" if isinstance(error, TypeError) else _reason(error)
             )
@@ -269,7 +268,7 @@ class AudioFile(Source):
         super().__init__(f"{path} ({kilohertz(self._rate_hz)}, {layout(self._file.channels)})")
 
     def __iter__(self) -> Iterator[Block]:
-        """Yield the file's sound; see `Source`."""
+        """Yield the file's audio; see `Source`."""
         resampler = MonoResampler(self._rate_hz, self._sample_rate_hz)
         for sound in self._read():
             try:
@@ -330,10 +329,10 @@ class AudioFile(Source):
 
 
 class RealTime(Source):
-    """Another source played at the speed of real time, as a microphone would hear it.
+    """Another source, played in real time, as a microphone would deliver it.
 
-    A thread takes the place of the sound card: it hands over each block when its last sample would
-    have been spoken, through the same kind of queue, with the same overflow.
+    A thread replaces the sound card: it delivers each block at the time of its last sample, through
+    the same kind of queue, with the same overflow.
 
     Parameters
     ----------
@@ -342,7 +341,7 @@ class RealTime(Source):
     sample_rate_hz : int
         Rate of its blocks.
     speed : float
-        How many times as fast; for measuring how much a listener can take.
+        Speed factor, for measuring how much a listener can handle.
     """
 
     def __init__(
@@ -356,7 +355,7 @@ class RealTime(Source):
         self._player = threading.Thread(target=self._play, name="harken-player", daemon=True)
 
     def __iter__(self) -> Iterator[Block]:
-        """Start to play, and yield the blocks as they are due; see `Source`."""
+        """Start playing, and yield the blocks as they are due; see `Source`."""
         self._player.start()
         return self._queue.blocks()
 
@@ -371,7 +370,7 @@ class RealTime(Source):
                     break
                 self._queue.put(dataclasses.replace(block, arrived_at=time.monotonic()))
             self._queue.close()
-        except Exception as error:  # belongs to the thread that listens
+        except Exception as error:  # belongs to the listening thread
             self._queue.close(error)
 
     def close(self) -> None:
@@ -383,7 +382,7 @@ class RealTime(Source):
 
 
 def _reason(error: Any) -> str:
-    """Return libsndfile's own words, without what it puts around them."""
+    """Return libsndfile's own message, without the text that it puts around it."""
     text: str = getattr(error, "error_string", str(error))
     return text.removeprefix("Error : ").rstrip(".")
 
@@ -394,7 +393,7 @@ def kilohertz(rate_hz: float) -> str:
 
 
 def layout(channels: int, channel: int | None = None) -> str:
-    """Return what is heard of some channels, for people; a channel is counted from 1."""
+    """Return which channels are used, for people; channels are counted from 1."""
     if channels == 1:
         return "mono"
     return f"mean of {channels} channels" if channel is None else f"channel {channel} of {channels}"

@@ -16,20 +16,20 @@ import numpy.typing as npt
 from .detector import Float32, smooth
 
 TAIL_MS = 240
-"""How long the stream goes on after the clip."""
+"""How long the stream continues after the clip."""
 TAIL_GAIN = 0.3
 """Level of the tail's beginning; from there it fades to nothing."""
 
 CLIP_THRESHOLD = 0.35
-"""Evidence that a label must have for a clip to be given it."""
+"""Evidence that a label needs to be the clip's label."""
 UNKNOWN_WEIGHT = 0.5
-"""What evidence for "unknown" counts: it is there before a word is complete, too."""
+"""Factor on the evidence for "unknown", which also appears before a word is complete."""
 
 
 def clip_tail(clip: npt.NDArray[Any], sample_rate_hz: int) -> npt.NDArray[Any]:
     """Return the audio to add after a clip: its last moments backwards, quieter and fading out.
 
-    Zeros would do for words, but a noise that breaks off sounds like speech.
+    Zeros would do after words, but noise that breaks off sounds like speech.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def clip_tail(clip: npt.NDArray[Any], sample_rate_hz: int) -> npt.NDArray[Any]:
 
     Returns
     -------
-    (m,) of the same type, m being `TAIL_MS` of samples or n, whichever is less.
+    (m,) of the same type, where m is `TAIL_MS` in samples or n, whichever is less.
     """
     backwards = clip[::-1][: sample_rate_hz * TAIL_MS // 1000]
     tail = backwards * np.linspace(TAIL_GAIN, 0.0, len(backwards))
@@ -53,9 +53,9 @@ def classify_clip(posteriors: Float32, smoothing_steps: int) -> int:
     """Give a clip one label.
 
     The posteriors from a reset state are smoothed as the detector does, and each label's evidence
-    is the peak of its smoothed posterior over the clip and its tail, that of "unknown" times
-    `UNKNOWN_WEIGHT`. The word with the most evidence, or "unknown" if it has more, is the answer
-    if its evidence reaches `CLIP_THRESHOLD`; else "silence".
+    is the peak of its smoothed posterior over the clip and its tail; that of "unknown" is
+    multiplied by `UNKNOWN_WEIGHT`. The label with the most evidence ("silence" excepted) is the
+    answer if it reaches `CLIP_THRESHOLD`; otherwise "silence" is.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Posteriors in, word detections out: smoothing, talk, thresholds, one detection a word.
+"""Posteriors in, word detections out: smoothing, talk, thresholds, one detection per word.
 
 **Talk.** People who talk say words of the model, or what sounds like them, all the time: "he left
 the house", "bon" for "one". By its sound alone a command cannot be told from these, but a command
@@ -25,26 +25,25 @@ from ..validation import require
 Float32 = npt.NDArray[np.float32]
 
 UNKNOWN = "unknown"
-"""The label of all speech that is no word of the model."""
+"""The label of speech that is not a word of the model."""
 
 REARM = 0.5
-"""Share of its threshold below which a word must fall before it may fire again."""
+"""Fraction of its threshold below which a word must fall before it may fire again."""
 
 TALK_S = 4.0
-"""Time constant of each of the two moving averages that make talk, in seconds. So long after talk
-has begun, 26 % of it count, and so long after it has ended, 74 % still do; after twice the time
-59 and 41 %."""
+"""Time constant of each of the two moving averages that make talk, in seconds. One time constant
+after talk begins, 26 % of it counts; one after it ends, 74 % still does. After two, 59 and 41 %."""
 
 CONTEXT_WEIGHT = 1.0
-"""How far a context is believed if nobody says otherwise; measured in `docs/experiments.md`."""
+"""Default weight of the context; measured in `docs/experiments.md`."""
 
 CONTEXT_LIMIT = 1.0
-"""By how much it moves a word at most if nobody says otherwise, in log-odds."""
+"""Default for the most that the context moves a word, in log-odds."""
 
-_MOST_LOG_ODDS = 30.0  # float32 can tell no larger ones from infinity
+_MOST_LOG_ODDS = 30.0  # beyond this float32 reaches infinity
 _MOST_WEIGHT = 10.0
 
-_ONSET = 0.1  # share of its threshold below which a word's evidence is taken not to have begun
+_ONSET = 0.1  # fraction of its threshold at which a word's evidence begins
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,8 +61,8 @@ class DetectorConfig:
     refractory_ms: int
     """Time after a detection in which no word fires, in milliseconds."""
     talk_penalty: float = 0.0
-    """Log-odds that every word loses while somebody has been talking on and on, in 0..30; the less
-    talk there was, the less it loses."""
+    """Log-odds that every word loses after continuous talk, in 0..30; it loses less after less
+    talk."""
     context_weight: float = CONTEXT_WEIGHT
     """Weight of the context: the factor of its log-odds, in 0..10; 0 switches it off."""
     context_limit: float = CONTEXT_LIMIT
@@ -104,12 +103,12 @@ class Detection:
     confidence: float
     """The evidence: the smoothed posterior, lowered by the talk penalty; in 0..1."""
     start_sample: int
-    """First sample of the evidence: of the step from which on it stayed at a tenth of the
-    threshold or above."""
+    """First sample of the evidence: of the step since which it has stayed at or above a tenth of
+    the threshold."""
     end_sample: int
     """Samples processed when the decision was made."""
     step: int
-    """Network step, counted from 0 at the last reset, that decided it."""
+    """Network step at which it was decided, counted from 0 at the last reset."""
     acoustic: float
     """The same evidence without the contribution of the context, in 0..1."""
 
@@ -120,12 +119,12 @@ class Context(Protocol):
     def log_odds(self, sample: int) -> Float32 | None:
         """Return what to add to the log-odds of each label: (n_labels,) float32.
 
-        None, or nothing but zeros, where nothing is known; then nothing is changed.
+        None or all zeros if nothing is known; then nothing changes.
 
         Parameters
         ----------
         sample
-            Samples heard, since the last reset, when the step at hand is decided.
+            Samples processed since the last reset when the current step is decided.
         """
 
     def accept(self, detection: Detection) -> None:
@@ -180,7 +179,7 @@ class Detector:
         self._thresholds = np.array(
             [config.thresholds.get(label, np.inf) for label in self.labels], np.float32
         )
-        self._clear()  # not the context: it may remember what was said before there was a detector
+        self._clear()  # not the context: it may remember words from before this detector
 
     def reset(self) -> None:
         """Start anew: the next posterior is that of step 0, and every word may fire."""
@@ -191,19 +190,19 @@ class Detector:
     def _clear(self) -> None:
         self.evidence = np.zeros((0, len(self.labels)), np.float32)
         """(m, n_labels) float32: what was compared with the thresholds in the last `feed`."""
-        self._origin = 0  # position of the sample with which step 0 would have begun
+        self._origin = 0  # position of the first sample of step 0
         self._history = np.zeros((self.config.smoothing_steps - 1, len(self.labels)), np.float32)
         self._talk.reset()
         self._step = 0
-        self._ready_at = 0  # the step from which on the refractory time is over
+        self._ready_at = 0  # first step after the refractory time
         self._armed = np.ones(len(self.labels), bool)
-        # A label that the context made fire before its time: its own evidence may be low, and rise.
+        # A label that the context made fire early: its own evidence may be low and still rise.
         self._early: list[int] = []
         self._onset = np.zeros(len(self.labels), np.int64)  # step at which the evidence began
-        self._silent_steps = 0  # steps in a row, the last ones, that were certain silence
+        self._silent_steps = 0  # consecutive steps of certain silence up to now
 
     def restart(self, sample: int) -> None:
-        """Forget what was heard, but nothing of the context: what comes begins at a sample."""
+        """Start anew at the given sample, but keep the context."""
         self._clear()
         self._origin = sample
 
@@ -257,16 +256,16 @@ class Detector:
         return detections
 
     def rest(self, steps: int) -> list[Detection]:
-        """Do as `feed` does with steps of certain silence, at hardly any cost.
+        """Do what `feed` does with steps of certain silence, at almost no cost.
 
         Parameters
         ----------
         steps
-            How many; the last label stands for silence.
+            Number of steps; the last label stands for silence.
 
         Returns
         -------
-        Detections, of what came before the silence.
+        Detections of what came before the silence.
         """
         silence = np.zeros((steps, len(self.labels)), np.float32)
         silence[:, -1] = 1
@@ -275,7 +274,7 @@ class Detector:
             detections = self.feed(silence)
             self._silent_steps = before + steps
             return detections
-        # Nothing but silence is smoothed: of all else there is no evidence.
+        # The averages hold only silence: no other label has evidence.
         self.evidence = silence
         self._talk.fade(steps)
         for _ in range(steps):
@@ -291,7 +290,7 @@ class Detector:
         return []
 
     def _in_context(self, acoustic: Float32) -> Float32:
-        """Return the evidence of a step, (n_labels,), with what the context adds to it."""
+        """Return the evidence of a step, (n_labels,), with the contribution of the context."""
         if self._context is None:
             return acoustic
         log_odds = self._context.log_odds(self._heard_samples)
@@ -300,7 +299,7 @@ class Detector:
         limit = np.float32(self.config.context_limit)
         moved = (np.float32(self.config.context_weight) * log_odds).clip(-limit, limit)
         if not moved.any():
-            return acoustic  # not a rounding error away from it
+            return acoustic  # exactly, without a rounding error
         favoured = acoustic * np.exp(moved)
         evidence: Float32 = favoured / (favoured + np.subtract(1, acoustic, dtype=np.float32))
         return evidence
@@ -324,19 +323,19 @@ class Detector:
 
 
 class Talk:
-    """How much somebody has been talking, and what it costs the words.
+    """How much somebody has been talking, and how much that lowers the words.
 
-    Talk is the posterior of "unknown" after two exponential moving averages, one behind the other,
-    with the time constant `TALK_S` each, in 0..1: the beginning of a word, which is "unknown" too,
-    hardly counts yet when the word ends. The log-odds of every smoothed posterior are lowered by
-    the penalty times the talk. A posterior of 1 stays 1: no word ever becomes impossible.
+    Talk, in 0..1, is the posterior of "unknown" after two exponential moving averages in series,
+    each with the time constant `TALK_S`: the beginning of a word, which is "unknown" too, hardly
+    counts by the time the word ends. The log-odds of every smoothed posterior are lowered by the
+    penalty times the talk. A posterior of 1 stays 1: no word ever becomes impossible.
 
     Parameters
     ----------
     penalty
-        See `DetectorConfig.talk_penalty`; 0 discounts nothing.
+        See `DetectorConfig.talk_penalty`; 0 changes nothing.
     labels
-        What the posteriors stand for; without "unknown" among them there is no talk.
+        What the posteriors stand for; without "unknown" there is no talk.
     step_s
         Seconds from one step to the next.
     """
@@ -354,14 +353,14 @@ class Talk:
         """Talk after the last step, in 0..1."""
 
     def discount(self, smoothed: Float32, posteriors: Float32) -> Float32:
-        """Take what talk costs from smoothed posteriors.
+        """Lower smoothed posteriors by the talk penalty.
 
         Parameters
         ----------
         smoothed
             (m, n_labels) float32, as `smooth` returns them.
         posteriors
-            (m, n_labels) float32, of the same steps, not smoothed: talk goes on with these.
+            (m, n_labels) float32, of the same steps, not smoothed: talk is updated from these.
 
         Returns
         -------
@@ -376,7 +375,7 @@ class Talk:
         return lower_odds(smoothed, np.array(costs, np.float32)[:, np.newaxis])
 
     def fade(self, steps: int) -> None:
-        """Take in steps without talk."""
+        """Process steps without talk."""
         if self._penalty:
             for _ in range(steps):
                 self._go_on(0.0)
@@ -387,7 +386,7 @@ class Talk:
 
 
 def talk_share(step_s: float) -> float:
-    """Return how far a step takes each of the averages that make talk towards what is new."""
+    """Return the weight of a new step in each of the averages that make talk."""
     return 1.0 - math.exp(-step_s / TALK_S)
 
 
@@ -399,7 +398,7 @@ def lower_odds(probabilities: Float32, factors: Float32) -> Float32:
     probabilities
         float32, any shape.
     factors
-        float32, of a shape that fits.
+        float32, of a shape that broadcasts.
 
     Returns
     -------
@@ -411,7 +410,7 @@ def lower_odds(probabilities: Float32, factors: Float32) -> Float32:
 
 
 def smooth(posteriors: Float32, smoothing_steps: int, history: Float32 | None = None) -> Float32:
-    """Average each step with the ones before it: the one smoothing, for streams and for clips.
+    """Average each step with the ones before it: the same smoothing for streams and clips.
 
     The sum is always divided by `smoothing_steps`. What came before the first step counts as 0, so
     that a word needs as much evidence right after a reset as at any later time.
@@ -433,7 +432,7 @@ def smooth(posteriors: Float32, smoothing_steps: int, history: Float32 | None = 
     if history is None:
         history = np.zeros((smoothing_steps - 1, n_labels), np.float32)
     joined = np.concatenate((history, posteriors))
-    # Summed oldest first at every step: not a running sum, whose rounding errors would pile up.
+    # Summed oldest first at every step: rounding errors of a running sum would accumulate.
     total = joined[:steps].copy()
     for offset in range(1, smoothing_steps):
         total += joined[offset : offset + steps]

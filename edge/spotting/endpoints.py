@@ -1,4 +1,4 @@
-"""Recordings of single words in, where in each the word begins and ends out."""
+"""Recordings of single words in, the start and end of each word out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _FLOOR_DB = -100.0
 _RANGE_DB = 22.0
 _LONGEST_PAUSE = 15  # hops inside one word: the closure before a stop consonant is shorter
 _MARGIN = (
-    2  # hops kept on each side, where the energy is below the threshold but the word is not over
+    2  # hops kept on each side, where the energy is below the threshold but the word continues
 )
 
 
@@ -18,14 +18,14 @@ def find_word(audio: NDArray[np.int16]) -> tuple[int, int]:
     """Find the loudest stretch of a recording, as short-time energy sees it.
 
     The threshold lies a fifth of the way (in decibels) from the noise floor, the 10th percentile of
-    the 10 ms energies, to the peak, but at most 22 dB below the peak: a word whose tail only a
-    silent room lets one hear ends where it would end in noise. Runs above the threshold that are
-    less than 150 ms apart are one word.
+    the 10 ms energies, to the peak, but at most 22 dB below the peak: a tail that can only be heard
+    in a silent room is cut, as it would be in noise. Runs above the threshold that are less than
+    150 ms apart are one word.
 
     Parameters
     ----------
     audio
-        One recording of one word, 16 kHz, shape (samples,), int16.
+        One recording of one word, (samples,) int16 at 16 kHz.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def find_word(audio: NDArray[np.int16]) -> tuple[int, int]:
     if peak - floor < 1.0:
         return 0, len(audio)
     runs = np.split(active, np.flatnonzero(np.diff(active) > _LONGEST_PAUSE) + 1)
-    # The word is the run with the most energy, so that a click beside it does not win by its peak.
+    # The word is the run with the most energy, so that a click, however loud, does not win.
     word = max(runs, key=lambda run: float(np.sum(energy[run] - floor)))
     first = max(0, int(word[0]) - _MARGIN)
     last = min(count, int(word[-1]) + 1 + _MARGIN)

@@ -33,13 +33,13 @@ RUNTIME_VARIABLE = "HARKEN_RUNTIME"
 
 
 class Runtime(Protocol):
-    """Whatever runs a network one step at a time and keeps its state in between."""
+    """Anything that runs a network one step at a time and keeps its state in between."""
 
     def invoke(self, features: Int8) -> Int8:
         """Run one step: (1, 1, features) int8 in, (n_labels,) int8 logits out, a copy."""
 
     def reset(self) -> None:
-        """Set the state back to what it was before the first step."""
+        """Reset the state to what it was before the first step."""
 
 
 def load_interpreter_class(runtime: str | None = None) -> type[Any]:
@@ -48,8 +48,8 @@ def load_interpreter_class(runtime: str | None = None) -> type[Any]:
     Parameters
     ----------
     runtime
-        One of `RUNTIMES`; by default what the environment variable HARKEN_RUNTIME names, else the
-        first of them that is installed.
+        One of `RUNTIMES`; by default the one that the environment variable HARKEN_RUNTIME names,
+        else the first that is installed.
 
     Raises
     ------
@@ -106,7 +106,7 @@ class TfliteRuntime:
     Raises
     ------
     DependencyError
-        The interpreter is missing, or does not run with the numpy that is installed.
+        The interpreter is missing, or does not work with the installed numpy.
     ModelError
         The interpreter refuses the model.
     """
@@ -114,7 +114,8 @@ class TfliteRuntime:
     def __init__(self, model: TfliteFile, runtime: str | None = None) -> None:
         self.name, module = _load_runtime(runtime)
         try:
-            # Unheard: TensorFlow's notice of its successor, and numpy's page on a SystemError.
+            # Suppressed: TensorFlow's notice of its successor, and numpy's long text on a
+            # SystemError.
             with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
                 warnings.simplefilter("ignore")
                 self._interpreter = module.Interpreter(
@@ -147,14 +148,14 @@ class TfliteRuntime:
         return logits
 
     def reset(self) -> None:
-        """Set the state back: every state tensor to its zero point, which stands for 0."""
+        """Reset the state: every state tensor to its zero point, which stands for 0."""
         self._interpreter.reset_all_variables()
 
 
 class Engine:
     """The network: takes front-end frames as they come, and keeps its state between calls.
 
-    Step ``s`` (from 0) runs when frame ``(s + 1) * stride_frames - 1`` has come, on the last
+    Step ``s`` (from 0) runs when frame ``(s + 1) * stride_frames - 1`` arrives, on the last
     `context_frames` frames, oldest first; frames before the first are zeros. The posteriors do not
     depend on how the frames are divided among calls.
 
@@ -192,8 +193,8 @@ class Engine:
         self._stride = manifest.step.stride_frames
         self._context = manifest.step.context_frames
         n_mfcc = manifest.front_end.n_mfcc
-        # What the next step sees before new frames, int8: the overlap of two steps, then the frames
-        # that did not yet make up a stride.
+        # Input of the next step before new frames, int8: the overlap of two steps, then the frames
+        # of an incomplete stride.
         self._before = np.full(
             (self._context - self._stride, n_mfcc), manifest.input.zero_point, np.int8
         )
@@ -207,7 +208,7 @@ class Engine:
     def _forget(self) -> None:
         self._history = self._before
         self.heard_waiting = False
-        """Whether any of the frames was heard that wait for a step."""
+        """Whether the gate passed any of the frames that wait for a step."""
 
     def feed(self, frames: Float32, heard: Sequence[bool] | None = None) -> Float32:
         """Process frames, and return a posterior for each network step that they complete.
@@ -217,8 +218,8 @@ class Engine:
         frames
             (k, n_mfcc) float32, standardised, as `FrontEnd.feed` returns them; any k.
         heard
-            Of each frame, whether a gate let it pass; by default all. The network runs only for
-            steps with such a frame among those that are new; all others count as silence.
+            For each frame, whether the gate passed it; by default all. The network runs only for
+            steps with such a frame among their new ones; all other steps count as silence.
 
         Returns
         -------
@@ -239,7 +240,7 @@ class Engine:
         return posteriors
 
     def _steps_heard(self, heard: Sequence[bool]) -> list[bool]:
-        """Return whether each step that frames complete has one that was heard."""
+        """Return, for each step that frames complete, whether the gate passed any of its frames."""
         waiting = len(self._history) - (self._context - self._stride)
         steps = []
         for each in heard:
@@ -253,7 +254,7 @@ class Engine:
     def quantize(self, frames: Float32) -> Int8:
         """Process frames, and return the network's input for each step that they complete.
 
-        Part of what `feed` does, on the same stream; for running steps one by one.
+        The first part of `feed`, on the same stream; for running steps one by one.
 
         Returns
         -------
@@ -273,7 +274,7 @@ class Engine:
         return features
 
     def step_quantized(self, features: Int8) -> Int8:
-        """Run one network step on int8 values as they are, for comparing runtimes.
+        """Run one network step on raw int8 values, for comparing runtimes.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Audio samples in, standardised MFCC frames out: librosa's numbers, streamed, with numpy alone."""
+"""Audio samples in, standardised MFCC frames out: librosa's numbers, streaming, with numpy only."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Float64 = npt.NDArray[np.float64]
 # the scratch (0.3 MB) stays in a cache.
 _BLOCK_FRAMES = 32
 
-# Above this sum of squares a chunk is not audio (NaN fails the comparison too); far below it,
-# nothing downstream can overflow.
+# A chunk with a larger sum of squares is not audio (NaN fails the comparison too). Below it,
+# nothing downstream comes near an overflow.
 _MAX_CHUNK_ENERGY = 1e30
 
 
@@ -28,7 +28,7 @@ _MAX_CHUNK_ENERGY = 1e30
 class FrontEndConfig:
     """Every parameter of the MFCC front end; the manifest's ``front_end`` section.
 
-    What is not here is fixed: periodic Hann window, no centring, power spectrum, Slaney mel scale
+    Everything else is fixed: periodic Hann window, no centring, power spectrum, Slaney mel scale
     and normalisation, ``power_to_db(ref=1.0, top_db=None)``, orthonormal DCT-II.
 
     Raises
@@ -38,7 +38,7 @@ class FrontEndConfig:
     """
 
     sample_rate_hz: int = 16_000
-    """Samples a second that the front end is fed with."""
+    """Sample rate of the input, Hz."""
     window_samples: int = 512
     """Length of the analysis window and of the FFT."""
     hop_samples: int = 320
@@ -98,11 +98,11 @@ class FrontEndConfig:
 
 
 class FrontEnd:
-    """Streaming MFCC: the numbers of librosa's ``feature.mfcc``, whatever the chunks fed.
+    """Streaming MFCC: the numbers of librosa's ``feature.mfcc``, for any chunking.
 
-    Frame ``i`` covers the samples ``[i * hop_samples, i * hop_samples + window_samples)`` since
-    the last reset, and comes out with the chunk that completes it. The frames are identical to the
-    last bit for any chunking. All scratch memory is allocated once.
+    Frame ``i`` covers the samples ``[i * hop_samples, i * hop_samples + window_samples)`` since the
+    last reset, and is returned with the chunk that completes it. The frames are bit-identical for
+    any chunking. All scratch memory is allocated once.
 
     The definition is, with ``c`` the configuration and ``y`` the float32 signal in -1..1::
 
@@ -130,8 +130,8 @@ class FrontEnd:
         self.config = config
         window, hop = config.window_samples, config.hop_samples
         bins = window // 2 + 1
-        # Double precision inside: single rounds at -140 dB of the loudest bin, which moves quiet
-        # bands by more than 1e-3 when a loud tone sounds, and it is no faster here.
+        # Double precision inside: single precision rounds at -140 dB of the loudest bin, which
+        # moves quiet bands by more than 1e-3 beside a loud tone, and it is no faster here.
         self._hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
         self._mel = np.ascontiguousarray(mel_filterbank(config).T, np.float64)
         # The factor 10 of decibels goes into the DCT.
@@ -139,11 +139,11 @@ class FrontEnd:
         self._mean = np.array(config.mean, np.float64)
         self._std = np.array(config.std, np.float64)
 
-        # Samples not yet used up; the next frame starts at the first of them.
+        # Samples still needed; the next frame starts at the first of them.
         self._samples = np.zeros(window + (_BLOCK_FRAMES - 1) * hop, np.float64)
         self._pending = 0
         self._whole = True  # whether all of them were int16
-        self._last = np.zeros(config.n_mfcc, np.float32)  # what a frame counts as that is not heard
+        self._last = np.zeros(config.n_mfcc, np.float32)  # stands in for frames that the gate stops
 
         self._windowed = np.empty((_BLOCK_FRAMES, window), np.float64)
         self._spectrum = np.empty((_BLOCK_FRAMES, bins), np.complex128)
@@ -152,13 +152,13 @@ class FrontEnd:
         self._cepstrum = np.empty((_BLOCK_FRAMES, 1, config.n_mfcc), np.float64)
 
     def reset(self) -> None:
-        """Forget the samples heard: the next one is sample 0 of frame 0."""
+        """Start anew: the next sample is sample 0 of frame 0."""
         self._pending = 0
         self._whole = True
         self._last[:] = 0
 
     def feed(self, samples: npt.NDArray[Any]) -> Float32:
-        """Take in samples, give out the frames that they complete, standardised.
+        """Process samples, and return the standardised frames that they complete.
 
         Parameters
         ----------
@@ -172,24 +172,24 @@ class FrontEnd:
         Raises
         ------
         AudioError
-            Another shape or type, or a value that is not finite. Nothing was taken in.
+            Another shape or type, or a value that is not finite. None was processed.
         """
         return self._frames(samples, standardise=True)
 
     def feed_gated(self, samples: npt.NDArray[Any], gate: Gate) -> tuple[Float32, list[bool]]:
-        """Do as `feed` does, but compute only the frames that a gate lets pass.
+        """Do what `feed` does, but compute only the frames that a gate passes.
 
         Parameters
         ----------
         samples
-            As for `feed`; what is float32 is rounded to int16 for the gate.
+            As for `feed`; float32 is rounded to int16 for the gate.
         gate
-            Decides; it has heard the same samples since its reset as this front end since its own.
+            The gate; it must have processed the same samples since its reset as this front end.
 
         Returns
         -------
-        (k, n_mfcc) float32, and for each frame whether it was heard. One that was not is as the
-        one before it; before the first, zeros.
+        (k, n_mfcc) float32, and for each frame whether the gate passed it. A frame that it stopped
+        equals the one before it; before the first, zeros.
 
         Raises
         ------
@@ -200,11 +200,11 @@ class FrontEnd:
         return self._frames(samples, standardise=True, gate=gate, heard=heard), heard
 
     def mfcc(self, samples: npt.NDArray[Any]) -> Float32:
-        """Do as `feed` does, on the same stream, but leave out the standardisation.
+        """Do what `feed` does, on the same stream, but without the standardisation.
 
         Returns
         -------
-        (k, n_mfcc) float32: cepstral coefficients of decibels, what librosa returns.
+        (k, n_mfcc) float32: cepstral coefficients of decibels, as librosa returns them.
         """
         return self._frames(samples, standardise=False)
 
@@ -246,7 +246,7 @@ class FrontEnd:
         return frames
 
     def _compute_heard(self, gate: Gate, out: Float32) -> list[bool]:
-        """Fill `out`, (count, n_mfcc), with what a gate lets pass of the first frames."""
+        """Fill `out`, (count, n_mfcc), with those of the first frames that a gate passes."""
         count = len(out)
         window, hop = self.config.window_samples, self.config.hop_samples
         integers = self._samples[window - hop : window + (count - 1) * hop] * 32768
@@ -280,8 +280,8 @@ class FrontEnd:
         parts = spectrum.view(np.float64)  # real and imaginary parts, alternating
         np.multiply(parts, parts, out=parts)
         np.add(parts[:, 0::2], parts[:, 1::2], out=power[:, 0])
-        # One row at a time inside matmul: a product of all rows at once would sum in another order,
-        # and a frame's last bit would depend on how many samples came with it.
+        # One row at a time inside matmul: one product of all rows would sum in another order, and a
+        # frame's last bit would depend on the chunking.
         np.matmul(power, self._mel, out=bands)
         np.maximum(bands, self.config.amin, out=bands)
         np.log10(bands, out=bands)
@@ -324,8 +324,8 @@ def dct_matrix(config: FrontEndConfig) -> Float64:
     return np.asarray(matrix, np.float64)
 
 
-# Slaney's mel scale (Auditory Toolbox, 1998): linear to 1 kHz, where it stands at 15 mel, then
-# logarithmic, 27 mel for each factor of 6.4.
+# Slaney's mel scale (Auditory Toolbox, 1998): linear to 1 kHz (15 mel), then logarithmic, 27 mel
+# for each factor of 6.4.
 _HZ_PER_MEL = 200 / 3
 _LOG_FROM_HZ = 1000.0
 _LOG_FROM_MEL = _LOG_FROM_HZ / _HZ_PER_MEL

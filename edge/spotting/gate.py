@@ -1,20 +1,21 @@
-"""Energies of frames in, which frames are worth hearing out: little work while nothing is said.
+"""Energies of frames in, which frames to process out: little work while nothing is said.
 
-A frame that is no louder than the room is not looked at any further: no MFCC are computed, and the
-network does not run. Its steps count as certain silence, and the network's state stays what the
-silence before it has made of it; docs/energy.md says why no older frames are needed. All of it is
-integers, so that the engine in C and in browsers decides the same of every frame.
+A frame that is no louder than the room is skipped: its MFCCs are not computed, and the network does
+not run. Its steps count as certain silence, and the network keeps its state from the silence
+before; docs/energy.md says why no older frames are needed. All arithmetic is in integers, so that
+the C engine and browsers decide the same for every frame.
 
-**Level.** Of the last hop of a frame's samples, the sum of the squared differences between
-neighbours: without the offset of a converter, and with less of the low frequencies, in which fans
-and traffic are loud and words are not. Its logarithm to the base 2 has 8 fraction bits.
+****Level.** The sum of squared differences between neighbouring samples over the last hop of a
+frame: free of a converter's offset, and with less of the low frequencies, in which fans and traffic
+are loud and words are not. Its logarithm to the base 2 has 8 fraction bits.
 
 **Floor.** The level of the room, with 16 fraction bits. It falls by a quarter of the distance to a
-softer frame, rises towards a louder one by a fixed step, and stays within bounds: what lies below
-the lower one is no sound that anybody makes, and a room above the upper one is always heard.
+softer frame, rises towards a louder one by a fixed step, and stays within bounds: below the lower
+one nobody speaks, and in a room above the upper one every frame passes.
 
-**Hold.** A frame that is louder than the floor by the margin opens the gate, and so long after the
-last such frame it stays open. After a reset it is open for `WARM_UP_S`, until the floor is known.
+**Hold.** A frame that is louder than the floor by the margin opens the gate, which stays open for
+the hold time after the last such frame. After a reset it is open for `WARM_UP_S`, until the floor
+is known.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
     from .frontend import FrontEndConfig
 
 WARM_UP_S = 1.0
-"""So long after a reset the gate is open."""
+"""How long the gate is open after a reset."""
 
 FLOOR_DBFS = (-85.0, -20.0)
-"""Bounds of the floor; 0 is the level of samples that differ by full scale from each other."""
+"""Bounds of the floor; 0 is the level of neighbouring samples that differ by full scale."""
 
 FALL_SHIFT = 2
 """The floor falls by the distance to a softer frame, divided by two to this power."""
@@ -52,7 +53,7 @@ _RISE_DB_PER_S = (0.1, 20.0)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GateConfig:
-    """When sound is worth hearing; the manifest's ``gate`` section.
+    """When audio is loud enough to process; the manifest's ``gate`` section.
 
     Raises
     ------
@@ -65,7 +66,7 @@ class GateConfig:
     hold_ms: int
     """How long the gate stays open after such a frame, in 100..10,000 milliseconds."""
     rise_db_per_s: float
-    """How fast the floor follows a room that gets louder, in 0.1..20 dB a second."""
+    """How fast the floor rises when the room gets louder, in 0.1..20 dB per second."""
 
     def __post_init__(self) -> None:
         for name, (least, most) in (
@@ -83,20 +84,20 @@ class GateTables:
     """The integers of a gate, for one front end; ``harken_gate`` of the C engine."""
 
     margin: int
-    """Above the floor, `FLOOR_BITS` fraction bits."""
+    """Margin above the floor, `FLOOR_BITS` fraction bits."""
     rise: int
-    """Of the floor, a frame."""
+    """Rise of the floor per frame."""
     least: int
-    """Of the floor."""
+    """Lower bound of the floor; `most` is the upper one."""
     most: int
     hold: int
-    """Frames, the one that is loud included; at most 65,535."""
+    """Hold time in frames, including the loud one; at most 65,535."""
     warm_up: int
-    """Frames."""
+    """Warm-up time in frames."""
 
     @classmethod
     def of(cls, config: GateConfig, front_end: FrontEndConfig) -> GateTables:
-        """Work them out.
+        """Compute the integers for a gate and a front end.
 
         Raises
         ------
@@ -126,14 +127,14 @@ class GateTables:
 
 
 class Gate:
-    """Decides, frame by frame, whether a frame is heard.
+    """Decides, frame by frame, which frames pass.
 
     Parameters
     ----------
     config
         Margin, hold, rise.
     front_end
-        Of the model; the gate reads its hop and its rate.
+        The model's; the gate uses its hop and rate.
     """
 
     def __init__(self, config: GateConfig, front_end: FrontEndConfig) -> None:
@@ -142,7 +143,7 @@ class Gate:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the room."""
+        """Start anew: forget the level of the room."""
         self._floor = self.tables.most
         self._left = self.tables.warm_up
 
@@ -152,12 +153,12 @@ class Gate:
         return self._floor
 
     def feed(self, energies: Iterable[int]) -> list[bool]:
-        """Take in frames, give out which of them are heard.
+        """Process frames, and return which of them pass.
 
         Parameters
         ----------
         energies
-            Of each frame, as `frame_energies` returns them.
+            One for each frame, as `frame_energies` returns them.
         """
         tables = self.tables
         heard = []
@@ -174,7 +175,7 @@ class Gate:
 
 
 def log2(energy: int) -> int:
-    """Return the logarithm of an integer, `LEVEL_BITS` fraction bits; of 0, that of 1.
+    """Return the logarithm of an integer, `LEVEL_BITS` fraction bits; log2(0) counts as log2(1).
 
     Linear between the powers of two (Mitchell, 1962): too small by up to 0.26 dB.
     """
@@ -189,7 +190,7 @@ def frame_energies(samples: npt.NDArray[np.float64], hop_samples: int) -> list[i
     Parameters
     ----------
     samples
-        (k * hop_samples,) float64 that are whole numbers in -32,768..32,767: sums are exact.
+        (k * hop_samples,) float64 holding whole numbers in -32,768..32,767, so that sums are exact.
 
     Returns
     -------

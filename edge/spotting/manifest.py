@@ -1,4 +1,4 @@
-"""The manifest, the one place that says how a model is fed and read, and the loading of models."""
+"""The manifest, which says how to feed a model and read its outputs; and loading models."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ NON_WORDS = (UNKNOWN, "silence")
 """The last two labels of every model: other speech, and no speech."""
 
 MOST_SVDF_MEMORY = 64
-"""Steps that a filter over time sees at most: 2.6 s of steps of 40 ms."""
+"""Most steps that a filter over time spans: 2.6 s at 40 ms a step."""
 
 _SOUND_SUFFIXES = frozenset((".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff"))
 _NUMBER_ARRAY = re.compile(r"\[\n([-+.\deE,\s]*)\]")
 MODEL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-"""What a model can be called."""
+"""Allowed names of models."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class ModelFile:
     file: str
     """Name of the TFLite file, in the folder of the manifest."""
     bytes: int
-    """Its length."""
+    """Its length in bytes."""
     sha256: str
     """SHA-256 of its content, 64 lower-case hexadecimal digits."""
 
@@ -65,7 +65,7 @@ class StepConfig:
     """How front-end frames become network steps.
 
     The network runs once every `stride_frames` frames, on the last `context_frames` frames, oldest
-    first. Frames before the first one heard are zeros, the mean of standardised frames.
+    first. Frames before the first one are zeros, the mean of standardised frames.
     """
 
     stride_frames: int
@@ -102,7 +102,7 @@ class StateConfig:
     svdf_units: tuple[int, ...] = ()
     """Units of each SVDF layer, in the order of the data; empty where there is none."""
     svdf_memory: tuple[int, ...] = ()
-    """Steps that each of them keeps, the one at hand included."""
+    """Steps that each of them keeps, the current one included."""
     lstm_units: tuple[int, ...]
     """Units of each LSTM layer, in the order of the data."""
     cell_clip: float
@@ -136,7 +136,7 @@ class MemoryConfig:
     """What the model needs on a microcontroller."""
 
     tflm_arena_bytes: int | None
-    """Tensor arena of TensorFlow Lite Micro as measured; None where it was not."""
+    """Measured tensor arena of TensorFlow Lite Micro; None if not measured."""
 
     def __post_init__(self) -> None:
         require(
@@ -149,14 +149,14 @@ class MemoryConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """``NAME.json`` beside ``NAME.tflite``: how the model is fed and read, and where it came from.
+    """``NAME.json`` beside ``NAME.tflite``: how to feed and read the model, and where it came from.
 
     The fields are those of the file; their order here is their order there.
 
     Raises
     ------
     ModelError
-        A field is out of its range, or two fields do not fit each other. Names the field.
+        A field is out of its range, or two fields do not agree. Names the field.
     """
 
     VERSION: ClassVar[int] = 4
@@ -177,12 +177,12 @@ class Manifest:
     state: StateConfig
     detector: DetectorConfig
     gate: GateConfig | None = None
-    """Which sound is worth hearing; None, which the file leaves out: all of it."""
+    """Which frames to process; None, for which the file has no such section: all of them."""
     memory: MemoryConfig
     checks: Mapping[str, Any]
-    """Figures of the checks made at export."""
+    """Results of the checks made at export."""
     operating_point: Mapping[str, Any] | None
-    """What was measured with these thresholds; None where nothing was."""
+    """What was measured with these thresholds; None if nothing was."""
     provenance: Mapping[str, Any]
     """Data, split, seed, recipe, versions, licences."""
 
@@ -257,7 +257,7 @@ class Manifest:
         Raises
         ------
         ModelError
-            The file cannot be read, or a field is missing, unknown, or does not fit.
+            The file cannot be read, or a field is missing, unknown or wrong.
         """
         path = Path(path)
         content = _read(path, "manifest")
@@ -270,7 +270,7 @@ class Manifest:
         return cls.from_json(text, source=path.name)
 
     def save(self, path: str | Path) -> None:
-        """Write the manifest, whole or not at all.
+        """Write the manifest, completely or not at all.
 
         Raises
         ------
@@ -280,12 +280,12 @@ class Manifest:
         write_atomic(path, self.to_json(), error=ModelError)
 
     def to_json(self) -> str:
-        """Return the manifest as JSON text, an array of numbers a line.
+        """Return the manifest as JSON text, each array of numbers on one line.
 
         Raises
         ------
         ModelError
-            A free-form section holds NaN or an infinity, which JSON cannot.
+            A free-form section holds NaN or an infinity, which JSON cannot express.
         """
         data = dataclasses.asdict(self)
         if self.gate is None:
@@ -294,7 +294,7 @@ class Manifest:
             text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
         except ValueError as problem:
             raise ModelError(f"the manifest of {self.name} cannot be JSON: {problem}") from problem
-        # Strings are safe from this: a line break in one is escaped.
+        # Strings are not affected: line breaks in them are escaped.
         return _NUMBER_ARRAY.sub(lambda array: f"[{' '.join(array[1].split())}]", text) + "\n"
 
     @classmethod
@@ -306,7 +306,7 @@ class Manifest:
         text
             The JSON text.
         source
-            What to call it in errors; the file's name.
+            Its name in errors; the file's name.
 
         Raises
         ------
@@ -348,7 +348,7 @@ class Model:
 
     @property
     def ungated(self) -> Model:
-        """The same model without a gate: it hears everything."""
+        """The same model without a gate: it processes every frame."""
         if self.manifest.gate is None:
             return self
         return dataclasses.replace(self, manifest=dataclasses.replace(self.manifest, gate=None))
@@ -396,7 +396,7 @@ def shipped_models() -> dict[str, Path]:
 
 
 def _find(ref: str | Path) -> Path:
-    """Turn what the user typed into the path of a .tflite or .json file, which may not exist."""
+    """Return the path of the .tflite or .json file that the user means; it may not exist."""
     path = Path(ref)
     if path.suffix in (".tflite", ".json"):
         return path
@@ -480,7 +480,7 @@ def _check_graph(graph: Graph, manifest: Manifest) -> None:
 
 
 def _check_version(data: object) -> None:
-    """Refuse a newer format before its new fields are taken for mistakes."""
+    """Refuse a newer format before its new fields are reported as mistakes."""
     version = data.get("harken_manifest") if isinstance(data, dict) else None
     if isinstance(version, int) and version > Manifest.VERSION:
         raise ModelError(
@@ -490,9 +490,9 @@ def _check_version(data: object) -> None:
 
 
 def _upgraded(data: object) -> object:
-    """Fill in what files may lack: the gate; and what older formats do.
+    """Fill in what a file may lack: the gate, and what older formats lack.
 
-    1 knew no talk, 2 no context, 3 no SVDF.
+    Format 1 had no talk, 2 no context, 3 no SVDF.
     """
     if not isinstance(data, dict):
         return data

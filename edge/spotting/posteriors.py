@@ -16,7 +16,7 @@ Float32 = npt.NDArray[np.float32]
 
 
 class PosteriorStream:
-    """What a model makes of a stream of samples, before the detector; see `Spotter`.
+    """A model's posteriors for a stream of samples, before the detector; see `Spotter`.
 
     The posteriors do not depend on how the samples are divided among calls.
 
@@ -27,7 +27,7 @@ class PosteriorStream:
     runtime
         The interpreter; see `Engine`.
     gate
-        True: as the manifest says; False: everything is heard; else a gate in its place.
+        True: the manifest's; False: none, every frame is processed; else a gate in its place.
     """
 
     def __init__(
@@ -42,14 +42,14 @@ class PosteriorStream:
         self.engine = Engine(model, runtime=runtime)
         config = manifest.gate if gate is True else gate or None
         self.gate = None if config is None else Gate(config, manifest.front_end)
-        """None where everything is heard."""
+        """None if every frame is processed."""
         self.frames = 0
         """Frames since the last reset."""
         self.frames_heard = 0
-        """Those that the gate let pass."""
+        """Those that passed the gate."""
 
     def reset(self) -> None:
-        """Forget everything heard."""
+        """Start anew."""
         self.front_end.reset()
         self.engine.reset()
         if self.gate is not None:
@@ -57,7 +57,7 @@ class PosteriorStream:
         self.frames = self.frames_heard = 0
 
     def feed(self, samples: npt.NDArray[Any]) -> tuple[Float32, bool]:
-        """Take in samples, give out a posterior for each network step that they complete.
+        """Process samples, and return a posterior for each network step that they complete.
 
         Parameters
         ----------
@@ -66,12 +66,12 @@ class PosteriorStream:
 
         Returns
         -------
-        (m, n_labels) float32, and whether all of them are certain silence: the gate was shut.
+        (m, n_labels) float32, and whether all of them are certain silence, since the gate was shut.
 
         Raises
         ------
         AudioError
-            As in `FrontEnd.feed`. Nothing was taken in.
+            As in `FrontEnd.feed`. None was processed.
         """
         if self.gate is None:
             frames = self.front_end.feed(samples)

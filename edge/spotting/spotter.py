@@ -19,10 +19,10 @@ from .manifest import Model, load_model
 from .posteriors import PosteriorStream
 
 FILL_S = 1.0
-"""So much of a gap is filled; then a network has settled."""
+"""How much of a gap is filled; by then the network's state has settled."""
 
 RECENT_S = 2.0
-"""Sound from which the level of the room is taken."""
+"""Seconds of audio from which the level of the room is estimated."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,8 +70,8 @@ class Spotter:
     context
         The context (what was said before), such as a memory of earlier commands.
     gate
-        True: what is softer than a word is skipped as the manifest says; False: everything is
-        heard; else a `GateConfig` in place of the manifest's.
+        True: audio too soft for a word is skipped, as the manifest says; False: all of it is
+        processed; else a `GateConfig` in place of the manifest's.
 
     Raises
     ------
@@ -97,7 +97,7 @@ class Spotter:
         gate: GateConfig | bool = True,
     ) -> None:
         self.model = model if isinstance(model, Model) else load_model(model)
-        """The model that listens."""
+        """The model in use."""
         manifest = self.model.manifest
         front_end = manifest.front_end
         self._sample_rate_hz = front_end.sample_rate_hz
@@ -110,12 +110,12 @@ class Spotter:
             overhang_samples=front_end.window_samples - front_end.hop_samples,
             context=context,
         )
-        self._recent: deque[npt.NDArray[Any]] = deque()  # the last `RECENT_S` of sound
+        self._recent: deque[npt.NDArray[Any]] = deque()  # the last `RECENT_S` of audio
         self._recent_samples = 0  # in these
         self.samples_heard = 0
-        """Samples since the last reset, those that were lost counted."""
+        """Samples since the last reset, dropped ones included."""
         self.posteriors = np.zeros(len(manifest.labels), np.float32)
-        """(n_labels,) float32, what the network said last, not smoothed; zeros before it did."""
+        """(n_labels,) float32, the network's last output, not smoothed; zeros before the first."""
 
     def reset(self) -> None:
         """Start anew: the next sample is sample 0 again."""
@@ -181,8 +181,8 @@ class Spotter:
         samples
             (n,) int16, or float32 with full scale at ±1, mono, at the model's rate; any n.
         arrived_at
-            `time.monotonic` of when the last of them arrived, from which latency counts; by default
-            the time of the call.
+            `time.monotonic` when the last of them arrived, for latency; by default the time of the
+            call.
 
         Returns
         -------
@@ -211,12 +211,12 @@ class Spotter:
 
     @property
     def gate(self) -> GateConfig | None:
-        """The gate in force; None where everything is heard."""
+        """The gate in force; None if every frame is processed."""
         return None if self._stream.gate is None else self._stream.gate.config
 
     @property
     def heard_share(self) -> float:
-        """Share of the sound since the last reset that the network heard, in 0..1."""
+        """Share of the audio since the last reset that the network processed, in 0..1."""
         return self._stream.frames_heard / self._stream.frames if self._stream.frames else 1.0
 
     @property

@@ -1,7 +1,7 @@
-"""A TFLite file in, the shape of its graph out: what a manifest can be held against, no more.
+"""A TFLite file in, the structure of its graph out: only what a manifest is checked against.
 
-Read with `struct` alone, so that a model is checked before any interpreter sees it (one that is fed
-a damaged file may take the process down) and without depending on which interpreter is installed.
+Read with `struct` alone, so that a model is checked before any interpreter sees it (a damaged file
+can crash an interpreter, and the process with it), whichever interpreter is installed.
 
 Source: tensorflow/compiler/mlir/lite/schema/schema.fbs (the field numbers) and the FlatBuffers
 internals document (the layout).
@@ -30,7 +30,7 @@ class Tensor:
     """A tensor of the graph."""
 
     dtype: str
-    """Its type, by numpy's name where numpy has it."""
+    """Its type, by numpy's name if numpy has one."""
     shape: tuple[int, ...]
     scale: float | None
     """Step of the quantization (a float32 value); None when the tensor is not quantized."""
@@ -40,7 +40,7 @@ class Tensor:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Graph:
-    """What the network takes in, gives out, and remembers."""
+    """The network's inputs, outputs and state."""
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
@@ -51,9 +51,9 @@ class Graph:
     lstm_units: tuple[int, ...]
     """Units of each fused ``UNIDIRECTIONAL_SEQUENCE_LSTM``, in the order of execution."""
     cell_clips: tuple[float, ...]
-    """Bound on the cells of each of them; 0 where there is none."""
+    """Bound on the cells of each of them; 0 if there is none."""
     matrix_weights: int
-    """Elements of the constant matrices, each of which takes part in one multiplication a step."""
+    """Elements of the constant matrices; each is multiplied once per step."""
 
 
 def read_graph(content: bytes) -> Graph:
@@ -62,7 +62,7 @@ def read_graph(content: bytes) -> Graph:
     Raises
     ------
     ModelError
-        The bytes are no TFLite model, or one with a damaged structure.
+        The bytes are not a TFLite model, or its structure is damaged.
     """
     if content[4:8] != MAGIC:
         raise ModelError(f"not a TFLite model: bytes 4 to 8 are {content[4:8]!r}, not {MAGIC!r}")
@@ -77,7 +77,7 @@ def read_graph(content: bytes) -> Graph:
 def _read_graph(content: bytes) -> Graph:
     model = _Table(content, _unpack(content, "<I", 0))
     codes = [
-        # Models from before the code outgrew a byte have it in field 0 alone.
+        # Models from before codes exceeded one byte have it only in field 0.
         max(code.scalar(0, "<b", 0), code.scalar(3, "<i", 0))
         for code in model.tables(1)
     ]

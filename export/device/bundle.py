@@ -37,7 +37,7 @@ ENGINE = Path(__file__).parents[2] / "edge" / "device" / "c"
 
 @dataclass(frozen=True, kw_only=True)
 class EngineBundle:
-    """What an export for the C engine wrote."""
+    """The result of an export for the C engine."""
 
     folder: Path
     model: EngineModel
@@ -57,20 +57,20 @@ def export_engine(
 ) -> EngineBundle:
     """Write the engine with a model, golden values and projects for the usual build systems.
 
-    The engine is compiled here, listens to the golden recording, and is compared with Python and
-    with TensorFlow Lite Micro. What it needs is measured on the boards whose tools are installed.
-    The same model gives the same bytes, with the same tools.
+    The engine is compiled here, runs on the golden recording, and is compared with Python and with
+    TensorFlow Lite Micro. Its cost is measured on the boards whose tools are installed. The same
+    model gives the same bytes, with the same tools.
 
     Parameters
     ----------
     model
         The model.
     out
-        The folder to write to; it is made when it is missing. Files that harken wrote are replaced.
+        The folder to write to; it is created if missing. Files that harken wrote are replaced.
     grammar
-        Whose prior shall be part of it.
+        The grammar whose prior is included.
     learned
-        What a memory of this grammar has learned, to be part of the prior.
+        What a memory of this grammar has learned, to include in the prior.
     on_stage
         Called with a few words at the start of every stage.
 
@@ -107,7 +107,7 @@ def export_engine(
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedEngine:
-    """The engine with a model, compiled, and held against what it must equal."""
+    """The engine with a model, compiled and checked against its references."""
 
     model: EngineModel
     sources: Mapping[str, str]
@@ -115,7 +115,7 @@ class CheckedEngine:
     pcm: Int16
     """The golden recording …"""
     answers: Mapping[str, Answers]
-    """… and what it answers to that, with either front end."""
+    """… and its results on that, with either front end."""
     comparison: Comparison
 
 
@@ -126,7 +126,7 @@ def checked_engine(
     learned: Learner | None = None,
     on_stage: Callable[[str], None] = lambda stage: None,
 ) -> CheckedEngine:
-    """Compile the engine with a model, let it listen, compare it with Python and TFLM.
+    """Compile the engine with a model, run it, and compare it with Python and TFLM.
 
     Raises
     ------
@@ -156,7 +156,7 @@ def checked_engine(
 
 
 def _context(model: EngineModel) -> Callable[[bool], Context] | None:
-    """Return what makes the context that the engine has, in Python."""
+    """Return a maker of the engine's context, in Python."""
     prior, manifest = model.prior, model.manifest
     if prior is None:
         return None
@@ -178,7 +178,7 @@ def _context(model: EngineModel) -> Callable[[bool], Context] | None:
 
 
 def engine_sources(model: EngineModel) -> dict[str, str]:
-    """Return the engine and its model, text by file; all but the golden values."""
+    """Return the engine and its model, text by file, without the golden values."""
     upper = model.identifier.upper()
     sources = {path.name: path.read_text("utf-8") for path in sorted(ENGINE.glob("*.[ch]"))}
     sources["model_data.h"] = header(model)
@@ -193,7 +193,7 @@ def engine_sources(model: EngineModel) -> dict[str, str]:
 
 
 def golden_files(engine: CheckedEngine) -> dict[str, bytes]:
-    """Return the golden recording and the answers to it, content by the name of the file."""
+    """Return the golden recording and the results for it, content by file name."""
     files = {"pcm.s16le": engine.pcm.astype("<i2").tobytes()}
     for kind, answer in engine.answers.items():
         files |= {f"{kind}.{what}": content for what, content in answer.vectors.items()}

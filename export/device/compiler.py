@@ -11,7 +11,7 @@ from pathlib import Path
 from ...edge.errors import DependencyError, ExportError
 
 FLAGS = ("-std=c99", "-O2", "-ffp-contract=off")
-"""What the engine is compiled with where nothing else is said."""
+"""Default compiler flags for the engine."""
 
 
 def find_compiler() -> str:
@@ -42,7 +42,7 @@ def build(
     flags: Sequence[str] = FLAGS,
     compiler: str | Sequence[str] | None = None,
 ) -> None:
-    """Compile and link, by a compiler that is a command or a program with its first arguments.
+    """Compile and link; the compiler is a command, or a program with its first arguments.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Sources in; what the compiled engine answers to a recording, and checks of that, out."""
+"""Sources in; the compiled engine's results on a recording, and checks of them, out."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _MIN_WITHIN_ONE = {"float": 0.9999, "fixed": 0.99}
 
 _BOOT_SAMPLES = 16_000  # of the self-test: one second
 BOOT_REPEATS = 64
-"""How often the self-test hears its second of sound."""
+"""How often the self-test repeats its second of audio."""
 
 
 def recording() -> Int16:
@@ -59,10 +59,10 @@ def recording() -> Int16:
 
 
 def long_recording(samples: int) -> Int16:
-    """Return a stream of at least so many samples, int16 at 16 kHz, the same at each call.
+    """Return a stream of at least so many samples, int16 at 16 kHz, equal for every call.
 
-    It begins with the golden recording; then the words of that come again and again, at levels from
-    -30 to +12 dB, in noise that is 0 to 40 dB below them.
+    It starts with the golden recording; then its words repeat at levels from -30 to +12 dB, in
+    noise 0 to 40 dB below them.
     """
     rng = np.random.default_rng(0)
     golden = recording()
@@ -78,7 +78,7 @@ def long_recording(samples: int) -> Int16:
 
 
 def boot_recording(model: Model) -> Int8:
-    """Return what a board's self-test hears, (n,) int8: a second, with a word if any is known."""
+    """Return the audio of a board's self-test, (n,) int8: a second, with a known word if any."""
     words = recording()[: 20 * 16_000]
     heard = Spotter(model).feed(words)
     start = max(0, heard[0].end_sample - _BOOT_SAMPLES * 3 // 4) if heard else 0
@@ -87,22 +87,22 @@ def boot_recording(model: Model) -> Int8:
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """What the engine answers with one of its front ends."""
+    """The engine's results with one of its front ends."""
 
     features: Int8
     """(frames, n_mfcc)."""
     logits: Int8
     """(steps, n_labels)."""
     awake: Int8
-    """(frames,): 1 if it was heard, 0 if the gate was shut."""
+    """(frames,): 1 if the frame was processed, 0 if the gate was shut."""
     events: bytes
     """A line of JSON for each word."""
     boot: Mapping[str, int]
-    """Of the self-test: checksums and counts."""
+    """Checksums and counts of the self-test."""
 
     @property
     def vectors(self) -> dict[str, bytes]:
-        """What a program prints of it, by the name of its option, without the dashes."""
+        """The program's outputs, by the name of the option, without the dashes."""
         return {
             "features": self.features.tobytes(),
             "logits": self.logits.tobytes(),
@@ -137,21 +137,21 @@ const harken_golden harken_{identifier}_golden = {{
 
 
 def ask_engine(sources: Mapping[str, str], pcm: Int16) -> dict[str, Answers]:
-    """Compile the engine with its model, for both front ends, and let it listen.
+    """Compile the engine with its model, for both front ends, and run it.
 
     Parameters
     ----------
     sources
         Text by the name of the file: all of ``src``, and ``main_stdin.c``.
     pcm
-        What it hears.
+        The audio.
 
     Raises
     ------
     DependencyError
         There is no C compiler.
     ExportError
-        It fails, or what it made does.
+        The compiler or the program fails.
     """
     compiler = find_compiler()
     answers = {}
@@ -192,27 +192,27 @@ def _run(program: Path, option: str, sound: bytes, *, codes: tuple[int, ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """How the engine's answers compare with Python's, on the golden recording."""
+    """How the engine's results compare with Python's, on the golden recording."""
 
     frames: int
     steps: int
     float_features_equal: float
-    """Share of the features that are Python's; the others are one off."""
+    """Share of the features that equal Python's; the others are off by one."""
     fixed_features_equal: float
     fixed_features_within_one: float
     tflm: str
-    """The wheel that the logits were compared with, or why they were not."""
+    """The wheel that the logits were compared with, or why there was no comparison."""
     tflm_differences: int | None
-    """Logits that differ from TensorFlow Lite Micro's, of the float front end's features."""
+    """Logits from the float front end's features that differ from TensorFlow Lite Micro's."""
     litert_same: float
-    """Share of the logits that are LiteRT's."""
+    """Share of the logits that equal LiteRT's."""
     litert_max_lsb: int
     events: int
-    """Words that the float front end leads to; Python's detector makes the same of its logits."""
+    """Words with the float front end; Python's detector finds the same in its logits."""
     python_events: int
-    """Words that Python hears, with its own front end and LiteRT."""
+    """Words that Python detects, with its own front end and LiteRT."""
     python_events_same: int
-    """Those of them that the engine hears too, to the sample."""
+    """Those that the engine detects, too, at the same sample."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON types, six digits of each share."""
@@ -223,7 +223,7 @@ class Comparison:
 
 
 class WordsAlone:
-    """The context that the engine has by itself: an LSTM prior, told of words and of no dialogue.
+    """The engine's own context: an LSTM prior that gets words, without a dialogue.
 
     Parameters
     ----------
@@ -236,7 +236,7 @@ class WordsAlone:
     runtime
         What runs the LSTM; see `harken.edge.spotting.engine.Engine`.
     learned
-        What a memory has learned on top of it; nothing more is.
+        What a memory has learned on top of it; it learns nothing more.
     """
 
     def __init__(
@@ -250,7 +250,7 @@ class WordsAlone:
         learned: Learner | None = None,
     ) -> None:
         self.pending: Callable[[str], str] = lambda word: ""
-        """What is waited for after a word."""
+        """What is pending after a word."""
         self._window_s = grammar.window_s
         self._rate_hz = sample_rate_hz
         self._prior: Prior = LstmPrior(file, runtime=runtime)
@@ -297,25 +297,24 @@ def compare(
     *,
     context: Callable[[bool], Context] | None = None,
 ) -> Comparison:
-    """Hold the engine against what it must equal.
+    """Compare the engine with its references.
 
     Parameters
     ----------
     model
         The model.
     pcm
-        What was heard.
+        The audio.
     answers
-        What the engine answered.
+        The engine's results.
     context
-        Makes what the engine knows of earlier words, if it knows any: True asks for TensorFlow Lite
-        Micro below it.
+        Makes the engine's context, if it has one: True asks for TensorFlow Lite Micro as its
+        runtime.
 
     Raises
     ------
     ExportError
-        The gate's decisions or the features are others than Python's, or the logits others than
-        TFLM's.
+        The gate's decisions or the features differ from Python's, or the logits from TFLM's.
     """
     manifest = model.manifest
     engine = Engine(model)
@@ -359,7 +358,7 @@ def compare(
         )
     heard = _places(json.loads(line) for line in answers["float"].events.splitlines())
     posteriors = np.zeros(every.shape, np.float32)
-    posteriors[:, -1] = 1  # silence, where the gate is shut
+    posteriors[:, -1] = 1  # silence while the gate is shut
     posteriors[heard_steps] = engine.posteriors(logits)
     _check_events(model, posteriors, heard, context and context(True))
     spotter = Spotter(model, context=context and context(False))
@@ -408,7 +407,7 @@ def _check_events(
     heard: list[tuple[str, int, int]],
     context: Context | None,
 ) -> None:
-    """Check that Python's detector makes the same words of the same logits."""
+    """Check that Python's detector gives the same words for the same logits."""
     manifest = model.manifest
     detector = Detector(
         manifest.detector,

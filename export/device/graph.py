@@ -1,11 +1,11 @@
-"""An int8 network in, the layers of the C engine out, with integers for all that was a scale.
+"""An int8 network in, the layers of the C engine out, with integers in place of scales.
 
-What the engine cannot run is refused by the layer's name: here, sums that do not fit 32 bits; in
-`harken.export.fused`, which reads the file, everything else.
+Layers that the engine cannot run are refused by name: here, if sums do not fit 32 bits; in
+`harken.export.fused`, which reads the file, for everything else.
 
 Source of the arithmetic: TensorFlow Lite's quantization specification, and the preparation of its
 operators in TensorFlow Lite Micro (fully_connected, svdf, add, unidirectional_sequence_lstm). The
-factors are computed in float64, as the wheel of today does; its older sources multiply scales in
+factors are computed in float64, as in the current wheel; its older sources multiply scales in
 float32, which moves one value in tens of thousands by 1.
 """
 
@@ -25,12 +25,12 @@ from ..layers import Affine, Int8, Int16, Int32, QuantizedNetwork
 Int64 = NDArray[np.int64]
 
 _GATE_SCALE = 2.0**-12  # of the sums that go into sigmoid and tanh
-_ADDED_BITS = 20  # by which what is added is shifted up first
+_ADDED_BITS = 20  # left shift of the addends
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rescale:
-    """A factor as ``harken_scale`` has it: ``multiplier * 2 ** (left - 32 - right)``."""
+    """A factor in the form of ``harken_scale``: ``multiplier * 2 ** (left - 32 - right)``."""
 
     multiplier: int
     left: int
@@ -38,7 +38,7 @@ class Rescale:
 
     @classmethod
     def of(cls, factor: float, *, layer: str, largest: float) -> Rescale:
-        """Take a factor apart.
+        """Split a factor into its parts.
 
         Parameters
         ----------
@@ -47,7 +47,7 @@ class Rescale:
         layer
             Its name, for errors.
         largest
-            Magnitude that what is multiplied never exceeds.
+            Bound on the magnitude of what is multiplied.
         """
         mantissa, shift = math.frexp(factor)
         multiplier = round(mantissa * 2**31)
@@ -72,7 +72,7 @@ class DenseLayer:
     weights: Int8
     """(outputs, inputs)."""
     bias: Int64
-    """(outputs,), with the zero point of the input in it."""
+    """(outputs,), including the input's zero point."""
     scale: Rescale
     zero_point: int
     lowest: int
@@ -90,15 +90,15 @@ class DenseLayer:
 
 @dataclass(frozen=True, kw_only=True)
 class Addition:
-    """What comes behind an SVDF layer; see ``harken_addition`` in harken.h."""
+    """The residual addition after an SVDF layer; see ``harken_addition`` in harken.h."""
 
     scales: tuple[Rescale, Rescale, Rescale]
-    """Of an output, of what is added, of the sum."""
+    """Of the output, the addend, the sum."""
     zero_points: tuple[int, int, int]
     """The same."""
     lowest: int
     span: int
-    """1: what the layer takes in is added; 2: what the one before it takes in."""
+    """1: the layer's own inputs are added; 2: those of the one before it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,9 +109,9 @@ class SvdfLayer:
     weights: Int8
     """(units, inputs)."""
     time_weights: Int16
-    """(units, memory), for the oldest step first."""
+    """(units, memory), oldest step first."""
     bias: Int64
-    """(units,), of the zero point of the input alone."""
+    """(units,), for the input's zero point only."""
     time_bias: Int64
     """(units,)."""
     scale: Rescale
@@ -133,7 +133,7 @@ class SvdfLayer:
 
     @property
     def memory(self) -> int:
-        """Steps that are kept, the one at hand included."""
+        """Steps that are kept, the current one included."""
         return int(self.time_weights.shape[1])
 
 
@@ -147,7 +147,7 @@ class LstmLayer:
     state_weights: Int8
     """(4, units, units)."""
     input_bias: Int64
-    """(4, units), with the zero point of the input in it."""
+    """(4, units), including the input's zero point."""
     state_bias: Int64
     """(4, units)."""
     input_scales: tuple[Rescale, ...]
@@ -170,7 +170,7 @@ class LstmLayer:
 
 @dataclass(frozen=True, kw_only=True)
 class EngineNetwork:
-    """A network as the engine runs it: dense or not, SVDF layers or none, LSTM layers, dense."""
+    """A network of the engine: optional dense and SVDF layers, LSTM layers, a dense layer."""
 
     first: DenseLayer | None
     svdf: tuple[SvdfLayer, ...]
@@ -179,7 +179,7 @@ class EngineNetwork:
 
     @property
     def widest(self) -> int:
-        """Most values that a layer takes in, as ``harken_network.widest`` counts them."""
+        """Most inputs of any layer, counted as in ``harken_network.widest``."""
         dense = [layer for layer in (self.first, self.last) if layer is not None]
         return max(
             *(up4(layer.inputs) for layer in dense),
@@ -190,7 +190,7 @@ class EngineNetwork:
 
     @property
     def multiplications(self) -> int:
-        """Multiplications of weights in a step."""
+        """Multiplications by weights in a step."""
         dense = [layer for layer in (self.first, self.last) if layer is not None]
         return (
             sum(layer.weights.size for layer in dense)
@@ -205,7 +205,7 @@ def up4(count: int) -> int:
 
 
 def read_network(content: bytes) -> EngineNetwork:
-    """Take a model's layers for the engine.
+    """Return a model's layers for the engine.
 
     Parameters
     ----------
@@ -221,7 +221,7 @@ def read_network(content: bytes) -> EngineNetwork:
 
 
 def engine_network(network: QuantizedNetwork) -> EngineNetwork:
-    """Turn the scales of a network into integers.
+    """Convert the scales of a network to integers.
 
     Raises
     ------

@@ -77,7 +77,7 @@ def export_tflm(
     model
         The model.
     out
-        The folder to write to; it is made when it is missing. Files that harken wrote are replaced.
+        The folder to write to; it is created if missing. Files that harken wrote are replaced.
     on_stage
         Called with a few words at the start of every stage.
 

@@ -81,7 +81,7 @@ def export_library(
     model
         The model.
     out
-        The folder to write to; it is made when it is missing. Files that harken wrote are replaced.
+        The folder to write to; it is created if missing. Files that harken wrote are replaced.
     grammar
         Whose prior shall be part of it.
     learned

@@ -62,8 +62,8 @@ def export_litert(
     model
         The model.
     out
-        The folder to write to; it is made when it is missing. Files that harken wrote are replaced,
-        but never the model itself.
+        The folder to write to; it is created if missing. Files that harken wrote are replaced, but
+        never the model itself.
     on_stage
         Called with a few words at the start of every stage.
 

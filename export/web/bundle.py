@@ -97,7 +97,7 @@ def export_web(
     models
         Those to choose from; the first is what the page begins with.
     out
-        The folder to write to; it is made when it is missing. Files that harken wrote are replaced.
+        The folder to write to; it is created if missing. Files that harken wrote are replaced.
     grammar
         What commands the page makes of words. Its LSTM, if it ships, is part of the models.
     learned

@@ -1,1 +1,1 @@
-"""How much a memory helps: spoken sessions in, errors with and without it out."""
+"""The benefit of a memory: spoken sessions in, errors with and without it out."""

@@ -1,4 +1,4 @@
-"""What ``harken eval --context`` does: choices in, a report on what the memory is worth out."""
+"""``harken eval --context``: options in, a report on the benefit of a memory out."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def measure_context(
     weight: float | None,
     bar: Bar,
 ) -> ContextEvaluation:
-    """Let a model hear sessions and hours without a word, and score it with and without a memory.
+    """Run a model on sessions and negative hours, and score it with and without a memory.
 
     Raises
     ------
     DataError
-        The recordings do not make sessions, or the model was trained on them.
+        No sessions can be made of the recordings, or the model was trained on them.
     GrammarError
         The model lacks words of the grammar.
     """
@@ -74,14 +74,14 @@ def measure_context(
 
 
 def priors_of(grammar: Grammar, lstm: Path | None) -> dict[str, Prior]:
-    """Return the priors of a grammar by name, the one that is used by default first.
+    """Return the priors of a grammar by name, the default one first.
 
     Parameters
     ----------
     grammar
-        What commands there are.
+        Defines the commands.
     lstm
-        An LSTM in place of the one that ships, if any does.
+        An LSTM in place of the shipped one, if any.
     """
     file = shipped_prior(grammar) if lstm is None else LstmPriorFile.load(lstm)
     networks: dict[str, Prior] = {} if file is None else {"LSTM": LstmPrior(file)}

@@ -1,4 +1,4 @@
-"""A report in, what a terminal of 80 columns shows of it out."""
+"""A report in, tables for a terminal of 80 columns out."""
 
 from __future__ import annotations
 

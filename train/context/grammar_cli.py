@@ -1,4 +1,4 @@
-"""``harken grammar train``: a grammar in, the LSTM that expects what is said next out."""
+"""``harken grammar train``: a grammar in, an LSTM that predicts the next word out."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Made-up users in, how much a prior that learns gains on them, and loses, out.
+"""Simulated users in, the gain and loss of a learning prior on them out.
 
-In bits a word: how surprising the words were that came inside of the follow-up window, to the prior
-that ships and to the one that has learned. A user with favourites gives `TAUGHT` commands; then the
-next `TESTED` are predicted. Then somebody takes over who likes most what that user liked least:
-what was learned must not do harm for long.
+In bits per word: the surprisal of the words inside the follow-up window, for the shipped prior and
+for the one that has learned. A user with favourites gives `TAUGHT` commands; then the next `TESTED`
+are predicted. Then a user with the opposite preferences takes over: what was learned must not do
+harm for long.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from ...edge.memory.prior import Learner, Prior, gap_class
 from ..cache import Progress
 
 TAUGHT, TESTED = 200, 100
-"""Commands from which is learned, and on which is measured."""
+"""Number of commands to learn from, and to measure on."""
 
 SPAN = 10
-"""Commands between two points of the curve after somebody else has taken over."""
+"""Commands between two points of the curve after the other user has taken over."""
 
 _USERS = 100
-_OPPOSITE = 60  # commands of the one who takes over
+_OPPOSITE = 60  # commands of the second user
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Learning:
-    """What learning does, in bits a word; each array has an entry for each user."""
+    """Effect of learning, in bits per word; each array has an entry per user."""
 
     shipped: NDArray[np.float64]
-    """(users,) of the prior that ships, on the commands after those that taught."""
+    """(users,) for the shipped prior, on the commands after those learned from."""
     learned: NDArray[np.float64]
-    """(users,) of the one that has learned, on the same."""
+    """(users,) for the prior that has learned, on the same."""
     harm: NDArray[np.float64]
-    """(users, spans) learned less shipped, for every `SPAN` commands of the one who takes over."""
+    """(users, spans) learned less shipped, for every `SPAN` commands of the second user."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return means and their 95 % intervals as plain JSON types."""
@@ -64,7 +64,7 @@ def learning(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Learning:
-    """Measure what learning does with users whom no prior was made from.
+    """Measure the effect of learning on users that no prior was trained on.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def learning(
 def _use(
     learner: Learner, user: User, rng: np.random.Generator, commands: int
 ) -> NDArray[np.float64]:
-    """Let a user give commands; return bits of each word, (words, 2): shipped, with learning."""
+    """Simulate a user; return the bits of each word, (words, 2): shipped, with learning."""
     bits = []
     for said in user.session(rng, commands):
         word, gap_s, pending = said.counted

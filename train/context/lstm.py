@@ -1,7 +1,7 @@
-"""A grammar in, an int8 LSTM that predicts what is said next out; see `harken.edge.memory.lstm`.
+"""A grammar in, an int8 LSTM that predicts the next word out; see `harken.edge.memory.lstm`.
 
-It learns from the sessions of made-up users (`harken.edge.memory.habits`), each with favourites of
-their own, which it can only tell from what was said in the session: so it learns to remember.
+It learns from sessions of simulated users (`harken.edge.memory.habits`). Each has favourite
+commands, which only the session so far reveals: so the LSTM learns to remember.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ Float32 = NDArray[np.float32]
 _USERS, _SESSIONS = 4000, 3
 _EPOCHS, _BATCH = 30, 256
 _LEARNING_RATE = 5e-3
-_LONGEST = 24  # words of a session that are learned from
+_LONGEST = 24  # words per session to learn from
 _LOGGED = 20
-_CALIBRATION = 300  # sessions that the quantization is calibrated with
+_CALIBRATION = 300  # sessions for calibrating the quantization
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class _Examples:
     steps: Float32
     """(n, words, inputs)."""
     targets: NDArray[np.int32]
-    """(n, words): which of all logits, by gap and word, is right after each word."""
+    """(n, words): index of the right logit, by gap and word, after each word."""
     counts: Float32
     """(n, words): 1 where a word follows."""
 
@@ -65,12 +65,12 @@ def train_prior(
     grammar
         What can be said.
     logged
-        What was really said, if anybody knows: sessions of `logged_sessions`. Each counts as much
-        as `_LOGGED` that are made up.
+        Real sessions, if there are any, from `logged_sessions`. Each counts as much as `_LOGGED`
+        simulated ones.
     units
         Of the LSTM.
     seed
-        Of all that is drawn.
+        Seed of all random draws.
     progress
         Called with (epochs done, epochs in all).
 
@@ -142,7 +142,7 @@ def train_prior(
 
 
 def require_place(grammar: str, folder: Path) -> Path:
-    """Return where `save_prior` writes the prior of a grammar; refuse at once what it could not.
+    """Return where `save_prior` writes a grammar's prior; refuse an unusable path at once.
 
     Raises
     ------
@@ -173,7 +173,7 @@ def save_prior(file: LstmPriorFile, folder: Path) -> Path:
 
 
 def _is_prior(settings: Path) -> bool:
-    """Whether a prior's settings stand there, which may be replaced."""
+    """Whether the file holds a prior's settings, which may be replaced."""
     try:
         return "digest" in json.loads(settings.read_bytes())
     except (OSError, ValueError, TypeError):

@@ -1,13 +1,12 @@
-"""Posteriors over sessions in, what was heard and understood out, with a memory and without.
+"""Posteriors of sessions in, detected words and commands out, with a memory and without.
 
-Everything is decided by the very `Detector` and `Memory` of the device, from posteriors that were
-computed once.
+The device's own `Detector` and `Memory` make all decisions, from posteriors that were computed
+once.
 
-A **word error** is a word that was missed, or heard as another one, or an event where none belongs:
-what `harken.train.scenes.scoring` calls a miss, and each of its false accepts but those that stand
-for a miss. A **command** is right if it has the intent and the slots of one that was given, and
-comes within `COMMAND_S` of it. What was given is what the dialogue makes of the words that were
-really said.
+A **word error** is a missed word, a confused word, or an event without a word: a miss by
+`harken.train.scenes.scoring`, or a false accept that does not stand for a miss. A **command** is
+right if it has the intent and the slots of a given one, and comes within `COMMAND_S` of it. The
+given commands are what the dialogue makes of the words really said.
 """
 
 from __future__ import annotations
@@ -31,18 +30,18 @@ from ..scenes.sweep import Clock, Float32
 from ..scenes.truth import Scene
 
 COMMAND_S = 1.5
-"""How far apart the times of a command that was given and of the one that was understood may be."""
+"""Longest time between a given command and the understood one."""
 
-_DECIDED_S = 0.12  # about how long after its end a word is heard
-_AFTERWARDS_S = 60.0  # of quiet after a session, in which whatever waited settles or expires
+_DECIDED_S = 0.12  # typical time from the end of a word to its detection
+_AFTERWARDS_S = 60.0  # of quiet after a session, in which pending commands settle or expire
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Ears:
-    """A model and a grammar, ready to hear posteriors.
+    """A model and a grammar, ready for posteriors.
 
-    Without a prior there is no memory: words are as the detector alone hears them, and commands are
-    what the grammar makes of them.
+    Without a prior there is no memory: the detector alone decides on words, and the grammar turns
+    these into commands.
     """
 
     model: Model
@@ -57,15 +56,15 @@ class Ears:
         return dataclasses.replace(self.model.manifest.detector, context_weight=weight)
 
     def memory(self) -> Memory:
-        """Return a memory that knows nothing yet."""
-        prior = self.prior or NgramPrior(self.grammar.words)  # which expects every word alike
+        """Return an empty memory."""
+        prior = self.prior or NgramPrior(self.grammar.words)  # which expects all words equally
         return Memory.of(self.grammar, self.model, prior=prior, now_s=0.0)
 
     def hear(self, posteriors: Float32) -> tuple[list[Detection], list[Command]]:
         """Return words and commands of a session, from a reset."""
         memory = self.memory()
         detections = detector(self.model, self.config, memory).feed(posteriors)
-        # Whatever waits for more to be said is settled when nothing more is.
+        # Pending commands settle once nothing more is said.
         clock = Clock.of(self.model)
         ended_s = clock.decided_s(len(posteriors)) + _AFTERWARDS_S
         memory.log_odds(round(ended_s * SAMPLE_RATE_HZ))
@@ -92,9 +91,9 @@ class SessionFigures:
     said: int
     """Words."""
     missed: int
-    """Words that were not heard, or as others."""
+    """Words that were missed or confused."""
     wrong: int
-    """Events that stand for no word that was said."""
+    """Events without a spoken word."""
     given: int
     """Commands."""
     right: int
@@ -102,7 +101,7 @@ class SessionFigures:
     understood: int
     """Commands that were carried out, right or not."""
     by_gap: Mapping[int, tuple[int, int]]
-    """For each class of `GAPS_S` how many words were said and missed."""
+    """For each class of `GAPS_S`, the words said and missed."""
 
     @property
     def errors(self) -> int:
@@ -111,11 +110,12 @@ class SessionFigures:
 
 
 GAPS_S = (0.0, 1.0, 2.0, 4.0, 8.0)
-"""Where classes of times since the word before begin, in seconds; the first word is in the last."""
+"""Lower bounds of the classes of time since the word before, in seconds; first words are in the
+last."""
 
 
 def score(scene: Scene, ears: Ears, posteriors: Float32, grammar: Grammar) -> SessionFigures:
-    """Score what is heard and understood of a session.
+    """Score the words and commands of a session.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def score(scene: Scene, ears: Ears, posteriors: Float32, grammar: Grammar) -> Se
     posteriors
         What the model made of it.
     grammar
-        What the speaker means: it may be another one than the listener knows.
+        The speaker's grammar, which may differ from the listener's.
     """
     detections, commands = ears.hear(posteriors)
     clock = Clock.of(ears.model)
@@ -158,7 +158,7 @@ def score(scene: Scene, ears: Ears, posteriors: Float32, grammar: Grammar) -> Se
 
 
 def given(scene: Scene, grammar: Grammar) -> list[Command]:
-    """Return the commands that are given in a session, whoever hears them."""
+    """Return the commands given in a session."""
     dialogue, commands = Dialogue(grammar), []
     for utterance in scene.utterances:
         at_s = utterance.end_s + _DECIDED_S
@@ -168,7 +168,7 @@ def given(scene: Scene, grammar: Grammar) -> list[Command]:
 
 
 def pass_time(dialogue: Dialogue, at_s: float) -> list[Command]:
-    """Let time pass in a dialogue, each thing when it is due; return what is carried out then."""
+    """Let time pass in a dialogue, ticking when due; return the commands carried out."""
     commands: list[Command] = []
     while dialogue.due_s is not None and dialogue.due_s <= at_s:
         turn = dialogue.tick(dialogue.due_s)
@@ -179,7 +179,7 @@ def pass_time(dialogue: Dialogue, at_s: float) -> list[Command]:
 
 
 def _right_among(truth: Sequence[Command], understood: Sequence[Command]) -> int:
-    """Count commands that were understood: each is understood once."""
+    """Count understood commands, each at most once."""
     left, right = list(understood), 0
     for command in truth:
         for candidate in left:
@@ -198,19 +198,19 @@ def false_accepts(
     *,
     progress: Progress | None = None,
 ) -> tuple[int, float]:
-    """Count events inside of the follow-up window, where nobody says a word.
+    """Count events inside the follow-up window where nobody says a word.
 
-    The stretches of a window's length, one after another, are each heard right after somebody said
-    the words of one of the histories.
+    Each stretch as long as a window is processed as if right after the words of one of the
+    histories.
 
     Parameters
     ----------
     ears
         What listens.
     negatives
-        Posteriors over sound without a word.
+        Posteriors of negative audio (without any keyword).
     histories
-        Words and the pauses before them; one after another is taken.
+        Words and the pauses before them; used in turn.
     progress
         Called with stretches done, and 0.
 
@@ -237,10 +237,9 @@ def false_accepts(
 
 
 class _Window:
-    """The context of a detector for whom somebody has always just given a command.
+    """A context in which somebody has always just given a command.
 
-    What the detector hears itself changes nothing: so each second is heard in the context that it
-    was meant to be heard in.
+    Detections change nothing: so each second is processed in its intended context.
     """
 
     def __init__(self, ears: Ears) -> None:
@@ -250,7 +249,7 @@ class _Window:
         self._sample = 0
 
     def open(self, history: Sequence[tuple[str, float]]) -> None:
-        """Say the words of a history; the last of them is heard now."""
+        """Say the words of a history, the last of them now."""
         self._memory = self._ears.memory()
         now_s = 0.0
         for word, gap_s in history:
@@ -264,7 +263,7 @@ class _Window:
         return self._memory.log_odds(sample - self._zero)
 
     def accept(self, detection: Detection) -> None:
-        """Take no notice."""
+        """Ignore the word."""
 
     def reset(self) -> None:
         """See `harken.edge.spotting.detector.Context`."""

@@ -21,9 +21,9 @@ _WITHOUT, _WITH = "tab:gray", "tab:blue"
 def draw_context(path: Path, evaluation: ContextEvaluation) -> None:
     """Draw the curves; raises RunError if the picture cannot be written.
 
-    Left: word errors of scripted sessions over the weight of the prior, and below false accepts an
-    hour inside of the window. Middle: word errors and commands by noise. Right: words missed at
-    5 dB by the time since the word before.
+    Left: word errors of scripted sessions over the weight of the prior; below, false accepts per
+    hour inside the window. Middle: word errors and commands by noise. Right: words missed at 5 dB
+    by the time since the word before.
     """
     data = evaluation.to_dict()
     figure = Figure(figsize=(13, 6.4), layout="constrained")

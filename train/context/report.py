@@ -1,9 +1,9 @@
-"""Sessions and hours without a word in, what a memory is worth out: figures, each with its bounds.
+"""Sessions and negative hours in, the benefit of a memory out: figures with confidence intervals.
 
 Intervals of rates among sessions are 95 % by the bootstrap over sessions (Efron, 1979): words of
 one session are not independent of each other. Those of false accepts are exact Poisson intervals;
-the hours inside of the window are the same hours of sound heard after several histories, so that
-these are too narrow.
+the hours inside the window reuse the same audio after several histories, so these intervals are too
+narrow.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from .measure import (
 from .sessions import ORDERS, SNR, stateless
 
 WEIGHTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
-"""Weights of the prior that are tried on the scripted sessions; 0 is no memory."""
+"""Weights of the prior to try on the scripted sessions; 0 is no memory."""
 
 HISTORIES = 5
-"""After so many histories each second without a word is heard inside of the window."""
+"""Number of histories after which each negative second is processed inside the window."""
 
 _RESAMPLES = 1000
 
@@ -61,17 +61,18 @@ class ContextEvaluation:
     without: Cells
     with_memory: Cells
     stateless: Cells
-    """Commands by a mapping that remembers nothing, of the words heard without a memory."""
+    """Commands by a stateless mapping of the words detected without a memory."""
     curve: Mapping[float, Cells]
     """Scripted sessions, by weight."""
     other: Mapping[str, Cells]
     """Scripted sessions with other priors, by their names."""
     accepts: Mapping[str, tuple[int, float]]
-    """False accepts and hours: of all negatives and inside of the window, with and without."""
+    """False accepts and hours: on all negatives and inside the window, with and without a
+    memory."""
     accepts_curve: Mapping[float, tuple[int, float]]
-    """Inside of the window, by weight."""
+    """The same inside the window, by weight."""
     learning: Mapping[str, Learning]
-    """What learning does, by prior."""
+    """Effect of learning, by prior."""
     notes: Sequence[str] = ()
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -201,14 +202,14 @@ def evaluate_context(
     notes: Sequence[str] = (),
     provenance: Mapping[str, Any] | None = None,
 ) -> ContextEvaluation:
-    """Measure what the first of some priors is worth, and compare the others with it.
+    """Measure the benefit of the first prior, and compare the others with it.
 
     Parameters
     ----------
     model
         What listens.
     grammar
-        What commands there are.
+        Defines the commands.
     priors
         By name; the first is used for all, the others for scripted sessions only.
     scenes
@@ -220,9 +221,9 @@ def evaluate_context(
     weights
         For the curve.
     seed
-        Of all that is drawn.
+        Seed of all random draws.
     bar
-        Shows how far it is.
+        Shows the progress.
     """
     name, prior = next(iter(priors.items()))
     if weight is None:
@@ -312,7 +313,7 @@ def _timed(scene: Scene) -> list[tuple[float, Any]]:
 
 
 def _plain_accepts(ears: Ears, negatives: Sequence[Float32]) -> int:
-    """Count events where nobody says a word, and nobody has before."""
+    """Count events where nobody says a word, or has said one before."""
     events = 0
     for posteriors in negatives:
         memory = None if ears.prior is None else ears.memory()

@@ -1,12 +1,12 @@
-"""Recordings and a grammar in, spoken sessions out: one speaker each, who gives commands.
+"""Recordings and a grammar in, spoken sessions out: in each, one speaker gives commands.
 
-Each session is heard in three orders. **Scripted**: what a made-up user with favourite commands
-says (`harken.edge.memory.habits`), as far as the speaker has recorded the words. **Shuffled**: the
-same words at random. **Adversarial**: the same words, always the one next that the prior, which
-ships, expects the least. Pauses stay where they were.
+Each session comes in three orders. **Scripted**: the words of a simulated user with favourite
+commands (`harken.edge.memory.habits`), as far as the speaker has recorded them. **Shuffled**: the
+same words in random order. **Adversarial**: the same words, each being the one that the shipped
+prior expects least. Pauses stay where they were.
 
-A word is a recording of the speaker's, drawn among all there are of it; no recording is heard
-twice before all of them were. Levels, noise and hiss are those of `harken.train.scenes.make`.
+Each word is one of the speaker's recordings, drawn at random; none is repeated before all have been
+used. Levels, noise and hiss are those of `harken.train.scenes.make`.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from ..scenes.truth import Scene
 from ..splits import Split
 
 ORDERS = ("scripted", "shuffled", "adversarial")
-"""In which the words of a session are said."""
+"""Orders of the words of a session."""
 
 SNR: Mapping[str, float | None] = {"clean": None, "10 dB": 10.0, "5 dB": 5.0, "0 dB": 0.0}
-"""Conditions under which each order is heard: level of the words over the noise."""
+"""Conditions of each order: signal-to-noise ratio of the words."""
 
 _LEAD_S = 1.0
 _TAIL_S = 2.0
@@ -57,15 +57,15 @@ def spoken_sessions(
     corpus
         The recordings.
     grammar
-        What commands there are.
+        Defines the commands.
     prior
-        What adversaries go by: the one that ships.
+        The prior for adversarial order: the shipped one.
     split
         The part.
     count
         How many sessions, each in every order and under every condition.
     seed
-        Of all that is drawn.
+        Seed of all random draws.
 
     Returns
     -------
@@ -120,7 +120,7 @@ def spoken_sessions(
 def reorder(
     said: Sequence[Said], order: str, grammar: Grammar, prior: Prior, rng: np.random.Generator
 ) -> list[tuple[str, float]]:
-    """Return words and the pauses before them in one of `ORDERS`."""
+    """Return words, and the pauses before them, in one of `ORDERS`."""
     words = [each.word for each in said]
     gaps = [each.gap_s for each in said]
     if order == "shuffled":
@@ -150,13 +150,13 @@ def _least_expected(
 
 
 def _speakers(corpus: Corpus, grammar: Grammar, split: Split) -> list[dict[str, list[Recording]]]:
-    """Return each speaker's recordings by word, of those who can give a command."""
+    """Return the recordings by word of each speaker who can give a command."""
     found: dict[str, dict[str, list[Recording]]] = {}
     for recording in corpus.select("word", split=split):
         if recording.speaker and recording.label in grammar.words:
             words = found.setdefault(recording.speaker, {})
             words.setdefault(recording.label, []).append(recording)
-    rng = np.random.default_rng(0)  # draws ranks that nobody asks for
+    rng = np.random.default_rng(0)  # draws ranks that are not used
     return [pools for _, pools in sorted(found.items()) if User(grammar, rng, pools)]
 
 

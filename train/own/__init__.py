@@ -1,1 +1,1 @@
-"""Words that nobody recorded, or five times: text and a few recordings in, a model out."""
+"""Models for new words: text and at most a few recordings in, a model out."""

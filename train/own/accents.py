@@ -1,8 +1,8 @@
-"""A word in, how people say it whose first language is another one: for espeak-ng to speak.
+"""A word in, its pronunciation with a foreign accent out, for espeak-ng.
 
-Synthetic voices of English are those of native speakers, and who learned English later says "wiew
-glass" or "charvis". Such a speaker has other sounds in the place of those that the first language
-lacks; here one or two of a word's phonemes are changed so.
+Synthetic English voices are those of native speakers, but people who learned English later may say
+"wiew glass" or "charvis". They replace sounds that their first language lacks; here one or two
+phonemes of a word are changed in this way.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ INSTEAD: dict[str, tuple[str, ...]] = {
     **{"AE": ("EH", "AA"), "AH": ("AA", "EH", "IH"), "AA": ("AO", "ER"), "AO": ("OW",)},
     **{"OW": ("AO",), "EH": ("EY", "AE"), "EY": ("EH",), "ER": ("AA", "EH"), "K": ("G",)},
 }
-"""Phonemes, and what is said in their place; "" is nothing."""
+"""Phonemes and their replacements; "" drops the phoneme."""
 
 _MOST_CHANGES = 2
 _ESPEAK = {
@@ -38,7 +38,7 @@ _ESPEAK = {
 
 
 def with_accent(phones: Phones, rng: np.random.Generator) -> Phones:
-    """Return a pronunciation with one or two phonemes changed, as far as any can be."""
+    """Return a pronunciation with one or two phonemes changed, if possible."""
     said = list(phones)
     places = rng.permutation([place for place, phone in enumerate(said) if phone in INSTEAD])
     for place in places[: int(rng.integers(1, _MOST_CHANGES + 1))].astype(int):
@@ -48,12 +48,12 @@ def with_accent(phones: Phones, rng: np.random.Generator) -> Phones:
 
 
 def espeak_phonemes(phones: Phones) -> str:
-    """Return a pronunciation as espeak-ng reads it, with the stress on the first syllable."""
+    """Return a pronunciation in espeak-ng's notation, with the stress on the first syllable."""
     return f"[['{''.join(_ESPEAK[phone] for phone in phones)}]]"
 
 
 class Accented:
-    """espeak-ng with foreign accents: another one each time. Words that nobody knows stay as is.
+    """espeak-ng with foreign accents, a new one each time; unknown words stay as they are.
 
     Parameters
     ----------

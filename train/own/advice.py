@@ -1,4 +1,4 @@
-"""Words in, what is hard about them out: too short, too alike, too common."""
+"""Words in, advice on them out: too short, too similar, too common."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from .near import Phones, pronunciations, unlikeness
 Problem = Literal["short", "alike", "part", "common", "unknown"]
 
 FEWEST_PHONES = 4
-"""Fewer sounds than that make a word short."""
+"""A word with fewer phonemes is short."""
 
 LEAST_UNLIKENESS = 2.0
-"""Words that differ by less sound alike (see `harken.train.own.near.unlikeness`)."""
+"""Words that differ by less sound similar (see `harken.train.own.near.unlikeness`)."""
 
 MOST_PER_HOUR = 4.0
-"""Words that running speech says more often are common."""
+"""Words that running speech contains more often, per hour, are common."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
-    """One thing that is hard about some words."""
+    """One problem with some words."""
 
     words: tuple[str, ...]
     problem: Problem
     text: str
-    """What it costs, and what would be better: for people."""
+    """The cost, and what would be better, for people."""
 
 
 def advise(words: Sequence[str], pack: Pack) -> list[Advice]:
-    """Say before any training what will be hard.
+    """Return advice on difficult words before training.
 
     Parameters
     ----------
     words
         The keywords.
     pack
-        Whose speech tells how common words are.
+        Its speech shows how common words are.
 
     Raises
     ------

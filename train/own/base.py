@@ -1,9 +1,9 @@
 """A finished run in, its float weights in one small file out, and such a file read again.
 
-A model of new words begins with what another one has learned: what speech is made of, and what is
-no word. Only the layer of logits is new, and even of that the labels that both have stay. The
-weights that ship for `commands` are those of a longer training of the same recipe (240 epochs),
-which lose less when they are rounded; of `commands-tiny`, those of the model itself.
+A model of new words starts from the weights of another one, which already knows speech and what is
+not a word. Only the layer of logits is new, and even there the labels of both models keep their
+weights. The weights that ship for `commands` come from a longer training of the same recipe (240
+epochs) and lose less in quantization; those for `commands-tiny` are the model's own.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFil
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What has to be the same in a model that begins with these weights."""
+    """What must be the same in a model that starts from these weights."""
 
     model: ModelConfig
     front_end: FrontEndConfig
@@ -45,20 +45,20 @@ class Base:
     """Float weights of a trained network."""
 
     name: str
-    """Of the model that they are of."""
+    """Name of their model."""
     words: tuple[str, ...]
     shape: Shape
     weights: Weights
     licences: dict[str, str]
-    """Of what it was trained with."""
+    """Licences of its training data."""
 
     def fitted(self, config: TrainConfig) -> TrainConfig:
-        """Return a configuration with the mean and std of the features that the weights know.
+        """Return a configuration with the mean and std of the features from the weights' training.
 
         Raises
         ------
         DataError
-            It asks for another network, or for other features.
+            It has another network or other features.
         """
         wanted = Shape(
             model=config.model,
@@ -75,14 +75,14 @@ class Base:
         return replace(config, front_end=self.shape.front_end)
 
     def first_weights(self, config: TrainConfig) -> Weights:
-        """Return the weights that a model of other words begins with."""
+        """Return the initial weights for a model of other words."""
         inputs = config.step.context_frames * config.front_end.n_mfcc
         first = initial_weights(
             config.model, inputs=inputs, labels=len(config.labels), seed=config.seed
         )
         kernel, bias = first["dense_out/kernel"], first["dense_out/bias"]
         known = {label: place for place, label in enumerate((*self.words, *NON_WORDS))}
-        # A new word begins as something that has never been heard.
+        # A new word starts as something that is never detected.
         kernel *= 0.1
         bias[:] = self.weights["dense_out/bias"].min()
         for place, label in enumerate(config.labels):
@@ -93,7 +93,7 @@ class Base:
 
 
 def base_file(name: str) -> Path:
-    """Return the file with the weights of a model that ships; raises DataError if it has none."""
+    """Return the weights file of a shipped model; raises DataError if it has none."""
     folder = _models()
     path = folder / f"{name}{SUFFIX}"
     if not path.is_file():
@@ -103,7 +103,7 @@ def base_file(name: str) -> Path:
 
 
 def pack_file() -> Path:
-    """Return the file of speech and noise that ships."""
+    """Return the shipped file of speech and noise."""
     return _models() / "pack.npz"
 
 
@@ -115,7 +115,7 @@ def _models() -> Path:
 
 
 def base_of(run: Path, name: str) -> Base:
-    """Return the weights of a finished run; raises RunError if it is none."""
+    """Return the weights of a finished run; raises RunError if it is not one."""
     folder = RunFolder(run)
     record = folder.load_record()
     config = record.config
@@ -129,7 +129,7 @@ def base_of(run: Path, name: str) -> Base:
 
 
 def save_base(base: Base, path: Path) -> None:
-    """Write weights as float16, whole or not at all; raises DataError if that cannot be."""
+    """Write weights as float16, completely or not at all; raises DataError if that cannot be."""
     description = {
         "harken_base": VERSION,
         "name": base.name,
@@ -142,12 +142,12 @@ def save_base(base: Base, path: Path) -> None:
 
 
 def load_base(path: Path) -> Base:
-    """Read weights to begin with.
+    """Read initial weights.
 
     Raises
     ------
     DataError
-        There is no such file, or it holds something else, or is of a newer harken.
+        The file does not exist, holds something else, or is from a newer harken.
     """
     try:
         with np.load(path, allow_pickle=False) as file:

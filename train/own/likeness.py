@@ -1,10 +1,10 @@
-"""Clips of words in, which of them sound like another word than the one they stand for out.
+"""Clips of words in, those that sound like another word than their own out.
 
-A voice may mispronounce a word, and a recording may hold another. Nobody has a recogniser of new
-words; but voices say them and others, and two clips are compared as isolated-word recognisers of
-old did: by dynamic time warping of their MFCC (Sakoe and Chiba, "Dynamic Programming Algorithm
-Optimization for Spoken Word Recognition", 1978). What is nearer to another word than to its own by
-a clear margin is not that word.
+A voice may mispronounce a word, and a recording may hold another word. There is no recogniser for
+new words; but voices say them and others, and two clips are compared as in early isolated-word
+recognisers: by dynamic time warping of their MFCC (Sakoe and Chiba, "Dynamic Programming Algorithm
+Optimization for Spoken Word Recognition", 1978). A clip that is nearer to another word than to its
+own by a clear margin is rejected.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ Float32 = NDArray[np.float32]
 Int16 = NDArray[np.int16]
 
 MARGIN = 0.95
-"""So much of the distance to its own word, or less, is another word away that a clip holds."""
+"""A clip holds another word if its distance to that is at most this fraction of that to its own."""
 
 REFERENCES = 6
-"""Clips that stand for a word."""
+"""Number of reference clips for a word."""
 
-_SURE = 0.25  # nearer to its word, a clip needs no comparison
-_NEAREST = 3  # of these count: some voices say a word in another way, or not at all
+_SURE = 0.25  # a clip nearer to its word than this needs no comparison
+_NEAREST = 3  # number of them that count: some voices say a word in another way, or not at all
 _AROUND = SAMPLE_RATE_HZ // 20
 _SHORTEST = SAMPLE_RATE_HZ // 16
 _LEVEL = 0.05  # of a word, full scale 1
-_HISS = 2e-3  # under all clips, so that how silent their silence is makes no difference
+_HISS = 2e-3  # noise under all clips, so that the level of their silence does not matter
 _COEFFICIENTS = slice(1, 14)
 
 
 class Likeness:
-    """Tells what clips sound like.
+    """Compares clips with words.
 
     Parameters
     ----------
     references
         By word, clips that hold it: (samples,) int16, 16 kHz.
     others
-        By word, words that are taken for another one than it: not those that sound like it.
+        By word, the words that count as different: not those that sound like it.
     """
 
     def __init__(
@@ -57,18 +57,18 @@ class Likeness:
         self._others = others
 
     def other_than(self, word: str, clip: Int16) -> str | None:
-        """Return what a clip sounds like rather than a word.
+        """Return what a clip sounds like instead of its word.
 
         Parameters
         ----------
         word
-            What it should hold.
+            The word that it should hold.
         clip
             (samples,) int16, 16 kHz.
 
         Returns
         -------
-        Another word, "" if nothing is said in it, None if it may well be the word.
+        Another word; "" if nothing is said in it; None if it may be the word.
         """
         features = _features(clip)
         if features is None:

@@ -3,8 +3,8 @@
 ``python -m harken.train.own.make_pack DATA --add models/recipes --config
 models/recipes/commands.train.json --out models/pack.npz``
 
-Of each source as many minutes as `MINUTES` says, drawn by recording with a fixed seed. What the
-models that ship have not heard in training is validation here, too.
+From each source, as many minutes as `MINUTES` says, drawn by recording with a fixed seed. Held-out
+data of the shipped models is validation here, too.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MINUTES: dict[str, tuple[float, float]] = {
     "esc10": (8, 4),
     "background_noise": (5, 1),
 }
-"""Of training and of validation, by the beginning of the path."""
+"""Minutes of training and of validation, by the start of the path."""
 
 SOURCES = {
     "speech/librispeech": "LibriSpeech (Panayotov et al., 2015): CC BY 4.0",

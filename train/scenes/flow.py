@@ -60,7 +60,7 @@ def flowing_speech(
         How many keywords of sure times are said in each way, about: all there are, if these are
         fewer. No recording is heard twice.
     seed
-        Of all that is drawn.
+        Seed of all random draws.
 
     Returns
     -------

@@ -26,16 +26,16 @@ def keep_scenes(
 ) -> None:
     """Write each scene as ``NAME.wav`` and ``NAME.txt``, and the ground truth of all of them.
 
-    Every file is written whole or not at all. The ground truth, ``scenes.json``, says whether all
-    of them are there, so that nobody measures on what an interruption left. Scenes that were kept
-    in the folder before are replaced.
+    Every file is written completely or not at all. The ground truth, ``scenes.json``, says whether
+    all of them are there, so that nobody measures on what an interruption left. Scenes that were
+    kept in the folder before are replaced.
 
     Parameters
     ----------
     scenes
         What to write; 16 bits, 16 kHz.
     folder
-        Where to; it is made when it is missing.
+        Where to; it is created if missing.
     sound
         Write sound and label tracks; otherwise the ground truth alone.
     progress

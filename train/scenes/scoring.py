@@ -1,4 +1,4 @@
-"""What was said and what was heard in, figures out: misses, false accepts and why, latencies.
+"""Spoken words and events in, figures out: misses, false accepts with reasons, latencies.
 
 An event is right if it names a keyword that is being said, or was said at most `TOLERANCE_S` ago,
 and that no event has named yet. Every other event is a false accept:
@@ -13,8 +13,8 @@ and that no event has named yet. Every other event is a false accept:
 
 A keyword that no event names is missed.
 
-Words that nobody is sure of count nowhere: neither they, nor an event that names one of them or
-that would be blamed on one.
+Uncertain words do not count: neither they, nor an event that names one or would be attributed to
+one.
 """
 
 from __future__ import annotations
@@ -37,23 +37,23 @@ REASONS: tuple[Reason, ...] = get_args(Reason)
 """Why an event can be a false accept."""
 
 TOLERANCE_S = 0.6
-"""How long after its end a word may still be named, in seconds."""
+"""How long after its end a word may still be detected, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """An event: a word that a model heard."""
+    """An event: a word that a model detected."""
 
     word: str
     time_s: float
-    """How much of the stream had been heard when it was decided, in seconds."""
+    """Position in the stream at which it was decided, in seconds."""
     confidence: float | None = None
-    """How sure the model was; the larger, the surer. None if it does not say."""
+    """The model's confidence; larger is surer. None if it does not report one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """A keyword that was said and heard."""
+    """A keyword that was said and detected."""
 
     utterance: Utterance
     heard: Heard
@@ -66,11 +66,11 @@ class Hit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Miss:
-    """A keyword that was said and not heard."""
+    """A keyword that was said and not detected."""
 
     utterance: Utterance
     instead: Heard | None
-    """What was heard instead of it, if anything."""
+    """What was detected instead, if anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,7 @@ class FalseAccept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matches:
-    """All that was said and heard in a scene, told apart."""
+    """All words and events of a scene, matched."""
 
     hits: tuple[Hit, ...]
     misses: tuple[Miss, ...]
@@ -93,7 +93,7 @@ class Matches:
 
 
 def match(scene: Scene, heard: Iterable[Heard], words: Collection[str]) -> Matches:
-    """Tell right events from false accepts, and keywords that were heard from missed ones.
+    """Separate right events from false accepts, and detected keywords from missed ones.
 
     Of several utterances that an event could name, it names the one that ended first; so no order
     of the events leads to more hits. Each in the order of time.
@@ -140,7 +140,7 @@ def match(scene: Scene, heard: Iterable[Heard], words: Collection[str]) -> Match
             and utterances[index].sure
             and utterances[index].word in words
         ]
-        # What is being said now is likelier to blame than what was said before it.
+        # The current utterance is a likelier cause than the one before it.
         blamed = max(missed or candidates, default=None)
         if blamed in missed:
             instead.setdefault(blamed, event)

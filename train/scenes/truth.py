@@ -1,9 +1,9 @@
-"""What is said in a stretch of sound, and when: in memory, as label tracks, as ``scenes.json``.
+"""Ground truth: what is said in a stretch of audio, and when, in memory and in files.
 
 A label track is a text file that Audacity reads and writes: a line for each label, with its start
 and its end in seconds and its text, separated by tabs. A text in parentheses, ``(left)``, is a
-piece of that word: something a keyword spotter must not name. A text with a question mark,
-``left?``, is a word that nobody is sure of: naming it is neither right nor wrong.
+piece of that word, which a keyword spotter must not detect. A text with a question mark, ``left?``,
+is an uncertain word: detecting it is neither right nor wrong.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ TRUTH_FILE = "scenes.json"
 """Name of the file that holds the ground truth of a folder of scenes."""
 
 VERSION = 2
-"""Of `TRUTH_FILE`."""
+"""Version of the format of `TRUTH_FILE`."""
 
-_FIRST_VERSION = 1  # knows no words that nobody is sure of
+_FIRST_VERSION = 1  # has no uncertain words
 
 _SLACK_S = 0.001  # by which labels may miss each other or the end: they are written in decimals
 
@@ -41,14 +41,14 @@ class Utterance:
     end_s: float
     word: str
     whole: bool = True
-    """False: only a piece of the word is heard, which must not be named."""
+    """False: only a piece of the word is said, which must not be detected."""
     sure: bool = True
-    """False: nobody is sure of the word, and naming it is neither right nor wrong."""
+    """False: the word is uncertain, and detecting it is neither right nor wrong."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scene:
-    """A stretch of sound and all that is said in it.
+    """A stretch of audio and everything that is said in it.
 
     Raises
     ------
@@ -99,7 +99,7 @@ class SceneSet:
 
 @dataclass(frozen=True, kw_only=True)
 class SceneTruth:
-    """All about a scene but its sound: an entry of `TRUTH_FILE`."""
+    """A scene without its audio: an entry of `TRUTH_FILE`."""
 
     name: str
     seconds: float
@@ -154,7 +154,7 @@ def read_labels(path: str | Path, *, seconds: float) -> tuple[Utterance, ...]:
     """Read a label track.
 
     Lines that start with a backslash, with which Audacity gives a label's range of frequencies, and
-    empty lines are passed over.
+    empty lines are ignored.
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ def write_labels(path: str | Path, utterances: Iterable[Utterance]) -> None:
 
 
 def write_truth(path: str | Path, scenes: SceneSet, *, complete: bool) -> None:
-    """Write the ground truth of a set as JSON, whole or not at all.
+    """Write the ground truth of a set as JSON, completely or not at all.
 
     Parameters
     ----------

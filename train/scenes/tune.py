@@ -1,12 +1,13 @@
 """Posteriors over scenes in, the detector's settings out, and what they achieve.
 
-Wanted are the fewest mistakes in the scenes with words, with at most so many false accepts an hour
-in the hours without one. A mistake is a missed word or a wrong event. The scenes with words are
-those that `harken eval --stream` calls "all": every signal-to-noise ratio alike, at the usual gain
-and in no room.
+The goal is the fewest mistakes in the scenes with words, at a given limit of false accepts per hour
+in the negative hours. A mistake is a missed word or a wrong event. The scenes with words are those
+that `harken eval --stream` calls "all": all signal-to-noise ratios weighted equally, at the usual
+gain, without a room.
 
-Hours hold a few false accepts at the rate that is wanted, and for most words none. Thresholds that
-were fitted to these would be fitted to chance. So, for every smoothing and every cost of talk:
+At the wanted rate, the negative hours contain few false accepts, and none for most words.
+Thresholds fitted to these would be fitted to chance. So, for every smoothing and every talk
+penalty:
 
 1. The tail of each word's false accepts is taken to fall exponentially with the log-odds of its
    threshold (`Tail`). It is fitted at lower thresholds, where there are more of them; how many
@@ -14,19 +15,18 @@ were fitted to these would be fitted to chance. So, for every smoothing and ever
    more so the fewer there are.
 2. With these tails each word gets the threshold that costs the fewest mistakes when a false accept
    costs the same for every word (`offsets`): a word that is seldom mistaken for another one, or is
-   hard to hear, gets a lower one. Only how far it lies from the others is kept.
+   hard to hear, gets a lower one. Only the differences between words are kept.
 3. These differences are taken whole, halved, or not at all, and all thresholds are moved together
    (as `sweep` does) to where the false accepts that were counted keep to the rate.
 
-Which of them and which share of the differences is best is found by cross-validation: differences
-from one half of the scenes are tried on the other half, and the other way round. The halves share
-no scene: the same words under other conditions belong to the same half. First the cost of talk is
-chosen, with the smoothing that the model has and thresholds that are the same for all words, then
-the rest.
+The best settings and share of the differences are found by two-fold cross-validation: differences
+from one half of the scenes are tried on the other half. The halves share no scene: the same words
+under other conditions belong to the same half. First the talk penalty is chosen, with the model's
+smoothing and equal thresholds for all words, then the rest.
 
-Thresholds that were chosen on scenes look better on these than they are. So beside the figures on
-all scenes stand those of thresholds chosen on one half and measured on the other, both ways; only
-the smoothing, the cost of talk and the share are those chosen on all.
+Thresholds look better than they are on the scenes on which they were chosen. So besides the figures
+on all scenes there are held-out figures: thresholds chosen on one half and measured on the other,
+both ways; only the smoothing, the talk penalty and the share were chosen on all.
 """
 
 from __future__ import annotations
@@ -53,21 +53,21 @@ from .tails import DELTAS, Float64, heights_of, offsets
 from .truth import Scene
 
 SMOOTHINGS = (1, 2, 3, 4, 5)
-"""Lengths of the moving average that are tried, in steps."""
+"""Lengths of the moving average to try, in steps."""
 
 PENALTIES = (0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0)
-"""Costs of uninterrupted talk that are tried, in log-odds. More would make a word after talk as
-good as impossible."""
+"""Talk penalties to try, in log-odds. Larger ones would make a word after talk almost
+impossible."""
 
 SHARES = (0.0, 0.5, 1.0)
-"""How much of the differences between words is tried."""
+"""Shares of the differences between words to try."""
 
 # Where differences are tried, they are tried at several rates, so that no single false accept
 # decides: at so many times the one that is wanted.
 _RATES = (1, 2, 4)
 
 
-_PATIENCE = 8  # deltas that are tried in vain above the best one
+_PATIENCE = 8  # deltas to try above the best one without success
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,13 +75,13 @@ class Tuning:
     """What was chosen, and what it achieves."""
 
     detector: DetectorConfig
-    """The model's, with other thresholds, smoothing and cost of talk."""
+    """The model's, with other thresholds, smoothing and talk penalty."""
     words: Tally
     """In the scenes with words."""
     conditions: Mapping[str, Tally]
     """The same by their signal-to-noise ratio."""
     negatives: Tally
-    """In the hours without a word."""
+    """In the negative hours."""
     held_out: tuple[Tally, Tally] | None
     """In the scenes with words and without, with thresholds chosen on one half and measured on the
     other, both ways; None where there are too few scenes."""
@@ -90,7 +90,7 @@ class Tuning:
     before: tuple[Tally, Tally]
     """With the detector that the model had: in the scenes with words and without."""
     notes: tuple[str, ...]
-    """What a reader of the figures has to know."""
+    """Notes for readers of the figures."""
 
     def operating_point(self) -> dict[str, Any]:
         """Return the figures for the manifest, as plain JSON types."""
@@ -126,13 +126,13 @@ def tune(
     Parameters
     ----------
     model
-        What listened.
+        The model that listened.
     scenes
-        What it heard: with words, and without.
+        The scenes, with words and without.
     posteriors
-        What it made of each, (m, n_labels) float32, not smoothed.
+        Its posteriors for each, (m, n_labels) float32, not smoothed.
     fa_per_hour
-        False accepts an hour to keep to, in the scenes without words, of all words together.
+        Most false accepts per hour in the negative scenes, over all words.
     progress
         Called with (combinations tried, combinations in all).
 
@@ -209,7 +209,7 @@ def tune(
 
 
 def check_scenes(scenes: Sequence[Scene], words: Sequence[str], *, fa_per_hour: float) -> None:
-    """Check, before anybody listens, that thresholds can be chosen on scenes.
+    """Check before listening that thresholds can be chosen on scenes.
 
     Raises
     ------
@@ -254,7 +254,7 @@ class _Part:
 
 
 class _Stage:
-    """The scenes as a model hears them with one smoothing and one cost of talk."""
+    """The scenes as seen by a model with one smoothing and one talk penalty."""
 
     def __init__(
         self,
@@ -272,7 +272,7 @@ class _Stage:
 
     @property
     def talk_penalty(self) -> float:
-        """What talk costs."""
+        """The talk penalty in log-odds."""
         return self.config.talk_penalty
 
     @cached_property

@@ -83,7 +83,7 @@ class Tally:
 
     @property
     def made(self) -> int:
-        """How many there were."""
+        """Number of events."""
         return self.kept + self.unheard + self.silent
 
 

@@ -66,7 +66,7 @@ def clip_of(
 
 
 def write_flac(path: Path, samples: NDArray[np.int16], rate_hz: int = RATE_HZ) -> None:
-    """Write samples, (n,) int16, whole or not at all; raises DataError if that cannot be."""
+    """Write samples, (n,) int16, completely or not at all; raises DataError if that cannot be."""
     import soundfile
 
     buffer = io.BytesIO()

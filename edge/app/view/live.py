@@ -123,7 +123,7 @@ class LiveView:
         self.close()
 
     def heard(self, heard: Heard) -> None:
-        """Take in what a block brought, and draw it if it is time to."""
+        """Handle the result of a block, and draw it if it is time to."""
         if self._thread_s_before is None:
             self._thread_s_before = time.thread_time()
         self._samples += len(heard.samples)

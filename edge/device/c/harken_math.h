@@ -1,6 +1,6 @@
 /*
- * Exact integer arithmetic, the same on every compiler. Shifts to the right of negative numbers
- * are arithmetic on every compiler that this engine knows; harken.c checks it at compile time.
+ * Exact integer arithmetic, the same on every compiler. Right shifts of negative numbers are
+ * arithmetic on every supported compiler; harken.c checks this at compile time.
  */
 #ifndef HARKEN_MATH_H
 #define HARKEN_MATH_H
@@ -21,7 +21,7 @@ static inline int32_t harken_shift_round(int32_t x, int32_t n) {
 /* a * b / 2^32 to the nearest, halves up; b is positive. */
 static inline int32_t harken_mul32(int32_t a, int32_t b) {
 #if defined(__ARM_ARCH_6M__) || defined(__ARM_ARCH_8M_BASE__)
-    /* Of halves, inline: a call of the compiler's product of 64 bits takes twice as long. */
+    /* In halves, inline: calling the compiler's 64-bit multiplication takes twice as long. */
     uint32_t low = (uint32_t)a & 0xffff, b_low = (uint32_t)b & 0xffff;
     int32_t high = a >> 16, b_high = b >> 16;
     uint32_t middle = low * (uint32_t)b_high + ((low * b_low) >> 16);
@@ -37,19 +37,20 @@ static inline int32_t harken_mul32(int32_t a, int32_t b) {
 }
 
 /* x * multiplier / 2^31 to the nearest, then / 2^right to the nearest: two roundings, as in the
- * reference kernels of TensorFlow Lite Micro. |x * 2^left| < 2^31; left is 1 more than it seems to
- * need, since the upper half of a product of 64 bits costs less than any other 32 of them. */
+ * reference kernels of TensorFlow Lite Micro. |x * 2^left| < 2^31; `left` is 1 more than seems
+ * necessary, since the upper half of a 64-bit product costs less than any other 32 of its bits. */
 static inline int32_t harken_rescale(int32_t x, const harken_scale *scale) {
     x = harken_mul32(x * ((int32_t)1 << scale->left), scale->multiplier);
     return scale->right ? harken_shift_round(x, scale->right) : x;
 }
 
-/* The same for a factor of 2^-(n + 1), without a product; n = 1 .. 30, |x| <= 2^30. */
+/* The same for a factor of 2^-(n + 1), without a multiplication; n = 1 .. 30, |x| <= 2^30. */
 static inline int32_t harken_halve_round(int32_t x, int32_t n) {
     return harken_shift_round((x + 1) >> 1, n);
 }
 
-/* a * b / 2^15, rounded down; |a * b| < 2^46. Without a long product where the chip has none. */
+/* a * b / 2^15, rounded down; |a * b| < 2^46. Without a long multiplication on chips that have
+ * none. */
 static inline int32_t harken_mul15(int32_t a, int32_t b) {
 #if defined(__ARM_ARCH_6M__) || defined(__ARM_ARCH_8M_BASE__)
     /* a = high * 2^15 + low, and |b| <= 2^15, so that either product fits 32 bits. */

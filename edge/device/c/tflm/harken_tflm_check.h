@@ -1,5 +1,5 @@
 /*
- * Does TensorFlow Lite Micro on this board answer what it answered on the desk? Above all: does it
+ * Does TensorFlow Lite Micro on this board give the same results as at export? Above all: does it
  * keep the LSTM's state from one Invoke() to the next? Builds with CMSIS-NN kernels have reset it.
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -16,14 +16,14 @@ extern "C" {
 enum {
     HARKEN_TFLM_OK = 0,
     HARKEN_TFLM_FAILED = -1,     /* invoke() returned something other than 0 */
-    HARKEN_TFLM_STATE_LOST = -2, /* every step is answered as if it were the first */
-    HARKEN_TFLM_DIFFERENT = -3   /* the state is kept, but logits differ: by *worst at most */
+    HARKEN_TFLM_STATE_LOST = -2, /* every step gives results as if it were the first */
+    HARKEN_TFLM_DIFFERENT = -3   /* the state is kept, but logits differ, by at most *worst */
 };
 
 typedef struct {
-    const int8_t *inputs; /* [n_steps][n_inputs], from a reset state on */
-    const int8_t *logits; /* [n_steps][n_labels], what the reference kernels answer */
-    const int8_t *forgetful; /* [n_steps][n_labels], what they answer from a reset state at each */
+    const int8_t *inputs; /* [n_steps][n_inputs], starting from a reset state */
+    const int8_t *logits; /* [n_steps][n_labels], results of the reference kernels */
+    const int8_t *forgetful; /* [n_steps][n_labels], the same with a reset before each step */
     int16_t n_steps, n_inputs, n_labels;
 } harken_tflm_golden;
 
@@ -32,7 +32,8 @@ typedef struct {
 typedef int (*harken_tflm_invoke)(void *context, const int8_t *input, int8_t *logits);
 
 /* Run all steps, after a reset of the interpreter. `worst`, which may be NULL, becomes the largest
- * difference of a logit. Kernels other than the reference's may round otherwise: 1 to 3 are no harm. */
+ * difference of a logit. Other kernels than the reference ones may round differently: 1 to 3 do no
+ * harm. */
 int harken_tflm_check(const harken_tflm_golden *golden, harken_tflm_invoke invoke, void *context,
                       int *worst);
 

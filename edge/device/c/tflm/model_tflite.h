@@ -12,7 +12,7 @@
 
 #include "harken_tflm_check.h"
 
-#define HARKEN_@UPPER@_ARENA_BYTES @ARENA_BYTES@ /* as measured, a multiple of 16 */
+#define HARKEN_@UPPER@_ARENA_BYTES @ARENA_BYTES@ /* measured, a multiple of 16 */
 #define HARKEN_@UPPER@_INPUTS @N_INPUTS@
 #define HARKEN_@UPPER@_LABELS @N_LABELS@
 #define HARKEN_@UPPER@_SCRATCH @SCRATCH@ /* bytes, for harken_frame */

@@ -1,1 +1,1 @@
-/* jni.h asks for this header, and uses nothing of it. */
+/* jni.h includes this header, but uses nothing from it. */

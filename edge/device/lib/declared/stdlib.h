@@ -1,4 +1,4 @@
-/* What the library needs of a C library, for targets whose own headers are not here. */
+/* What the library uses of the C library, for targets whose own headers are not available. */
 #ifndef HARKEN_DECLARED_STDLIB_H
 #define HARKEN_DECLARED_STDLIB_H
 

@@ -1,4 +1,4 @@
-/* What the engine needs of a C library, for targets whose own headers are not here. */
+/* What the engine uses of the C library, for targets whose own headers are not available. */
 #ifndef HARKEN_DECLARED_STRING_H
 #define HARKEN_DECLARED_STRING_H
 

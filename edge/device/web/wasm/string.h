@@ -1,4 +1,4 @@
-/* What the engine needs of the C library, where there is none. */
+/* What the engine uses of the C library, for targets without one. */
 #ifndef HARKEN_STRING_H
 #define HARKEN_STRING_H
 

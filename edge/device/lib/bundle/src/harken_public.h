@@ -1,4 +1,4 @@
-/* What the shared library shows; included before all else, where everything else is hidden. */
+/* What the shared library exports. Include it before everything else, whose symbols are hidden. */
 #ifndef HARKEN_PUBLIC_H
 #define HARKEN_PUBLIC_H
 
