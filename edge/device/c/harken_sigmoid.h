@@ -1,5 +1,5 @@
-/* The logistic function at 0, 1/24, 2/24 ... 255/24, Q16, as in TensorFlow Lite Micro. Derived from
- * its results by `python -m harken.export.device.sigmoid`. */
+/* The logistic function at 0, 1/24, 2/24 ... 255/24, Q16, as TensorFlow Lite Micro has it. Derived
+ * from its answers by `python -m harken.export.device.sigmoid`. */
 static const uint16_t harken_sigmoid_table[256] = {
     32768, 33451, 34133, 34813, 35493, 36169, 36843, 37513, 38180, 38841, 39498, 40149,
     40794, 41432, 42064, 42688, 43304, 43912, 44511, 45102, 45683, 46255, 46817, 47369,
