@@ -595,6 +595,4 @@ class TestCommand:
         soundfile.write(wav, np.zeros(RATE), RATE)
         heard = harken("listen", model.path, "--wav", wav)
         assert heard.exit_code == 0, heard.err
-        assert read_network(model.content).layers, (
-            "what the C engine, the page and apps are made of"
-        )
+        assert read_network(model.content).lstm, "what the C engine, the page and apps are made of"
