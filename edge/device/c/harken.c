@@ -21,6 +21,13 @@ typedef char shifts_must_be_arithmetic[(-3 >> 1) == -2 ? 1 : -1];
 #define ONE28 (UINT32_C(1) << 28)
 #define UP8(n) (((size_t)(n) + 7) & ~(size_t)7)
 
+/* Small rather than fast: what runs once a call, or in a quiet room. */
+#ifdef __GNUC__
+#define HARKEN_SMALL __attribute__((cold, noinline))
+#else
+#define HARKEN_SMALL
+#endif
+
 /* No pointers but one, so that it has the same size on all machines; where things are, places()
  * tells. */
 struct harken {
@@ -76,7 +83,7 @@ typedef struct {
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
-static layout places(const harken_model *model, void *memory) {
+HARKEN_SMALL static layout places(const harken_model *model, void *memory) {
     const harken_prior *prior = model->prior;
     size_t labels = model->n_labels, at = sizeof(harken);
     size_t features = (size_t)model->context_frames * model->frontend->n_mfcc;
@@ -341,16 +348,16 @@ static void remember(harken *h, const layout *l, uint32_t label, uint64_t sample
 
 /* Logarithm to the base 2, Q8; of 0, that of 1. Linear between the powers of two. */
 static int32_t log2_of(uint64_t x) {
-    uint32_t high = (uint32_t)(x >> 32), low = (uint32_t)x;
-    int32_t exponent = high  ? 63 - harken_leading_zeros(high)
-                       : low ? 31 - harken_leading_zeros(low)
-                             : 0;
-    uint32_t fraction = (uint32_t)(exponent >= 8 ? x >> (exponent - 8) : x << (8 - exponent));
-    return exponent * 256 + (int32_t)(fraction & 255);
+    uint32_t high = (uint32_t)(x >> 32), low = (uint32_t)x; /* x is below 2^41 */
+    int32_t dropped = high ? 9 : 0;
+    if (high) low = high << 23 | low >> 9; /* what is dropped lies below the fraction */
+    int32_t exponent = low ? 31 - harken_leading_zeros(low) : 0;
+    uint32_t fraction = exponent >= 8 ? low >> (exponent - 8) : low << (8 - exponent);
+    return (exponent + dropped) * 256 + (int32_t)(fraction & 255);
 }
 
 /* Whether the frame at hand is heard; looks at its last hop. */
-static int is_heard(const harken *h, const layout *l) {
+HARKEN_SMALL static int is_heard(const harken *h, const layout *l) {
     const harken_gate *gate = h->of.model->gate;
     gate_state *state = l->gate;
     if (!gate) return 1;
