@@ -141,11 +141,10 @@ class WokenSpotter(Spotter):
         """Feed the wake model; return the samples after a wake word."""
         for event in self._wake.feed(samples):
             if event.word in self.wake_words:
-                end = self._asleep_from + event.end_sample
-                left = len(samples) - (end - self.samples_heard)
-                self._sleep_on(len(samples) - left)
+                slept = self._asleep_from + event.end_sample - self.samples_heard
+                self._sleep_on(slept)
                 self._wake_up(event)
-                return samples[len(samples) - left :]
+                return samples[slept:]
         self._sleep_on(len(samples))
         return samples[:0]
 
