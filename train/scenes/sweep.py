@@ -57,8 +57,8 @@ class Clock:
         )
 
     def decided_s(self, step: int) -> float:
-        """Return how much has been heard when a step is decided, in seconds."""
-        """Return how much audio a step needs before it is decided, in seconds."""
+        """Return how much audio has been processed when a step is decided, in seconds."""
+        return ((step + 1) * self.step_samples + self.overhang_samples) / SAMPLE_RATE_HZ
 
 
 class Listener:
