@@ -25,15 +25,15 @@ def context_tables(evaluation: ContextEvaluation) -> RenderableType:
     parts += [Text(), _weights(data), Text(), _accepts(data)]
     for name, figures in data["priors"].items():
         fewer = ", ".join(f"{snr} {_percent(figures[snr]['fewer'])}" for snr in SNR)
-        parts.append(Text(f"\nFewer word errors with the prior {name}: {fewer}"))
+        parts.append(Text(f"\nReduction of word errors with the prior {name}: {fewer}"))
     for name, figures in data["learning"].items():
         gain, harm = figures["gain_bits"], figures["opposite_user"]
         parts.append(
             Text(
                 f"\nLearning ({name}): after {figures['commands_taught']} commands "
-                f"{figures['bits_per_word_learned']['mean']:.2f} bits a word instead of "
+                f"{figures['bits_per_word_learned']['mean']:.2f} bits per word instead of "
                 f"{figures['bits_per_word_shipped']['mean']:.2f} "
-                f"({gain['95_low']:.2f} to {gain['95_high']:.2f} fewer); then, with the opposite "
+                f"({gain['95_low']:.2f} to {gain['95_high']:.2f} fewer); then, with opposite "
                 "habits, more by "
                 + ", ".join(
                     f"{point['harm_bits']['mean']:+.2f} up to the {point['commands']}th"

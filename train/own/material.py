@@ -275,7 +275,9 @@ def _recorded(recordings: Path | None, words: Sequence[str]) -> dict[str, list[P
     if recordings is None:
         return {}
     if not recordings.is_dir():
-        raise DataError(f"--recordings {recordings} is not a folder; give one with a folder a word")
+        raise DataError(
+            f"--recordings {recordings} is not a folder; give one with a folder for each word"
+        )
     found: dict[str, list[Path]] = {}
     for word in map(folder_of, words):
         folder = recordings / word

@@ -347,7 +347,7 @@ def operating_points(
             problem = "there are no negative hours"
         elif rate * hours < 1:
             problem = (
-                f"{hours:.2f} negative hours are too few to tell (no false accept in them would "
+                f"{hours:.2f} h of negatives are too few to tell (no false accept in them would "
                 f"only show fewer than {rate_bound(hours):.2g} per hour)"
             )
         elif not kept:

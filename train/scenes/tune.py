@@ -224,7 +224,7 @@ def check_scenes(scenes: Sequence[Scene], words: Sequence[str], *, fa_per_hour: 
         )
     if part.hours * fa_per_hour < 1:
         raise DataError(
-            f"{part.hours:.2g} negative hours are too few to verify at most {fa_per_hour:g} false "
+            f"{part.hours:.2g} h of negatives are too few to verify at most {fa_per_hour:g} false "
             f"accepts per hour; it takes {1 / fa_per_hour:.2g} h. Add audio without keywords "
             "(--negatives), or allow more with --fa-per-hour"
         )
