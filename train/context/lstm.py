@@ -146,8 +146,8 @@ def require_place(grammar: str, folder: Path) -> Path:
 
     Raises
     ------
-    Something else is there, or the folder cannot be written to.
-        Something else stands there, or the folder cannot be written to.
+    OutputError
+        Something else is there, or the folder cannot be written to.
     """
     require_writable(folder, error=OutputError)
     path = folder / f"{grammar}.prior.tflite"
@@ -163,8 +163,8 @@ def save_prior(file: LstmPriorFile, folder: Path) -> Path:
 
     Raises
     ------
-    Something else is there, or the system refuses.
-        Something else stands there, or the system refuses.
+    OutputError
+        Something else is there, or the system refuses.
     """
     path = require_place(file.path.name.removesuffix(".prior.tflite"), folder)
     settings = path.with_suffix(".json")

@@ -117,15 +117,16 @@ last class."""
 def score(scene: Scene, ears: Ears, posteriors: Float32, grammar: Grammar) -> SessionFigures:
     """Score the words and commands of a session.
 
-        Parameters
-        ----------
+    Parameters
+    ----------
+    scene
         The words spoken.
     ears
         The listener.
     posteriors
         The model's posteriors for it.
-        grammar
-            The speaker's grammar, which may differ from the listener's.
+    grammar
+        The speaker's grammar, which may differ from the listener's.
     """
     detections, commands = ears.hear(posteriors)
     clock = Clock.of(ears.model)
