@@ -386,7 +386,7 @@ class TestExport:
             "yes, no",
             "harken train recordings --out run",
             "the tests' own | none needed",
-            "75.00% decided rightly",
+            "75.00% correct",
             "| yes | 1,289 | 153 |",
             f"{exported.model.manifest.model.bytes:,} bytes",
             "## Limits",

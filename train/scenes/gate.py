@@ -88,7 +88,6 @@ def choose_gate(
         The interpreter; see `harken.edge.Engine`.
     bar
         Shows the progress of listening.
-        Shows how far listening is.
 
     Raises
     ------
