@@ -261,8 +261,8 @@ def check_parity(check: LitertCheck) -> None:
         raise ExportError(
             f"int8 agreement check: over {rounded.steps} steps, the 16x8 model gives the same "
             f"label as the int8 model in {rounded.same_argmax:.2%} (at least "
-            f"{MIN_INT8_AGREEMENT:.0%} is required), and its posteriors differ by {rounded.difference_mean:.4f} on average "
-            f"(at most {most_mean:.3g} is allowed)"
+            f"{MIN_INT8_AGREEMENT:.0%} is required), and its posteriors differ by "
+            f"{rounded.difference_mean:.4f} on average (at most {most_mean:.3g} is allowed)"
         )
     all_words = check.words + check.words_more
     own = max(MAX_WORDS_DIFFERENT * all_words, _MORE_THAN_ROUNDING * check.words_rounding)
