@@ -260,7 +260,7 @@ def _describe(rule: SplitRule, lists: SplitLists | None = None, *, asked: bool =
     if rule == "hash":
         return "by the official speaker hash" + (f" (agrees with {files})" if files else "")
     if rule == "speaker":
-        return "by speaker, no speaker in two splits"
+        return "by speaker, no speaker in two parts"
     why = "" if asked else " (fewer than three speakers in them)"
     return f"at random by word, in an order fixed by the names{why}"
 

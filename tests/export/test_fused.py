@@ -252,7 +252,7 @@ class TestRefused:
         def edit(model: Any) -> None:
             self.svdf(model).builtinOptions.rank = 2
 
-        self.refused(edit, r"layer 1 \(svdf_0\): the SVDF has rank 2; the engine has 1")
+        self.refused(edit, r"layer 1 \(svdf_0\): the SVDF has rank 2; the engine needs 1")
 
     @pytest.mark.parametrize("activation", ["NONE", "RELU6", "TANH"])
     def test_another_activation(self, activation: str) -> None:
@@ -287,7 +287,7 @@ class TestRefused:
         def edit(model: Any) -> None:
             self.tensor(model, 1).type = schema.TensorType.FLOAT32
 
-        self.refused(edit, r"layer 1 \(svdf_0\): its weights are no matrix of int8")
+        self.refused(edit, r"layer 1 \(svdf_0\): its weights are not an int8 matrix")
 
     def test_weights_with_a_scale_for_each_row(self) -> None:
         def edit(model: Any) -> None:

@@ -234,7 +234,7 @@ def test_nothing_kept_is_an_error(tmp_path, speaker):
     assert outcome.exit_code == 5
     assert "none of 4 clips were kept: all were silent" in outcome.error
     engine = CommandEngine(speaker, ["high"])
-    with pytest.raises(DataError, match=r"heard the word in none of 4 \(--least 0.5\)"):
+    with pytest.raises(DataError, match=r"did not recognize the word in 4 of them \(--least 0.5\)"):
         making.make(["yes"], engine, making.Collection(tmp_path / "b"), listener=hears_low)
 
 

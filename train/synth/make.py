@@ -256,7 +256,7 @@ def make(
         raise DataError(
             f"none of {len(names)} clips were kept: "
             + (
-                f"the teachers did not recognize the word in {unheard} (--least {least:g})"
+                f"the teachers did not recognize the word in {unheard} of them (--least {least:g})"
                 if unheard
                 else "all were silent"
             )
