@@ -390,9 +390,7 @@ class TestOutputs:
 
     def test_refuses_what_is_no_npz(self, tmp_path: Path) -> None:
         path = tmp_path / "outputs.npz"
-        with pytest.raises(
-            DataError, match=r"there is no file .*make it again with `harken teach`"
-        ):
+        with pytest.raises(DataError, match=r"no file .*make it again with `harken teach`"):
             TeacherOutputs.read(path)
         outputs_of({"a/1.wav": "a"}).write(path)
         path.write_bytes(path.read_bytes()[:200])

@@ -182,7 +182,7 @@ class TestBadInput:
         with pytest.raises(DataError, match="nowhere does not exist"):
             load(data, tmp_path / "nowhere")
         (tmp_path / "empty").mkdir()
-        with pytest.raises(DataError, match="empty adds nothing; it must hold a folder of these"):
+        with pytest.raises(DataError, match="empty adds nothing; it must hold one of"):
             load(data, tmp_path / "empty")
 
     def test_additions_that_hold_the_same(self, data: Path, tmp_path: Path) -> None:

@@ -400,9 +400,9 @@ def expectation_lines(found: NewModel) -> list[str]:
         "",
         f"Measured with voices and recordings that were held out, {found.expectation.hours:.1f} h "
         "of other people's speech, and the int8 model. 95 % intervals in brackets. Synthetic "
-        "voices are easier to hear than people: expect more words to be missed.",
+        "voices are easier to recognize than people: expect more words to be missed.",
         "",
-        f"- False accepts: {figures['false_accepts_per_hour']:.1f} an hour "
+        f"- False accepts: {figures['false_accepts_per_hour']:.1f} per hour "
         f"[{low:.1f}, {high:.1f}], threshold {found.expectation.threshold:.2f}",
     ]
     for word, each in figures["words"].items():
