@@ -169,7 +169,7 @@ def test_the_whole_of_it_at_the_command_line(data, tmp_path):
     [
         (("--context",), "give a folder of recordings"),
         (("--context", "--data", "x", "--stream"), "it does not go with --context"),
-        (("--context", "--data", "x", "--split", "all"), "sessions are made of one part"),
+        (("--context", "--data", "x", "--split", "all"), "sessions are made from one split"),
         (("--sessions", "3", "--data", "x"), "it needs --context"),
     ],
 )

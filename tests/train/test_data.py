@@ -356,7 +356,7 @@ class TestDecoding:
         corpus.require_words(["yes"])
         with pytest.raises(DataError, match=r"no recordings of 'learn' in .*there are: yes"):
             corpus.require_words(["yes", "learn"])
-        with pytest.raises(DataError, match=r"no recordings of 'yes' in the testing part"):
+        with pytest.raises(DataError, match=r"no recordings of 'yes' in the testing split"):
             corpus.require_words(["yes"], split="testing")
 
 

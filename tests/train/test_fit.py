@@ -643,7 +643,7 @@ class TestUnfitData:
 
     def test_a_keyword_without_recordings(self, tmp_path: Path) -> None:
         sounds = [("word", "low", split, spoken(400.0)) for split in ("training", "validation")]
-        self.refuse(tmp_path, CONFIG, *sounds, says="no recordings of 'high' in the training part")
+        self.refuse(tmp_path, CONFIG, *sounds, says="no recordings of 'high' in the training split")
 
     def test_a_word_that_is_held_out_of_nothing(self, tmp_path: Path) -> None:
         sounds = [

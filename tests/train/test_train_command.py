@@ -371,7 +371,7 @@ class TestWhatTheDataLack:
     def test_a_word(self, run_train, out: Path) -> None:
         ended = run_train("--words", "low,hihg")
         assert ended.exit_code == DATA_ERROR
-        assert "no recordings of 'hihg' in the training part" in ended.error
+        assert "no recordings of 'hihg' in the training split" in ended.error
         assert "there are: " in ended.error
         assert not out.exists()
 

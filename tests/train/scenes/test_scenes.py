@@ -382,7 +382,7 @@ class TestRefused:
         self.refuse(
             *word_sounds("left", split="training"),
             *word_sounds("house"),
-            says="no recordings of 'left', 'right' in the validation part .* there are: house",
+            says="no recordings of 'left', 'right' in the validation split .* there are: house",
         )
 
     def test_a_keyword_alone_may_be_missing(self) -> None:
