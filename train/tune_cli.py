@@ -70,8 +70,8 @@ def tune_command(
         bool,
         typer.Option(
             "--gate",
-            help="Only choose a gate: skip audio no louder than the room, as far as no words are "
-            "lost.",
+            help="Only choose a gate, which skips audio no louder than the room, unless it "
+            "costs words.",
         ),
     ] = False,
     words_per_condition: Annotated[

@@ -291,7 +291,7 @@ class TestBase:
 
     def test_another_file(self, tmp_path: Path) -> None:
         save_pack(small_pack(), tmp_path / "x.npz")
-        with pytest.raises(DataError, match="holds no weights to begin with"):
+        with pytest.raises(DataError, match="holds no weights to start from"):
             load_base(tmp_path / "x.npz")
         base = load_base(base_file("commands-tiny"))
         save_base(dataclasses.replace(base, name="mine"), tmp_path / "x.npz")

@@ -84,7 +84,7 @@ def _weights(data: dict[str, Any]) -> Table:
 def _accepts(data: dict[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("false accepts")
-    for title in ("there", "hours", "an hour", "95 %"):
+    for title in ("number", "hours", "per hour", "95 %"):
         table.add_column(title, justify="right")
     for name, row in data["false_accepts"].items():
         low, high = row["per_hour_95"] or (0.0, 0.0)

@@ -62,7 +62,7 @@ def read_scenes(folder: str | Path) -> SceneSet:
         if not truth.complete:
             raise DataError(
                 f"{folder} does not hold the sound of all its scenes: it was not kept, or writing "
-                "it was interrupted; keep the scenes anew"
+                "it was interrupted; keep the scenes again"
             )
         known = {scene.name: scene for scene in truth.scenes}
         notes = truth.notes
@@ -71,7 +71,7 @@ def read_scenes(folder: str | Path) -> SceneSet:
         if missing:
             raise DataError(
                 f"{folder / TRUTH_FILE} lists {missing[0]}, but there is no such sound file "
-                f"({len(missing)} of {len(known)} are missing); keep the scenes anew"
+                f"({len(missing)} of {len(known)} are missing); keep the scenes again"
             )
     by_stem: dict[str, Path] = {}
     for path in sounds:
@@ -204,7 +204,7 @@ def _labelled(path: Path, truth: SceneTruth | None) -> Scene:
     if truth is not None and abs(truth.seconds - seconds) > 1 / SAMPLE_RATE_HZ:
         raise DataError(
             f"{path} is {seconds:g} s long, but {TRUTH_FILE} says {truth.seconds:g} s: it was "
-            "replaced; keep the scenes anew"
+            "replaced; keep the scenes again"
         )
     utterances = read_labels(labels, seconds=seconds)
     return Scene(

@@ -280,7 +280,7 @@ def _complete(data: dict[str, Any]) -> None:
                 utterance.setdefault("sure", True)
 
 
-_REMEDY = "keep the scenes anew, or move the file away to use only the label tracks"
+_REMEDY = "keep the scenes again, or move the file away to use only the label tracks"
 
 
 def _parse(line: str) -> Utterance:

@@ -157,7 +157,7 @@ class TestKept:
         with pytest.raises(KeyboardInterrupt):
             keep_scenes(a_set("a", "b"), tmp_path, progress=interrupt)
         with pytest.raises(
-            DataError, match=r"does not hold the sound of all .* keep the scenes anew"
+            DataError, match=r"does not hold the sound of all .* keep the scenes again"
         ):
             read_scenes(tmp_path)
         keep_scenes(a_set("a", "b"), tmp_path)
