@@ -101,8 +101,8 @@ def _of_two(
                 words=(first, second),
                 problem="alike",
                 text=f"{both[0]!r} and {both[1]!r} differ by {least:g} of the "
-                f"{LEAST_UNLIKENESS:g} sounds needed to tell words apart, so they will be confused; "
-                "replace one of them",
+                f"{LEAST_UNLIKENESS:g} sounds needed to tell words apart, so they will be "
+                "confused; replace one of them",
             )
         ]
     for part, whole, short, long in ((*both, ways, others), (*both[::-1], others, ways)):

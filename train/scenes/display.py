@@ -57,7 +57,7 @@ def _points_table(evaluation: StreamEvaluation) -> Table:
     columns = list(snr) if len(snr) > 1 else []
     table = _table()
     table.add_column("false/h\nat most", no_wrap=True)
-    for title in ("there", "95 %"):
+    for title in ("actual", "95 %"):
         table.add_column(f"\n{title}", justify="right", no_wrap=True)
     for title in ("missed\nall", *(f"\n{value}" for value in columns)):
         table.add_column(title, justify="right", no_wrap=True)
