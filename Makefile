@@ -1,7 +1,7 @@
-# harken: `make` lists what there is.
+# harken: `make` lists the targets.
 #
-# Everything is installed into $(VENV), once: stamps in it say what is there, and pyproject.toml,
-# when it is newer, has it brought up to date.
+# Everything is installed into $(VENV), once: stamp files in it record what is installed, and a newer
+# pyproject.toml triggers an update.
 
 VENV ?= .venv
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
@@ -14,7 +14,7 @@ PORT = 8000
 PARALLEL = --numprocesses auto --maxprocesses 4 --dist loadfile
 RECIPE = models/recipes/commands.train.json
 
-# A Python that was asked for; else python3, or a numbered one if that is too old or too new.
+# The Python given by PYTHON; otherwise python3, or a versioned one if that is too old or too new.
 CANDIDATES = $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 IS_SUPPORTED = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
@@ -24,17 +24,17 @@ IS_SUPPORTED = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 1
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "A Python of your choice: make PYTHON=/usr/bin/python3.12 ...; another folder: VENV=..."
+	@echo "To choose a Python: make PYTHON=/usr/bin/python3.12 ...; another folder: VENV=..."
 
-demo: $(LIGHT)  ## Listen to the microphone; where there is none, to a recording
+demo: $(LIGHT)  ## Listen to the microphone, or to a recording if there is none
 	@$(VENV)/bin/harken listen --demo
 
-web: $(LIGHT)  ## Make the page for browsers, and serve it; needs clang and lld (PORT=8000)
+web: $(LIGHT)  ## Build the web page, and serve it; needs clang and lld (PORT=8000)
 	@$(VENV)/bin/harken export commands --also commands-tiny --target web --out $(WEB)
 	@echo "On a phone: see $(WEB)/README.md. Ctrl-C ends it."
 	@$(VENV)/bin/python -m http.server --bind 127.0.0.1 --directory $(WEB) $(PORT)
 
-test: $(FULL)  ## Run all tests; those on recordings too, where HARKEN_DATA names their folder
+test: $(FULL)  ## Run all tests; those on recordings, too, if HARKEN_DATA names their folder
 	$(VENV)/bin/python -m pytest -m 'not live' $(PARALLEL)
 	$(VENV)/bin/python -m pytest -m live
 
@@ -50,30 +50,30 @@ docs: $(DOCS)  ## Build the documentation as a site, into build/docs
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
 	@echo "Open build/docs/index.html"
 
-bench: $(if $(HARKEN_DATA),$(FULL),$(LIGHT))  ## Measure the shipped models, and the C engine; with HARKEN_DATA, training too
+bench: $(if $(HARKEN_DATA),$(FULL),$(LIGHT))  ## Measure the shipped models and the C engine; with HARKEN_DATA, also training
 	@$(VENV)/bin/harken bench
-	@$(if $(shell command -v cc gcc clang),$(VENV)/bin/python bench/engine.py,echo "No C compiler: the C engine is left out.")
+	@$(if $(shell command -v cc gcc clang),$(VENV)/bin/python bench/engine.py,echo "No C compiler: skipping the C engine.")
 	@$(if $(HARKEN_DATA),$(VENV)/bin/python bench/epoch.py "$(HARKEN_DATA)" --config $(RECIPE))
 
-clean:  ## Remove the environment, caches and whatever was built
+clean:  ## Remove the environment, caches and build output
 	rm -rf $(VENV) build dist src/harken.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The light installation: what a device needs.
+# The light installation, for devices.
 $(LIGHT): pyproject.toml | $(CREATED)
 	@echo "Installing harken into $(VENV), once ..."
 	@$(PIP) install --quiet --editable .
 	@touch $@
 
-# And all that training, export and development need.
+# Everything for training, export and development.
 $(FULL): pyproject.toml | $(CREATED)
 	@echo "Installing harken with tensorflow and the tools into $(VENV), once: 2.9 GB ..."
 	@$(PIP) install --editable '.[train,tflm,dev]'
 	@touch $(LIGHT) $@
 
-# What the documentation is built with.
+# The tools that build the documentation.
 $(DOCS): pyproject.toml | $(CREATED)
-	@echo "Installing harken with what its documentation needs into $(VENV), once ..."
+	@echo "Installing harken with the documentation tools into $(VENV), once ..."
 	@$(PIP) install --quiet --editable '.[docs]'
 	@touch $@
 
@@ -82,7 +82,7 @@ $(CREATED):
 	    $$python -c '$(IS_SUPPORTED)' 2>/dev/null || continue; \
 	    if ! $$python -c 'import ensurepip, venv' 2>/dev/null; then \
 	        version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
-	        echo "harken: $$python cannot make virtual environments; install what it needs with:" >&2; \
+	        echo "harken: $$python cannot create virtual environments; install the missing package with:" >&2; \
 	        echo "    sudo apt-get install python3-venv    (or python$$version-venv)" >&2; \
 	        exit 1; \
 	    fi; \

@@ -1,13 +1,13 @@
-"""Words of held-out speakers, each alone, in; how many a model misses, by corpus, out.
+"""Measure how many single words of held-out speakers a model misses, by corpus.
 
     python bench/accents.py DATA RECIPE [MODEL ...]
 
-RECIPE is a training configuration such as models/recipes/commands.train.json; beside it lies the
-folder speech/ with the times of words (see docs/recordings.md). Words are cut out of recordings
-that training never heard, where the pretrained teachers hear them; of Speech Commands, clips of the
-validation split. Each is set to 26 dB below full scale, with a hiss 40 dB below it and 0.75 s of
-that alone before and after it. They were said in the flow of speech, but for Speech Commands: the
-figures hold the accent and that.
+RECIPE is a training configuration such as models/recipes/commands.train.json; the folder speech/
+beside it holds the times of words (see docs/recordings.md). Words are cut out of recordings that
+were not used for training, if the pretrained teachers recognize them; for Speech Commands, clips of
+the validation split are used. Each word is set to 26 dB below full scale, with a hiss 40 dB below
+it and 0.75 s of only hiss before and after it. All words except those of Speech Commands come from
+connected speech, so the figures reflect that as well as the accent.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from harken.train.transcripts import WORDS_FILE
 
 _LEVEL, _HISS = 10 ** (-26 / 20), 10 ** (-66 / 20)
 _PAUSE_S, _BEFORE_S, _AFTER_S, _FADE_S = 0.75, 0.05, 0.08, 0.01
-_MOST, _MOST_CLIPS = 400, 25  # words of a corpus, clips of a word
+_MOST, _MOST_CLIPS = 400, 25  # words per corpus, clips per word
 
-Said = tuple[Path, str, float, float]  # the file, the word, where it begins and ends
+Said = tuple[Path, str, float, float]  # the file, the word, its start and end
 
 
 def spoken(data: Path, recipe: Path, words: frozenset[str]) -> dict[str, list[Said]]:
-    """Return what may be heard, by corpus."""
+    """Return the words to use, by corpus."""
     held_out = json.loads(recipe.read_text("utf-8"))["held_out_speech"]
     found: dict[str, list[Said]] = {"speech_commands": list(_clips(data, words))}
     for file in sorted((recipe.parent / "speech").glob(f"*/{WORDS_FILE}")):
@@ -64,7 +64,7 @@ def _clips(data: Path, words: frozenset[str]) -> Iterator[Said]:
 
 
 def is_heard(model: Model, said: Said) -> bool:
-    """Whether the word is among what a model hears."""
+    """Whether a model detects the word."""
     file, word, start_s, end_s = said
     samples = decode(file).astype(np.float64) / 32768
     last = len(samples) if np.isinf(end_s) else round(end_s * SAMPLE_RATE_HZ)

@@ -1,10 +1,10 @@
 """Measure a cascade: ``python bench/cascade.py DATA [--words-per-condition N]``.
 
-A small model listens all the time; the large one only where the small one gives any word a
-posterior of at least so much: from `BEFORE_STEPS` steps earlier on, which it catches up on, until
-`AFTER_STEPS` later. Printed are the share of the steps that the large model runs for, what it then
-misses, and its false accepts, against listening all the time. Its state is taken to be as if it had
-heard everything, so a real cascade can only do worse.
+A small model listens all the time; the large one runs only where the small one gives any word at
+least a given posterior: from `BEFORE_STEPS` steps earlier, which it catches up on, until
+`AFTER_STEPS` later. It prints the share of the steps in which the large model runs, its misses, and
+its false accepts, compared with listening all the time. The large model's state is taken to be as
+if it had heard everything, so a real cascade can only do worse.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BEFORE_STEPS, AFTER_STEPS = 15, 15
 
 
 def let_through(posteriors: Float32, level: float, words: int) -> NDArray[np.bool_]:
-    """Return for which steps the large model runs, (m,) bool."""
+    """Return in which steps the large model runs, (m,) bool."""
     likely = posteriors[:, :words].max(axis=1) >= level
     around = np.ones(BEFORE_STEPS + AFTER_STEPS + 1)
     spread = np.convolve(likely, around)[BEFORE_STEPS : BEFORE_STEPS + len(likely)]

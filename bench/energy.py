@@ -1,13 +1,13 @@
-"""Measure what the gate saves: ``python bench/energy.py [MODEL] [--data DIR] [--json]``.
+"""Measure the savings of the gate: ``python bench/energy.py [MODEL] [--data DIR] [--json]``.
 
-For each of four sounds: instructions a second of the whole C engine, on a Cortex-M4F and on code
-for a Cortex-M0+ (QEMU counts them), with the gate and without; and the share of the frames that
-are heard. Then the processor time of `harken listen` over a quiet room, the delay of words after an
-hour of silence, and RAM. Which words a gate misses is measured by ``harken tune MODEL --gate``.
+For each of four kinds of audio: instructions per second of the whole C engine, on a Cortex-M4F and
+on code for a Cortex-M0+ (counted by QEMU), with the gate and without; and the share of the frames
+that are processed. Then the processor time of `harken listen` in a quiet room, the delay of words
+after an hour of silence, and RAM. ``harken tune MODEL --gate`` measures which words a gate misses.
 
-Sounds are made here: white noise, a fan (noise that falls by 6 dB an octave, and hum), a kitchen (a
-fan and clatter), and the demo recording as talk. With ``--data``, a folder as `harken train` has,
-fan and kitchen are recordings of Speech Commands.
+The audio is synthetic: white noise, a fan (noise that falls by 6 dB per octave, and hum), a kitchen
+(a fan and clatter), and the demo recording as talk. With ``--data``, a folder as for `harken
+train`, fan and kitchen are recordings of Speech Commands.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from harken.export.device.targets import TARGETS, measure_sound
 Int16 = NDArray[np.int16]
 
 GATE = GateConfig(margin_db=8.0, hold_ms=800, rise_db_per_s=3.0)
-"""For models that have none."""
+"""For models without a gate."""
 
 RATE = 16_000
-SETTLED_S = 5  # of a sound, before anything is counted: a room is the same all day
+SETTLED_S = 5  # before counting starts: a room sounds the same all day
 SOUND_S = 25
 RECORDINGS = {
     "fan": ("background_noise/exercise_bike.flac",),
@@ -55,7 +55,7 @@ def int16(samples: NDArray[np.float64]) -> Int16:
 
 
 def noise(seconds: float, dbfs: float, *, slope: float = 0.0) -> NDArray[np.float64]:
-    """Noise whose amplitudes fall as ``frequency ** -slope`` above 50 Hz, full scale 32,768."""
+    """Noise whose amplitude falls as ``frequency ** -slope`` above 50 Hz, full scale 32,768."""
     count = round(seconds * RATE)
     spectrum = np.fft.rfft(np.random.default_rng(1).normal(size=count))
     spectrum /= np.maximum(np.fft.rfftfreq(count, 1 / RATE), 50) ** slope
@@ -65,7 +65,7 @@ def noise(seconds: float, dbfs: float, *, slope: float = 0.0) -> NDArray[np.floa
 
 
 def sounds(data: Path | None) -> dict[str, Int16]:
-    """Return the four sounds by name, int16 at 16 kHz."""
+    """Return the four recordings by name, int16 at 16 kHz."""
     times = np.arange(SOUND_S * RATE) / RATE
     hum = sum(300 / order * np.sin(2 * np.pi * 100 * order * times) for order in (1, 2, 3))
     fan = noise(SOUND_S, -42, slope=1) + hum
@@ -94,7 +94,7 @@ def with_gate(model: Model, gate: GateConfig | None) -> Model:
 
 
 def instructions(model: Model, pcm: Int16, folder: Path) -> dict[str, dict[str, float]]:
-    """Return for each target instructions a second and the share of the frames that are heard."""
+    """Return instructions per second and the share of processed frames for each target."""
     engine = EngineModel.of(model)
     sources = engine_sources(engine)
     sources["model_golden.c"] = golden_source(engine.identifier, np.zeros(1, np.int8), {})
@@ -119,7 +119,7 @@ def instructions(model: Model, pcm: Int16, folder: Path) -> dict[str, dict[str, 
 
 
 def listening_s(model: Model, folder: Path, minutes: float) -> dict[str, float]:
-    """Return processor seconds of `harken listen` over a quiet room, with the gate and without."""
+    """Return processor seconds of `harken listen` in a quiet room, with the gate and without."""
     (folder / model.path.name).write_bytes(model.content)
     manifest = folder / f"{model.path.stem}.json"
     model.manifest.save(manifest)
@@ -136,7 +136,7 @@ def listening_s(model: Model, folder: Path, minutes: float) -> dict[str, float]:
 
 
 def wake_up(model: Model, minutes: float) -> dict[str, float]:
-    """Return what became of the words of the demo after so much silence, against no gate."""
+    """Compare the demo's words after this much silence, with and without the gate."""
     quiet = int16(noise(60, -60))
     demo = soundfile.read(DEMO, dtype="int16")[0] + quiet[:1]
 
@@ -188,7 +188,7 @@ def main() -> None:
     if given.json:
         print(json.dumps(report, indent=2))
         return
-    table = Table(title=f"{model.manifest.name}: millions of instructions a second")
+    table = Table(title=f"{model.manifest.name}: millions of instructions per second")
     for heading in ("sound", "target", "ungated", "gated", "share", "frames heard"):
         table.add_column(heading)
     for sound, row in rows.items():

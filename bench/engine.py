@@ -1,13 +1,13 @@
 """Measure the C engine: ``python bench/engine.py [--json]``.
 
-For each model and target: instructions a frame, in all and for a multiplication of a weight, flash,
-in all and beyond the weights and biases, and RAM with the stack. Beside the models that ship stand
-those that harken's aims are stated for: an LSTM of 64 units on 40 MFCC at each frame, and the
-shapes of `harken train --size large` and `tiny`. Their weights are random: they are what a model of
-that shape costs, and hear nothing.
+For each model and target: instructions per frame, in all and per multiplication by a weight, flash,
+in all and beyond the weights and biases, and RAM with the stack. In addition to the models that
+ship, it measures those that harken's aims are stated for: an LSTM of 64 units on 40 MFCC at each
+frame, and the shapes of `harken train --size large` and `tiny`. Their weights are random: they show
+the cost of a shape, and detect nothing.
 
-Boards are emulated by QEMU, which counts instructions; this machine's are counted by callgrind, and
-the time of a frame is measured beside them.
+Boards are emulated by QEMU, which counts instructions; callgrind counts those of this machine, and
+the time of a frame is measured as well.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ UNITS, FEATURES = 64, 40
 
 
 def reference() -> EngineModel:
-    """Return the shape that the targets are stated for."""
+    """Return the shape that the aims are stated for."""
     model = load_model("commands")
     manifest, rng = model.manifest, np.random.default_rng(0)
     front_end = dataclasses.replace(
@@ -151,12 +151,12 @@ def weight_bytes(network: EngineNetwork) -> int:
         arrays += [stem.weights, stem.time_weights, stem.bias, stem.time_bias]
     for layer in network.lstm:
         arrays += [layer.input_weights, layer.state_weights, layer.input_bias, layer.state_bias]
-    # Biases are of int64 here, of int32 in the engine.
+    # Biases are int64 here, int32 in the engine.
     return sum(array.size * min(array.itemsize, 4) for array in arrays)
 
 
 def write(model: EngineModel, folder: Path) -> None:
-    """Write the sources, with golden values that this machine's engine made."""
+    """Write the sources, with golden values from this machine's engine."""
     sources = engine_sources(model)
     boot = boot_recording(load_model("commands"))
     sources["model_golden.c"] = golden_source(model.identifier, boot, {})
@@ -171,7 +171,7 @@ def write(model: EngineModel, folder: Path) -> None:
 
 
 def host(folder: Path, *, fixed: bool) -> dict[str, object]:
-    """Count this machine's instructions and the time of a frame."""
+    """Count this machine's instructions and measure the time of a frame."""
     program = folder.parent / "listen"
     build(
         [folder.parent / "main_stdin.c", *sorted(folder.glob("*.c"))],
@@ -261,7 +261,7 @@ def main() -> None:
     console = Console()
     for entry in report:
         table = Table(
-            title=f"{entry['model']}: {entry['multiplications_a_frame']:,.0f} multiplications a "
+            title=f"{entry['model']}: {entry['multiplications_a_frame']:,.0f} multiplications per "
             f"frame of 20 ms, {entry['memory_bytes']:,} bytes for harken_init"
         )
         table.add_column("target", no_wrap=True)

@@ -2,8 +2,8 @@
 
     python bench/epoch.py DATA [--config FILE] [--workers N] [--scratch DIR]
 
-Everything is written below a folder of its own, which is removed at the end: 115 MB for an hour of
-recordings. Nothing else that is at work on the machine belongs beside it.
+Everything is written to a temporary folder, which is removed at the end: 115 MB for an hour of
+recordings. Run nothing else on the machine meanwhile.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("data", type=Path, help="folder of recordings")
     parser.add_argument("--config", type=Path, help="settings of the run; default: all words")
-    parser.add_argument("--workers", type=int, default=2, help="processes that draw streams")
+    parser.add_argument("--workers", type=int, default=2, help="processes that make streams")
     parser.add_argument("--scratch", type=Path, help="where to write; default: the system's")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=given.scratch, prefix="harken-bench-") as folder:
@@ -58,9 +58,9 @@ def measure(data: Path, file: Path | None, workers: int, folder: Path) -> None:
     train(config, source, corpus, run, recipe="", on_progress=count, workers=workers)
     streamed_s = steps / EPOCHS * config.batch_streams * config.streams.seconds
     epochs = [figures["seconds"] for figures in run.load_json("history.json")]
-    report("epoch 1: start of the workers, compilation, streams drawn", epochs[0], streamed_s)
-    report("epoch 2: streams drawn", epochs[1], streamed_s)
-    report("epoch 3: streams heard again", epochs[2], streamed_s)
+    report("epoch 1: worker start, compilation, new streams", epochs[0], streamed_s)
+    report("epoch 2: new streams", epochs[1], streamed_s)
+    report("epoch 3: repeated streams", epochs[2], streamed_s)
 
 
 def report(what: str, seconds: float, audio_s: float | None = None) -> None:

@@ -1,11 +1,11 @@
-"""Measure what lost sound costs, and what to do about it.
+"""Measure the cost of lost audio, and of ways to handle it.
 
     python bench/gaps.py DATA [MODEL] [--words N] [--seed N] [--json]
 
-Words of the validation part at random times, over white noise 20 dB below them, lose a stretch of
-sound every few seconds. What is done about it: the model goes on as `Spotter.skip` has it, begins
-anew, hears zeros, or hears what comes next as if nothing had been lost. Counted are the words
-heard, of those whose recordings touch a gap and of the others, and the wrong ones.
+Words of the validation split at random times, in white noise 20 dB below them, lose a stretch of
+audio every few seconds. The ways to handle it: the model continues as in `Spotter.skip`, is reset,
+gets zeros, or gets the following audio as if nothing had been lost. It counts the detected words,
+both those whose recordings touch a gap and the others, and the false accepts.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LOST_S = (0.04, 0.2, 0.5, 1.0)
 BETWEEN_S = (1.5, 3.0)
 PAUSE_S = (0.3, 1.2)
 LEVEL, SNR_DB = 0.05, 20
-LATE = RATE_HZ // 2  # a word is heard by then
+LATE = RATE_HZ // 2  # a word must be detected by then
 
 Heard = list[tuple[str, int]]
 
@@ -65,7 +65,7 @@ WAYS: dict[str, Callable[[Spotter, int], Heard]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Stream:
-    """Words one after the other, and where they are."""
+    """Words one after another, and their positions."""
 
     samples: NDArray[np.int16]
     words: list[tuple[str, int, int]]
@@ -112,7 +112,7 @@ def speak(spotter: Spotter, data: Path, count: int, random: np.random.Generator)
 
 
 def draw(length: int, lost_s: float, random: np.random.Generator) -> list[tuple[int, int]]:
-    """Where gaps begin and end, at whole blocks of 40 ms."""
+    """Return start and end of gaps, at whole blocks of 40 ms."""
     gaps, at = [], 0
     while True:
         at += round(random.uniform(*BETWEEN_S) * RATE_HZ) // 640 * 640

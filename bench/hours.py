@@ -2,9 +2,9 @@
 
     python bench/hours.py MODEL DATA [--hours N] [--seed N] [--json]
 
-The same hour is played over and over: scenes with words, clean and over noise, and running speech,
-from the validation part. A state that drifts, or forgets ever more slowly, would show as another
-posterior, another event, another figure in the last hour. Exits with 1 if any figure differs.
+The same hour is played over and over: scenes with words, clean and in noise, and running speech,
+from the validation split. A state that drifts, or forgets ever more slowly, would show as a
+different posterior, event or figure in the last hour. Exits with 1 if any figure differs.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from harken.train.scenes.truth import Scene
 
 RATE_HZ = 16_000
 BLOCK = 1600  # samples fed at a time
-SETTLING_S = 10.0  # of the first hour, which begins from a reset and not from the hour before
+SETTLING_S = 10.0  # at the start of the first hour, which follows a reset and not another hour
 
 
 @dataclasses.dataclass(frozen=True)
 class Hour:
-    """What a model made of an hour."""
+    """A model's output in an hour."""
 
     posteriors: NDArray[np.float32]
     events: tuple[tuple[str, float], ...]
-    """Words and when they were decided, in seconds from the hour's beginning."""
+    """Words and when they were detected, in seconds from the start of the hour."""
 
 
 def main() -> None:
@@ -98,7 +98,7 @@ def programme(scenes: Sequence[Scene]) -> list[Scene]:
 
 
 def listen(model: Model, scenes: Sequence[Scene], hours: int) -> list[Hour]:
-    """Play the programme so many times, from one reset at the beginning."""
+    """Play the programme this many times, from one reset at the start."""
     manifest = model.manifest
     front_end, engine = FrontEnd(manifest.front_end), Engine(model)
     detector = Detector(
@@ -108,7 +108,7 @@ def listen(model: Model, scenes: Sequence[Scene], hours: int) -> list[Hour]:
         overhang_samples=manifest.front_end.window_samples - manifest.front_end.hop_samples,
     )
     sound = np.concatenate([scene.render() for scene in scenes])
-    # A whole number of steps, so that every hour meets the model at the same place of its window.
+    # A whole number of steps, so that every hour starts at the same position in the model's window.
     sound = sound[: len(sound) // manifest.step_samples * manifest.step_samples]
     steps = len(sound) // manifest.step_samples
     rows: list[NDArray[np.float32]] = []
@@ -123,7 +123,7 @@ def listen(model: Model, scenes: Sequence[Scene], hours: int) -> list[Hour]:
             ]
         print(f"hour {hour + 1} of {hours}: {len(events[-1])} events", file=sys.stderr)
     posteriors = np.concatenate(rows)
-    # The last window of the last hour reaches beyond its end: that step is left out everywhere.
+    # The last window of the last hour extends beyond its end: that step is left out everywhere.
     return [
         Hour(posteriors[hour * steps : (hour + 1) * steps - 1], tuple(heard))
         for hour, heard in enumerate(events)
@@ -131,7 +131,7 @@ def listen(model: Model, scenes: Sequence[Scene], hours: int) -> list[Hour]:
 
 
 def score(hour: Hour, scenes: Sequence[Scene], words: Sequence[str]) -> Tally:
-    """Count what was missed and what was heard for nothing."""
+    """Count misses and false accepts."""
     begins_s, matched = 0.0, []
     for scene in scenes:
         ends_s = begins_s + scene.seconds

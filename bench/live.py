@@ -1,15 +1,15 @@
-"""Measure `harken listen` as people use it: latency, processor, memory, losses, and after a stall.
+"""Measure `harken listen` in use: latency, processor, memory, losses, and after a stall.
 
     python bench/live.py [MODEL] [--passes N] [--hours N] [--json]
 
-The sound is the recording that ships, over and over, each time shifted by some milliseconds. For
-latency, processor and memory `harken listen --stdin --json` runs in a process of its own, into
-which it is written 40 ms at a time, as a microphone delivers it, when it would have been spoken.
-The clock runs from a word's last sample, by the recording's label track, to the line on standard
-output; words that are missed have no latency, and are counted. A processor that dozes between the
-blocks wakes up slow, so its share is measured a second time while it is kept awake. Then the same
-program hears hours as fast as it can. What is lost is measured with a player that does not wait, at
-ten times the speed, and while the listener sleeps.
+The audio is the recording that ships, repeated, each time shifted by some milliseconds. For
+latency, processor and memory, `harken listen --stdin --json` runs in a separate process, which
+receives 40 ms at a time in real time, as from a microphone. Latency runs from a word's last sample,
+by the recording's label track, to the line on standard output; missed words have no latency, and
+are counted. A processor that sleeps between the blocks wakes up slow, so its load is measured a
+second time while it is kept awake. Then the same program processes hours of audio as fast as it
+can. Losses are measured with a player that does not wait, at ten times the speed, and while the
+listener sleeps.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ from harken.edge.sound.sources import RealTime
 
 RATE_HZ = 16_000
 BLOCK = RATE_HZ * BLOCK_MS // 1000
-SHIFT_S = 0.04  # a step of the network: words end anywhere in it
+SHIFT_S = 0.04  # a step of the network: words end anywhere within it
 STALLS_S = (2.0, 3.0)
 SPEED_UP = 10.0
-LATE_S = 1.5  # what is heard later than this after a word is not that word
+LATE_S = 1.5  # a later detection is not that of the word
 
 AIMS = {
     "latency_ms_median": 200,
@@ -56,18 +56,18 @@ AIMS = {
 
 @dataclasses.dataclass(frozen=True)
 class Sound:
-    """The recording, some times over, and where its words end."""
+    """The recording, repeated, and the ends of its words."""
 
     samples: NDArray[np.int16]
     words: list[tuple[str, float]]
-    """Each word, and the second in which it ends."""
+    """Each word, and the second at which it ends."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("model", nargs="?", default="commands")
     parser.add_argument("--passes", type=int, default=8, help="of the recording, in real time")
-    parser.add_argument("--hours", type=float, default=10.0, help="of sound, as fast as possible")
+    parser.add_argument("--hours", type=float, default=10.0, help="of audio, as fast as possible")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     heard = sound(given.passes)
@@ -189,7 +189,7 @@ def live(model: str, heard: Sound) -> dict[str, float]:
 
 
 def hours(model: str, count: float) -> dict[str, float]:
-    """Resident memory after a tenth of many hours, and after all of them."""
+    """Return the resident memory after a tenth of many hours, and after all of them."""
     process = Process(model)
     samples = sound(1).samples
     passes = round(count * 3600 * RATE_HZ / len(samples))
@@ -210,7 +210,7 @@ def hours(model: str, count: float) -> dict[str, float]:
 
 
 class Watch:
-    """An observer that counts, and sleeps once if it is to."""
+    """An observer that counts, and sleeps once if asked to."""
 
     def __init__(self, *, stall_at_s: float = np.inf, stall_s: float = 0.0) -> None:
         self.words = 0
@@ -242,7 +242,7 @@ def played(heard: Sound, speed: float) -> RealTime:
 
 
 def sped_up(model: str, heard: Sound) -> dict[str, float]:
-    """Blocks lost when the sound comes ten times as fast."""
+    """Return the blocks lost when the audio comes ten times as fast."""
     watch, source = Watch(), played(heard, SPEED_UP)
     with source:
         Listener(Spotter(model), source, observers=[watch]).run()
@@ -250,7 +250,7 @@ def sped_up(model: str, heard: Sound) -> dict[str, float]:
 
 
 def stalled(model: str, heard: Sound, stall_s: float) -> dict[str, float]:
-    """What a listener loses that sleeps, and whether it is itself again afterwards."""
+    """Return the losses of a listener that sleeps, and whether it recovers."""
     calm, tired = Watch(), Watch(stall_at_s=5.0, stall_s=stall_s)
     for watch in (calm, tired):
         with played(heard, 1.0 if watch is tired else SPEED_UP) as source:

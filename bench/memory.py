@@ -1,9 +1,9 @@
-"""Measure what a memory costs on this machine: time for a word and for a step.
+"""Measure the cost of a memory on this machine: time per word and per step.
 
     python bench/memory.py [GRAMMAR]
 
-A step is 40 ms of sound, and costs the network and the front end some 50 to 150 µs, as `harken
-bench` tells; a word comes every second or so.
+A step is 40 ms of audio, and costs the network and the front end some 50 to 150 µs, see `harken
+bench`; a word comes every second or so.
 """
 
 from __future__ import annotations

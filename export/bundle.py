@@ -68,8 +68,8 @@ def export_run(
     name
         The model's name: letters, digits, ``_``, ``-`` and ``.``; by default the run folder's.
     corpus
-        The recordings that the run was trained on: the int8 model decides their validation clips,
-        and manifest and card get the figures. Without it, they have only those of the float
+        The recordings that the run was trained on: the int8 model is measured on their validation
+        clips, for the manifest and the card. Without it, they only have the figures of the float
         weights.
     on_stage
         Called with a few words at the start of every stage.
@@ -99,7 +99,7 @@ def export_run(
     report = check_model(model, trained)
     figures = dict(report.figures)
     if corpus is not None:
-        on_stage("deciding the validation clips")
+        on_stage("measuring on the validation clips")
         figures["validation_clips"] = measure_clips(model, trained, corpus)
     manifest = replace(
         model.manifest,
@@ -133,7 +133,7 @@ def _require_own(out: Path, name: str) -> None:
     except ModelError:
         if there:
             raise OutputError(
-                f"{there[0]} is there, and harken did not write it; choose another --out or "
+                f"{there[0]} exists, but harken did not write it; choose another --out or "
                 "--name, or move it away"
             ) from None
 

@@ -1,7 +1,7 @@
-"""A checked model and its run in; the model card, Markdown for people, out.
+"""A checked model and its run in; the model card, in Markdown, out.
 
-The section on the operating point holds figures that come later, from `harken tune`: it is inserted
-into the existing card, so that other edits stay (`tuned_card`).
+The figures of the operating point come later, from `harken tune`: that section is inserted into the
+existing card, so that other edits stay (`tuned_card`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _GATE = "## Gate"
 
 
 def model_card(model: Model, run: TrainedRun) -> str:
-    """Describe a model: what it is, its data, how it was made, what was measured, its limits.
+    """Describe a model: what it is, its data, how it was made, its figures, its limits.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def tuned_card(card: str, before: Manifest, after: Manifest) -> str:
     Parameters
     ----------
     card
-        The card of the model as it was.
+        The card of the model before tuning.
     before, after
         Its manifest, and the one with the operating point, which may have another name.
 
@@ -87,8 +87,8 @@ def _with_section(card: str, before: Manifest, after: Manifest, heading: str, se
 def _introduction(manifest: Manifest) -> str:
     return f"""# {manifest.name}
 
-A keyword spotter for small hardware: a stream of samples goes in; the words that were said, and
-when, come out, offline.
+A keyword spotter for small hardware: it takes a stream of samples and returns the words that were
+spoken, and when, offline.
 
 **Words:** {", ".join(map(markdown, manifest.words))}.
 All other speech is *unknown*, and all other sound is *silence*.
@@ -97,8 +97,8 @@ All other speech is *unknown*, and all other sound is *silence*.
 harken listen {manifest.model.file}
 ```
 
-`{manifest.name}.json`, the manifest, holds everything that a program must know to run
-the model: keep both files together."""
+`{manifest.name}.json`, the manifest, holds everything that a program needs to run the model:
+keep both files together."""
 
 
 def _facts(model: Model, run: TrainedRun) -> str:
@@ -111,7 +111,7 @@ def _facts(model: Model, run: TrainedRun) -> str:
         "File": f"`{manifest.model.file}`, {manifest.model.bytes:,} bytes, int8 throughout",
         "SHA-256": f"`{manifest.model.sha256}`",
         "Network": (
-            f"{run.network.description}; the cells of the LSTM stay within "
+            f"{run.network.description}; the cells of the LSTM are clipped at "
             f"±{manifest.state.cell_clip:g}"
         ),
         "TFLite operators": ", ".join(graph["operators"]),
@@ -143,7 +143,7 @@ def _data(run: TrainedRun) -> str:
         parts.append(_licences(licences))
     else:
         parts.append(
-            "The record of the training run does not hold the licences of the recordings: state "
+            "The record of the training run does not list the licences of the recordings: add "
             "them here before you give the model to others."
         )
     tables = {name: value for name, value in data.items() if _is_table(value)}
@@ -185,26 +185,26 @@ def _measured(manifest: Manifest, run: TrainedRun) -> str:
 
 def _figures(manifest: Manifest, run: TrainedRun) -> Iterator[str]:
     if run.validation is None:
-        yield "- On validation clips: no figures, the training run left no report."
+        yield "- On validation clips: no figures, because the training run left no report."
     else:
         yield (
             f"- On {run.validation['clips']:,} validation clips, with the float weights: "
-            f"{run.validation['accuracy']:.2%} decided rightly."
+            f"{run.validation['accuracy']:.2%} correct."
         )
     checks = manifest.checks
     clips = checks.get("validation_clips")
     if clips is not None:
         yield (
-            f"- On {clips['clips']:,} validation clips, with the int8 model as it listens: "
-            f"**{clips['accuracy']:.2%}** decided rightly (95 % interval "
+            f"- On {clips['clips']:,} validation clips, with the int8 model in streaming mode: "
+            f"**{clips['accuracy']:.2%}** correct (95 % interval "
             f"{clips['accuracy_95_low']:.2%} to {clips['accuracy_95_high']:.2%})."
         )
     rounding = checks["float_and_int8"]
     yield (
         f"- int8 against float32, over {rounding['steps']:,} steps of validation audio in one "
         f"stream: the same label in {rounding['same_argmax']:.2%} of the steps; posteriors differ "
-        f"by {rounding['difference_mean']:.4f} on average, by {rounding['difference_p99']:.3f} in "
-        "the 99th percentile."
+        f"by {rounding['difference_mean']:.4f} on average and by {rounding['difference_p99']:.3f} "
+        "at the 99th percentile."
     )
     parity = checks["litert_and_tflm"]
     if "not_run" in parity:
@@ -226,7 +226,7 @@ def _figures(manifest: Manifest, run: TrainedRun) -> Iterator[str]:
 
 
 def _operating_point(manifest: Manifest) -> str:
-    """Lay out the figures that `harken tune` measured, see `harken.train.scenes.tuned`."""
+    """Lay out the figures measured by `harken tune`, see `harken.train.scenes.tuned`."""
     point = manifest.operating_point or {}
     tried = point["cross_validated"]
     columns = [point] if tried is None else [point, tried]
@@ -237,7 +237,7 @@ def _operating_point(manifest: Manifest) -> str:
             *(_accepts(of) for of in columns),
         ),
     ]
-    head = ("", "On the scenes they were chosen on", "Cross-validated")
+    head = ("", "On the scenes used for tuning", "Cross-validated")
     parts = [
         _OPERATING_POINT,
         f"""`harken tune` chose thresholds, smoothing and the talk penalty on scenes of running
@@ -250,8 +250,8 @@ words. 95 % confidence intervals are in brackets.""",
         parts.append(_table(("Signal-to-noise ratio", "Missed words"), ratios))
     wrong, latency_s = point["wrong_among_words"], point["latency_median_s"]
     facts = [
-        f"- Wrong events in the scenes with words: {wrong['false_accepts']:,}.",
-        f"- Talk penalty: words lose up to {manifest.detector.talk_penalty:g} in log-odds.",
+        f"- False accepts in the scenes with words: {wrong['false_accepts']:,}.",
+        f"- Talk penalty: up to {manifest.detector.talk_penalty:g} in log-odds.",
     ]
     if latency_s is not None:
         facts.append(
@@ -265,24 +265,24 @@ words. 95 % confidence intervals are in brackets.""",
 
 
 def _gate(manifest: Manifest) -> str:
-    """Lay out the figures that `harken tune --gate` measured, see `harken.train.scenes.gate`."""
+    """Lay out the figures measured by `harken tune --gate`, see `harken.train.scenes.gate`."""
     gate, figures = manifest.gate, manifest.checks["gate"]
     assert gate is not None
     columns = [figures["with"], figures["without"]]
     rows = [
         ("Missed words, in all scenes", *(_misses(of) for of in columns)),
-        ("False accepts an hour, in hours without a word", *(_accepts(of) for of in columns)),
+        ("False accepts per hour, in negative hours", *(_accepts(of) for of in columns)),
         (
-            "Share of the sound that the network hears",
+            "Share of the audio that the network processes",
             *(f"{of['heard_share']:.1%}" for of in columns),
         ),
     ]
     return "\n\n".join(
         (
             _GATE,
-            f"The network hears what is {gate.margin_db:g} dB louder than the room, and what\n"
-            f"comes within {gate.hold_ms} ms of it: `harken tune --gate` chose that.\n"
-            "`harken listen --no-gate` hears all.",
+            f"The network only processes audio {gate.margin_db:g} dB louder than the room, and\n"
+            f"the {gate.hold_ms} ms after it: `harken tune --gate` chose these values.\n"
+            "`harken listen --no-gate` processes everything.",
             _table(("", "With the gate", "Without"), rows),
         )
     )
@@ -305,7 +305,7 @@ def _accepts(figures: Mapping[str, Any]) -> str:
 
 
 def _scores(title: str, scores: Mapping[str, Any], which: str) -> str:
-    """Lay out the number of clips of each label, and how many decisions were right."""
+    """Lay out the number of clips of each label, and the share of correct decisions."""
     rows = (
         (
             markdown(label),
@@ -314,24 +314,24 @@ def _scores(title: str, scores: Mapping[str, Any], which: str) -> str:
         )
         for label, of in scores.items()
     )
-    return _table((title, "Validation clips", f"Decided rightly ({which})"), rows)
+    return _table((title, "Validation clips", f"Correct ({which})"), rows)
 
 
 _LIMITS = """## Limits
 
-- It knows the words as the speakers of the data say them. Other accents, children, whispering and
-  distance from the microphone work as well as the data covers them, or worse.
-- A command is a word said on its own: for some seconds after somebody has talked, a word must be
+- It knows the words as the speakers of its data pronounce them. Other accents, children, whispering
+  and distance from the microphone work only as well as the data covers them, or worse.
+- A command is a word spoken on its own: for some seconds after somebody has talked, a word must be
   clearer to be detected. While somebody talks nearby, most words are missed.
 - Accuracy on single clips says little about false accepts in hours of live audio. Measure those on
   audio from the place where it will listen, with `harken eval --stream`, and set the thresholds for
   them with `harken tune`.
-- Do not use it for anything that matters for safety: any keyword spotter misses words and detects
-  some that nobody said.
-- On a microcontroller, results equal those of TensorFlow Lite Micro's reference kernels to the bit.
+- Do not use it for anything safety-critical: any keyword spotter misses words, and detects some
+  that nobody spoke.
+- On a microcontroller, results are bit-exact with TensorFlow Lite Micro's reference kernels.
   Kernels of CMSIS-NN (versions of 2025 and 2026) have reset the LSTM's state at every invocation.
-  Check the board: from a reset, feed the same step twice. If the logits are the same both times for
-  every input, the state is lost."""
+  Check the board: after a reset, feed the same step twice. If the logits are the same both times
+  for every input, the state is lost."""
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -55,7 +55,7 @@ _REPLAY_STEPS = 100  # steps that must repeat to the bit after a reset
 
 @dataclass(frozen=True, kw_only=True)
 class GraphFacts:
-    """What a fully int8 model consists of."""
+    """The operators and state of a fully int8 model."""
 
     operators: tuple[str, ...]
     """Names of TFLite's builtin operators, in the order of execution."""
@@ -85,7 +85,7 @@ class Parity:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckReport:
-    """What was measured of a model that passed."""
+    """Figures of a model that passed."""
 
     figures: Mapping[str, Any]
     """The manifest's ``checks``."""
@@ -103,7 +103,7 @@ def check_model(model: Model, run: TrainedRun) -> CheckReport:
     model
         The quantized model.
     run
-        The run whose weights it should have.
+        The run that its weights come from.
 
     Raises
     ------
@@ -165,8 +165,8 @@ def measure_clips(model: Model, run: TrainedRun, corpus: Corpus) -> dict[str, An
 
     Returns
     -------
-    Accuracy with its 95 % interval, also by label, and by how many points the float weights are
-    better (``float_minus_int8``; None if the run has no figures).
+    Accuracy with its 95 % interval, also by label, and the accuracy of the float weights minus it
+    (``float_minus_int8``; None if the run has no figures).
 
     Raises
     ------
@@ -205,8 +205,8 @@ def check_graph(content: bytes, network: Network) -> GraphFacts:
         It is not:
 
         * other operators;
-        * a float tensor, as in float models and those with a dynamic range, for which TFLM returns
-          NaN without an error;
+        * a float tensor, as in float models and dynamic-range ones, for which TFLM returns NaN
+          without an error;
         * a tensor with several scales, which older kernels misread without an error;
         * other state tensors;
         * cells that are not clipped as in training, or whose scale is not a power of two, as the
@@ -256,13 +256,13 @@ def _check_types(graph: Any) -> None:
         if dtype.startswith("FLOAT") and math.prod(tensor.shape):
             raise ExportError(
                 f"type check: the tensor {name} is {dtype}; only fully int8 models are exported, "
-                "neither float ones nor those with a dynamic range"
+                "not float or dynamic-range ones"
             )
         scales = tensor.quantization.scale if tensor.quantization else None
         if scales is not None and len(scales) > 1:
             raise ExportError(
                 f"type check: the tensor {name} has {len(scales)} scales; reference kernels of "
-                "2023 misread that without an error, so harken's models have one scale a tensor"
+                "2023 misread that without an error, so harken's models have one scale per tensor"
             )
     for side, index in (("input", graph.inputs[0]), ("output", graph.outputs[0])):
         dtype = _name_of(schema.TensorType, graph.tensors[index].type)
@@ -320,7 +320,7 @@ def check_cells(ranges: tuple[float, ...], peaks: tuple[float, ...]) -> None:
         if peak > limit * MAX_CELL_EXCESS:
             raise ExportError(
                 f"cell check: the cells of LSTM layer {layer} reach {peak:.2f} on the check "
-                f"stream, but calibration leaves them room up to {limit:.2f}; "
+                f"stream, but their calibrated range ends at {limit:.2f}; "
                 "train again with a longer calibration stream"
             )
 
@@ -328,8 +328,8 @@ def check_cells(ranges: tuple[float, ...], peaks: tuple[float, ...]) -> None:
 def check_svdf_states(model: Model) -> dict[str, Any]:
     """Check that the int16 states of the SVDF layers never saturate in an hour of audio.
 
-    The audio goes from a whisper to far too loud, in noise of all levels; the float network with
-    the same weights processes it, within the bounds of the model's int8 tensors.
+    The audio ranges from a whisper to far too loud, in noise of all levels; the float network with
+    the same weights processes it, limited to the range of the model's int8 tensors.
 
     Returns
     -------
@@ -351,7 +351,7 @@ def check_svdf_states(model: Model) -> dict[str, Any]:
     for layer, share in zip(layers.svdf, shares, strict=True):
         if share > 1:
             raise ExportError(
-                f"state check: in an hour of sound the state of layer {layer.name} reaches "
+                f"state check: in an hour of audio, the state of layer {layer.name} reaches "
                 f"{share:.2f} times what its int16 can hold"
             )
     return {"svdf_states": {"steps": len(steps), "largest_share_of_int16": shares}}
@@ -363,7 +363,7 @@ def check_state(runtime: Runtime, features: Int8, logits: Int8, *, name: str) ->
     Parameters
     ----------
     runtime
-        What runs the model; its state is changed.
+        The runtime; its state is changed.
     features
         A stream, (steps, 1, 1, inputs) int8.
     logits
@@ -374,7 +374,7 @@ def check_state(runtime: Runtime, features: Int8, logits: Int8, *, name: str) ->
     Raises
     ------
     ExportError
-        It does not.
+        It does neither, or only one.
     """
     kept = 0
     probes = np.linspace(1, len(features) - 1, _PROBES, dtype=int)
@@ -383,38 +383,38 @@ def check_state(runtime: Runtime, features: Int8, logits: Int8, *, name: str) ->
         kept += bool(np.any(runtime.invoke(features[step]) != logits[step]))
     if not kept:
         raise ExportError(
-            f"state check: {name} answers at {len(probes)} places of a stream as it does from a "
-            "reset state, so the model remembers nothing"
+            f"state check: at {len(probes)} places in a stream, {name} gives the same output as "
+            "from a reset state, so the model remembers nothing"
         )
     runtime.reset()
     again = run_stream(runtime, features[:_REPLAY_STEPS])
     different = int(np.any(again != logits[:_REPLAY_STEPS], axis=1).sum())
     if different:
         raise ExportError(
-            f"reset check: of {len(again)} steps after a reset, {name} answers {different} "
-            "otherwise than when it was new"
+            f"reset check: of {len(again)} steps after a reset, {name} gives {different} different "
+            "results than when it was new"
         )
 
 
 def check_agreement(agreement: Agreement) -> None:
-    """Check that the int8 model is the float network.
+    """Check that the int8 model agrees with the float network.
 
     The limits separate a broken quantization from rounding. Networks after a few epochs of training
     agreed in 98.8 to 99.6 % of the steps, with a mean difference of 0.004 to 0.007; random ones,
-    less sure of their labels, in 97.4 to 98.6 %, with up to 0.016.
+    which are less sure of their labels, in 97.4 to 98.6 %, with up to 0.016.
 
     Raises
     ------
     ExportError
-        It is another one.
+        It does not.
     """
     if (
         agreement.same_argmax < MIN_FLOAT_AGREEMENT
         or agreement.difference_mean > MAX_FLOAT_DIFFERENCE
     ):
         raise ExportError(
-            f"float agreement check: over {agreement.steps} steps the int8 model names the label "
-            f"of the float network in {agreement.same_argmax:.2%} (at least "
+            f"float agreement check: over {agreement.steps} steps, the int8 model gives the same "
+            f"label as the float network in {agreement.same_argmax:.2%} (at least "
             f"{MIN_FLOAT_AGREEMENT:.0%} is required), and its posteriors differ by "
             f"{agreement.difference_mean:.4f} on average (at most {MAX_FLOAT_DIFFERENCE} is "
             "allowed)"
@@ -446,7 +446,7 @@ def check_parity(parity: Parity) -> None:
     """
     if parity.same_argmax < MIN_PARITY or parity.max_lsb > MAX_PARITY_LSB:
         raise ExportError(
-            f"TFLM parity check: over {parity.steps} steps without a reset, LiteRT and TFLM name "
+            f"TFLM parity check: over {parity.steps} steps without a reset, LiteRT and TFLM give "
             f"the same label in {parity.same_argmax:.2%} (at least {MIN_PARITY:.1%} is required) "
             f"and differ by up to {parity.max_lsb} LSB (at most {MAX_PARITY_LSB} is allowed)"
         )

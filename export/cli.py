@@ -201,7 +201,7 @@ def _export_engine(
     print(
         f"  TFLM: {checks.tflm}"
         if differences is None
-        else f"  TFLM: {differences} logits differ in {checks.steps:,} steps in a row"
+        else f"  TFLM: {differences} logits differ in {checks.steps:,} consecutive steps"
     )
     print(
         f"  Python: {checks.python_events_same} of {checks.python_events} words the same, to the "
@@ -210,11 +210,11 @@ def _export_engine(
     )
     for result in bundle.measured:
         print(
-            f"  {result.target}: {result.instructions:,} instructions a frame, "
+            f"  {result.target}: {result.instructions:,} instructions per frame, "
             f"{result.flash:,} bytes of flash, {result.stack:,} of stack"
         )
     if bundle.not_measured:
-        print(f"  not measured, for want of tools: {', '.join(bundle.not_measured)}")
+        print(f"  not measured, because tools are missing: {', '.join(bundle.not_measured)}")
     print(f"Next: make -C {shlex.quote(str(bundle.folder))} check")
 
 
@@ -232,7 +232,7 @@ def _export_web(
         print_json(bundle.to_dict(), indent=2)
         return
     total = sum(bundle.compressed.values())
-    checked = bundle.not_checked or "WebAssembly answers as C does, to the last byte"
+    checked = bundle.not_checked or "WebAssembly gives the same output as C, byte for byte"
     print(f"{bundle.folder}: {total:,} bytes to load, compressed; {checked}")
     for each in bundle.models:
         print(f"  {each.file}: {len(each.wasm):,} bytes")
@@ -265,13 +265,13 @@ def _export_library(
         return
     print(f"{bundle.folder}: a library for apps, all checks passed")
     for built in bundle.built:
-        run = "answers as the engine does here" if built.run else "only compiled"
+        run = "same output as the engine here" if built.run else "only compiled"
         print(
             f"  {built.target}: {built.bytes:,} bytes; {run}{f', {built.how}' if built.how else ''}"
         )
     if bundle.not_built:
         names = ", ".join(f"{name} ({tool})" for name, tool in bundle.not_built.items())
-        print(f"  not compiled, for want of a program: {names}")
+        print(f"  not compiled, because programs are missing: {names}")
     print(f"Next: {bundle.folder / 'README.md'} says how to build it for each system")
 
 
@@ -287,8 +287,8 @@ def _export_litert(source: str, out: Path, as_json: bool) -> None:
     check, exact = written.check, written.check.float_network
     print(f"{written.model}: {written.bytes:,} bytes, all checks passed")
     print(
-        f"  float network: the same label in {exact.same_argmax:.2%} of {exact.steps:,} steps in a "
-        "row"
+        f"  float network: the same label in {exact.same_argmax:.2%} of {exact.steps:,} "
+        "consecutive steps"
     )
     print(
         f"  int8 model: {check.words_same} of {check.words} words the same, {check.words_more} more"

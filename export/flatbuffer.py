@@ -1,7 +1,7 @@
 """Tensors and operators in, one graph as a TFLite file out.
 
-The graph is written as it shall be, not converted: what a tensor's scale is, which operator keeps
-what state, is decided by who calls, and the same calls give the same bytes.
+The graph is written directly, not converted: the caller decides the scale of each tensor and the
+state of each operator, and the same calls give the same bytes.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-_ALIGNMENT = 16  # of constants, as TensorFlow Lite's schema has it
+_ALIGNMENT = 16  # of constants, from TensorFlow Lite's schema
 
 
 class GraphBuilder:
-    """One graph; tensors are known by their numbers."""
+    """One graph; tensors are identified by their numbers."""
 
     def __init__(self) -> None:
         self._tensors: list[Any] = []
-        self._buffers: list[Any] = [schema.BufferT()]  # the first one is that of no data
+        self._buffers: list[Any] = [schema.BufferT()]  # the first one means no data
         self._operators: list[Any] = []
         self._codes: list[int] = []
 
@@ -73,7 +73,7 @@ class GraphBuilder:
         *,
         intermediates: Sequence[int] | None = None,
     ) -> int:
-        """Add an operator; return its first output. An input of -1 is one that is left out."""
+        """Add an operator; return its first output. An input of -1 means that it is omitted."""
         if code not in self._codes:
             self._codes.append(code)
         operator = schema.OperatorT()
@@ -113,7 +113,7 @@ class GraphBuilder:
         inputs, outputs
             Of the graph.
         description
-            What the file says of itself.
+            The description stored in the file.
         versions
             The version of each operator that is used.
         signature
@@ -139,7 +139,7 @@ class GraphBuilder:
 
 
 class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]
-    """A constant where processors like to find it; the generated writer aligns it to nothing."""
+    """A constant with the alignment that kernels expect; the generated writer does not align."""
 
     def Pack(self, builder: Any) -> Any:  # noqa: N802
         builder.StartVector(1, len(self.data), _ALIGNMENT)
@@ -152,7 +152,7 @@ class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]
 
 
 def _quantization(scales: NDArray[Any], zero_point: int) -> Any:
-    """Return the scales of a tensor's rows, or its one scale where all are the same."""
+    """Return the scales of a tensor's rows, or one scale if all are the same."""
     if (scales == scales[0]).all():
         scales = scales[:1]
     quantization = schema.QuantizationParametersT()
@@ -176,7 +176,7 @@ def _code(operator: int, version: int) -> Any:
 
 
 def operator_names(content: bytes) -> tuple[str, ...]:
-    """Return the operators of a TFLite file, by TFLite's names, in the order of execution."""
+    """Return the operators of a TFLite file, by TFLite's names, in order of execution."""
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     names: Mapping[int, str] = {code: name for name, code in vars(schema.BuiltinOperator).items()}
     codes = [names[code.builtinCode] for code in model.operatorCodes]

@@ -1,4 +1,4 @@
-"""The folder to write to in, an error out where that could not be done at the end."""
+"""A destination folder in; an early error out if an export could not be written to it."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from ..edge.folders import require_own, write_own
 
 
 def check_target(out: Path, names: Iterable[str] = ()) -> None:
-    """Refuse at once what could not be written at the end.
+    """Refuse early what could not be written at the end.
 
     Parameters
     ----------
     out
         The folder.
     names
-        Files that will be written into it, as far as they are known.
+        Files that will be written into it, as far as known.
 
     Raises
     ------
     OutputError
-        `out` is no folder that may be made or written to, or one of the files is there and was not
-        written by harken, or changed since.
+        `out` cannot be created or written to, or one of the files exists and was not written by
+        harken, or was changed since.
     """
     require_writable(out, error=OutputError)
     require_own(out, names, error=OutputError)
@@ -36,13 +36,13 @@ def write_export(out: Path, files: Mapping[str, bytes]) -> None:
     Raises
     ------
     OutputError
-        One of the files is there and is not harken's, or the system refuses.
+        One of the files exists and is not harken's, or the system refuses.
     """
     write_own(out, files, error=OutputError)
 
 
 def names_in(*folders: Path) -> list[str]:
-    """Return the files of folders of templates, relative to these."""
+    """Return the files of template folders, relative to them."""
     return sorted(
         path.relative_to(folder).as_posix()
         for folder in folders

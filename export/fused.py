@@ -1,11 +1,11 @@
 """An int8 network in, a TFLite file that keeps its own state out; and back.
 
 The file has one int8 input and one int8 output. Its state is held in variable tensors of the native
-operators ``SVDF`` and ``UNIDIRECTIONAL_SEQUENCE_LSTM``, so an interpreter keeps it from one
-invocation to the next. TensorFlow's converter cannot make an SVDF; written directly, the file has
-the scales that `harken.export.quantize` chose, and no others.
+operators ``SVDF`` and ``UNIDIRECTIONAL_SEQUENCE_LSTM``, so an interpreter keeps it between
+invocations. TensorFlow's converter cannot make an SVDF; written directly, the file has exactly the
+scales that `harken.export.quantize` chose.
 
-Reading checks that the file holds only layers of harken's networks; others are refused by name.
+Reading checks that the file contains only layers of harken's networks; others are refused by name.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .layers import (
 _OPERATOR, _TYPE = schema.BuiltinOperator, schema.TensorType
 _ACTIVATION, _OPTIONS = schema.ActivationFunctionType, schema.BuiltinOptions
 
-# The version of each operator that first had all that is used here.
+# The first version of each operator that supports everything used here.
 _VERSIONS = {
     _OPERATOR.RESHAPE: 1,
     _OPERATOR.FULLY_CONNECTED: 4,
@@ -89,7 +89,7 @@ def write_network(network: QuantizedNetwork) -> bytes:
 
 
 class _Writer:
-    """Adds layers to a graph; tensors are known by their numbers."""
+    """Adds layers to a graph; tensors are identified by their numbers."""
 
     def __init__(self) -> None:
         self.graph = GraphBuilder()
@@ -122,7 +122,7 @@ class _Writer:
         )
 
     def dense(self, layer: DenseLayer, source: int, *, flat: bool) -> int:
-        """Add a fully connected layer; `flat`: (1, units) comes out, else (1, 1, units)."""
+        """Add a fully connected layer; the output is (1, units) if `flat`, else (1, 1, units)."""
         units = len(layer.weights)
         options = schema.FullyConnectedOptionsT()
         options.fusedActivationFunction = _ACTIVATION.RELU if layer.relu else _ACTIVATION.NONE
@@ -139,12 +139,12 @@ class _Writer:
         )
 
     def svdf(self, layer: SvdfLayer, source: int, added: int | None) -> int:
-        """Add an SVDF layer, and the addition behind it where there is one."""
+        """Add an SVDF layer, and the addition after it, if any."""
         name = layer.name
         options = schema.SVDFOptionsT()
         options.rank = 1
         # The integer kernels refuse any other activation, and compute none: they clamp to int8, so
-        # that a zero point of -128 makes a ReLU, and any other makes the layer linear.
+        # a zero point of -128 makes a ReLU, and any other makes the layer linear.
         options.fusedActivationFunction = _ACTIVATION.RELU
         inputs = [
             source,
@@ -190,7 +190,7 @@ class _Writer:
         inputs[CELL_STATE] = graph.tensor(
             f"{name}_c", _TYPE.INT16, (1, units), scales=layer.cell_scale, variable=True
         )
-        # Of a normalisation that is not done; and what the kernels rescale the state by.
+        # Of a normalisation that is not used; and the scale by which the kernels rescale the state.
         between = [graph.tensor(f"{name}_{gate}", _TYPE.FLOAT32, (0,)) for gate in GATES]
         between.append(self.int8(f"{name}_effective", (0,), layer.hidden))
         options = schema.UnidirectionalSequenceLSTMOptionsT()
@@ -213,7 +213,7 @@ def read_layers(content: bytes) -> QuantizedNetwork:
     Parameters
     ----------
     content
-        The TFLite file, int8 throughout, as `harken export` makes it.
+        The TFLite file, int8 throughout, as written by `harken export`.
 
     Raises
     ------
@@ -241,8 +241,8 @@ def read_layers(content: bytes) -> QuantizedNetwork:
             )
         elif code == _OPERATOR.ADD and index not in reader.additions:  # read with its SVDF
             raise ExportError(
-                f"layer {name} is an ADD, but not of an SVDF's outputs to what that SVDF or the "
-                "one before it takes in of another layer; the C engine runs no other"
+                f"layer {name} is an ADD, but not of an SVDF's outputs and the inputs of that SVDF "
+                "or the previous one from another layer; the C engine supports no other"
             )
     return _arranged(layers)
 
@@ -303,12 +303,12 @@ class _Reader:
     def svdf(self, operator: Any, name: str) -> SvdfLayer:
         if len(operator.inputs) != 5:
             raise ExportError(
-                f"layer {name}: the SVDF has {len(operator.inputs)} inputs; the engine wants 5"
+                f"layer {name}: the SVDF has {len(operator.inputs)} inputs; the engine needs 5"
             )
         source, kernel, time, bias, state = operator.inputs
         options, output = operator.builtinOptions, operator.outputs[0]
         if options.rank != 1:
-            raise ExportError(f"layer {name}: the SVDF has rank {options.rank}; the engine has 1")
+            raise ExportError(f"layer {name}: the SVDF has rank {options.rank}; the engine needs 1")
         self._taken.append(source)
         adds, addition = self._addition(output)
         weights = self._weights(kernel, name)
@@ -316,7 +316,7 @@ class _Reader:
         affine = self._affine(output, name)
         if options.fusedActivationFunction != _ACTIVATION.RELU:
             raise ExportError(
-                f"layer {name}: the SVDF's activation is not RELU, which integer kernels ask for"
+                f"layer {name}: the SVDF's activation is not RELU, which integer kernels require"
             )
         added = total = None
         if addition is not None:
@@ -324,12 +324,12 @@ class _Reader:
             total = self._affine(addition.outputs[0], name)
             if addition.builtinOptions.fusedActivationFunction != _ACTIVATION.RELU:
                 raise ExportError(
-                    f"layer {name}: the activation of the addition behind it is not RELU"
+                    f"layer {name}: the activation of the addition after it is not RELU"
                 )
         if (total or affine).zero_point != -128:
             raise ExportError(
                 f"layer {name}: its ReLU gives a zero point of {(total or affine).zero_point}; it "
-                "must be -128, where int8 ends"
+                "must be -128, the lowest int8"
             )
         time_weights = self._time_weights(time, units, name)
         self._check_state(state, time_weights.shape, name)
@@ -349,9 +349,9 @@ class _Reader:
         )
 
     def _addition(self, output: int) -> tuple[int, Any]:
-        """Return how many layers an addition to the latest SVDF's outputs spans, and its operator.
+        """Return the layers spanned by an addition to the latest SVDF's outputs, and its operator.
 
-        (0, None) where there is none.
+        (0, None) if there is none.
         """
         for index, operator in enumerate(self.graph.operators):
             if self._codes[operator.opcodeIndex] == _OPERATOR.ADD:
@@ -366,12 +366,12 @@ class _Reader:
         shape = tuple(int(size) for size in tensor.shape)
         if tensor.type != _TYPE.INT16 or len(shape) != 2 or shape[0] != units:
             raise ExportError(
-                f"layer {name}: its filters over time are no matrix of int16 with a row for each "
+                f"layer {name}: its filters over time are not an int16 matrix with a row for each "
                 f"of its {units} units"
             )
         if not 1 <= shape[1] <= MOST_SVDF_MEMORY:
             raise ExportError(
-                f"layer {name}: its memory is {shape[1]} steps; the engine holds 1 to "
+                f"layer {name}: its memory is {shape[1]} steps; the engine supports 1 to "
                 f"{MOST_SVDF_MEMORY}"
             )
         if self._zero_point(index) != 0:
@@ -381,7 +381,7 @@ class _Reader:
     def _check_state(self, index: int, shape: tuple[int, ...], name: str) -> None:
         tensor = self.graph.tensors[index]
         if tensor.type != _TYPE.INT16 or not tensor.isVariable:
-            raise ExportError(f"layer {name}: its state is no variable tensor of int16")
+            raise ExportError(f"layer {name}: its state is not a variable int16 tensor")
         if math.prod(tensor.shape) != math.prod(shape):
             raise ExportError(
                 f"layer {name}: its state has {math.prod(tensor.shape)} values; "
@@ -400,7 +400,7 @@ class _Reader:
         if mantissa != 0.5 or self._zero_point(cell) != 0 or not -11 <= exponent <= 1:
             raise ExportError(
                 f"layer {name}: cells have the scale {cell_scale} and the zero point "
-                f"{self._zero_point(cell)}; the engine wants 2^-12 to 1, a power of two, and 0"
+                f"{self._zero_point(cell)}; the engine needs 2^-12 to 1, a power of two, and 0"
             )
         return LstmLayer(
             name=name,
@@ -428,19 +428,19 @@ class _Reader:
         if options.fusedActivationFunction != _ACTIVATION.TANH:
             raise ExportError(f"layer {name}: the LSTM's activation is not TANH")
         if any(inputs[position] < 0 for position in (*_INPUT_WEIGHTS, *_STATE_WEIGHTS)):
-            raise ExportError(f"layer {name}: the LSTM lacks a gate; the engine has all four")
+            raise ExportError(f"layer {name}: the LSTM lacks a gate; the engine needs all four")
 
     def _weights(self, index: int, name: str) -> Int8:
         tensor = self.graph.tensors[index]
         shape = tuple(tensor.shape)
         if tensor.type != _TYPE.INT8 or len(shape) != 2:
-            raise ExportError(f"layer {name}: its weights are no matrix of int8")
+            raise ExportError(f"layer {name}: its weights are not an int8 matrix")
         if self._zero_point(index) != 0:
             raise ExportError(f"layer {name}: its weights have a zero point other than 0")
         if shape[1] > _MOST_COLUMNS or shape[0] > _MOST_ROWS:
             raise ExportError(
                 f"layer {name} is too large: {shape[0]} x {shape[1]} weights, of which the engine "
-                f"runs up to {_MOST_ROWS} x {_MOST_COLUMNS}"
+                f"supports up to {_MOST_ROWS} x {_MOST_COLUMNS}"
             )
         return self._data(index, "i1", f"layer {name}: its weights")
 
@@ -467,8 +467,8 @@ class _Reader:
         if scales is None or len(scales) != 1:
             count = 0 if scales is None else len(scales)
             raise ExportError(
-                f"layer {name}: a tensor has {count} scales; the engine runs models that are int8 "
-                "throughout, with one scale a tensor"
+                f"layer {name}: a tensor has {count} scales; the engine supports models that are "
+                "int8 throughout, with one scale per tensor"
             )
         return np.float32(scales[0])
 

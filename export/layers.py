@@ -1,11 +1,11 @@
-"""The layers of an int8 network as numbers: what is written to, and read from, a TFLite file.
+"""The layers of an int8 network as numbers: the content of a TFLite file.
 
-The one description that all others follow: `harken.export.quantize` makes it of trained weights,
+This is the common description: `harken.export.quantize` makes it from trained weights,
 `harken.export.fused` writes and reads it as a TFLite file, the C engine's tables
-(`harken.export.device.graph`) and the form for LiteRT (`harken.export.litert.graph`) are made of
-it, and `QuantizedNetwork.network` is the float network that all of them are held to.
+(`harken.export.device.graph`) and the LiteRT form (`harken.export.litert.graph`) are derived from
+it, and `QuantizedNetwork.network` is the float network that all of them are compared with.
 
-Source of the arithmetic: TensorFlow Lite's quantization specification, one scale a tensor.
+Source of the arithmetic: TensorFlow Lite's quantization specification, one scale per tensor.
 """
 
 from __future__ import annotations
@@ -24,38 +24,38 @@ Int32 = NDArray[np.int32]
 
 @dataclass(frozen=True, kw_only=True)
 class Affine:
-    """How int8 stands for real numbers: ``real = (int8 - zero_point) * scale``."""
+    """How int8 represents real numbers: ``real = (int8 - zero_point) * scale``."""
 
     scale: np.float32
     zero_point: int
 
     @classmethod
     def of_range(cls, low: float, high: float) -> Affine:
-        """Spread the 256 values over a range, which is widened to hold 0."""
+        """Spread the 256 values over a range, which is extended to include 0."""
         low, high = min(low, 0.0), max(high, 0.0)
         scale = np.float32((high - low) / 255 or 1.0)
         zero_point = round(-128 - low / float(scale))
         return cls(scale=scale, zero_point=max(-128, min(127, zero_point)))
 
     def round(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return real numbers as they are after they were int8."""
+        """Return real numbers after rounding to int8."""
         stored = np.rint(values / self.scale) + self.zero_point
         rounded: NDArray[np.float32] = (stored.clip(-128, 127) - self.zero_point) * self.scale
         return rounded.astype(np.float32)
 
     @property
     def lowest(self) -> float:
-        """Least real number that it has."""
+        """Lowest real number."""
         return (-128 - self.zero_point) * float(self.scale)
 
     @property
     def highest(self) -> float:
-        """Largest real number that it has."""
+        """Highest real number."""
         return (127 - self.zero_point) * float(self.scale)
 
     @property
     def limit(self) -> float:
-        """Largest magnitude that it has."""
+        """Largest magnitude."""
         return max(-self.lowest, self.highest)
 
 
@@ -84,8 +84,8 @@ class DenseLayer:
 class SvdfLayer:
     """An SVDF of rank 1: a pointwise layer without bias, and a filter over time of each channel.
 
-    Where something is added to its outputs, the ReLU comes after that, else the outputs end in the
-    ReLU; either is the clamp at a zero point of -128.
+    If something is added to its outputs, the ReLU comes after the addition, else directly after
+    the outputs; either is the clamp at a zero point of -128.
     """
 
     name: str
@@ -93,19 +93,19 @@ class SvdfLayer:
     """(units, inputs)."""
     weight_scale: np.float32
     time_weights: Int16
-    """(units, memory), for the oldest step first."""
+    """(units, memory), oldest step first."""
     time_scale: np.float32
     bias: Int32
     """(units,), in units of the state's scale times the time weights'."""
     source: Affine
     state_scale: np.float32
-    """Of the int16 state, whose zero point is 0."""
+    """Scale of the int16 state, whose zero point is 0."""
     output: Affine
     adds: int
-    """Layers that an addition spans: 1, what this one takes in is added; 2, what the one before it
-    takes in; 0, nothing."""
+    """Layers that an addition spans: 1, this layer's input is added; 2, the previous layer's input;
+    0, nothing."""
     added: Affine | None
-    """Of what is added …"""
+    """Of the addend …"""
     total: Affine | None
     """… and of the sum."""
 
@@ -116,7 +116,7 @@ class SvdfLayer:
 
     @property
     def memory(self) -> int:
-        """Steps that are kept, the one at hand included."""
+        """Steps that are kept, including the current one."""
         return int(self.time_weights.shape[1])
 
     @property
@@ -126,7 +126,7 @@ class SvdfLayer:
 
     @property
     def after(self) -> Affine:
-        """Of what the next layer takes in."""
+        """Affine map of the next layer's input."""
         return self.total or self.output
 
     @property
@@ -148,7 +148,7 @@ class SvdfLayer:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LstmLayer:
-    """An LSTM without peepholes; along the first axis lie the gates input, forget, cell, output."""
+    """An LSTM without peepholes; the first axis holds the gates input, forget, cell, output."""
 
     name: str
     input_weights: Int8
@@ -164,9 +164,9 @@ class LstmLayer:
     source: Affine
     hidden: Affine
     cell_scale: np.float32
-    """Of the int16 cells, a power of two; their zero point is 0."""
+    """Scale of the int16 cells, a power of two; their zero point is 0."""
     cell_clip: float
-    """The cells stay within ± this; 0: within int16."""
+    """Cells are clipped to ± this; 0: to int16."""
 
     @property
     def units(self) -> int:
@@ -182,7 +182,7 @@ class LstmLayer:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class QuantizedNetwork:
-    """A dense layer or none, SVDF layers, LSTM layers, a dense layer of logits."""
+    """An optional dense layer, SVDF layers, LSTM layers, a dense layer of logits."""
 
     first: DenseLayer | None
     svdf: tuple[SvdfLayer, ...]
@@ -191,12 +191,12 @@ class QuantizedNetwork:
 
     @property
     def source(self) -> Affine:
-        """Of the network's input."""
+        """Affine map of the network's input."""
         return self._beginning.source
 
     @property
     def inputs(self) -> int:
-        """Values in a step."""
+        """Values per step."""
         layer = self._beginning
         weights = layer.input_weights if isinstance(layer, LstmLayer) else layer.weights
         return int(weights.shape[-1])
@@ -224,16 +224,16 @@ class QuantizedNetwork:
         )
 
     def bounded(self, name: str, values: Array) -> Array:
-        """Keep a tensor of the float network within what its int8 tensor can hold.
+        """Limit a tensor of the float network to the range of its int8 tensor.
 
-        A tap for `Network.run`: what is too loud for int8 is no louder for the network either.
+        A tap for `Network.run`: audio too loud for int8 is limited for the float network, too.
         """
         affine = self.bounds.get(name)
         return values if affine is None else values.clip(affine.lowest, affine.highest)
 
     @property
     def bounds(self) -> dict[str, Affine]:
-        """The int8 tensors, by the names that `Network.run` gives them."""
+        """The int8 tensors, under the names used by `Network.run`."""
         bounds = {"input": self.source, "logits": self.last.output}
         if self.first is not None:
             bounds["dense_in"] = self.first.output
@@ -251,6 +251,6 @@ def _dense(layer: DenseLayer) -> Dense:
 
 
 def _side_by_side(weights: Int8, scales: Array) -> Array:
-    """(4, units, columns) int8 to (columns, 4 * units) float32, as Keras has them."""
+    """Convert (4, units, columns) int8 to (columns, 4 * units) float32, as in Keras."""
     real = weights * scales[:, np.newaxis, np.newaxis]
     return np.concatenate(real).T

@@ -1,4 +1,4 @@
-"""A text that somebody chose in, the same text as Markdown out."""
+"""A user's text in, the same text as Markdown out."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import re
 
 
 def markdown(text: str) -> str:
-    """Return a text that Markdown shows as it is, in a line, in a table and elsewhere."""
+    """Return a text escaped so that Markdown shows it unchanged, in a line, a table or anywhere."""
     return re.sub(r"([\\`*\[\]<>|]|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(text.split()))

@@ -4,17 +4,16 @@ Post-training quantization, one scale per tensor. The ranges of activations are 
 float network on the stream, which must last minutes: a network that has just been reset behaves
 differently. Everything else follows from the weights:
 
-* The rows of an SVDF's pointwise weights are stretched to the same largest magnitude, and its
-  filters over time divided by as much. Between the two is no nonlinearity, so nothing changes but
-  that each row gets all 256 values (Nagel et al., "Data-Free Quantization Through Weight
+* The rows of an SVDF's pointwise weights are scaled to the same largest magnitude, and its filters
+  over time divided by the same factors. There is no nonlinearity between the two, so the only
+  effect is that each row uses all 256 values (Nagel et al., "Data-Free Quantization Through Weight
   Equalization and Bias Correction", 2019).
-* What rounding moves the mean of each channel of an SVDF by is taken from its bias (bias
-  correction, in the same paper). A network that was trained under batch normalisation has channels
-  that are far from 0 all the time and move little: what rounding does to the former is else more
-  than the latter.
-* The int16 state of an SVDF has room for whatever its int8 inputs can make of it, and the sum over
-  time for whatever the state can: neither ever saturates.
-* The int16 cells of an LSTM have room for the clip.
+* The shift of each SVDF channel's mean by rounding is subtracted from its bias (bias correction, in
+  the same paper). A network trained with batch normalisation has channels that are far from 0 all
+  the time and vary little: without correction, rounding shifts them by more than they vary.
+* The int16 state of an SVDF can hold whatever its int8 inputs can produce, and the sum over time
+  whatever the state can produce: neither ever saturates.
+* The range of an LSTM's int16 cells covers the clip.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from .layers import Affine, DenseLayer, Int8, LstmLayer, QuantizedNetwork, SvdfL
 from .reference import Array, Dense, Lstm, Network, Svdf, filtered
 
 _INT16 = 32767
-_SUM = 2.0**30 * 0.999  # bound of a sum over time; the C engine doubles it in 32 bits
+_SUM = 2.0**30 * 0.999  # limit of a sum over time; the C engine doubles it in 32 bits
 
 
 def quantize(network: Network, calibration: Array) -> QuantizedNetwork:
@@ -59,8 +58,8 @@ def quantize(network: Network, calibration: Array) -> QuantizedNetwork:
     def record(name: str, values: Array) -> Array:
         if not np.isfinite(values).all():
             raise ExportError(
-                f"the calibration stream makes {name} of {network.description} infinite or NaN; "
-                "train again with a smaller learning rate"
+                f"the calibration stream drives {name} of {network.description} to infinity or "
+                "NaN; train again with a smaller learning rate"
             )
         ranges[name] = Affine.of_range(float(values.min()), float(values.max()))
         return values
@@ -158,7 +157,7 @@ def _svdf(
 
 
 def equalized(layer: Svdf) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Stretch the rows of a layer's pointwise weights to the same largest magnitude.
+    """Scale the rows of a layer's pointwise weights to the same largest magnitude.
 
     Returns
     -------

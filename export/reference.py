@@ -1,6 +1,6 @@
-"""Trained weights and stacked frames in, float32 logits out: what the int8 model is held to.
+"""Trained weights and stacked frames in, float32 logits out: the reference for the int8 model.
 
-numpy alone, and written to be read: the definition of the network for anybody who implements it.
+Only NumPy, and written to be read: the definition of the network for other implementations.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..train.config import NORMALISATION_EPSILON, ModelConfig
 
 Array = NDArray[np.float32]
 Tap = Callable[[str, Array], Array]
-"""Called with the name of a tensor and its values at all steps; what it returns goes on instead."""
+"""Called with the name of a tensor and its values at all steps; returns the values to use."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +40,12 @@ class Svdf:
     kernel: Array
     """(inputs, units)."""
     time_kernel: Array
-    """(memory, units): for the oldest step first, for the one at hand last."""
+    """(memory, units): from the oldest step to the current one."""
     bias: Array
     """(units,)."""
     adds: int
-    """Layers that an addition before the ReLU spans: 1, what this one takes in is added; 2, what
-    the one before it takes in; 0, nothing."""
+    """Layers that an addition before the ReLU spans: 1, this layer's input is added; 2, the
+    previous layer's input; 0, nothing."""
 
     @property
     def units(self) -> int:
@@ -54,12 +54,12 @@ class Svdf:
 
     @property
     def memory(self) -> int:
-        """Steps that a filter sees, the one at hand included."""
+        """Steps that a filter covers, including the current one."""
         return len(self.time_kernel)
 
     @classmethod
     def folded(cls, weights: Mapping[str, Array], name: str, *, adds: int) -> Svdf:
-        """Take a layer as it was trained: with the batch normalisation between filter and ReLU.
+        """Convert a trained layer, with batch normalisation between filter and ReLU.
 
         Parameters
         ----------
@@ -83,7 +83,7 @@ class Svdf:
 
 @dataclass(frozen=True, kw_only=True)
 class Lstm:
-    """An LSTM layer; along the last axis lie the gates input, forget, cell, output, as in Keras."""
+    """An LSTM layer; the last axis holds the gates input, forget, cell, output, as in Keras."""
 
     kernel: Array
     """(inputs, 4 * units)."""
@@ -100,22 +100,22 @@ class Lstm:
 
 @dataclass(frozen=True, kw_only=True)
 class Activity:
-    """What a network did over a stream."""
+    """Output and ranges of a network over a stream."""
 
     logits: Array
     """(steps, labels)."""
     svdf_peaks: tuple[float, ...]
-    """Largest magnitude that was kept in the memory of each SVDF layer."""
+    """Largest magnitude in the memory of each SVDF layer."""
     cell_peaks: tuple[float, ...]
-    """Largest magnitude that a cell of each LSTM layer reached."""
+    """Largest magnitude of a cell in each LSTM layer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """A dense layer with ReLU or none, SVDF layers, LSTM layers, a dense layer of logits.
+    """An optional dense layer with ReLU, SVDF layers, LSTM layers, a dense layer of logits.
 
     The LSTM is Long Short-Term Memory without peepholes (Gers, Schmidhuber, Cummins, "Learning to
-    Forget", 2000), the cell clipped as TensorFlow Lite's fused operator does it.
+    Forget", 2000), with the cell clipped as in TensorFlow Lite's fused operator.
     """
 
     dense_in: Dense | None
@@ -123,7 +123,7 @@ class Network:
     lstm: tuple[Lstm, ...]
     dense_out: Dense
     cell_clip: float
-    """The cells stay within ± this."""
+    """Cells are clipped to ± this."""
 
     @classmethod
     def from_weights(
@@ -135,27 +135,27 @@ class Network:
         labels: int,
         source: str = "weights",
     ) -> Network:
-        """Take a network's weights by their names.
+        """Build a network from weights by name.
 
         Parameters
         ----------
         weights
             ``dense_in/kernel``, ``dense_in/bias`` (absent when `dense_units` is 0),
-            ``svdf_0/kernel`` and what else `Svdf.folded` takes, ``lstm_0/kernel``,
+            ``svdf_0/kernel`` and the other arrays of `Svdf.folded`, ``lstm_0/kernel``,
             ``lstm_0/recurrent_kernel``, ``lstm_0/bias`` and so on, ``dense_out/kernel``,
             ``dense_out/bias``; float32.
         config
-            The shape that the network shall have.
+            The expected shape of the network.
         inputs, labels
             Values of a stacked step, and number of logits.
         source
-            What to call `weights` in errors; the file's name.
+            Name of `weights` in errors; the file's name.
 
         Raises
         ------
         RunError
-            An array is missing, unknown, of another shape, or holds a value that is not finite; or
-            a variance is negative.
+            An array is missing, unknown, has the wrong shape, or holds a value that is not finite;
+            or a variance is negative.
         """
         shapes: dict[str, tuple[int, ...]] = {}
         width = inputs
@@ -187,7 +187,7 @@ class Network:
             if weights[name].shape != shape:
                 raise RunError(
                     f"{source}: {name} has the shape {weights[name].shape}, "
-                    f"but the configuration asks for {shape}"
+                    f"but the configuration requires {shape}"
                 )
             arrays[name] = weights[name].astype(np.float32)
             if not np.isfinite(arrays[name]).all():
@@ -224,7 +224,7 @@ class Network:
 
     @property
     def inputs(self) -> int:
-        """Values in a stacked step."""
+        """Values per stacked step."""
         layers = (*((self.dense_in,) if self.dense_in else ()), *self.svdf, *self.lstm)
         return len(layers[0].kernel)
 
@@ -235,7 +235,7 @@ class Network:
 
     @property
     def description(self) -> str:
-        """The layers in a line, such as ``80 inputs, SVDF 48 × 5, LSTM 64, 19 labels``."""
+        """The layers in one line, such as ``80 inputs, SVDF 48 × 5, LSTM 64, 19 labels``."""
         layers = [f"{self.inputs} inputs"]
         if self.dense_in:
             layers.append(f"Dense {self.dense_in.bias.size}")
@@ -254,10 +254,10 @@ class Network:
         steps
             Stacked frames, (steps, inputs) float32.
         tap
-            Sees each tensor, and may change it: ``input``, ``dense_in``; of each SVDF layer
-            ``svdf_0/state`` (what its pointwise part gives), ``svdf_0`` (what its filters give,
-            after the ReLU where nothing is added) and ``svdf_0/sum`` (after addition and ReLU); of
-            each LSTM layer ``lstm_0/h``; ``logits``. All are (steps, units).
+            Receives each tensor, and may change it: ``input``, ``dense_in``; for each SVDF layer
+            ``svdf_0/state`` (the output of its pointwise part), ``svdf_0`` (the output of its
+            filters, after the ReLU if nothing is added) and ``svdf_0/sum`` (after addition and
+            ReLU); for each LSTM layer ``lstm_0/h``; ``logits``. All are (steps, units).
         """
         x = tap("input", steps)
         if self.dense_in is not None:
@@ -286,7 +286,7 @@ class Network:
         )
 
     def _states(self, layer: Lstm, inputs: Array) -> Iterator[tuple[Array, Array]]:
-        """Give hidden state and cell, (units,) each, after every step of (steps, layer inputs)."""
+        """Yield hidden state and cell, (units,) each, after every step of (steps, layer inputs)."""
         h = np.zeros(layer.units, np.float32)
         c = np.zeros(layer.units, np.float32)
         clip = np.float32(self.cell_clip)
@@ -298,7 +298,7 @@ class Network:
 
 
 def filtered(layer: Svdf, state: Array) -> Array:
-    """Return what the filters of an SVDF layer give of all that its pointwise part gave.
+    """Return the output of an SVDF layer's filters for the output of its pointwise part.
 
     Both are (steps, units).
     """
@@ -310,7 +310,7 @@ def filtered(layer: Svdf, state: Array) -> Array:
 
 
 def softmax(logits: NDArray[np.floating]) -> Array:
-    """Turn logits into posteriors along the last axis, float32."""
+    """Convert logits to posteriors along the last axis, float32."""
     exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True), np.float32)
 

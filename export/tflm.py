@@ -1,4 +1,4 @@
-"""TensorFlow Lite Micro on this machine: a model in, what a microcontroller would answer out.
+"""TensorFlow Lite Micro on this machine: a model in, a microcontroller's output out.
 
 The ``tflite-micro`` wheel holds the reference kernels; it exists for Linux on x86-64.
 
@@ -23,7 +23,7 @@ from ..edge.spotting.engine import TfliteFile
 Int8 = NDArray[np.int8]
 
 _ALIGNMENT_BYTES = 16  # TFLM aligns its arena to this
-_AMPLE_BYTES = 64 * 1024  # on top of the model's own size; its weights stay outside of the arena
+_AMPLE_BYTES = 64 * 1024  # on top of the model's own size; its weights stay outside the arena
 
 
 class TflmRuntime:
@@ -41,20 +41,20 @@ class TflmRuntime:
     DependencyError
         The wheel is not installed.
     ModelError
-        TFLM refuses the model, or the arena is too small for it.
+        TFLM rejects the model, or the arena is too small for it.
     """
 
     def __init__(self, model: TfliteFile, *, arena_bytes: int | None = None) -> None:
         tflite_micro = _load()
         self.name = f"tflite-micro {tflite_micro.__version__}"
-        """What runs the model, for reports."""
+        """Name of the runtime, for reports."""
         try:
             self._interpreter = tflite_micro.runtime.Interpreter.from_bytes(
                 model.content, arena_size=arena_bytes
             )
         except RuntimeError as problem:
             raise ModelError(
-                f"{model.path.name}: TensorFlow Lite Micro refuses the model: {problem}"
+                f"{model.path.name}: TensorFlow Lite Micro rejects the model: {problem}"
             ) from problem
 
     def invoke(self, features: Int8) -> Int8:
@@ -65,15 +65,15 @@ class TflmRuntime:
         return logits
 
     def reset(self) -> None:
-        """Set the state back: every state tensor to its zero point, which stands for 0."""
+        """Reset the state: every state tensor to its zero point, which represents 0."""
         self._interpreter.reset()
 
 
 def measure_arena(content: bytes) -> int:
     """Find the smallest tensor arena in which TFLM runs a model.
 
-    It is measured with the wheel, so with the pointers of a 64-bit machine: a microcontroller of 32
-    bits needs somewhat less.
+    It is measured with the wheel, which has 64-bit pointers: a 32-bit microcontroller needs
+    slightly less.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def measure_arena(content: bytes) -> int:
     DependencyError
         The wheel is not installed.
     ModelError
-        TFLM does not run the model in any arena.
+        TFLM cannot run the model in any arena.
     """
     _load()
     child = subprocess.run(
@@ -99,7 +99,7 @@ def measure_arena(content: bytes) -> int:
     if child.returncode:
         lines = child.stderr.decode("utf-8", "replace").strip().splitlines()
         raise ModelError(
-            "TensorFlow Lite Micro does not run the model in any arena: "
+            "TensorFlow Lite Micro cannot run the model in any arena: "
             f"{lines[-1] if lines else f'the attempt ended with code {child.returncode}'}"
         )
     return int(child.stdout)
@@ -116,8 +116,8 @@ def _load() -> ModuleType:
 
 
 def _fits(content: bytes, arena_bytes: int) -> bool:
-    """Try an arena in a process of its own: TFLM crashes in some that are too small."""
-    import resource  # with fork, only where the wheel is
+    """Try an arena in a separate process: TFLM crashes in some that are too small."""
+    import resource  # with fork, only on systems that have the wheel
 
     attempt = os.fork()
     if attempt == 0:
@@ -134,7 +134,7 @@ def _fits(content: bytes, arena_bytes: int) -> bool:
 def main() -> None:
     """Print the smallest arena, in bytes, of the model on stdin."""
     content = sys.stdin.buffer.read()
-    _load()  # once, so that no attempt has to
+    _load()  # once, for all attempts
     fits = (len(content) + _AMPLE_BYTES) // _ALIGNMENT_BYTES * _ALIGNMENT_BYTES
     if not _fits(content, fits):
         sys.exit(f"{fits} bytes are not enough, or an operator is unknown")

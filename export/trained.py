@@ -24,21 +24,21 @@ class TrainedRun:
 
     folder: Path
     record: RunRecord
-    """Configuration, recipe, data, versions; without the next one, which is not for people."""
+    """Configuration, recipe, data, versions; without `training_speakers`."""
     training_speakers: str | None
-    """Whom the run heard (see `harken.train.scenes.leaks`); None where its record is older."""
+    """Identities in training (see `harken.train.scenes.leaks`); None in older records."""
     validation: Mapping[str, Any] | None
     """Figures of the float weights on the validation clips: ``accuracy``, ``clips``, and under
-    ``labels`` for each label ``clips`` and ``right``; None where the run has no ``report.json``."""
+    ``labels`` for each label ``clips`` and ``right``; None if the run has no ``report.json``."""
     network: Network
     """The best weights."""
     calibration_frames: Array
     """Standardised front-end frames, (n, n_mfcc): one long stream of training audio."""
     check_frames: Array
-    """The same of validation audio."""
+    """The same for validation audio."""
 
     def steps(self, frames: Array) -> Array:
-        """Stack a stream's frames as the network reads them: (n, n_mfcc) to (steps, inputs)."""
+        """Stack a stream's frames as network inputs: (n, n_mfcc) to (steps, inputs)."""
         (steps,) = stack_steps(self.record.config.step, frames[None])
         return np.asarray(steps)
 
@@ -49,19 +49,19 @@ def load_run(path: str | Path) -> TrainedRun:
     Raises
     ------
     RunError
-        A file is missing, damaged, or at odds with ``config.json``. Names the file.
+        A file is missing, damaged, or inconsistent with ``config.json``. Names the file.
     """
     folder = RunFolder(path)
     if not folder.path.is_dir():
         raise RunError(
-            f"{path} is no folder; give a run folder, as `harken train DATA --out RUN` makes it"
+            f"{path} is not a folder; give a run folder, as made by `harken train DATA --out RUN`"
         )
     record = folder.load_record()
     config = record.config
     if config.model.cell_clip != CELL_CLIP:
         raise RunError(
             f"{folder.path / 'config.json'}: model.cell_clip is {config.model.cell_clip}, but the "
-            f"cells of a model that is exported are clipped at {CELL_CLIP}; train again with that"
+            f"cells of an exported model are clipped at {CELL_CLIP}; train again with that"
         )
     network = Network.from_weights(
         folder.load_arrays("weights.npz"),
@@ -106,7 +106,7 @@ def _frames(folder: RunFolder, streams: Arrays, name: str, record: RunRecord) ->
     if frames.ndim != 2 or frames.shape[1] != config.front_end.n_mfcc:
         raise RunError(
             f"{file}: {name} has the shape {frames.shape}, "
-            f"but front_end.n_mfcc in config.json asks for (n, {config.front_end.n_mfcc})"
+            f"but front_end.n_mfcc in config.json requires (n, {config.front_end.n_mfcc})"
         )
     needed = MIN_STEPS * config.step.stride_frames
     if len(frames) < needed:

@@ -142,9 +142,8 @@ def credits_page(clips: list[Clip], seed: int, seconds: float) -> str:
     return f"""# demo.flac
 
 {len(clips)} words by {speakers} speakers in {seconds:.1f} s: what `make demo` and
-`harken listen --demo` play where there is no microphone. `demo.txt` says from when to when each
-word sounds, as a label track of Audacity; the times follow the energy, so that faint consonants may
-lie outside.
+`harken listen --demo` play if there is no microphone. `demo.txt` gives the start and end of each
+word, as an Audacity label track; the times follow the energy, so faint consonants may lie outside.
 
 **Source and licence.** Excerpts of Google's Speech Commands data set, recorded by volunteers and
 published by Pete Warden, Google, under
@@ -154,8 +153,8 @@ Changes: the clips were cut around the word, faded, set to similar levels and jo
 synthetic noise. The recording is under the same licence, CC BY 4.0.
 
 **Made with** `python tests/make_demo.py --data DIR --out models --seed {seed}`. The clips are from
-the validation part of the data, on which no shipped model was trained. They were drawn among those
-that are cleanly recorded, so the recording shows how harken works, and measures nothing.
+the validation split of the data, which no shipped model was trained on. They were drawn from the
+clean recordings, so the demo shows how harken works, but not how accurate it is.
 
 | word | clip |
 |---|---|

@@ -1,4 +1,7 @@
-"""The rooms of edge import only what lies below them, and nothing of train or export."""
+"""The rooms of edge import only what lies below them, and nothing of train or export.
+
+Export may import train. The other way round, only a few modules of train may use a finished export.
+"""
 
 from __future__ import annotations
 
@@ -94,6 +97,46 @@ def test_edge_holds_its_rooms_and_the_base_alone():
     assert {path.stem for path in EDGE.glob("*.py")} == BASE | {"__init__"}
     folders = {path.name for path in EDGE.iterdir() if path.is_dir()} - {"__pycache__"}
     assert folders == set(BELOW) - {"base"}
+
+
+ALLOWED_EXPORT = {  # what train may import of export, by module; every other import is refused
+    "harken.train.context.lstm": {
+        "harken.export.fused",
+        "harken.export.quantize",
+        "harken.export.reference",
+    },  # a prior is quantized like any network
+    "harken.train.eval_ways": {"harken.export.tflm"},  # --runtime tflm
+    "harken.train.own.new": {"harken.export.bundle"},  # `harken new` ends with an export
+    "harken.train.scenes.tuned": {"harken.export.card"},  # tuning updates the card
+}
+
+
+def sources(package: str) -> dict[str, str]:
+    """Return the source of each module of train or export, by name."""
+    top = EDGE.parent
+    return {
+        ".".join(["harken", *path.relative_to(top).with_suffix("").parts]): path.read_text("utf-8")
+        for path in (top / package).rglob("*.py")
+    }
+
+
+def imports_of(package: str, other: str) -> dict[str, set[str]]:
+    """Return what each module of a package imports of another one."""
+    found = {
+        module: {name for name in imported(source, module) if name.startswith(f"harken.{other}")}
+        for module, source in sources(package).items()
+    }
+    return {module: names for module, names in found.items() if names}
+
+
+def test_train_imports_of_export_only_what_is_listed():
+    assert imports_of("train", "export") == ALLOWED_EXPORT
+
+
+def test_export_imports_no_module_of_train_that_imports_export():
+    used = set().union(*imports_of("export", "train").values())
+    assert used
+    assert used.isdisjoint(ALLOWED_EXPORT)
 
 
 PACKAGES = {

@@ -111,7 +111,7 @@ class Corpus:
     def select(
         self, kind: Kind, *, split: Split | None = None, label: str | None = None
     ) -> tuple[Recording, ...]:
-        """Return the recordings of a kind, of one part or label if given."""
+        """Return the recordings of a kind, of one split or label if given."""
         return tuple(
             recording
             for recording in self.recordings
@@ -134,7 +134,7 @@ class Corpus:
         }
         missing = [word for word in words if not counts.get(word)]
         if missing:
-            where = f"{self.root}" if split is None else f"the {split} part of {self.root}"
+            where = f"{self.root}" if split is None else f"the {split} split of {self.root}"
             elsewhere = [word for word in missing if any(self._clips(word).values())]
             if elsewhere:
                 where += f", where words are split {self.report.split_rule}. {_more_of(elsewhere)}"

@@ -265,7 +265,9 @@ def eval_command(
             )
             return
         if split.value == "all":
-            raise typer.BadParameter("sessions are made of one part; name it", param_hint="--split")
+            raise typer.BadParameter(
+                "sessions are made from one split; name it", param_hint="--split"
+            )
         eval_context(
             model,
             data,
@@ -283,7 +285,7 @@ def eval_command(
     if balance:
         raise typer.BadParameter("it is of clips; leave it out", param_hint="--balance")
     if split.value == "all":
-        raise typer.BadParameter("scenes are made of one part; name it", param_hint="--split")
+        raise typer.BadParameter("scenes are made from one split; name it", param_hint="--split")
     if data is None and scenes is None and not negatives:
         raise typer.BadParameter(
             "give recordings with --data, scenes with --scenes, or --negatives", param_hint="--data"

@@ -161,7 +161,7 @@ class Evaluation:
 def select_clips(
     corpus: Corpus, words: Sequence[str], *, split: Part, balance: bool = False, seed: int = 0
 ) -> tuple[Clip, ...]:
-    """Choose the clips of a part, and the label of each, by the rules of this module.
+    """Choose the clips of a split, and the label of each, by the rules of this module.
 
     Parameters
     ----------
@@ -274,7 +274,7 @@ def evaluate(
     Raises
     ------
     DataError
-        The part has no clips, or neither model nor data know one of `words`.
+        The split has no clips, or neither model nor data know one of `words`.
     ModelError
         The model cannot run, or its sample rate is not 16 kHz.
     DependencyError
@@ -294,11 +294,11 @@ def evaluate(
     unknown, silence = len(evaluated), len(evaluated) + 1
     if all(clip.label >= unknown for clip in clips):
         notes.append(
-            f"this part has no clips of {', '.join(evaluated)}; none of the words was evaluated"
+            f"this split has no clips of {', '.join(evaluated)}; none of the words was evaluated"
         )
     elif not any(clip.label == silence for clip in clips):
         notes.append(
-            f"no silence was evaluated: this part has neither {SILENCE_FOLDER} clips nor noise"
+            f"no silence was evaluated: this split has neither {SILENCE_FOLDER} clips nor noise"
         )
     if split != "all" and {SILENCE_FOLDER, UNKNOWN_FOLDER} & set(corpus.words):
         notes.append(
@@ -386,6 +386,6 @@ def _nothing_there(corpus: Corpus, split: Part) -> str:
     counts = Counter(r.split for r in corpus.recordings if r.kind == "word")
     there = ", ".join(f"{count} {part}" for part, count in counts.items()) or "none at all"
     return (
-        f"{corpus.root} holds no clips in the {split} part (there are: {there}; split "
+        f"{corpus.root} holds no clips in the {split} split (there are: {there}; split "
         f"{corpus.report.split_rule}); choose another --split"
     )

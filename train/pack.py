@@ -1,10 +1,10 @@
-"""A small file in, hours of other people's speech and of noise out, as features.
+"""A small file in; out come hours of other people's speech and of noise, as features.
 
-Whoever wants a word of their own has recordings, or synthetic voices, of that word, and nothing to
-tell it from all other sound. The pack that ships with harken stands in for a collection: MFCC of
-speech and noise, not their sound. Two sounds at once are mixed in the mel bands, whose powers add
-up but for the phases; from 20 of 40 coefficients the bands come out smooth, which is enough for
-sound in the background.
+To train a word of your own, you have recordings or synthetic voices of that word, but nothing to
+distinguish it from all other audio. The pack that ships with harken replaces a collection: it holds
+the MFCC of speech and noise, not the audio. Two sources are mixed in the mel bands, whose powers
+add up, apart from phase; bands from 20 of 40 coefficients are smoothed, which is good enough for
+background audio.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ PackKind = Literal["speech", "noise"]
 
 VERSION = 1
 LEVEL_DB = -26.0
-"""Of speech in a pack, in dB of full scale: the RMS of each recording."""
+"""Level of speech in a pack, in dB of full scale: the RMS of each recording."""
 
-_LEVELS = 3.0  # steps of the stored numbers in a standard deviation
+_LEVELS = 3.0  # quantization steps per standard deviation
 _SPEECH_GAIN_DB = (-26.0, 16.0)
 _NOISE_ALONE_DB = (-70.0, -20.0)  # in dB of full scale
-_TALK_SHARE = 0.25  # of the noises behind words: people who talk
+_TALK_SHARE = 0.25  # share of talkers among the background noise
 _TALK_SNR_DB = (3.0, 30.0)
-_BEHIND_SPEECH = 0.5  # share of the speech that is heard over noise
-_LOUD = 0.9  # the level of a stream is what this share of its frames does not reach
-_FLOOR_DB = -100.0  # of a mel band, as the front end has it
+_BEHIND_SPEECH = 0.5  # share of the speech with noise in the background
+_LOUD = 0.9  # quantile of the frames that defines a stream's level
+_FLOOR_DB = -100.0  # of a mel band, as in the front end
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
 
@@ -51,7 +51,7 @@ class Section:
     """A piece of one recording."""
 
     source: str
-    """The collection that it is from."""
+    """The collection that it comes from."""
     kind: PackKind
     split: Split
     start: int
@@ -59,10 +59,10 @@ class Section:
     length: int
     """Frames."""
     text: str | None = None
-    """What is said in it, if anybody knows."""
+    """Its text, if known."""
 
     def may_say(self, words: Collection[str]) -> bool:
-        """Whether its text holds one of these words, or all parts of one."""
+        """Whether its text contains one of these words, or all parts of one."""
         if self.text is None:
             return False
         said = set(tokens(self.text))
@@ -78,11 +78,11 @@ class Pack:
     stored
         (n, n_mfcc) int8: coefficients less `offset`, divided by `scale`, rounded.
     offset, scale
-        (n_mfcc,) float32, of coefficients that are not standardised.
+        (n_mfcc,) float32, for coefficients that are not standardised.
     sections
         Sorted by `Section.start`.
     front_end
-        What made them; without mean and std.
+        Their front end; without mean and std.
     sources
         Licence of each source.
     """
@@ -96,7 +96,7 @@ class Pack:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of all that is in it."""
+        """SHA-256 of the content."""
         digest = hashlib.sha256(self.stored.tobytes())
         digest.update(json.dumps([asdict(section) for section in self.sections]).encode())
         return digest.hexdigest()
@@ -109,7 +109,7 @@ class Pack:
     def select(
         self, kind: PackKind, split: Split, words: Collection[str] = ()
     ) -> tuple[Section, ...]:
-        """Return the sections of a kind and a part in which none of the words is said."""
+        """Return the sections of a kind and a split that contain none of the words."""
         return tuple(
             section
             for section in self.sections
@@ -117,15 +117,15 @@ class Pack:
         )
 
     def hours(self, sections: Sequence[Section]) -> float:
-        """Return how long sections last."""
+        """Return the total duration of sections."""
         hop_s = self.front_end.hop_samples / self.front_end.sample_rate_hz
         return sum(section.length for section in sections) * hop_s / 3600
 
     def require(self, front_end: FrontEndConfig) -> None:
-        """Refuse a front end of which these are no features; raises DataError."""
+        """Refuse a front end that does not match the features; raises DataError."""
         if dataclasses.replace(front_end, mean=(), std=()) != self.front_end:
             raise DataError(
-                "the pack of speech and noise was made by another front end than this model's; "
+                "the pack of speech and noise was made with another front end than this model's; "
                 "train with recordings of speech and noise instead"
             )
 
@@ -140,9 +140,9 @@ def pack_of(
     Parameters
     ----------
     pieces
-        Sections, whose places are not read, and their coefficients, (n, n_mfcc), not standardised.
+        Sections, positions ignored, and their coefficients, (n, n_mfcc), not standardised.
     front_end
-        What made them.
+        Their front end.
     sources
         Licence of each source.
     """
@@ -166,7 +166,7 @@ def pack_of(
 
 
 def save_pack(pack: Pack, path: Path) -> None:
-    """Write a pack, completely or not at all; raises DataError if that cannot be."""
+    """Write a pack, completely or not at all; raises DataError if that fails."""
     description = {
         "harken_pack": VERSION,
         "front_end": {
@@ -177,7 +177,7 @@ def save_pack(pack: Pack, path: Path) -> None:
         "sources": pack.sources,
         "sections": [asdict(section) for section in pack.sections],
     }
-    # What follows what is near it, so that the differences are short to tell.
+    # Neighbouring frames are similar, so their differences compress better.
     changes = np.diff(pack.stored.view(np.uint8), axis=0, prepend=np.uint8(0))
     arrays = {
         "changes": np.ascontiguousarray(changes.T),
@@ -193,7 +193,7 @@ def load_pack(path: Path) -> Pack:
     Raises
     ------
     DataError
-        There is no such file, or it is no pack, or one of a newer harken.
+        There is no such file, it is not a pack, or it is from a newer harken.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -215,11 +215,11 @@ def load_pack(path: Path) -> Pack:
     except FileNotFoundError:
         raise DataError(f"{path} is missing: the pack of speech and noise") from None
     except _DAMAGE as problem:
-        raise DataError(f"{path} is no pack of speech and noise ({problem})") from None
+        raise DataError(f"{path} is not a pack of speech and noise ({problem})") from None
 
 
 class PackSounds:
-    """Draws speech and noise of a pack, for streams of a corpus that has none itself.
+    """Draws speech and noise from a pack, for streams of a corpus that has none itself.
 
     Parameters
     ----------
@@ -228,11 +228,11 @@ class PackSounds:
     words
         Words whose sections are left out.
     split
-        Which part is heard.
+        The split to draw from.
     config
         How streams are drawn.
     speech, noise
-        Whether speech and noise are wanted.
+        Whether to draw speech and noise.
     """
 
     def __init__(
@@ -260,16 +260,16 @@ class PackSounds:
         decibels: Float32,
         allowed: NDArray[np.bool_],
     ) -> None:
-        """Put speech in the place of some streams, and noise or talk behind others, in place.
+        """Replace some streams by speech, and add noise or talk behind others, in place.
 
         Parameters
         ----------
         rng
-            Source of the draws.
+            The random generator.
         decibels
             Log mel power, (batch, n_mels, frames), changed in place.
         allowed
-            Labels that are right at each step, (batch, steps, labels); the last two are "unknown"
+            Allowed labels at each step, (batch, steps, labels); the last two are "unknown"
             and "silence". Changed in place.
         """
         for stream, labels in zip(decibels, allowed, strict=True):
@@ -285,7 +285,7 @@ class PackSounds:
             np.maximum(stream, np.float32(_FLOOR_DB), out=stream)
 
     def _behind(self, rng: np.random.Generator, stream: Float32) -> None:
-        """Add noise, or somebody who talks, to what is heard: (n_mels, frames), in place."""
+        """Add noise or a talker to a stream, (n_mels, frames), in place."""
         low, high = self._config.snr_db
         snr_db = rng.uniform(low, high)
         if self._speech and rng.random() < _TALK_SHARE:
@@ -299,7 +299,7 @@ class PackSounds:
         stream[:] = 10 * np.log10(10 ** (stream / 10) + 10 ** ((noise + np.float32(shift)) / 10))
 
     def _draw(self, rng: np.random.Generator, kind: PackKind, frames: int) -> Float32:
-        """Return so many frames of log mel power, (n_mels, frames): one section after another."""
+        """Return this many frames of log mel power, (n_mels, frames): one section after another."""
         sections = self._speech if kind == "speech" else self._noise
         ends = self._weights[kind]
         pieces: list[Float32] = []
@@ -316,6 +316,6 @@ class PackSounds:
 
 
 def _level_db(decibels: Float32) -> float:
-    """Return about how loud the loud frames of (n_mels, frames) are, in dB."""
+    """Return the approximate level of the loud frames of (n_mels, frames), in dB."""
     power = np.mean(10 ** (decibels / 10), axis=0)
     return float(10 * np.log10(np.quantile(power, _LOUD) + 1e-12))

@@ -1,4 +1,4 @@
-"""Figures in, pictures out: learning curves and confusion matrices as PNG."""
+"""Figures in, plots out: learning curves and confusion matrices as PNG."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from .operating import FALSE_ACCEPTS_PER_HOUR
 
 
 def draw_curves(path: Path, history: Sequence[dict[str, float]]) -> None:
-    """Draw the figures of every epoch; raises RunError if the picture cannot be written.
+    """Draw the figures of every epoch; raises RunError if the plot cannot be written.
 
-    They are the losses, the accuracy on clips, and the share of missed words where it was measured.
+    They are the losses, the accuracy on clips, and the miss rate if it was measured.
     """
     has_missed = all("missed" in figures for figures in history)
     panels = 3 if has_missed else 2
@@ -32,7 +32,7 @@ def draw_curves(path: Path, history: Sequence[dict[str, float]]) -> None:
     losses.plot(epochs, [f["loss"] for f in history], label="training streams")
     if all("stream_loss" in figures for figures in history):
         losses.plot(epochs, [f["stream_loss"] for f in history], label="validation streams")
-    losses.set(xlabel="epoch", ylabel="loss, nats a step", ylim=(0, None))
+    losses.set(xlabel="epoch", ylabel="loss, nats per step", ylim=(0, None))
     losses.legend(frameon=False)
     values = [100 * figures["clip_accuracy"] for figures in history]
     accuracy.plot(epochs, values, color="tab:green")
@@ -45,14 +45,14 @@ def draw_curves(path: Path, history: Sequence[dict[str, float]]) -> None:
         ha="center",
     )
     accuracy.plot(epochs[best], values[best], "o", color="tab:green")
-    accuracy.set(xlabel="epoch", ylabel="validation clips, % right")
+    accuracy.set(xlabel="epoch", ylabel="validation clips, % correct")
     for missed in others:
         for name, label in (("missed", "alone"), ("missed_noisy", "over noise")):
             if all(name in figures for figures in history):
                 missed.plot(epochs, [100 * figures[name] for figures in history], label=label)
         missed.set(xlabel="epoch", ylabel="missed words, %", ylim=(0, None))
         low, high = min(FALSE_ACCEPTS_PER_HOUR), max(FALSE_ACCEPTS_PER_HOUR)
-        title = f"at {low:g} to {high:g} false accepts an hour"
+        title = f"at {low:g} to {high:g} false accepts per hour"
         missed.set_title(title, fontsize="medium")
         missed.legend(frameon=False)
     for axes in (losses, accuracy, *others):
@@ -62,14 +62,14 @@ def draw_curves(path: Path, history: Sequence[dict[str, float]]) -> None:
 
 
 def draw_confusion(path: Path, confusion: NDArray[np.int64], labels: Sequence[str]) -> None:
-    """Draw a confusion matrix, each row as shares of its truth; raises RunError on a failure.
+    """Draw a confusion matrix, rows normalized to their truth; raises RunError if that fails.
 
     Parameters
     ----------
     path
         The PNG file.
     confusion
-        Counts, shape (labels, labels): row the truth, column the decision.
+        Counts, shape (labels, labels): rows are the truth, columns the decision.
     labels
         Names of rows and columns.
     """
@@ -78,7 +78,7 @@ def draw_confusion(path: Path, confusion: NDArray[np.int64], labels: Sequence[st
     size = 2.2 + 0.36 * count
     figure = Figure(figsize=(size, size), layout="constrained")
     axes = figure.subplots()
-    # The square root lets the few mistakes be seen beside the many that are right.
+    # The square root makes the few mistakes visible beside the many correct decisions.
     axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
     for row in range(count):
         for column in range(count):
@@ -103,7 +103,7 @@ def draw_confusion(path: Path, confusion: NDArray[np.int64], labels: Sequence[st
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, completely or not at all; raises RunError if it cannot be written.
 
-    Words are drawn as they are, no formulas; a letter that no font has becomes a box.
+    Words are drawn as plain text, not as formulas; a letter without a glyph becomes a box.
     """
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)
@@ -111,7 +111,7 @@ def save_figure(figure: Figure, path: Path) -> None:
         assert isinstance(text, Text)
         text.set_parse_math(False)
     with warnings.catch_warnings(), rc_context({"text.parse_math": False}):
-        # Of glyphs that are missing, and of layouts with little room: nothing to do about either.
+        # About missing glyphs, and layouts with little room: neither can be helped.
         warnings.filterwarnings("ignore", category=UserWarning)
         figure.savefig(buffer, format="png")
     write_atomic(path, buffer.getvalue(), error=RunError)

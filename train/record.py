@@ -1,4 +1,4 @@
-"""A run's configuration and data in, what ``config.json`` says of them out; compared on resume."""
+"""A run's configuration and data in, their record for ``config.json`` out; compared on resume."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PACKAGES = ("harken", "tensorflow", "keras", "librosa", "numpy", "scipy", "soun
 
 
 def make_record(config: TrainConfig, corpus: Corpus, recipe: str) -> RunRecord:
-    """Describe a run for its folder."""
+    """Describe a run for its ``config.json``."""
     report = corpus.report
     return RunRecord(
         config=config,
@@ -39,47 +39,47 @@ def make_record(config: TrainConfig, corpus: Corpus, recipe: str) -> RunRecord:
 
 
 def resumed_record(run: RunFolder, config: TrainConfig, corpus: Corpus, recipe: str) -> RunRecord:
-    """Return the record of the run that is resumed.
+    """Return the record of a resumed run.
 
     Parameters
     ----------
     run
         Its folder.
     config
-        What is to be trained now: as it was, but for the number of epochs, which may be another.
+        The current configuration: the same as before, except for the number of epochs.
     corpus
-        The recordings: those that it was begun with.
+        The recordings: the same as before.
     recipe
-        The command line of now.
+        The current command line.
 
     Raises
     ------
     RunError
-        The run is complete, or was begun with other recordings or settings.
+        The run is complete, or was started with other recordings or settings.
     """
     record = run.load_record()
     if run.has("weights.npz") and not run.has("checkpoint.npz"):
         raise RunError(
             f"the run in {run.path} is complete; make a model of it with `harken export`, or train "
-            "another one in another folder"
+            "another one in a new folder"
         )
     began = record.data.get("fingerprint")
     if began != corpus.fingerprint:
         raise RunError(
-            f"{run.path} was begun with other recordings (fingerprint {began}, now "
-            f"{corpus.fingerprint}); use the same, or start anew in another folder"
+            f"{run.path} was started with other recordings (fingerprint {began}, now "
+            f"{corpus.fingerprint}); use the same, or start a new run in another folder"
         )
     rule = record.data.get("split_rule")
     if rule != corpus.report.split_rule:
         raise RunError(
-            f"{run.path} was begun with words split {rule}, now they are split "
-            f"{corpus.report.split_rule}; give the --split-rule that it was begun with"
+            f"{run.path} was started with words split {rule}, now they are split "
+            f"{corpus.report.split_rule}; give the --split-rule that it was started with"
         )
     changed = _differences(record.config, config)
     if changed:
         raise RunError(
-            f"{run.path} was begun with other settings ({', '.join(changed)}); repeat its command "
-            "line (recipe in config.json), or start anew in another folder"
+            f"{run.path} was started with other settings ({', '.join(changed)}); repeat its "
+            "command line (recipe in config.json), or start a new run in another folder"
         )
     if config.epochs == record.config.epochs:
         return record
@@ -91,7 +91,7 @@ def resumed_record(run: RunFolder, config: TrainConfig, corpus: Corpus, recipe: 
 
 
 def _differences(began: TrainConfig, now: TrainConfig) -> list[str]:
-    """Name the fields that differ, but for the epochs, and a mean and std that were measured."""
+    """Name the fields that differ, except for the epochs, and a measured mean and std."""
     if now.front_end == without_standardisation(now.front_end):
         began = replace(began, front_end=without_standardisation(began.front_end))
     return [

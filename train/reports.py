@@ -11,17 +11,17 @@ from ..edge.errors import RunError
 from ..edge.files import require_writable, write_atomic
 
 PICTURES = ("confusion.png", "det.png", "context.png")
-"""What is drawn beside a report."""
+"""The plots beside a report."""
 
 
 def require_report(folder: Path) -> None:
-    """Refuse a folder that cannot be written to, or holds what no evaluation has written.
+    """Refuse a folder that cannot be written to, or that holds files not from an evaluation.
 
     Raises
     ------
     RunError
         It cannot be written to; ``report.json`` is something else, such as that of a training run,
-        or there is a picture without one.
+        or there is a plot without one.
     """
     require_writable(folder, error=RunError)
     there = [name for name in ("report.json", *PICTURES) if (folder / name).exists()]
@@ -42,12 +42,12 @@ def _is_report(path: Path) -> bool:
 def write_report(
     folder: Path, figures: Mapping[str, Any], *, indent: int = 2, allow_nan: bool = True
 ) -> None:
-    """Write figures as ``report.json``; the folder is made when it is missing.
+    """Write figures as ``report.json``; the folder is created if missing.
 
     Parameters
     ----------
     folder
-        Where to.
+        The destination.
     figures
         Plain JSON types.
     indent, allow_nan

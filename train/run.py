@@ -1,15 +1,15 @@
-"""A run folder: what a training run was told, what it learned, and how it went.
+"""A run folder: the settings of a training run, its weights, and its history.
 
 ===================  ===========================================================================
 ``config.json``      the `TrainConfig` with the measured mean and std, data, versions, recipe
 ``weights.npz``      the best weights, float32 arrays by name (see `harken.train.network`)
 ``calibration.npz``  ``frames``: standardised features (n, n_mfcc) of a long stream of training
-                     audio; ``check_frames``: likewise of validation audio
+                     audio; ``check_frames``: the same for validation audio
 ``report.json``      figures of the best weights on the validation split, and the data's counts
 ``history.json``     figures of every epoch
-``curves.png``       the history, drawn
-``confusion.png``    confusions on the validation split, drawn
-``checkpoint.npz``   all that ``--resume`` needs; removed when the run is complete
+``curves.png``       plot of the history
+``confusion.png``    plot of the confusions on the validation split
+``checkpoint.npz``   everything that ``--resume`` needs; removed when the run is complete
 ===================  ===========================================================================
 """
 
@@ -43,30 +43,30 @@ _LATER_STREAMS = {
 Arrays = dict[str, NDArray[Any]]
 T = TypeVar("T")
 
-# What numpy raises over a damaged .npz file, which may look encrypted or like something else.
+# Errors that NumPy raises for a damaged .npz file, which may look encrypted, for example.
 _DAMAGE = (OSError, ValueError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """What ``config.json`` holds."""
+    """The content of ``config.json``."""
 
     config: TrainConfig
     recipe: str
     """The command line that repeats the run."""
     data: Mapping[str, Any]
-    """Fingerprint, split rule and counts of the data, and who is heard in them."""
+    """Fingerprint, split rule and counts of the data, and the identities in them."""
     versions: Mapping[str, str]
-    """Versions of harken, Python and the packages that shape the result."""
+    """Versions of harken, Python and the packages that affect the result."""
 
 
 def with_stem_fields(config: dict[str, Any]) -> dict[str, Any]:
-    """Say of settings from before there were SVDF layers that there are none.
+    """Add an empty stem to settings from before SVDF layers existed.
 
     Parameters
     ----------
     config
-        Settings as JSON has them, or a part of them.
+        Settings as in JSON, or a part of them.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def with_stem_fields(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_later_fields(config: dict[str, Any]) -> dict[str, Any]:
-    """Say of a run from before some settings that these were off, as they were."""
+    """Turn newer settings off for a run from before they existed."""
     streams = config.get("streams")
     if isinstance(streams, dict):
         config = {**config, "streams": {**_LATER_STREAMS, **streams}}
@@ -100,11 +100,11 @@ FILES = (
     "curves.png",
     "confusion.png",
 )
-"""All that a run writes into its folder."""
+"""All files that a run writes."""
 
 
 class RunFolder:
-    """The files of one run; every one is written completely or not at all.
+    """The files of one run; each is written completely or not at all.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ class RunFolder:
         self.path = Path(path)
 
     def require_new(self) -> None:
-        """Refuse a folder that holds a run, or files of a run's names, with a `RunError`."""
+        """Refuse a folder that holds a run, or files with a run's names, with a `RunError`."""
         there = [name for name in FILES if self.has(name)]
         if "config.json" in there:
             raise RunError(
@@ -135,7 +135,7 @@ class RunFolder:
         Raises
         ------
         RunError
-            It holds a run already, or cannot be made.
+            It already holds a run, or cannot be created.
         """
         self.require_new()
         try:
@@ -146,11 +146,11 @@ class RunFolder:
             ) from problem
 
     def has(self, name: str) -> bool:
-        """Whether the folder holds a file of this name."""
+        """Whether the folder holds a file with this name."""
         return (self.path / name).exists()
 
     def save_record(self, record: RunRecord) -> None:
-        """Write ``config.json``; raises RunError when that fails."""
+        """Write ``config.json``; raises RunError if that fails."""
         self.save_json("config.json", {"harken_run": VERSION, **asdict(record)})
 
     def load_record(self) -> RunRecord:
@@ -159,14 +159,14 @@ class RunFolder:
         Raises
         ------
         RunError
-            It is missing, damaged, of a newer version, or a value does not fit.
+            It is missing, damaged, of a newer version, or has a wrong value.
         """
         data = self.load_json("config.json")
         path = self.path / "config.json"
         version = data.pop("harken_run", None) if isinstance(data, dict) else None
         if not isinstance(version, int):
             raise RunError(
-                f"{path} is no configuration of a run; give a folder that `harken train` wrote"
+                f"{path} is not the configuration of a run; give a folder that `harken train` wrote"
             )
         if not 1 <= version <= VERSION:
             raise RunError(
@@ -183,7 +183,7 @@ class RunFolder:
             raise RunError(f"{path}: {problem}") from None
 
     def save_json(self, name: str, data: Any) -> None:
-        """Write a JSON file; raises RunError when that fails."""
+        """Write a JSON file; raises RunError if that fails."""
         text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
         write_atomic(self.path / name, text + "\n", error=RunError)
 
@@ -198,9 +198,9 @@ class RunFolder:
         return self._load(name, lambda path: json.loads(read_text(path)))
 
     def save_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Write an .npz file; raises RunError when that fails."""
+        """Write an .npz file; raises RunError if that fails."""
         buffer = io.BytesIO()
-        np.savez(buffer, **cast(Any, arrays))  # whose annotations take a name for an option
+        np.savez(buffer, **cast(Any, arrays))  # its annotations mistake names for options
         write_atomic(self.path / name, buffer.getvalue(), error=RunError)
 
     def load_arrays(self, name: str) -> Arrays:
@@ -219,11 +219,11 @@ class RunFolder:
         return self._load(name, load)
 
     def remove(self, name: str) -> None:
-        """Delete a file if it is there."""
+        """Delete a file if it exists."""
         (self.path / name).unlink(missing_ok=True)
 
     def remove_temporary(self) -> None:
-        """Delete what a process left that was killed while it wrote a file."""
+        """Delete temporary files of a process that was killed while writing."""
         for path in self.path.glob(".*.tmp"):
             path.unlink(missing_ok=True)
 
@@ -233,8 +233,8 @@ class RunFolder:
             return load(path)
         except FileNotFoundError:
             raise RunError(
-                f"{path} is missing, so {self.path} is no finished run; "
-                "`harken train DATA --out RUN` makes one, and with --resume it goes on with one"
+                f"{path} is missing, so {self.path} is not a finished run; "
+                "`harken train DATA --out RUN` makes one, and --resume continues one"
             ) from None
         except _DAMAGE as problem:
             raise RunError(f"{path} is damaged ({problem}); train again") from problem

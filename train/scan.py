@@ -1,6 +1,6 @@
-"""Folders in, a list of the recordings in them out: what each is, nothing decoded.
+"""Folders in, a list of the recordings in them out: what each is, without decoding.
 
-`harken.train.data` says how folders are laid out.
+`harken.train.data` describes the layout of folders.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from .transcripts import Transcripts, read_rows
 NOISE_FOLDER = "_background_noise_"
 
 WRONG_LABELS_FILE = "wrong_labels.tsv"
-"""In an addition: clips that training shall not hear."""
+"""In an addition: clips to keep out of training."""
 
 WORDS_COLLECTION = "speech_commands"
-"""The folder of a collection with the words, a folder each."""
+"""The folder of a collection that holds the words, one folder each."""
 
 NOISE_COLLECTION = "noise"
-"""The folder of a collection with several kinds of noise, a folder each."""
+"""The folder of a collection that holds several kinds of noise, one folder each."""
 
 COLLECTION: Mapping[str, Kind] = {
     "background_noise": "noise",
@@ -49,7 +49,7 @@ _COLLECTION_LISTS = "lists"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One file and what its place in the tree says about it."""
+    """A file, and what its place in the tree says about it."""
 
     file: AudioFile
     kind: Kind
@@ -59,30 +59,30 @@ class Item:
 
     @property
     def transcribed(self) -> bool:
-        """Whether a text tells what is said in it; a word may be called "speech", too."""
+        """Whether a text says what is spoken in it; a word may also be named "speech"."""
         return self.kind == "speech" and self.file.path.startswith(_TRANSCRIBED + "/")
 
     @property
     def in_kinds(self) -> bool:
-        """Whether it is noise of a folder that holds several kinds."""
+        """Whether it is noise from a folder with several kinds."""
         return self.kind == "noise" and self.file.path.startswith(NOISE_COLLECTION + "/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scan:
-    """What the folders hold."""
+    """The content of the folders."""
 
     layout: str
     items: tuple[Item, ...]
     skipped: tuple[Skipped, ...]
     ignored_folders: tuple[str, ...]
     word_folders: Mapping[str, str]
-    """By word, the folder's name as the file system has it."""
+    """By word, the folder's name in the file system."""
     lists: SplitLists | None
     transcripts: Mapping[str, Transcripts]
     """By corpus, the folder in ``speech/``."""
     wrong_labels: frozenset[str]
-    """Clips as `WordClip.key` names them."""
+    """Clips, named like `WordClip.key`."""
 
 
 def scan_folders(root: Path, additions: Sequence[Path] = ()) -> Scan:
@@ -131,14 +131,14 @@ def scan_folders(root: Path, additions: Sequence[Path] = ()) -> Scan:
 def _scan_addition(
     addition: Path, items: list[Item], skipped: list[Skipped], ignored: list[str]
 ) -> None:
-    """Read a further folder, laid out as a collection."""
+    """Read an additional folder, laid out as a collection."""
     folders = _folders(addition)
     if (
         not any(folder in COLLECTION for folder in folders)
         and not (addition / WRONG_LABELS_FILE).exists()
     ):
         raise DataError(
-            f"{addition} adds nothing; it must hold a folder of these: {', '.join(COLLECTION)}, "
+            f"{addition} adds nothing; it must hold one of these folders: {', '.join(COLLECTION)}, "
             f"or {WRONG_LABELS_FILE}"
         )
     there = {item.file.path for item in items}
@@ -151,7 +151,7 @@ def _scan_addition(
         for item in items[before:]:
             if item.file.path in there:
                 raise DataError(
-                    f"{addition / item.file.path} is in the data folder, too; rename one of them"
+                    f"{addition / item.file.path} is also in the data folder; rename one of them"
                 )
 
 
@@ -185,7 +185,7 @@ def _scan_words(
             for file, inner in _audio_below(entry.path, root, skipped):
                 label = PurePosixPath(inner).stem
                 items.append(Item(file=file, kind="noise", label=label, inner=inner))
-        elif not is_utf8(entry.name) or (  # nobody could name that word
+        elif not is_utf8(entry.name) or (  # no command line could name that word
             entry.name.startswith("_") and entry.name not in (SILENCE_FOLDER, UNKNOWN_FOLDER)
         ):
             ignored.append(path)
@@ -200,18 +200,18 @@ def _scan_words(
 
 
 def _refuse_twins(root: Path, folder: str, words: Mapping[str, str]) -> None:
-    """Refuse the folder of a word that has another one already."""
+    """Refuse the folder of a word that already has another one."""
     for word, other in words.items():
         if sounds_like(word) == sounds_like(folder):
             what = "capitals" if same_form(folder) != word else "the form of Unicode"
             raise DataError(
-                f"the folders {other!r} and {folder!r} of {root} differ in nothing but {what}; put "
+                f"the folders {other!r} and {folder!r} of {root} differ only in {what}; put "
                 "the recordings of both into one of them"
             )
 
 
 def _refuse_whole_data_set(folder: Path) -> None:
-    """Refuse a data set in the place of a word: its words would be taken for speakers."""
+    """Refuse a data set in place of a word: its words would be mistaken for speakers."""
     for sign in (NOISE_FOLDER, SILENCE_FOLDER, UNKNOWN_FOLDER, "validation_list.txt"):
         if (folder / sign).exists():
             raise DataError(
@@ -221,7 +221,7 @@ def _refuse_whole_data_set(folder: Path) -> None:
 
 
 def _scan_category(root: Path, folder: str, items: list[Item], skipped: list[Skipped]) -> None:
-    """Read a folder of a collection that holds no words."""
+    """Read a folder of a collection that does not hold words."""
     for file, inner in _audio_below(str(root / folder), root, skipped):
         label, slash, rest = inner.partition("/")
         label = label if slash else PurePosixPath(inner).stem
@@ -259,14 +259,14 @@ def _audio_below(
 ) -> Iterator[tuple[AudioFile, str]]:
     """Yield each audio file under `folder` with its path below it.
 
-    A link to a folder that it lies in, or to the data folder, is left out: all would come again.
+    A link to one of its own parent folders, or to the data folder, is left out, to avoid a loop.
     """
     above = (*above, os.path.realpath(folder)) if above else _with_parents(folder, root)
     for entry in _entries(folder):
         inner = f"{below}{entry.name}"
         if entry.is_dir():
             if entry.is_symlink() and os.path.realpath(entry.path) in above:
-                reason = "a link that leads back up"
+                reason = "a link to a folder above it"
                 skipped.append(Skipped(path=relative(entry.path, root), reason=reason))
             elif depth < 8:
                 yield from _audio_below(
@@ -276,7 +276,7 @@ def _audio_below(
             path = relative(entry.path, root)
             try:
                 status = entry.stat()
-            except OSError as error:  # a link into nowhere
+            except OSError as error:  # a broken link
                 skipped.append(Skipped(path=path, reason=f"unreadable: {error.strerror}"))
                 continue
             file = AudioFile(
@@ -291,7 +291,7 @@ def _audio_below(
 
 
 def _with_parents(folder: str, root: Path) -> tuple[str, ...]:
-    """Return where a folder is, and where those that it lies in are, down from the data folder."""
+    """Return the location of a folder and of its parents, down from the data folder."""
     top = Path(os.path.realpath(root))
     place = Path(os.path.realpath(folder))
     return tuple(map(str, (top, *top.parents, *place.parents, place)))

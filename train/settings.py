@@ -25,25 +25,24 @@ def settings(
     epochs: int | None = None,
     seed: int | None = None,
 ) -> TrainConfig:
-    """Put a configuration together: options go before the file, the file before the defaults.
+    """Combine a configuration: options override the file, and the file overrides the defaults.
 
     Parameters
     ----------
     run
-        Configuration of the run that is resumed; it takes the place of the defaults, and of the
-        file where none is given again.
+        Configuration of a resumed run; it replaces the defaults, and the file if none is given.
     file
-        JSON file of settings: a run's ``config.json``, or any part of a `TrainConfig`. Where its
-        ``model`` names ``dense_units`` or ``lstm_units`` and no field of the SVDF layers
+        JSON file of settings: a run's ``config.json``, or any part of a `TrainConfig`. If its
+        ``model`` names ``dense_units`` or ``lstm_units`` but no field of the SVDF layers
         (``svdf_units``, ``svdf_memory``, ``svdf_residual``), there are no SVDF layers: such a file
         is from before harken had them, and keeps its meaning.
     words, held_out_words, size, epochs, seed
-        What the command line gave; None where it did not. `size` is a name in `SIZES`.
+        Values from the command line; None if not given. `size` is a name in `SIZES`.
 
     Raises
     ------
     DataError
-        The file cannot be read, names an unknown field, or a value does not fit.
+        The file cannot be read, names an unknown field, or has a wrong value.
     """
     given: dict[str, Any] = {
         "words": words,
@@ -59,7 +58,7 @@ def settings(
     if "words" not in read and run is not None:
         given.setdefault("words", run.words)
     if "words" not in read and "words" not in given:
-        raise DataError(f"{file} names no words; add them to it, or give --words")
+        raise DataError(f"{file} names no words; add them, or give --words")
     # A file may leave fields out; only the words have no default.
     defaults = asdict(TrainConfig(words=given.get("words", ("a word",))))
     defaults["front_end"] |= {"mean": (), "std": ()}  # as many as the file's n_mfcc
@@ -92,7 +91,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _merged(defaults: Mapping[str, Any], given: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Lay given fields over defaults, section by section; an empty default takes any fields."""
+    """Merge given fields into defaults, section by section; an empty default accepts any fields."""
     for name in given:
         if name not in defaults:
             raise DataError(

@@ -2,15 +2,15 @@
 
 Words, in this order of preference (``rule="auto"``):
 
-1. ``lists``: ``validation_list.txt`` and ``testing_list.txt`` that come with the data. A clip that
-   they name goes where they say, other clips of the same speaker go with it, the rest trains.
+1. ``lists``: ``validation_list.txt`` and ``testing_list.txt`` that come with the data. A clip in
+   a list goes where the list says, other clips of its speaker go with it, and the rest is training.
 2. ``hash``: names of the form ``SPEAKER_nohash_N`` are split by the published ``which_set`` rule of
-   Google Speech Commands. Where the lists agree with it, as the official ones do, it is used
-   instead of them, because it also places the clips that a release's lists leave out.
-3. ``speaker``: where names or folders carry a speaker, whole speakers are set aside.
-4. ``random``: otherwise clips are drawn, by word, in an order that is fixed by their names.
+   Google Speech Commands. If the lists agree with it, as the official ones do, it is used instead
+   of them, because it also places the clips that a release's lists leave out.
+3. ``speaker``: if names or folders identify speakers, whole speakers are held out.
+4. ``random``: otherwise clips are drawn, by word, in an order determined by their names.
 
-Every rule depends on names alone, so the same data gives the same split on every machine.
+Every rule depends only on names, so the same data gives the same split on every machine.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 SPLIT_RULES: tuple[SplitRule, ...] = get_args(SplitRule)
 
 HELD_OUT_PERCENT = 10.0
-"""Share of validation, and share of testing, in percent."""
+"""Share of validation and share of testing, in percent."""
 
 _MAX_WAVS_PER_CLASS = 2**27 - 1  # MAX_NUM_WAVS_PER_CLASS of the published rule
 _NOHASH = "_nohash_"
-_MIN_SPEAKERS = 3  # one for each part
+_MIN_SPEAKERS = 3  # one for each split
 _SEPARATORS = re.compile(r"[_\-. ()]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WordClip:
-    """Everything that a split may depend on: names only."""
+    """Everything that a split may depend on: only names."""
 
     label: str
     """The word's folder."""
@@ -53,33 +53,33 @@ class WordClip:
 
     @property
     def stem(self) -> str:
-        """File name without its ending."""
+        """File name without its extension."""
         return self.path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
 
     @property
     def key(self) -> str:
-        """``WORD/NAME`` without the ending, as in the official lists."""
+        """``WORD/NAME`` without the extension, as in the official lists."""
         return same_form(f"{self.label}/{self.path.rsplit('.', 1)[0]}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WordSplit:
-    """The outcome for a sequence of clips, in their order."""
+    """The split of a sequence of clips, in their order."""
 
     splits: tuple[Split, ...]
     speakers: tuple[str | None, ...]
     description: str
-    """Which rule was used for how many clips, for the report."""
+    """The rules used, and for how many clips, for the report."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitLists:
-    """Lists of held-out clips that come with a data set; keys are ``WORD/NAME`` without ending."""
+    """Lists of held-out clips that come with a data set; keys are ``WORD/NAME``, no extension."""
 
     validation: frozenset[str]
     testing: frozenset[str]
     files: tuple[str, ...]
-    """Names of the files that were read."""
+    """Names of the files."""
 
 
 def which_set(
@@ -90,12 +90,12 @@ def which_set(
     """Place a recording by the published rule of Google Speech Commands.
 
     The part of the name before ``_nohash_`` is hashed, so that all recordings of a speaker fall
-    into the same part, on every machine and for every release of the data.
+    into the same split, on every machine and in every release of the data.
 
     Parameters
     ----------
     name
-        File name, with or without its ending.
+        File name, with or without its extension.
     validation_percent, testing_percent
         Shares in percent of all speakers.
 
@@ -117,7 +117,7 @@ def which_set(
 def read_lists(folders: Iterable[Path]) -> SplitLists | None:
     """Read ``validation_list.txt`` and ``testing_list.txt`` from the first folder that has any.
 
-    A release in front of the name, as in ``v0.02_validation_list.txt``, is accepted.
+    A release prefix, as in ``v0.02_validation_list.txt``, is accepted.
 
     Raises
     ------
@@ -171,7 +171,7 @@ def split_words(
     Raises
     ------
     DataError
-        If a rule was asked for that these names do not allow.
+        The requested rule does not fit these names.
     """
     if rule not in SPLIT_RULES:
         raise DataError(
@@ -205,7 +205,7 @@ def split_words(
 
 
 def split_ranked(names: Sequence[str]) -> list[Split]:
-    """Split a few names so that each part gets its share, and at least one if there are three.
+    """Split a few names so that each split gets its share, and at least one if there are three.
 
     The names are ordered by their SHA-1; the first tenth is validation, the next testing.
     """
@@ -225,7 +225,7 @@ def _split_auto(
     clips: Sequence[WordClip], named: Sequence[str | None], lists: SplitLists | None
 ) -> WordSplit:
     if lists is not None and not _named_by(lists, clips):
-        lists = None  # names of another data set
+        lists = None  # they are for another data set
     if lists is not None and not _agrees_with_hash(lists):
         description = [(_describe("lists", lists), len(clips))]
         return _outcome(_by_lists(clips, named, lists), named, description)
@@ -266,7 +266,7 @@ def _describe(rule: SplitRule, lists: SplitLists | None = None, *, asked: bool =
 
 
 def _speaker_in_path(clip: WordClip) -> str | None:
-    """Return the speaker that a path states: SPEAKER_nohash_N, or a folder in the word's."""
+    """Return the speaker in a path: SPEAKER_nohash_N, or a folder below the word's."""
     if _NOHASH in clip.stem:
         return clip.stem.split(_NOHASH, 1)[0]
     folder, slash, _ = clip.path.partition("/")
@@ -276,7 +276,7 @@ def _speaker_in_path(clip: WordClip) -> str | None:
 def _complete_speakers(
     clips: Sequence[WordClip], named: Sequence[str | None]
 ) -> tuple[str, ...] | None:
-    """Return a speaker for every clip, guessed where needed; None if names carry none."""
+    """Return a speaker for every clip, guessed if needed; None if names have none."""
     speakers = [
         guess_speaker(clip) if speaker is None else speaker
         for clip, speaker in zip(clips, named, strict=True)
@@ -287,7 +287,7 @@ def _complete_speakers(
     if "" in labels or len(labels) < _MIN_SPEAKERS:
         return None
     if None in named:
-        # A guess must look like speakers: people who say several words, or one word several times.
+        # A guess must be plausible: people who say several words, or one word several times.
         n_labels = len({clip.label for clip in clips})
         several = sum(len(words) > 1 for words in labels.values()) * 2 >= len(labels)
         if not (several if n_labels > 1 else len(clips) >= 2 * len(labels)):
@@ -337,10 +337,10 @@ def _by_lists(
 
 
 def _by_speaker(speakers: Sequence[str]) -> list[Split]:
-    """Set whole speakers aside until a tenth of the clips, one speaker at least, is held out."""
+    """Hold out whole speakers until a tenth of the clips, and at least one speaker, is held out."""
     counts: Mapping[str, int] = Counter(speakers)
     wanted = len(speakers) * HELD_OUT_PERCENT / 100
-    # A speaker of a fifth of all clips would overfill a part: those train, if they can.
+    # A speaker of a fifth of all clips would overfill a split: such speakers train, if possible.
     order = sorted(counts, key=lambda name: (counts[name] > 2 * wanted, _sha1(name)))
     parts: dict[str, Split] = dict.fromkeys(order, "training")
     candidates = iter(order)

@@ -1,18 +1,18 @@
-"""Drawn streams in, the same ones out for another run: epochs of training streams on disk.
+"""Training streams in, the same ones out for another run: epochs of streams on disk.
 
-Drawing a stream takes longer than learning from it. Networks that are trained on the same streams,
-one after another or side by side, can share them: a folder for all runs, with a folder in it for
-each set of settings that streams depend on, and in that one folder an epoch:
+Making a stream takes longer than training on it. Networks that are trained on the same streams, one
+after another or in parallel, can share them: a folder for all runs, in it a folder for each set of
+settings that streams depend on, and in that one folder per epoch:
 
 ``epoch_000/frames.npy``
     Features, (batches, streams, frames, n_mfcc) float16.
 ``epoch_000/allowed.npy``
-    Allowed labels, (batches, streams, steps, labels), eight to a byte along the last axis.
+    Allowed labels, (batches, streams, steps, labels), as bits, packed along the last axis.
 ``epoch_000/fresh.npy``
     Which streams start from a reset state, (batches, streams).
 
-An epoch is written under a name of its own and renamed when it is complete, under a lock that the
-operating system drops with the process: of two runs, one draws it and the other waits for it.
+An epoch is written under a temporary name and renamed when it is complete, under a lock that the
+operating system releases with the process: of two runs, one makes it and the other waits.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from .cache import try_lock
 from .config import TrainConfig
 from .streams import Batch
 
-_FORMAT = 1  # part of the key: raise it when the same settings draw other streams
+_FORMAT = 1  # part of the key: increase it if the same settings give other streams
 _POLL_S = 0.5
 _ARRAYS = ("frames", "allowed", "fresh")
 
 
 def settings_key(config: TrainConfig, fingerprint: str, **others: Any) -> str:
-    """Return what tells streams of other settings apart: hexadecimal.
+    """Return a key that identifies the settings of streams: hexadecimal.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def settings_key(config: TrainConfig, fingerprint: str, **others: Any) -> str:
     fingerprint
         Of the corpus.
     others
-        What else streams depend on, as JSON types.
+        Other values that streams depend on, as JSON types.
     """
     depends_on = {
         "format": _FORMAT,
@@ -73,12 +73,12 @@ def settings_key(config: TrainConfig, fingerprint: str, **others: Any) -> str:
 
 
 class StreamStore:
-    """Epochs of drawn streams in a folder; a context that gives unfinished ones up.
+    """Epochs of streams in a folder; a context manager that discards unfinished ones.
 
     Parameters
     ----------
     folder
-        Of all stores.
+        The folder of all stores.
     key
         See `settings_key`.
     steps_per_epoch
@@ -104,14 +104,14 @@ class StreamStore:
         self.close()
 
     def close(self) -> None:
-        """Give unfinished epochs up, for other processes to draw."""
+        """Discard unfinished epochs, so that other processes can make them."""
         while self._claimed:
             self._claimed.popitem()[1].give_up()
 
     def has(self, epoch: int) -> bool:
-        """Whether an epoch can be read; if not, this process is to draw it.
+        """Whether an epoch can be read; if not, this process must make it.
 
-        Waits while another process draws it. From a False on, the other processes wait for this
+        Waits while another process makes it. After a False, the other processes wait for this
         one.
         """
         if epoch in self._open:
@@ -130,21 +130,21 @@ class StreamStore:
         return False
 
     def read(self, epoch: int, index: int) -> Batch:
-        """Return a batch of an epoch that `has` said is there."""
+        """Return a batch of an epoch for which `has` returned True."""
         frames, allowed, fresh = (array[index] for array in self._open[epoch])
         unpacked = np.unpackbits(allowed, axis=-1, count=self._labels)
         return Batch(np.asarray(frames), unpacked.astype(np.bool_), np.asarray(fresh))
 
     def write(self, epoch: int, index: int, batch: Batch) -> None:
-        """Keep a batch of an epoch that this process draws, from the first one to the last.
+        """Store a batch of an epoch that this process makes, in order.
 
         Raises
         ------
         DataError
-            There is no room.
+            The disk is full.
         """
         unfinished = self._claimed.get(epoch)
-        if unfinished is None or index != unfinished.written:  # begun in its middle: not kept
+        if unfinished is None or index != unfinished.written:  # resumed in the middle: not stored
             return
         try:
             unfinished.write(batch, self._steps_per_epoch)
@@ -153,8 +153,8 @@ class StreamStore:
                 unfinished.complete()
         except OSError as error:
             raise DataError(
-                f"the streams cannot be kept in {self._folder} ({error.strerror}); make room, or "
-                "continue without --streams"
+                f"the streams cannot be kept in {self._folder} ({error.strerror}); free some "
+                "space, or continue without --streams"
             ) from error
 
 
@@ -173,7 +173,7 @@ class _Unfinished:
         frames = batch.frames.astype(np.float16, copy=False)
         values: tuple[NDArray[Any], ...] = (frames, packed, batch.fresh)
         if not self._arrays:
-            shutil.rmtree(self._temporary, ignore_errors=True)  # of a process that was killed
+            shutil.rmtree(self._temporary, ignore_errors=True)  # left by a killed process
             self._temporary.mkdir()
             self._arrays = [
                 np.lib.format.open_memmap(
@@ -189,20 +189,20 @@ class _Unfinished:
         self.written += 1
 
     def complete(self) -> None:
-        """Give the epoch its name, and let others read it."""
+        """Give the epoch its final name, and let others read it."""
         self._arrays.clear()
         self._temporary.rename(self._folder)
         self._lock.close()
 
     def give_up(self) -> None:
-        """Remove what is there, and let others draw it."""
+        """Remove the unfinished epoch, and let others make it."""
         self._arrays.clear()
         shutil.rmtree(self._temporary, ignore_errors=True)
         self._lock.close()
 
 
 def _lock(path: Path) -> IO[str]:
-    """Wait for the lock of an epoch; closing it frees it."""
+    """Wait for the lock of an epoch; closing it releases it."""
     try:
         file = path.open("w", encoding="utf-8")
     except OSError as error:

@@ -1,11 +1,11 @@
 """Recordings in, minutes of continuous audio with a set of allowed labels per step out.
 
-A keyword spotter hears a stream, so it is trained on streams: words one after another over noise,
-in rooms, at any level, among other speech, halves of words and silence. The right output is seldom
-one label. In the middle of "forward" it is still open whether it will be "four", so the target
-there is a *set*: "forward", "unknown" and "silence" are all right, any other word is wrong. From
-the moment when the word is complete, only its own label is right. The loss of a step is the
-negative logarithm of the probability that falls inside its set.
+A keyword spotter hears a stream, so it is trained on streams: words one after another in noise, in
+rooms, at any level, among other speech, halves of words and silence. The correct output is rarely a
+single label. In the middle of "forward" it may still become "four", so the target there is a *set*:
+"forward", "unknown" and "silence" are all correct, any other word is wrong. Once the word is
+complete, only its own label is correct. The loss of a step is the negative logarithm of the
+probability inside its set.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from .splits import Split
 
 _ACTIVE_RMS = 0.05  # level of a word before the stream's gain, full scale 1: -26 dB
 _SCALE = np.float32(1 / 32768)  # of 16-bit samples
-_NOISE_ALONE_DB = (-10.0, 25.0)  # level of noise below the words in streams without words
+_NOISE_ALONE_DB = (-10.0, 25.0)  # SNR relative to the usual word level, in streams without words
 _MADE_NOISE = 0.2  # share of synthetic noises
-_FEWER_TALKERS_DB = 6.0  # they are at least so much softer than the words
-_BACKWARDS = 0.25  # share of running speech that is played backwards
+_FEWER_TALKERS_DB = 6.0  # they are at least this much softer than the words
+_BACKWARDS = 0.25  # share of running speech that is reversed
 _FRAGMENT_S = (0.08, 0.3)
 _HUM_DB = (-30.0, 15.0)  # over the words
-_LOOSE = SAMPLE_RATE_HZ // 10  # largest error of the time of a word in running speech
-_CUT_OUT_MARGIN = SAMPLE_RATE_HZ // 20  # running speech to keep around a word that is cut out
+_LOOSE = SAMPLE_RATE_HZ // 10  # largest timing error of a word in running speech
+_CUT_OUT_MARGIN = SAMPLE_RATE_HZ // 20  # margin to keep around a word cut out of running speech
 _NOTHING = np.zeros(0, np.float32)
 _FRAGMENT_OF_WORD = 0.4  # the longest fragment of a word, as a share of it
 
@@ -50,8 +50,8 @@ class Batch:
     allowed: NDArray[np.bool_]
     """The allowed labels at each step, shape (batch, steps, labels)."""
     fresh: NDArray[np.bool_]
-    """Which streams start from a reset state, shape (batch,); the others continue where one
-    ended."""
+    """Which streams start from a reset state, shape (batch,); the others continue a previous
+    one."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,12 @@ class _Segment:
     audio: NDArray[np.float32]
     word_start: int
     word_end: int
-    label: int | None  # None: a keyword's fragment, which must not be named
-    demanded: bool = True  # else it may be named, and need not
+    label: int | None  # None: a fragment of a keyword, which must not be detected
+    demanded: bool = True  # False: it may be detected, or not
 
 
 class _Sounds:
-    """Recordings of which every second is as likely to be heard as any other."""
+    """Recordings in which every second is equally likely to be drawn."""
 
     def __init__(self, recordings: list[Recording]) -> None:
         self.recordings = recordings
@@ -74,7 +74,7 @@ class _Sounds:
         return len(self.recordings)
 
     def pick(self, rng: np.random.Generator) -> Recording:
-        """Draw a recording, a long one more often than a short one."""
+        """Draw a recording, with a probability proportional to its length."""
         place = rng.integers(self._ends[-1])
         return self.recordings[int(np.searchsorted(self._ends, place, side="right"))]
 
@@ -97,7 +97,7 @@ class StreamMaker:
     stride_frames
         Frames per network step.
     split, seed
-        Partition to draw from, and the seed of every draw.
+        The split to draw from, and the seed of every draw.
 
     Raises
     ------
@@ -138,8 +138,8 @@ class StreamMaker:
                 by_word.setdefault(recording.label, []).append(recording)
         self._keywords = [by_word[word] for word in words]
         self._others = [by_word[word] for word in sorted(set(by_word) - set(words))]
-        # The square root between "every word alike" and "every recording alike": a word with eight
-        # recordings is heard, yet not as often as one with a thousand.
+        # The square root is a compromise between equal words and equal recordings: a word with
+        # eight recordings is used, but less often than one with a thousand.
         weights = np.sqrt([len(clips) for clips in self._others]) if self._others else np.zeros(0)
         self._other_weights = weights / weights.sum() if len(weights) else weights
         said = {r.start: r.says(words) for r in mine if r.kind == "speech"}
@@ -185,7 +185,7 @@ class StreamMaker:
         Returns
         -------
         Batch
-            Features, allowed labels and which streams start afresh.
+            Features, allowed labels, and which streams start from a reset state.
         """
         rng = np.random.default_rng((self.seed, epoch, index))
         audio = np.empty((size, self.samples_per_stream), np.float32)
@@ -204,7 +204,7 @@ class StreamMaker:
     ) -> NDArray[np.float32]:
         """Convert audio to standardised features (batch, frames, n_mfcc), masked if given an rng.
 
-        With the labels that are allowed, which it changes, it hears what a pack adds.
+        Given the allowed labels, which are changed in place, it also mixes in a pack.
         """
         spectrum = log_mel(self.front_end, audio)
         if rng is not None and allowed is not None and self._pack is not None:
@@ -218,7 +218,7 @@ class StreamMaker:
     def stream(
         self, rng: np.random.Generator, *, fresh: bool
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Draw one stream: its samples (n,) and the labels allowed at each step (steps, labels)."""
+        """Draw one stream: its samples (n,) and the allowed labels at each step (steps, labels)."""
         config, total = self.config, self.samples_per_stream
         kind = rng.random()
         segments: list[tuple[int, _Segment]] = []
@@ -239,7 +239,7 @@ class StreamMaker:
     def _say_words(
         self, rng: np.random.Generator, *, fresh: bool
     ) -> tuple[NDArray[np.float32], list[tuple[int, _Segment]]]:
-        """Say segments one after another until the stream is full; return them and their places."""
+        """Place segments one after another until the stream is full; return them with positions."""
         total = self.samples_per_stream
         voice = np.zeros(total, np.float32)
         segments: list[tuple[int, _Segment]] = []
@@ -267,7 +267,7 @@ class StreamMaker:
         return segment
 
     def _sayings(self, rng: np.random.Generator, label: int) -> list[Recording]:
-        """Draw where a keyword is taken from: its recordings, running speech, synthetic voices."""
+        """Draw the source of a keyword: its recordings, running speech, or synthetic voices."""
         config, draw = self.config, rng.random()
         cut_out, synthetic = self._cut_out[label], self._synthetic[self.words[label]]
         if cut_out and draw < config.cut_out_share:
@@ -277,7 +277,7 @@ class StreamMaker:
         return self._keywords[label]
 
     def _cut_words_out(self) -> list[list[Recording]]:
-        """Return the keywords that are said in running speech, by label, as recordings of them."""
+        """Return the keywords cut out of running speech, by label, as recordings."""
         cut_out: list[list[Recording]] = [[] for _ in self.words]
         for recording in self._speech.recordings:
             for said in self._said.get(recording.start, ()):
@@ -291,7 +291,7 @@ class StreamMaker:
         return cut_out
 
     def _word(self, rng: np.random.Generator, clips: list[Recording], label: int) -> _Segment:
-        """One recording, with some of its own silence around the word."""
+        """Return one recording, with some of its own silence around the word."""
         clip = clips[int(rng.integers(len(clips)))]
         if clip.start not in self._ends:
             self._ends[clip.start] = find_word(self._audio[clip.start : clip.start + clip.length])
@@ -304,7 +304,7 @@ class StreamMaker:
         return self._voiced(rng, audio, start - first, end - first, label)
 
     def _other(self, rng: np.random.Generator) -> _Segment:
-        """Another word, or a second or less of running speech."""
+        """Return another word, or up to a second of running speech."""
         if self._others and (not self._speech or rng.random() < 0.4):
             return self._word(rng, self._other_word(rng), self._unknown)
         clip = self._speech.pick(rng)
@@ -312,15 +312,15 @@ class StreamMaker:
         start, end = find_word(piece)
         segment = self._voiced(rng, piece * _SCALE, start, end, self._unknown)
         keywords = self._said_in(clip, first, len(piece))
-        # All of the piece, as it is short: where its keyword is, it need not be unknown.
+        # The labels cover the whole short piece: where its keyword is, "unknown" is not required.
         return replace(segment, label=keywords[0].label, demanded=False) if keywords else segment
 
     def _other_word(self, rng: np.random.Generator) -> list[Recording]:
-        """Draw a word that is none of the keywords: all its recordings."""
+        """Draw a word that is not a keyword: all its recordings."""
         return self._others[int(rng.choice(len(self._others), p=self._other_weights))]
 
     def _cut(self, rng: np.random.Generator, segment: _Segment) -> _Segment:
-        """Keep the beginning or the end of a word alone, which must not be detected."""
+        """Keep only the beginning or the end of a word, which must not be detected."""
         length = segment.word_end - segment.word_start
         if rng.random() < 0.7:
             end = segment.word_start + int(length * rng.uniform(0.25, 0.55))
@@ -331,7 +331,7 @@ class StreamMaker:
         return _Segment(audio, 0, segment.word_end - start, None)
 
     def _splice(self, rng: np.random.Generator, label: int) -> _Segment:
-        """Half a word and half another one: like speech, but not a word."""
+        """Join half a word and half another one: like speech, but not a word."""
         ending = self.words[label][-3:]
         choices = [i for i, word in enumerate(self.words) if i != label and word[-3:] != ending]
         if not choices:
@@ -349,7 +349,7 @@ class StreamMaker:
     def _voiced(
         self, rng: np.random.Generator, audio: NDArray[np.float32], start: int, end: int, label: int
     ) -> _Segment:
-        """Set the speed and the loudness of a recording, and soften its edges."""
+        """Change the speed and the level of a recording, and fade its edges."""
         factor = 1.0 + float(rng.uniform(-1, 1)) * self.config.speed
         audio = augment.change_speed(audio, factor)
         start = min(int(start / factor), len(audio) - 1)
@@ -361,9 +361,9 @@ class StreamMaker:
     def _running_speech(
         self, rng: np.random.Generator, total: int
     ) -> tuple[NDArray[np.float32], list[tuple[int, _Segment]]]:
-        """As many pieces of running speech as fill the time, and the keywords said in them.
+        """Return pieces of running speech that fill the time, and the keywords in them.
 
-        Some are backwards. A keyword in the flow of speech may be named, and need not.
+        Some are reversed. A keyword in connected speech may be detected, or not.
         """
         pieces: list[NDArray[np.float32]] = []
         segments: list[tuple[int, _Segment]] = []
@@ -387,7 +387,7 @@ class StreamMaker:
     def _said_in(
         self, clip: Recording, first: int, count: int, factor: float = 1.0
     ) -> list[_Segment]:
-        """Return the keywords that are said in a piece of running speech, or begun or ended."""
+        """Return the keywords in a piece of running speech, even partly in it."""
         return [
             _Segment(
                 _NOTHING,
@@ -401,7 +401,7 @@ class StreamMaker:
         ]
 
     def _fragments(self, rng: np.random.Generator, total: int) -> NDArray[np.float32]:
-        """Meaningless speech: fragments of words, too short to be any of them."""
+        """Return meaningless speech: fragments too short to be words."""
         pieces, missing = [], total
         while missing > 0:
             words = self._keywords[int(rng.integers(len(self._keywords)))]
@@ -419,7 +419,7 @@ class StreamMaker:
         return np.concatenate(pieces)
 
     def _place(self, rng: np.random.Generator, voice: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Put a voice in a room, among noise, before a microphone of some gain and 16 bits."""
+        """Put a voice in a room, among noise, at a microphone with some gain and 16 bits."""
         config = self.config
         if (self._rooms or self._simulated_rooms) and rng.random() < config.room_share:
             simulated = rng.random() < config.simulated_room_share
@@ -451,7 +451,7 @@ class StreamMaker:
     def _noise_of_unit_level(
         self, rng: np.random.Generator, total: int, *, talkers: int
     ) -> NDArray[np.float32]:
-        """Draw noise: made, recorded, or, unless ``talkers`` is 0, so many people who talk."""
+        """Draw noise: synthetic, recorded, or, unless ``talkers`` is 0, this many talkers."""
         draw = rng.random()
         if not self._noise or draw < _MADE_NOISE:
             return augment.tilted_noise(rng, total, float(rng.uniform(-2, 9)))
@@ -477,11 +477,11 @@ class StreamMaker:
     def _allowed(
         self, segments: list[tuple[int, _Segment]], background: list[int]
     ) -> NDArray[np.bool_]:
-        """Return the set of right labels of every step."""
+        """Return the set of allowed labels at every step."""
         config, front_end = self.config, self.front_end
         steps = self.frames_per_stream // self.stride
         ends = ((np.arange(steps) + 1) * self.stride - 1) * front_end.hop_samples
-        heard = ends + front_end.window_samples  # samples that each step has heard
+        heard = ends + front_end.window_samples  # samples that each step has processed
         allowed = np.zeros((steps, self.n_labels), np.bool_)
         allowed[:, background] = True
         due, hold, linger = (
@@ -494,7 +494,7 @@ class StreamMaker:
             allowed[during, self._silence] = True
             if segment.label is not None:
                 allowed[during, segment.label] = True
-        for at, segment in segments:  # the next word may have begun already
+        for at, segment in segments:  # the next word may have started already
             if segment.label is not None and segment.demanded:
                 begun = heard >= at + segment.word_start
                 end = at + segment.word_end
@@ -510,7 +510,7 @@ class StreamMaker:
 
         Returns
         -------
-        Where the piece begins in the recording, and its samples.
+        Start of the piece in the recording, and its samples.
         """
         length = min(recording.length, most)
         first = int(rng.integers(0, recording.length - length + 1))

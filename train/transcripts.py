@@ -1,15 +1,15 @@
-"""Text files beside recordings of speech in, what is said in each recording and when out.
+"""Text files beside recordings of speech in; out comes what is spoken in each, and when.
 
-A folder of transcribed speech holds two files, UTF-8, with a tab between columns and no header:
+A folder of transcribed speech holds two files, UTF-8, with tab-separated columns and no header:
 
-* ``transcripts.tsv``: path below the folder, text. An empty text tells nothing.
+* ``transcripts.tsv``: path below the folder, text. An empty text means unknown.
 * ``words.tsv``: path below the folder, word, start and end in seconds, and "clear" in a fifth
-  column where the word is said so clearly that it may be cut out and taught. It lists the words
-  that may be keywords, each time that they are said; a line for every word does no harm.
+  column if the word is spoken so clearly that it may be cut out for training. It lists every
+  occurrence of the words that may be keywords; a line for every word does no harm.
 
-A text tells whether a keyword is said, a time tells where. Digits in a text may be said one by one:
-"327" holds "three", "two" and "seven", and so does, to be on the safe side, a number that is read
-as one.
+A text says whether a keyword is spoken, a time says where. Digits in a text may be spoken one by
+one: "327" contains "three", "two" and "seven", and so does, to be safe, a number that is read as
+a whole.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TRANSCRIPTS_FILE = "transcripts.tsv"
 WORDS_FILE = "words.tsv"
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-"""How digits are read."""
+"""How digits are spoken."""
 
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d")
 _SLACK_S = 0.05  # a time may be rounded, and a codec may cut the end of a recording
@@ -37,16 +37,16 @@ _SLACK_S = 0.05  # a time may be rounded, and a codec may cut the end of a recor
 
 @dataclass(frozen=True, slots=True)
 class SpokenWord:
-    """A word that is said in a recording."""
+    """A word in a recording."""
 
     word: str
     """In lower case."""
     start: int
-    """First sample, from the recording's first one."""
+    """First sample, counted from the start of the recording."""
     end: int
     """One past the last sample."""
     clear: bool = False
-    """Whether it may be cut out, to be a recording of the word."""
+    """Whether it may be cut out as a recording of the word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class TimedWord:
         if self.end_s > seconds + _SLACK_S:
             raise DataError(
                 f"{self.place}: {self.word!r} ends at {self.end_s:g} s, but the recording is "
-                f"{seconds:.2f} s long; are the times of another recording, or in another unit?"
+                f"{seconds:.2f} s long; check that the times are in seconds, and of this recording"
             )
         start = min(round(self.start_s * SAMPLE_RATE_HZ), length - 1)
         end = min(round(self.end_s * SAMPLE_RATE_HZ), length)
@@ -81,26 +81,26 @@ class TimedWord:
 
 @dataclass(kw_only=True)
 class Transcripts:
-    """What the text files of a folder of speech say, by path below it."""
+    """The content of the text files of a folder of speech, by path below it."""
 
     texts: dict[str, str] = field(default_factory=dict)
     words: dict[str, list[TimedWord]] = field(default_factory=dict)
 
     def add(self, folder: Path, paths: Collection[str]) -> None:
-        """Read the files of a folder; a text or times that are known already are replaced.
+        """Read the files of a folder; they replace texts and times that are already known.
 
         Parameters
         ----------
         folder
-            Holds ``transcripts.tsv``, ``words.tsv``, both or neither.
+            The folder, with ``transcripts.tsv``, ``words.tsv``, both or neither.
         paths
-            The recordings there are, below the folder of speech.
+            The recordings, below the folder of speech.
 
         Raises
         ------
         DataError
-            A file cannot be read as UTF-8, a line does not have its columns, names a recording that
-            is not there, or has a time that is none.
+            A file cannot be read as UTF-8, a line lacks columns, names a recording that does not
+            exist, or has an invalid time.
         """
         texts, words = folder / TRANSCRIPTS_FILE, folder / WORDS_FILE
         for place, (path, text) in read_rows(texts, 2):
@@ -113,8 +113,8 @@ class Transcripts:
             start_s, end_s = _seconds(place, start), _seconds(place, end)
             if not word.strip() or not 0 <= start_s < end_s:
                 raise DataError(
-                    f"{place}: {word!r} from {start} to {end} s is no word with a time; a line is: "
-                    "path, word, start and end in seconds, with tabs between"
+                    f"{place}: {word!r} from {start} to {end} s is not a word with a time; a line "
+                    "is: path, word, start and end in seconds, separated by tabs"
                 )
             spoken = TimedWord(
                 word.strip().lower(), start_s, end_s, clear=more == ["clear"], place=place
@@ -132,20 +132,20 @@ def tokens(text: str) -> list[str]:
 def keywords_said(
     words: Collection[str], text: str | None, spoken: Sequence[SpokenWord]
 ) -> tuple[SpokenWord, ...] | None:
-    """Return where keywords are said.
+    """Return the positions of keywords.
 
     Parameters
     ----------
     words
         The keywords, in lower case or not.
     text
-        What is said, if anybody knows.
+        The text, if known.
     spoken
         Words with times.
 
     Returns
     -------
-    The keywords in the order of time; None where the text holds one whose time nobody knows.
+    The keywords in order of time; None if the text contains one at an unknown time.
     """
     wanted = {word.lower() for word in words}
     said = tuple(word for word in spoken if word.word in wanted)
@@ -158,18 +158,18 @@ def keywords_said(
 
 
 def read_rows(file: Path, columns: int) -> Iterator[tuple[str, Sequence[str]]]:
-    """Read a text file of columns with tabs between; the first is a path.
+    """Read a text file of tab-separated columns; the first is a path.
 
     Parameters
     ----------
     file
-        UTF-8. There may be none.
+        UTF-8. It may be missing.
     columns
-        How many a line has at least. Empty lines are passed over.
+        Minimum number of columns per line. Empty lines are skipped.
 
     Yields
     ------
-    Where each line stands, for messages, and its columns.
+    The position of each line, for messages, and its columns.
 
     Raises
     ------
@@ -201,7 +201,7 @@ def read_rows(file: Path, columns: int) -> Iterator[tuple[str, Sequence[str]]]:
 def _require_there(place: str, path: str, paths: Collection[str]) -> None:
     if path not in paths:
         raise DataError(
-            f"{place} names {path}, which is not there; add the recording, or remove the line"
+            f"{place} names {path}, which does not exist; add the recording, or remove the line"
         )
 
 
@@ -211,5 +211,5 @@ def _seconds(place: str, text: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise DataError(f"{place}: {text!r} is no time in seconds")
+        raise DataError(f"{place}: {text!r} is not a time in seconds")
     return value

@@ -1,4 +1,4 @@
-"""The tune command: a model and scenes in, a manifest with another detector out.
+"""The tune command: a model and scenes in, a manifest with a new detector out.
 
 Nothing heavy is imported before the command runs, so that the light installation can show its help.
 """
@@ -34,7 +34,7 @@ def tune_command(
             "--data",
             metavar="DIR",
             help="Folder of recordings, as for `harken train`; scenes are made from its "
-            "validation part.",
+            "validation split.",
         ),
     ] = None,
     scenes: Annotated[
@@ -70,8 +70,8 @@ def tune_command(
         bool,
         typer.Option(
             "--gate",
-            help="Choose what the model need not hear, and nothing else: sound no louder than the "
-            "room, as far as that costs no words.",
+            help="Only choose a gate, which skips audio no louder than the room, unless it "
+            "costs words.",
         ),
     ] = False,
     words_per_condition: Annotated[
@@ -197,14 +197,14 @@ def tune_command(
     output().print(_table(tuning))
     thresholds = ", ".join(f"{word} {p:.3g}" for word, p in manifest.detector.thresholds.items())
     output().print(
-        f"smoothing {manifest.detector.smoothing_steps} steps; talk costs "
+        f"smoothing {manifest.detector.smoothing_steps} steps; talk penalty "
         f"{manifest.detector.talk_penalty:g} in log-odds; thresholds {thresholds}"
     )
     output().print(f"wrote {place.manifest}", soft_wrap=True)
 
 
 def _gate_table(choice: GateChoice) -> Table:
-    """Lay out what each gate saves and costs."""
+    """Lay out the savings and losses of each gate."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -257,7 +257,7 @@ def _table(tuning: Tuning) -> Table:
 
 
 def _require_scipy() -> None:
-    """Say what to install when the training half is missing."""
+    """Say what to install if the training packages are missing."""
     from importlib.util import find_spec
 
     from ..edge.errors import DependencyError

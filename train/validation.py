@@ -1,7 +1,7 @@
-"""Weights in, how good they are on the validation split out.
+"""Weights in, their figures on the validation split out.
 
-They are measured on single clips, on streams, and by the words that they miss at a fixed rate of
-false accepts (see `harken.train.operating`).
+They are measured on single clips, on streams, and by the miss rate at a fixed rate of false accepts
+(see `harken.train.operating`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MISSED_WEIGHT = 0.15
 
 
 class Validation:
-    """The validation split, ready to be measured: what is heard of it is drawn once.
+    """The validation split, ready for measuring: its streams are drawn once.
 
     Parameters
     ----------
@@ -57,13 +57,13 @@ class Validation:
         Returns
         -------
         dict
-            ``clip_accuracy``, the share of the clips decided rightly.
+            ``clip_accuracy``, the share of the clips decided correctly.
 
-            ``stream_loss``, nats a step, where every keyword has a recording in the split.
+            ``stream_loss``, nats per step, if every keyword has a recording in the split.
 
-            ``missed``, the share of the words missed, a mean over five rates of false accepts;
-            ``missed_noisy``, the same over noise, where there is some; ``threshold``, that of the
-            rate in the middle. None of them where there is less than 10 minutes of running speech.
+            ``missed``, the miss rate, a mean over five false-accept rates; ``missed_noisy``, the
+            same in noise, if there is any; ``threshold``, that of the middle rate. None of them if
+            there is less than 10 minutes of running speech.
         """
         figures = {"clip_accuracy": self.scores(weights).accuracy}
         if self._streams:
@@ -81,7 +81,7 @@ class Validation:
         return figures if operating is None else {**figures, **operating.to_dict()}
 
     def scores(self, weights: Weights) -> ClipScores:
-        """Return the decisions on the clips."""
+        """Return the scores of the clips."""
         return self._clips.score(lambda steps: softmax(self._logits(weights, steps), axis=-1))
 
     def _stacked(self, frames: NDArray[np.float16]) -> NDArray[np.float32]:
@@ -93,7 +93,7 @@ class Validation:
     def _run(
         self, weights: Weights, steps: NDArray[np.float32], state: Any
     ) -> tuple[NDArray[np.float32], Any]:
-        """Return logits and the state after them; None is the reset state."""
+        """Return logits and the final state; None is the reset state."""
         before = zero_state(self._config.model, len(steps)) if state is None else state
         constants = {name: tf.constant(value) for name, value in weights.items()}
         logits, after = self._infer(constants, tf.constant(steps), before)
@@ -105,12 +105,12 @@ class Validation:
 
 
 def rank(figures: dict[str, float]) -> float:
-    """Rank an epoch; the highest one is kept.
+    """Rank an epoch; the one with the highest rank is kept.
 
-    0.01 nats of the loss on streams weigh as much as 0.5 points of clips, and 1 point of missed
+    0.01 nats of the loss on streams count as much as 0.5 points of clips, and 1 point of missed
     words, the mean of those with and without noise, as much as 0.15 points of clips. The accuracy
-    on a few thousand clips goes up and down by 0.2 points from epoch to epoch; by itself it would
-    choose the luckiest epoch, long before the loss stops falling.
+    on a few thousand clips fluctuates by 0.2 points from epoch to epoch; on its own it would choose
+    the luckiest epoch, long before the loss stops falling.
     """
     missed = [figures[name] for name in ("missed", "missed_noisy") if name in figures]
     return (

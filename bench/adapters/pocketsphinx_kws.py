@@ -1,28 +1,28 @@
-"""Let PocketSphinx spot words, so that harken measures it on the scenes it is measured on itself.
+"""Let PocketSphinx spot words, so that harken can measure it on its own scenes.
 
     pip install pocketsphinx            # builds with a C compiler and CMake
     harken eval --stream --data DATA --words yes,no,left \
         --adapter 'python bench/adapters/pocketsphinx_kws.py'
 
-PocketSphinx 5 listens for keyphrases with the acoustic model for US English and the dictionary that
-come with it. It needs no harken and no numpy: this file is also an example of an adapter, any other
-program can be measured in the same way.
+PocketSphinx 5 spots keyphrases with its own acoustic model and dictionary for US English. This
+file needs neither harken nor numpy: it is also an example of an adapter; any other program can be
+measured in the same way.
 
-An adapter reads raw samples (16-bit, little-endian, mono, 16 kHz) on standard input, finds the
-words to spot in the environment variable HARKEN_WORDS, and prints a line of JSON for each word that
-it hears:
+An adapter reads raw samples (16-bit, little-endian, mono, 16 kHz) from standard input, finds the
+words to spot in the environment variable HARKEN_WORDS, and prints one line of JSON for each word
+that it detects:
 
     {"word": "left", "end_s": 1.24, "confidence": -3.1}
 
-``end_s`` is how much sound had been heard when that was decided. ``confidence`` is the logarithm to
-base 10 of the likelihood ratio of the word to any other sounds, the scale of PocketSphinx's own
+``end_s`` is how much audio had been processed at the detection. ``confidence`` is the base-10
+logarithm of the likelihood ratio of the word to any other sounds, the scale of PocketSphinx's own
 thresholds (1e-5 is -5). The threshold here is low, so that a whole range of thresholds can be
 measured in one run; --threshold sets another.
 
-Of detections that overlap, such as "four" in "forward", the likeliest is the one that counts.
+Of overlapping detections, such as "four" in "forward", the likeliest counts.
 
 Keyphrase spotting is made for phrases of several syllables; on words as short as "up" it has many
-false accepts, whatever the threshold.
+false accepts at any threshold.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ BLOCK_SAMPLES = RATE_HZ // 20
 # How long a detection waits for a likelier one that overlaps it.
 HOLD_S = 0.2
 
-# How long a detection that was reported is remembered, so that no unlikelier one repeats it.
+# How long a reported detection is remembered, so that no less likely one repeats it.
 RECENT_S = 2.0
 
-# Of src/kws_search.c: what it subtracts from a score, and the bits by which scores are shifted.
+# From src/kws_search.c: what it subtracts from a score, and the bits by which scores are shifted.
 KWS_MAX, SCORE_SHIFT = 1500, 10
 LOG_BASE = 1.0001
 
@@ -73,7 +73,7 @@ def main() -> None:
         "--threshold",
         type=float,
         default=1e-5,
-        help="likelihood ratio from which a word counts (%(default)g)",
+        help="lowest likelihood ratio at which a word counts (%(default)g)",
     )
     given = parser.parse_args()
     if given.threshold <= 0:
@@ -121,7 +121,7 @@ def listen(decoder: Decoder) -> None:
 def report(
     waiting: list[Detection], said: list[Detection], now_s: float, until_s: float
 ) -> list[Detection]:
-    """Print what ended before a time and is the likeliest where it stands; return the rest."""
+    """Print detections that ended before a time and are the likeliest there; return the rest."""
     left = []
     said[:] = [other for other in said if other.end_s > now_s - RECENT_S]
     for one in waiting:

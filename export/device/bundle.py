@@ -59,7 +59,7 @@ def export_engine(
 
     The engine is compiled here, runs on the golden recording, and is compared with Python and with
     TensorFlow Lite Micro. Its cost is measured on the boards whose tools are installed. The same
-    model gives the same bytes, with the same tools.
+    model and the same tools give the same bytes.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ class CheckedEngine:
 
     model: EngineModel
     sources: Mapping[str, str]
-    """Text by the name of the file: all of ``src``."""
+    """Text by file name: all of ``src``."""
     pcm: Int16
     """The golden recording …"""
     answers: Mapping[str, Answers]
@@ -133,10 +133,10 @@ def checked_engine(
     ExportError, DependencyError, GrammarError
         As `export_engine` does.
     """
-    on_stage(f"working out the tables of {model.manifest.name}")
+    on_stage(f"computing the tables of {model.manifest.name}")
     engine_model = EngineModel.of(model, grammar, learned)
     sources = engine_sources(engine_model)
-    on_stage("compiling the engine, and letting it listen")
+    on_stage("compiling the engine and running it")
     pcm, boot = recording(), boot_recording(model)
     identifier = engine_model.identifier
     sources["model_golden.c"] = golden_source(identifier, boot, {})
@@ -156,7 +156,7 @@ def checked_engine(
 
 
 def _context(model: EngineModel) -> Callable[[bool], Context] | None:
-    """Return a maker of the engine's context, in Python."""
+    """Return a function that makes the engine's context in Python."""
     prior, manifest = model.prior, model.manifest
     if prior is None:
         return None
@@ -220,8 +220,8 @@ def _measure(
             )
             if not (result.passed and same):
                 raise ExportError(
-                    f"{target.name}: the self-test's answers differ from those of this machine; "
-                    "the cross compiler does not follow the standard"
+                    f"{target.name}: the output of the self-test differs from that on this "
+                    "machine; the cross compiler does not follow the standard"
                 )
             measured.append(result)
     return tuple(measured), missing

@@ -27,9 +27,9 @@ def find_compiler() -> str:
         found = shutil.which(command or "")
         if found:
             return found
-    what = f"CC is {wanted!r}, which is no program" if wanted else "no C compiler was found"
+    what = f"CC is {wanted!r}, which is not a program" if wanted else "no C compiler was found"
     raise DependencyError(
-        f"{what}; the golden values are what a compiled engine answers: install one with "
+        f"{what}; the golden values are the output of the compiled engine: install one with "
         "`sudo apt-get install gcc`, or say where it is with CC=/path/to/cc"
     )
 
@@ -49,7 +49,7 @@ def build(
     DependencyError
         There is no compiler.
     ExportError
-        It refuses the sources.
+        It rejects the sources.
     """
     compiler = compiler or find_compiler()
     command = [
@@ -65,6 +65,4 @@ def build(
     )
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if "error" in line]
-        raise ExportError(
-            f"the C compiler {command[0]} fails: {(errors or ['it says nothing'])[0]}"
-        )
+        raise ExportError(f"the C compiler {command[0]} fails: {(errors or ['no message'])[0]}")

@@ -35,7 +35,7 @@ Int16 = NDArray[np.int16]
 FRONT_ENDS = ("float", "fixed")
 """Both front ends of the engine; the position is HARKEN_FIXED_POINT."""
 
-# Of the features, against those of Python.
+# Required shares of features that agree with Python's.
 _MIN_EQUAL = {"float": 0.999, "fixed": 0.97}
 _MIN_WITHIN_ONE = {"float": 0.9999, "fixed": 0.99}
 
@@ -47,7 +47,7 @@ BOOT_REPEATS = 64
 def recording() -> Int16:
     """Return the golden recording, (n,) int16 at 16 kHz, a minute and thousands of frames.
 
-    Spoken words as they are, softly, and far too loud; full-scale noise; silence.
+    Spoken words unchanged, quiet, and far too loud; full-scale noise; silence.
     """
     words, _ = soundfile.read(str(files("harken.models").joinpath("demo.flac")), dtype="int16")
     noise = np.random.default_rng(0).integers(-32768, 32768, 3 * 16_000)
@@ -59,7 +59,7 @@ def recording() -> Int16:
 
 
 def long_recording(samples: int) -> Int16:
-    """Return a stream of at least so many samples, int16 at 16 kHz, equal for every call.
+    """Return a stream of at least this many samples, int16 at 16 kHz, the same for every call.
 
     It starts with the golden recording; then its words repeat at levels from -30 to +12 dB, in
     noise 0 to 40 dB below them.
@@ -184,7 +184,7 @@ def _run(program: Path, option: str, sound: bytes, *, codes: tuple[int, ...] = (
     done = subprocess.run([program, option], input=sound, capture_output=True, check=False)
     if done.returncode not in codes:
         raise ExportError(
-            f"the compiled engine fails ({program.name} {option}, code {done.returncode}): "
+            f"the compiled engine failed ({program.name} {option}, code {done.returncode}): "
             f"{done.stderr.decode(errors='replace').strip()}"
         )
     return done.stdout
@@ -223,20 +223,20 @@ class Comparison:
 
 
 class WordsAlone:
-    """The engine's own context: an LSTM prior that gets words, without a dialogue.
+    """The engine's own context: an LSTM prior that receives words, without a dialogue.
 
     Parameters
     ----------
     grammar
-        Whose prior it is.
+        The grammar of the prior.
     file
         Its LSTM.
     labels, sample_rate_hz
-        Of the model.
+        The model's.
     runtime
-        What runs the LSTM; see `harken.edge.spotting.engine.Engine`.
+        The runtime of the LSTM; see `harken.edge.spotting.engine.Engine`.
     learned
-        What a memory has learned on top of it; it learns nothing more.
+        What a memory has learned on top of it; no further learning happens.
     """
 
     def __init__(
@@ -327,7 +327,7 @@ def compare(
         awake = np.array(heard_frames, np.int8)
     for kind in FRONT_ENDS:
         if answers[kind].awake.tobytes() != awake.tobytes():
-            raise ExportError(f"gate check: the {kind} engine hears other frames than Python")
+            raise ExportError(f"gate check: the {kind} engine processes other frames than Python")
     scaled = np.rint(frames / np.float32(manifest.input.scale)) + manifest.input.zero_point
     expected = scaled.clip(-128, 127).astype(np.int16)
     equal, within = {}, {}
@@ -336,7 +336,7 @@ def compare(
         equal[kind], within[kind] = float(np.mean(off == 0)), float(np.mean(off <= 1))
         if equal[kind] < _MIN_EQUAL[kind] or within[kind] < _MIN_WITHIN_ONE[kind]:
             raise ExportError(
-                f"front-end check: of the {kind} features {equal[kind]:.2%} are Python's and "
+                f"front-end check: of the {kind} features {equal[kind]:.2%} equal Python's and "
                 f"{within[kind]:.2%} within 1 (at least {_MIN_EQUAL[kind]:.1%} and "
                 f"{_MIN_WITHIN_ONE[kind]:.2%} are required)"
             )
@@ -424,6 +424,6 @@ def _check_events(
     if heard != expected:
         odd = sorted(set(heard) ^ set(expected), key=lambda place: place[2])[0]
         raise ExportError(
-            f"detector check: the engine makes {len(heard)} words of the logits, Python "
+            f"detector check: from the same logits, the engine detects {len(heard)} words, Python "
             f"{len(expected)}; only one of them has {odd}"
         )

@@ -1,4 +1,4 @@
-"""An int8 network in, the layers of the C engine out, with integers in place of scales.
+"""An int8 network in, the layers of the C engine out, with integers instead of scales.
 
 Layers that the engine cannot run are refused by name: here, if sums do not fit 32 bits; in
 `harken.export.fused`, which reads the file, for everything else.
@@ -47,7 +47,7 @@ class Rescale:
         layer
             Its name, for errors.
         largest
-            Bound on the magnitude of what is multiplied.
+            Bound on the magnitude of the values it multiplies.
         """
         mantissa, shift = math.frexp(factor)
         multiplier = round(mantissa * 2**31)
@@ -58,7 +58,7 @@ class Rescale:
         left, right = 1 + max(0, shift), max(0, -shift)
         if largest * 2.0**left >= 2**31:
             raise ExportError(
-                f"layer {layer}: sums up to {largest:.0f} times {factor:g} do not fit 32 bits; "
+                f"layer {layer}: sums up to {largest:.0f} times {factor:g} do not fit in 32 bits; "
                 "the C engine cannot run it"
             )
         return cls(multiplier=multiplier, left=left, right=right)
@@ -93,12 +93,12 @@ class Addition:
     """The residual addition after an SVDF layer; see ``harken_addition`` in harken.h."""
 
     scales: tuple[Rescale, Rescale, Rescale]
-    """Of the output, the addend, the sum."""
+    """Affine maps of the output, the addend and the sum."""
     zero_points: tuple[int, int, int]
     """The same."""
     lowest: int
     span: int
-    """1: the layer's own inputs are added; 2: those of the one before it."""
+    """1: the layer's own inputs are added; 2: those of the previous layer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,9 +115,9 @@ class SvdfLayer:
     time_bias: Int64
     """(units,)."""
     scale: Rescale
-    """To the state."""
+    """Rescales to the state."""
     time_scale: Rescale
-    """Of the state's sums to the output."""
+    """Rescales the sums over time to the output."""
     zero_point: int
     addition: Addition | None
 
@@ -133,7 +133,7 @@ class SvdfLayer:
 
     @property
     def memory(self) -> int:
-        """Steps that are kept, the current one included."""
+        """Steps that are kept, including the current one."""
         return int(self.time_weights.shape[1])
 
 
@@ -190,7 +190,7 @@ class EngineNetwork:
 
     @property
     def multiplications(self) -> int:
-        """Multiplications by weights in a step."""
+        """Multiplications by weights per step."""
         dense = [layer for layer in (self.first, self.last) if layer is not None]
         return (
             sum(layer.weights.size for layer in dense)
@@ -210,7 +210,7 @@ def read_network(content: bytes) -> EngineNetwork:
     Parameters
     ----------
     content
-        The TFLite file, int8 throughout, as `harken export` makes it.
+        The TFLite file, int8 throughout, as written by `harken export`.
 
     Raises
     ------
@@ -226,7 +226,7 @@ def engine_network(network: QuantizedNetwork) -> EngineNetwork:
     Raises
     ------
     ExportError
-        Sums could leave 32 bits. Names the layer.
+        A sum could exceed 32 bits. Names the layer.
     """
     return EngineNetwork(
         first=None if network.first is None else _dense(network.first),

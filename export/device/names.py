@@ -1,4 +1,4 @@
-"""Names of models and words in, names that C takes out: unique, and none that the engine has."""
+"""Names of models and words in, valid C names out: unique, and not used by the engine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 _DEVICE = Path(__file__).parents[2] / "edge" / "device"
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 _OWN = re.compile(r"\bharken_[a-z0-9_]+", re.IGNORECASE)
-# What is made of a model's name, besides constants of its words.
+# Names derived from a model's name, besides constants of its words.
 _PARTS = ("golden", "frontend", "tflite", "tflite_length", "tflm_golden")
 _CONSTANTS = frozenset(
     {"H", "TFLITE_H", "FRONTEND_H", "BYTES", "SAMPLE_RATE", "ARENA_BYTES", "INPUTS", "LABELS"}
@@ -21,10 +21,10 @@ _CONSTANTS = frozenset(
 
 
 def identifier_of(name: str) -> str:
-    """Return a model's name as C has it, such as ``commands_tiny``.
+    """Return a model's name as a C identifier, such as ``commands_tiny``.
 
-    Where ``harken_NAME``, or what is made of it, would be a name of the engine's or of its
-    templates', as with a model that is called ``golden``, ``_model`` is added.
+    If ``harken_NAME``, or a name derived from it, is a name in the engine or its templates, as for
+    a model named ``golden``, ``_model`` is appended.
     """
     found = re.sub(r"[^A-Za-z0-9_]", "_", name)
     found = f"_{found}" if found[0].isdigit() else found
@@ -34,7 +34,7 @@ def identifier_of(name: str) -> str:
 
 
 def _is_taken(identifier: str) -> bool:
-    """Whether any name that is made of it is the engine's, or could be another model's."""
+    """Whether any name derived from it is used by the engine, or could be another model's."""
     own = f"harken_{identifier}".lower()
     return any(
         name == own or name.startswith(f"{own}_") for name in _engine_names()
@@ -54,10 +54,10 @@ def _engine_names() -> frozenset[str]:
 
 
 def constants_of(labels: Sequence[str], pending: Iterable[str] = ()) -> tuple[list[str], list[str]]:
-    """Return names for labels, and for what can be pending, as they follow ``HARKEN_NAME_``.
+    """Return names for labels, and for what can be pending, to follow ``HARKEN_NAME_``.
 
-    Latin letters lose their accents, and other letters become their code points. Where two would be
-    alike, or like a constant that every model has, the number of the label is added.
+    Latin letters lose their accents, and other letters become their code points. If two names would
+    be the same, or clash with a constant that every model has, the number of the label is added.
 
     Returns
     -------
@@ -99,6 +99,6 @@ def _is_latin(part: str) -> bool:
 
 
 def in_comment(text: str) -> str:
-    """Return a text as it can stand in a comment of C."""
+    """Return a text so that it can stand in a C comment."""
     shown = "".join(letter if letter.isprintable() else " " for letter in text)
     return shown.replace("*/", "* /").replace("/*", "/ *").replace("\\", "/").replace("??/", "?? /")

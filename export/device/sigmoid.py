@@ -1,10 +1,10 @@
 """Derive the engine's tables of constants: ``python -m harken.export.device.sigmoid``.
 
-TensorFlow Lite Micro looks its logistic function up, in 256 values that have no closed form (the
-rounded formula is off by one in places). Its tanh shows them: with inputs of a scale of
-2 / (3 * 4096) each input that is a multiple of 128 falls on a value, and the output, in Q15, is
-that value less a half. So the interpreter's answers are the table. Writes ``harken_sigmoid.h`` and
-``harken_log2.h``, the latter from its formula.
+TensorFlow Lite Micro looks up its logistic function in 256 values that have no closed form (the
+rounded formula is off by one in places). Its tanh reveals them: with an input scale of
+2 / (3 * 4096), each input that is a multiple of 128 falls on a table entry, and the output, in Q15,
+is that entry minus a half. So the interpreter's outputs are the table. Writes ``harken_sigmoid.h``
+and ``harken_log2.h``, the latter from its formula.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ ENGINE = Path(__file__).parents[2] / "edge" / "device" / "c"
 
 
 def probe(operator: int, scale: float) -> NDArray[np.int16]:
-    """Ask TensorFlow Lite Micro for an operator's values at every int16.
+    """Return TensorFlow Lite Micro's values of an operator at every int16.
 
     Parameters
     ----------
     operator
         ``BuiltinOperator.LOGISTIC`` or ``TANH``.
     scale
-        Of the input.
+        Scale of the input.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def probe(operator: int, scale: float) -> NDArray[np.int16]:
 
 
 def derive_table() -> NDArray[np.int64]:
-    """Return the logistic function at 0, 1/24, 2/24 and so on, Q16, as the interpreter has it."""
+    """Return the logistic function at 0, 1/24, 2/24 and so on, Q16, from the interpreter."""
     answers = probe(schema.BuiltinOperator.TANH, 2 / (3 * 4096))
     return answers[32768::128].astype(np.int64) + 32768
 

@@ -43,7 +43,7 @@ from .tables import (
 )
 
 VERSION = 4
-"""HARKEN_VERSION of the engine that the data are for."""
+"""HARKEN_VERSION of the engine that the data is for."""
 
 _WIDTH = 100
 _STATE_BYTES = 48  # sizeof(struct harken)
@@ -54,7 +54,7 @@ _WINDOW = 512
 
 @dataclass(frozen=True, kw_only=True)
 class EnginePrior:
-    """What is said next, as the engine has it."""
+    """The prior of the next word, in the engine's form."""
 
     grammar: Grammar
     file: LstmPriorFile
@@ -62,19 +62,19 @@ class EnginePrior:
     tables: PriorTables
     habits: tuple[Habit, ...] = ()
     learned: Learner | None = None
-    """What the habits are made of."""
+    """What its habits are derived from."""
 
     @classmethod
     def of(
         cls, manifest: Manifest, grammar: Grammar, learned: Learner | None = None
     ) -> EnginePrior:
-        """Work a grammar's LSTM out for the engine; see `EngineModel.of`."""
+        """Convert a grammar's LSTM for the engine; see `EngineModel.of`."""
         grammar.require_words(manifest.words)
         file = shipped_prior(grammar)
         if file is None:
             raise ExportError(
-                f"the grammar {grammar.name} has no LSTM prior; the C engine runs those that ship: "
-                f"{', '.join(shipped_grammars())}"
+                f"the grammar {grammar.name} has no LSTM prior; the C engine can use those that "
+                f"ship: {', '.join(shipped_grammars())}"
             )
         return cls(
             grammar=grammar,
@@ -87,14 +87,14 @@ class EnginePrior:
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes that it adds to those of the model."""
+        """Additional bytes of memory."""
         factors = len(self.tables.labels) * len(self.tables.gap_share)
         return 2 * _state_bytes(self.network) + _TOLD_BYTES + _up8(4 * factors)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineModel:
-    """A model as the engine has it."""
+    """A model in the engine's form."""
 
     manifest: Manifest
     network: EngineNetwork
@@ -107,16 +107,16 @@ class EngineModel:
     def of(
         cls, model: Model, grammar: Grammar | None = None, learned: Learner | None = None
     ) -> EngineModel:
-        """Work a model out for the engine.
+        """Convert a model for the engine.
 
         Parameters
         ----------
         model
             The model.
         grammar
-            Whose prior shall be part of it.
+            The grammar whose prior is included.
         learned
-            What a memory of this grammar has learned, to be part of the prior.
+            What a memory of this grammar has learned, to include in the prior.
 
         Raises
         ------
@@ -139,12 +139,12 @@ class EngineModel:
 
     @property
     def identifier(self) -> str:
-        """The model's name as C has it, such as ``commands_tiny``."""
+        """The model's name as a C identifier, such as ``commands_tiny``."""
         return identifier_of(self.manifest.name)
 
     @property
     def constants(self) -> tuple[list[str], list[str]]:
-        """What names of constants end with: of the labels, and of what can be pending."""
+        """Endings of the names of constants: for the labels, and for what can be pending."""
         waits = () if self.prior is None else self.prior.tables.pending
         return constants_of(self.manifest.labels, waits)
 
@@ -269,7 +269,7 @@ def data(model: EngineModel) -> str:
 
 
 def front_end_source(model: EngineModel) -> str:
-    """Return ``frontend_data.c``: the front end alone, for whoever runs the network otherwise."""
+    """Return ``frontend_data.c``: only the front end, for running the network elsewhere."""
     tables = _front_end(model.front_end).replace(
         "static const harken_frontend frontend",
         f"const harken_frontend harken_{model.identifier}_frontend",
@@ -465,7 +465,7 @@ def _scale(scale: Rescale) -> str:
 
 
 def _weights(name: str, values: np.ndarray) -> str:
-    """Return an array of int8 that is aligned to four bytes."""
+    """Return an array of int8, aligned to four bytes."""
     body = _wrapped(str(value) for value in values)
     return (
         f"static const union {{\n    int8_t bytes[{len(values)}];\n    uint32_t alignment;\n}} "
@@ -474,13 +474,13 @@ def _weights(name: str, values: np.ndarray) -> str:
 
 
 def array(kind: str, name: str, values: Sequence[int] | np.ndarray, suffix: str = "") -> str:
-    """Return an array of C, such as ``static const int8_t name[3] = {...};``."""
+    """Return a C array, such as ``static const int8_t name[3] = {...};``."""
     body = _wrapped(f"{int(value)}{suffix}" for value in values)
     return f"static const {kind} {name}[{len(values)}] = {{\n{body}}};\n"
 
 
 def _floats(name: str, values: np.ndarray) -> str:
-    """Return an array of float32, each written so that it is read back as it was."""
+    """Return an array of float32, written so that reading it back gives the same values."""
     body = _wrapped(_float(value) for value in values)
     return f"static const float {name}[{len(values)}] = {{\n{body}}};\n"
 
@@ -488,7 +488,7 @@ def _floats(name: str, values: np.ndarray) -> str:
 def _float(value: float) -> str:
     rounded = np.float32(value)
     if not math.isfinite(rounded):
-        raise ValueError(f"{value} is no float32")
+        raise ValueError(f"{value} is not a float32")
     text = f"{rounded:.9g}"
     return (text if "." in text or "e" in text else f"{text}.0") + "f"
 
@@ -508,7 +508,7 @@ def _wrapped(items: Iterable[str]) -> str:
 
 
 def c_string(text: str) -> str:
-    """Return a C string literal; bytes outside of ASCII as octal numbers."""
+    """Return a C string literal; bytes outside ASCII are octal escapes."""
     escaped = "".join(
         chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\?' else f"\\{byte:03o}"
         for byte in text.encode()

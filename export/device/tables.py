@@ -33,8 +33,8 @@ WINDOW = WINDOW_SAMPLES
 
 _MOST_LIMIT = 5.0
 _ANY = 255  # HARKEN_ANY
-_DECIBELS = 10 * math.log10(2)  # of a doubling
-# By which powers in the engine are larger than those of the definition; see harken_frontend.c.
+_DECIBELS = 10 * math.log10(2)  # per doubling
+# Factor of the engine's powers over those of the definition; see harken_frontend.c.
 _FLOAT_BITS = 34
 _FIXED_BITS = 49
 _LEVEL_BITS = 19
@@ -42,19 +42,19 @@ _LEVEL_BITS = 19
 
 @dataclass(frozen=True, kw_only=True)
 class FrontEndTables:
-    """What both front ends of the engine are made of, before it is rounded to their types."""
+    """Values of both front ends of the engine, before they are rounded to their types."""
 
     first_bin: int
     bins: tuple[int, ...]
     """(n_mels + 1,) bins from each edge to the next."""
     rise: Array
-    """(n_bins,) where a bin stands between its two edges, 0..1."""
+    """(n_bins,) position of a bin between its two edges, 0..1."""
     floor: Array
-    """(n_mels,) least power of a band, before its area is divided out; full scale is 1."""
+    """(n_mels,) least power of a band, before division by its area; full scale is 1."""
     matrix: Array
     """(n_mfcc, n_mels): log2 of the bands to quantized features."""
     offset: Array
-    """(n_mfcc,) what is added to them, the zero point not included."""
+    """(n_mfcc,) offsets added to them, without the zero point."""
     zero_point: int
 
     @property
@@ -64,31 +64,31 @@ class FrontEndTables:
 
 
 def front_end_tables(manifest: Manifest) -> FrontEndTables:
-    """Work the front end out.
+    """Compute the tables of the front end.
 
     Raises
     ------
     ExportError
-        The engine's front end cannot do it. Names the field.
+        The engine's front end does not support it. Names the field.
     """
     config = manifest.front_end
     if config.window_samples != WINDOW:
         raise ExportError(
-            f"front_end.window_samples is {config.window_samples}; the C engine has windows of "
+            f"front_end.window_samples is {config.window_samples}; the C engine supports "
             f"{WINDOW} samples"
         )
     fewest, most = MEL_BANDS
     if not fewest <= config.n_mels <= most:
         raise ExportError(
-            f"front_end.n_mels is {config.n_mels}; the C engine has {fewest} to {most}"
+            f"front_end.n_mels is {config.n_mels}; the C engine supports {fewest} to {most}"
         )
     for name in ("stride_frames", "context_frames"):
         frames = getattr(manifest.step, name)
         if frames > MOST_FRAMES:
-            raise ExportError(f"step.{name} is {frames}; the C engine has up to {MOST_FRAMES}")
+            raise ExportError(f"step.{name} is {frames}; the C engine supports up to {MOST_FRAMES}")
     edges = mel_edges(config)
     frequencies = np.arange(WINDOW // 2 + 1) * config.sample_rate_hz / WINDOW
-    # Of the bins strictly between two edges, one weighs more than 0; bins 0 and 256 never do.
+    # At least one of the bins strictly between two edges has a weight; bins 0 and 256 never do.
     interval = np.searchsorted(edges, frequencies, side="right") - 1
     inside = np.flatnonzero((frequencies > edges[0]) & (frequencies < edges[-1]))
     bins = np.bincount(interval[inside], minlength=config.n_mels + 1)
@@ -96,7 +96,7 @@ def front_end_tables(manifest: Manifest) -> FrontEndTables:
     rise = (frequencies[inside] - below) / (edges[interval[inside] + 1] - below)
     if not len(inside):
         raise ExportError(
-            f"front_end.f_min_hz and f_max_hz, {config.f_min_hz:g} and {config.f_max_hz:g}, hold "
+            f"front_end.f_min_hz and f_max_hz, {config.f_min_hz:g} and {config.f_max_hz:g}, span "
             "no frequency of the C engine's spectrum; move them apart"
         )
     area = 2 / (edges[2:] - edges[:-2])
@@ -160,12 +160,12 @@ class FixedFrontEnd:
 
 
 def fixed_front_end(tables: FrontEndTables) -> FixedFrontEnd:
-    """Scale and round the tables for the front end in integers.
+    """Scale and round the tables for the integer front end.
 
     Raises
     ------
     ExportError
-        A row of the transform has weights that it has no room for.
+        The weights in a row of the transform are too large.
     """
     peak = np.abs(tables.half).max(axis=1)
     row_shift = np.maximum(0, np.floor(np.log2(np.maximum(peak, 1e-9))) + 1).astype(np.int64)
@@ -174,7 +174,7 @@ def fixed_front_end(tables: FrontEndTables) -> FixedFrontEnd:
     offset *= 2.0 ** (_LEVEL_BITS - row_shift)
     if row_shift.max() > 10 or np.abs(offset).max() >= 2**30:
         raise ExportError(
-            "front_end.std is so small that the features do not fit the C engine's integers"
+            "front_end.std is so small that the features do not fit in the C engine's integers"
         )
     return FixedFrontEnd(
         cosine=_q(_cosine(), 15).clip(-32767, 32767),
@@ -201,30 +201,30 @@ class DetectorTables:
 
 
 def detector_tables(manifest: Manifest) -> DetectorTables:
-    """Work the detector out.
+    """Compute the tables of the detector.
 
     Raises
     ------
     ExportError
-        The engine has no room for it. Names the field.
+        The engine does not support it. Names the field.
     """
     config, labels = manifest.detector, manifest.labels
     if config.smoothing_steps > MOST_SMOOTHING_STEPS:
         raise ExportError(
-            f"detector.smoothing_steps is {config.smoothing_steps}; the C engine has up to "
+            f"detector.smoothing_steps is {config.smoothing_steps}; the C engine supports up to "
             f"{MOST_SMOOTHING_STEPS}"
         )
     if len(labels) > MOST_LABELS:
-        raise ExportError(f"{len(labels)} labels; the C engine has up to {MOST_LABELS}")
+        raise ExportError(f"{len(labels)} labels; the C engine supports up to {MOST_LABELS}")
     if config.refractory_ms > MOST_REFRACTORY_MS:
         raise ExportError(
-            f"detector.refractory_ms is {config.refractory_ms}; the C engine has up to "
+            f"detector.refractory_ms is {config.refractory_ms}; the C engine supports up to "
             f"{MOST_REFRACTORY_MS:,}"
         )
     for word, threshold in config.thresholds.items():
         if threshold < LEAST_THRESHOLD:
             raise ExportError(
-                f"detector.thresholds.{word} is {threshold:g}; the C engine has them from "
+                f"detector.thresholds.{word} is {threshold:g}; the C engine supports them from "
                 f"{LEAST_THRESHOLD:g} on"
             )
     front_end = manifest.front_end
@@ -237,7 +237,7 @@ def detector_tables(manifest: Manifest) -> DetectorTables:
             else 2**32 - 1
             for label in labels
         ),
-        # Ten times smaller than any threshold, even if what was said before makes it larger.
+        # Ten times smaller than any threshold, even after the context has raised it.
         negligible=int(
             min(config.thresholds.values()) / 10 / math.exp(config.context_limit) * 2**28
         ),
@@ -266,22 +266,22 @@ class PriorTables:
 
 
 def prior_tables(manifest: Manifest, grammar: Grammar, file: LstmPriorFile) -> PriorTables:
-    """Work out what an LSTM prior adds; see `harken.edge.memory.memory.log_ratios`.
+    """Compute the tables of an LSTM prior; see `harken.edge.memory.memory.log_ratios`.
 
     Raises
     ------
     ExportError
-        The engine cannot fuse it as the detector is told to. Names the field.
+        The engine does not support how the detector uses it. Names the field.
     """
     config, rate = manifest.detector, manifest.front_end.sample_rate_hz
     if config.context_weight != 1:
         raise ExportError(
-            f"detector.context_weight is {config.context_weight:g}; with a grammar the C engine "
-            "believes it just as far as it goes: the weight must be 1"
+            f"detector.context_weight is {config.context_weight:g}; with a grammar, the C engine "
+            "only supports a weight of 1"
         )
     if config.context_limit > _MOST_LIMIT:
         raise ExportError(
-            f"detector.context_limit is {config.context_limit:g}; the C engine has up to "
+            f"detector.context_limit is {config.context_limit:g}; the C engine supports up to "
             f"{_MOST_LIMIT:g}"
         )
     edges = np.minimum((0.0, *GAP_EDGES_S, np.inf), grammar.window_s)
@@ -321,7 +321,7 @@ class Habit:
 
 
 def habits(learner: Learner, file: LstmPriorFile) -> tuple[Habit, ...]:
-    """Work out what a memory has learned, for the contexts of a prior: the narrower ones first."""
+    """Convert what a memory has learned, for the contexts of a prior: narrower ones first."""
     narrow, wide = [], {}
     for (waits, pending), (word, last) in product(enumerate(file.pending), enumerate(file.words)):
         context = Context(pending=pending, last=last)

@@ -1,6 +1,6 @@
-"""The machines that the engine is measured on: a folder of sources in, instructions and bytes out.
+"""Sources and the targets to measure them on in, instructions and bytes out.
 
-Boards are emulated by QEMU, which counts instructions exactly; nothing here measures cycles.
+Boards are emulated by QEMU, which counts instructions exactly; cycles are not measured.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from ...edge.errors import ExportError
 
 BOARDS = Path(__file__).parents[2] / "edge" / "device" / "c" / "boards"
-"""Folder with what makes a program of the engine on an emulated board."""
+"""Folder of files that turn the engine into a program for an emulated board."""
 
 _TIMEOUT_S = 300
 _WARNINGS = ("-Wl,--no-warn-rwx-segments",)
@@ -31,16 +31,16 @@ class Target:
 
     name: str
     prefix: str
-    """Of the names of its tools, such as ``arm-none-eabi-``."""
+    """Prefix of its tools' names, such as ``arm-none-eabi-``."""
     flags: tuple[str, ...]
     link: tuple[str, ...]
     emulator: tuple[str, ...]
     fixed: bool
-    """Whether the engine computes in integers alone there."""
+    """Whether the engine uses only integers there."""
 
     @property
     def missing(self) -> str | None:
-        """The program that is not installed here, if any."""
+        """The missing program, if any."""
         programs = (f"{self.prefix}gcc", f"{self.prefix}size", self.emulator[0])
         return next((program for program in programs if shutil.which(program) is None), None)
 
@@ -68,7 +68,7 @@ def _riscv(name: str, arch: str, abi: str, *, fixed: bool = False) -> Target:
 
 
 TARGETS = (
-    # No board of QEMU's has a Cortex-M0+; a Cortex-M3 runs the instructions that are made for it.
+    # QEMU has no board with a Cortex-M0+; a Cortex-M3 runs code compiled for it.
     _arm("Cortex-M0+", "mps2-an385", "-mcpu=cortex-m0plus", fixed=True),
     _arm("Cortex-M3", "mps2-an385", "-mcpu=cortex-m3", fixed=True),
     _arm("Cortex-M4F", "mps2-an386", "-mcpu=cortex-m4", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"),
@@ -92,14 +92,14 @@ class Measured:
     logits: int
     events: int
     instructions: int
-    """A frame, the mean over 200 of them."""
+    """Per frame, the mean over 200 of them."""
     most_instructions: int
     flash: int
-    """Bytes: code, tables, weights, and what it takes of the compiler's library."""
+    """Bytes: code, tables, weights, and the parts of the compiler's library."""
     data: int
-    """Bytes of .data and .bss: none, but for the memory that harken_init is given."""
+    """Bytes of .data and .bss: none except the memory for harken_init."""
     stack: int
-    """Bytes, at most, below the caller of harken_feed."""
+    """Most bytes below the caller of harken_feed."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON types."""
@@ -107,19 +107,19 @@ class Measured:
 
 
 def measure(target: Target, sources: Path) -> Measured:
-    """Build the self-test for a target, run it there, and count.
+    """Build the self-test for a target, run it, and count.
 
     Parameters
     ----------
     target
-        Whose tools are installed.
+        One whose tools are installed.
     sources
         The folder ``src`` of an export.
 
     Raises
     ------
     ExportError
-        It cannot be built, or ends without an answer.
+        It cannot be built, or ends without a result.
     """
     with tempfile.TemporaryDirectory() as name:
         program, objects = _build(target, sources, Path(name))
@@ -146,20 +146,20 @@ def measure(target: Target, sources: Path) -> Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Hearing:
-    """What it took a target to hear a file."""
+    """The cost of a sound file on a target."""
 
     frames: int
-    """That were counted."""
+    """Counted frames."""
     awake: int
-    """Those of them that were heard: all, where the model has no gate."""
+    """Those of them that were processed: all, if the model has no gate."""
     n_events: int
     """Words in the whole file."""
     instructions: int
-    """A frame, the mean."""
+    """Per frame, the mean."""
 
 
 def measure_sound(target: Target, sources: Path, sound: Path, *, settled: int = 0) -> Hearing:
-    """Let a target hear a file, and count.
+    """Run the engine on a sound file on a target, and count.
 
     Parameters
     ----------
@@ -168,12 +168,12 @@ def measure_sound(target: Target, sources: Path, sound: Path, *, settled: int = 
     sound
         Samples, int16 little-endian, mono, at the model's rate. An Arm target's emulator reads it.
     settled
-        Frames at the beginning that are heard, but not counted.
+        Frames at the start that are processed but not counted.
 
     Raises
     ------
     ExportError
-        As of `measure`; or the file is shorter than that.
+        As for `measure`; or the file is shorter than that.
     """
     with tempfile.TemporaryDirectory() as name:
         flags = (f'-DSOUND="{sound.resolve()}"', f"-DSETTLED={settled}u")
@@ -184,7 +184,7 @@ def measure_sound(target: Target, sources: Path, sound: Path, *, settled: int = 
 def _build(
     target: Target, sources: Path, folder: Path, flags: Sequence[str] = ()
 ) -> tuple[Path, list[Path]]:
-    """Return the program for the board, and what it was linked of."""
+    """Return the program for the board, and the files it was linked from."""
     objects = []
     for source in (*sorted(sources.glob("*.c")), BOARDS / "board.c"):
         made = folder / f"{source.stem}.o"
@@ -207,7 +207,7 @@ def _build(
 
 
 def _emulate(target: Target, program: Path) -> dict[str, int]:
-    """Return what the board says."""
+    """Return the board's output."""
     answer = _run(
         [
             *target.emulator,
@@ -224,7 +224,7 @@ def _emulate(target: Target, program: Path) -> dict[str, int]:
     try:
         got: dict[str, int] = json.loads(answer)
     except ValueError:
-        raise ExportError(f"{target.name}: the board answers {answer[:80]!r}") from None
+        raise ExportError(f"{target.name}: unexpected output: {answer[:80]!r}") from None
     return got
 
 
@@ -237,17 +237,17 @@ def _run(command: Sequence[str], codes: tuple[int, ...] = (0,)) -> str:
         done = subprocess.run(
             command,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,  # where QEMU puts what the board says
+            stderr=subprocess.STDOUT,  # QEMU writes the board's output there
             encoding="utf-8",
             errors="replace",
             check=False,
             timeout=_TIMEOUT_S,
         )
     except subprocess.TimeoutExpired:
-        raise ExportError(f"{command[0]} does not end within {_TIMEOUT_S} s") from None
+        raise ExportError(f"{command[0]} did not finish within {_TIMEOUT_S} s") from None
     if done.returncode not in codes:
         said = done.stdout.strip().splitlines()
-        raise ExportError(f"{command[0]} fails: {said[0] if said else 'it says nothing'}")
+        raise ExportError(f"{command[0]} failed: {said[0] if said else 'no message'}")
     return done.stdout
 
 

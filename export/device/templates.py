@@ -1,4 +1,4 @@
-"""Templates and what was made and measured in, the files around the engine's sources out.
+"""Templates and figures in, the files around the engine's sources out.
 
 In a template ``@NAME@`` stands for the field of that name.
 """
@@ -34,7 +34,7 @@ def fill_text(text: str, fields: Mapping[str, str]) -> str:
 
 
 def model_fields(model: EngineModel, comparison: Comparison) -> dict[str, str]:
-    """Return what any template may say of a model."""
+    """Return the fields of a model that any template may use."""
     manifest = model.manifest
     config, stride = manifest.front_end, manifest.step.stride_frames
     first = model.network.first
@@ -80,16 +80,16 @@ def engine_fields(
     measured: Sequence[Measured],
     missing: Mapping[str, str],
 ) -> dict[str, str]:
-    """Return what the templates of the C engine say.
+    """Return the fields for the templates of the C engine.
 
     Parameters
     ----------
     model, comparison
-        What was made, and how it compares.
+        The model, and its comparison.
     measured
-        What it needs, on the targets where that was measured.
+        Figures on the targets that were measured.
     missing
-        The other targets, and the program that each lacks.
+        The other targets, and the missing program of each.
     """
     return {
         **model_fields(model, comparison),
@@ -104,7 +104,7 @@ def _tflm(comparison: Comparison) -> str:
     if comparison.tflm_differences is None:
         return comparison.tflm
     return (
-        f"of {comparison.steps:,} steps, one after another, {comparison.tflm_differences} logits\n"
+        f"of {comparison.steps:,} consecutive steps, {comparison.tflm_differences} logits\n"
         f"  differ ({comparison.tflm})"
     )
 
@@ -112,12 +112,12 @@ def _tflm(comparison: Comparison) -> str:
 def _gate(gate: GateConfig | None) -> str:
     if gate is None:
         return (
-            "This model hears everything; `harken tune MODEL --gate` chooses what it need not\n"
-            "hear, and then a quiet room takes hardly any instructions."
+            "This model processes all audio; `harken tune MODEL --gate` chooses what it can\n"
+            "skip, and then a quiet room takes hardly any instructions."
         )
     return (
-        f"This model hears only what is {gate.margin_db:g} dB louder than the room, and\n"
-        f"{gate.hold_ms} ms after it; `harken_awake(h)` tells. A quiet room takes hardly any\n"
+        f"This model only processes audio that is {gate.margin_db:g} dB louder than the room, and\n"
+        f"the {gate.hold_ms} ms after it; see `harken_awake(h)`. A quiet room takes hardly any\n"
         "instructions."
     )
 
@@ -128,23 +128,23 @@ def _prior(model: EngineModel) -> str:
     grammar, upper = model.prior.grammar, model.identifier.upper()
     waits = ",\n".join(f"`HARKEN_{upper}_{constant}`" for constant in model.constants[1])
     return (
-        "\n## What was said before\n\n"
+        "\n## Context\n\n"
         f"The LSTM of the grammar {grammar.name} is part of the model: after a word, those that\n"
-        f"may follow take less evidence for {grammar.window_s:g} seconds. When your program waits\n"
-        "for something, say so after each event: `harken_pending(h, ...)` with one of\n"
-        f"{waits}.\n`harken_forget(h)` forgets the words. Without either call it goes by the words "
-        f"alone.\n{learned_text(model)}"
+        f"may follow need less evidence for {grammar.window_s:g} seconds. When your program waits\n"
+        "for something, tell the engine after each event: `harken_pending(h, ...)` with one of\n"
+        f"{waits}.\n`harken_forget(h)` forgets the words. Without either call, only the words\n"
+        f"count.\n{learned_text(model)}"
     )
 
 
 def learned_text(model: EngineModel) -> str:
-    """Return what a README says of what a memory has learned."""
+    """Return the text of a README on what a memory has learned."""
     learned = None if model.prior is None else model.prior.learned
     if learned is None:
         return ""
     return (
-        f"\nWhat a memory has learned from {learned.lessons:,} words of its user is part of it,\n"
-        "and stays as it is: the engine learns no more.\n"
+        f"\nIt includes what a memory has learned from {learned.lessons:,} words of its user.\n"
+        "The engine itself does not learn.\n"
     )
 
 
@@ -152,13 +152,13 @@ def _needs(model: EngineModel, measured: Sequence[Measured], missing: Mapping[st
     if not measured:
         return (
             f"RAM: {model.memory_bytes:,} bytes, and the stack. Instructions, flash and stack were "
-            "not measured\nwhen this folder was made, for want of "
+            "not measured\nwhen this folder was made, because these tools were missing: "
             f"{', '.join(sorted(set(missing.values())))}.\n"
         )
     manifest = model.manifest
     frame_ms = manifest.front_end.hop_samples * 1000 / manifest.front_end.sample_rate_hz
     lines = [
-        f"| | front end | instructions a frame of {frame_ms:g} ms | in one with a step | flash "
+        f"| | front end | instructions per frame of {frame_ms:g} ms | in one with a step | flash "
         "| RAM | stack |",
         "|---|---|---|---|---|---|---|",
     ]
@@ -171,11 +171,11 @@ def _needs(model: EngineModel, measured: Sequence[Measured], missing: Mapping[st
     per_frame = model.network.multiplications / manifest.step.stride_frames
     lines += [
         "",
-        "Counted by QEMU, at -O2: instructions, not cycles, which only your chip can tell. The",
-        f"network has {per_frame:,.0f} multiplications a frame. Flash is code, tables and weights",
-        "in bytes, without the self-test. RAM, in bytes, is what harken_init is given; there is no",
-        "other, but for the stack and the buffer of your microphone's driver.",
+        "Counted by QEMU, at -O2: instructions, not cycles, which depend on your chip. The",
+        f"network has {per_frame:,.0f} multiplications per frame. Flash is code, tables and",
+        "weights in bytes, without the self-test. RAM, in bytes, is the memory for harken_init;",
+        "there is no other except the stack and the buffer of your microphone's driver.",
     ]
     if missing:
-        lines += ["", f"Not measured, for want of their tools: {', '.join(missing)}."]
+        lines += ["", f"Not measured, because their tools were missing: {', '.join(missing)}."]
     return "\n".join(lines) + "\n"

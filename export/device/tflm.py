@@ -1,4 +1,4 @@
-"""``harken export MODEL --target tflm``: what TensorFlow Lite Micro needs, in a folder."""
+"""``harken export MODEL --target tflm``: a folder with everything for TensorFlow Lite Micro."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _GOLDEN_STEPS = 100
 
 @dataclass(frozen=True, kw_only=True)
 class TflmBundle:
-    """What was written for TensorFlow Lite Micro."""
+    """The files written for TensorFlow Lite Micro."""
 
     folder: Path
     operators: tuple[str, ...]
@@ -84,18 +84,18 @@ def export_tflm(
     Raises
     ------
     ExportError
-        The model has what harken's front end in C lacks, a comparison failed, or the files cannot
-        be written.
+        The model has a feature that harken's front end in C lacks, a comparison failed, or the
+        files cannot be written.
     DependencyError
-        There is no C compiler, or no wheel of TensorFlow Lite Micro: golden values are its answers.
+        There is no C compiler, or no TensorFlow Lite Micro wheel, which the golden values need.
     """
-    out, model = Path(out), model.ungated  # the gate is the engine's
+    out, model = Path(out), model.ungated  # only the engine has a gate
     check_target(out, names_in(ENGINE / "tflm"))
-    TflmRuntime(model)  # or an error, before anything else is done
-    on_stage("working out the tables")
+    TflmRuntime(model)  # fails early if it cannot run
+    on_stage("computing the tables")
     engine_model = EngineModel.of(model)
     identifier = engine_model.identifier
-    on_stage("compiling the front end, and letting it listen")
+    on_stage("compiling the front end and running it")
     sources = engine_sources(engine_model)
     sources["model_golden.c"] = golden_source(identifier, boot_recording(model), {})
     sources["main_stdin.c"] = (ENGINE / "bundle" / "main_stdin.c").read_text("utf-8")
@@ -130,7 +130,7 @@ def export_tflm(
 
 
 def _network_answers(model: Model, steps: Int8) -> tuple[Int8, Int8]:
-    """Return the logits of steps in a row, and of the same with a reset before each."""
+    """Return the logits of consecutive steps, and of the same with a reset before each."""
     runtime = TflmRuntime(model)
     logits = np.array([runtime.invoke(step) for step in steps])
     forgetful = []
@@ -167,7 +167,7 @@ def _array_source(name: str, content: bytes) -> str:
     body = array("unsigned char", "content", np.frombuffer(content, np.uint8))
     values = body[body.index("{") :]
     return f"""\
-/* The TFLite file, aligned to 16 bytes, as TensorFlow Lite Micro wants it. */
+/* The TFLite file, aligned to 16 bytes, as TensorFlow Lite Micro requires. */
 #include "model_tflite.h"
 
 #if defined(__GNUC__)
@@ -185,8 +185,8 @@ ALIGNED const unsigned char harken_{name}_tflite[{len(content)}] = {values}"""
 def _golden(name: str, steps: Int8, logits: Int8, forgetful: Int8) -> str:
     return "\n".join(
         (
-            "/* Steps in a row and what the reference kernels answer: with the state kept, and\n"
-            ' * with a reset before each. */\n#include "model_tflite.h"\n',
+            "/* Consecutive steps and the output of the reference kernels: with the state kept,\n"
+            ' * and with a reset before each. */\n#include "model_tflite.h"\n',
             array("int8_t", "inputs", steps.ravel()),
             array("int8_t", "logits", logits.ravel()),
             array("int8_t", "forgetful", forgetful.ravel()),

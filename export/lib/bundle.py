@@ -1,4 +1,4 @@
-"""``harken export MODEL --target lib``: a model in, a library for Android, iOS and the rest out."""
+"""``harken export MODEL --target lib``: a model in, a library for Android, iOS and others out."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ ABI = 1
 """HARKEN_ABI of harken_app.h."""
 
 _HEADERS = ("harken.h", "harken_stream.h", "model_data.h")  # besides harken_app.h
-_SECONDS = 6  # of sound at the rates of phones
+_SECONDS = 6  # of audio at the sample rates of phones
 
 
 @dataclass(frozen=True, kw_only=True)
 class LibraryBundle:
-    """What an export of a library wrote."""
+    """The result of a library export."""
 
     folder: Path
     model: EngineModel
     comparison: Comparison
     built: tuple[Built, ...]
-    """What was compiled and run here; the first is this machine."""
+    """Targets compiled and run here; the first is this machine."""
     not_built: Mapping[str, str]
-    """Targets that were not compiled, and the program that is missing for each."""
+    """Targets that were not compiled, and the missing program of each."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON types."""
@@ -69,12 +69,12 @@ def export_library(
     learned: Learner | None = None,
     on_stage: Callable[[str], None] = lambda stage: None,
 ) -> LibraryBundle:
-    """Write the engine with a model as a library: C, Kotlin, Swift, and what builds them.
+    """Write the engine with a model as a library: C, Kotlin, Swift, and build files.
 
-    The engine is compiled here, listens to the golden recording, and is compared with Python and
-    with TensorFlow Lite Micro, as for ``--target c``. The library is then compiled for all systems
-    whose tools are installed, run where that can be done, and must answer as the engine does. The
-    same model gives the same bytes, with the same tools.
+    The engine is compiled here, runs on the golden recording, and is compared with Python and with
+    TensorFlow Lite Micro, as for ``--target c``. The library is then compiled for all systems whose
+    tools are installed, run where possible, and must give the same output as the engine. The same
+    model and the same tools give the same bytes.
 
     Parameters
     ----------
@@ -83,9 +83,9 @@ def export_library(
     out
         The folder to write to; it is created if missing. Files that harken wrote are replaced.
     grammar
-        Whose prior shall be part of it.
+        The grammar whose prior is included.
     learned
-        What a memory of this grammar has learned, to be part of the prior.
+        What a memory of this grammar has learned, to include in the prior.
     on_stage
         Called with a few words at the start of every stage.
 
@@ -132,7 +132,7 @@ def export_library(
 
 
 def _sources(engine: CheckedEngine) -> dict[str, str]:
-    """Return the files of ``src``, but for those that are templates."""
+    """Return the files of ``src``, except templates."""
     stream = {path.name: path.read_text("utf-8") for path in sorted((ENGINE / "stream").iterdir())}
     sources = {**engine.sources, **stream}
     prior = engine.model.prior
@@ -154,11 +154,11 @@ def _build(
     Returns
     -------
     sounds : tuple of Sound
-        What they heard.
+        The audio they processed.
     built : tuple of Built
-        What came of each target.
+        The result for each target.
     missing : dict
-        Targets that were not compiled, and the program that is missing for each.
+        Targets that were not compiled, and the missing program of each.
     """
     sounds: tuple[Sound, ...] = ()
     built, missing = [], {}
@@ -178,9 +178,9 @@ def _build(
 
 
 def _sounds(engine: CheckedEngine, here: Target, program: Path) -> tuple[Sound, ...]:
-    """Return the golden recording, and the beginning of it at rates of phones.
+    """Return the golden recording, and its beginning at the sample rates of phones.
 
-    The engine has answered to the first; to the others this machine's library does.
+    The engine's output is expected for the first; that of this machine's library for the others.
     """
     answers, rate_hz = engine.answers["float"], engine.model.manifest.front_end.sample_rate_hz
     expected = {
@@ -209,10 +209,10 @@ def _prior(model: EngineModel) -> str:
     grammar, names = model.prior.grammar, model.prior.tables.pending
     waits = ", ".join(f'`"{name}"`' for name in names if name)
     return (
-        "\n## What was said before\n\n"
+        "\n## Context\n\n"
         f"The LSTM of the grammar {grammar.name} is part of the model: after a word, those that\n"
-        f"may follow take less evidence for {grammar.window_s:g} seconds. When the app waits for\n"
-        "something, say so after each word: `spotter.pending(name)` with one of\n"
+        f"may follow need less evidence for {grammar.window_s:g} seconds. When the app waits for\n"
+        "something, tell the spotter after each word: `spotter.pending(name)` with one of\n"
         f'{waits}, or `""` for nothing. `forget()` forgets the words.\n'
         "`expecting` switches it off. In C: `harken_pending(harken_stream_engine(s), n)`, where\n"
         f"`harken_pending_name(n)` is the name.\n{learned_text(model)}"
@@ -220,7 +220,7 @@ def _prior(model: EngineModel) -> str:
 
 
 def _built(built: Sequence[Built], missing: Mapping[str, str]) -> str:
-    """Return what the README says of the targets."""
+    """Return the README's text on the targets."""
     lines = ["| | compiler | bytes | run |", "|---|---|---|---|"]
     for result in built:
         run = "yes" if result.run else "only compiled"
@@ -228,16 +228,16 @@ def _built(built: Sequence[Built], missing: Mapping[str, str]) -> str:
         lines.append(f"| {result.target} | {result.compiler} | {result.bytes:,} | {run}{how} |")
     if missing:
         names = ", ".join(f"{name} ({program})" for name, program in missing.items())
-        lines += ["", f"Not compiled, for want of a program: {names}."]
+        lines += ["", f"Not compiled, because programs were missing: {names}."]
     if any(result.declared for result in built):
         lines += [
             "",
             "For Android, iOS and macOS, clang and lld compiled and linked against declarations of",
-            "the five functions of the C library that are used, for want of the headers and the",
-            "libraries of these systems.",
+            "the five C library functions in use, because the headers and libraries of these",
+            "systems were missing.",
             "",
             "The functions that Kotlin calls are part of the libraries for Android."
             if any(result.kotlin for result in built)
-            else "The functions that Kotlin calls were not compiled, for want of a JDK's jni.h.",
+            else "The functions that Kotlin calls were not compiled: a JDK's jni.h was missing.",
         ]
     return "\n".join(lines)

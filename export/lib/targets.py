@@ -1,4 +1,4 @@
-"""A folder with the library in; what comes of compiling it for phones, and running it, out."""
+"""A folder with the library in; compiled for phones, and run where possible, out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...edge.errors import ExportError
 from ..device.compiler import build, find_compiler
 
 LIB = Path(__file__).parents[2] / "edge" / "device" / "lib"
-"""Folder of what an app needs around the engine."""
+"""Folder of the files around the engine that an app needs."""
 
 _COMMON = ("-std=c99", "-O2", "-ffp-contract=off", "-fPIC", "-fvisibility=hidden")
 _DECLARED = ("-nostdlib", "-nostdlibinc", f"-I{LIB / 'declared'}", "-fuse-ld=lld")
@@ -26,43 +26,43 @@ _TIMEOUT_S = 300
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Where a library can be run: this machine, or an emulated one."""
+    """Where a library can run: this machine, or an emulated one."""
 
     compiler: tuple[str, ...]
-    """The program that compiles for it, and what it must be told."""
+    """The compiler and its options."""
     libc: str | None = None
-    """A header that must be there, for a compiler may come without a C library."""
+    """A header that must exist, because a compiler may come without a C library."""
     emulator: tuple[str, ...] = ()
 
     @property
     def missing(self) -> str | None:
-        """The program or header without which nothing can be compiled for it, if any."""
+        """The program or header missing for compiling, if any."""
         return _first_missing(self.compiler[:1]) or (
             self.libc if self.libc and not Path(self.libc).is_file() else None
         )
 
     @property
     def missing_to_run(self) -> str | None:
-        """The program or header without which nothing can be run on it, if any."""
+        """The program or header missing for running, if any."""
         return self.missing or _first_missing(self.emulator[:1])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A system that apps run on, with headers of its own or declarations in their place."""
+    """A system that apps run on, with its own headers or with declarations instead."""
 
     name: str
     machine: Machine | None = None
-    """Where it can be run."""
+    """Where it can run."""
     declared: tuple[str, ...] | None = None
-    """What clang is told that compiles against ``edge/device/lib/declared``; else it is the
-    machine's own compiler that compiles."""
+    """clang's options for compiling against ``edge/device/lib/declared``; if empty, the machine's
+    own compiler is used."""
     kotlin: bool = False
-    """Whether the functions that Kotlin calls are part of it, where there is a JDK."""
+    """Whether it includes the functions that Kotlin calls, if there is a JDK."""
 
     @property
     def command(self) -> tuple[str, ...]:
-        """What compiles the library: the program, and what it must be told."""
+        """The compiler of the library, with its options."""
         if self.declared is not None:
             return ("clang", *_DECLARED, *self.declared)
         assert self.machine is not None
@@ -70,7 +70,7 @@ class Target:
 
     @property
     def missing(self) -> str | None:
-        """The program or header without which it cannot be compiled here, if any."""
+        """The program or header missing for compiling here, if any."""
         if self.declared is not None:
             return _first_missing(("clang", "ld.lld"))
         assert self.machine is not None
@@ -78,7 +78,7 @@ class Target:
 
     @property
     def how(self) -> str:
-        """In what way it is run, if that is not plain."""
+        """How it is run, if there is something to add."""
         emulator = self.machine.emulator[:1] if self.machine else ()
         libc = ["with glibc in place of Android's C library"] if self.kotlin else []
         return ", ".join([*(f"in {program}" for program in emulator), *libc])
@@ -100,7 +100,7 @@ def _apple(name: str, triple: str) -> Target:
 
 
 def library_targets() -> tuple[Target, ...]:
-    """Return all of them; the first is this machine.
+    """Return all targets; the first is this machine.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def library_targets() -> tuple[Target, ...]:
         emulator=("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"),
     )
     arm32 = Machine(
-        compiler=("arm-linux-gnueabi-gcc", "-shared-libgcc"),  # which divides integers
+        compiler=("arm-linux-gnueabi-gcc", "-shared-libgcc"),  # for integer division
         libc="/usr/arm-linux-gnueabi/include/stdlib.h",
         emulator=("qemu-arm", "-L", "/usr/arm-linux-gnueabi"),
     )
@@ -132,32 +132,32 @@ def library_targets() -> tuple[Target, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Sound:
-    """A file of ``golden``, and what every library must answer to it."""
+    """A file of ``golden``, and the output that every library must give for it."""
 
     file: str
     content: bytes
     options: tuple[str, ...]
-    """Of the program that listens: rate and type."""
+    """Sample rate and type, for the listening program."""
     answers: Mapping[str, bytes]
-    """By what is asked for: features, logits, json."""
+    """By kind of output: features, logits, json."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """What came of a target."""
+    """The result for a target."""
 
     target: str
     compiler: str
     bytes: int
-    """Of the shared library, stripped."""
+    """Size of the shared library, stripped."""
     declared: bool
-    """Whether declarations stood for the headers and libraries of the system."""
+    """Whether declarations replaced the headers and libraries of the system."""
     kotlin: bool
-    """Whether the functions that Kotlin calls are part of it."""
+    """Whether it includes the functions that Kotlin calls."""
     run: bool
-    """Whether it was run, and answered as it must; else it was only compiled."""
+    """Whether it was run, with the expected output; else it was only compiled."""
     how: str
-    """In what way it was run, or why it was not."""
+    """How it was run, or why it was not."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON types."""
@@ -165,7 +165,7 @@ class Built:
 
 
 def find_jni() -> tuple[Path, ...]:
-    """Return the folders of jni.h of the Java development kit that is installed, if one is."""
+    """Return the folders of jni.h of an installed Java development kit, if any."""
     home = os.environ.get("JAVA_HOME")
     compiler = shutil.which("javac")
     homes = [Path(home)] if home else []
@@ -178,28 +178,28 @@ def find_jni() -> tuple[Path, ...]:
 
 
 def build_target(target: Target, project: Path, folder: Path) -> tuple[Built, Path | None]:
-    """Compile for a target: the library and, where it can be run here, the program that listens.
+    """Compile for a target: the library and, if it can run here, the listening program.
 
     Parameters
     ----------
     target
-        Of which nothing is missing here.
+        One with nothing missing here.
     project
-        The folder that was exported.
+        The exported folder.
     folder
-        For what is made; it exists.
+        Existing folder for the results.
 
     Returns
     -------
     built : Built
-        What there is to say of it, once it has answered as it must.
+        The result, provided that the output will be as expected.
     program : Path or None
-        The program that listens; None where it cannot be run.
+        The listening program; None if it cannot run here.
 
     Raises
     ------
     ExportError
-        It cannot be compiled, or the program not linked with the library.
+        It cannot be compiled, or the program cannot be linked with the library.
     """
     source = project / "src"
     sources, include = sorted(source.glob("*.c")), [source / "include", source]
@@ -234,7 +234,7 @@ def build_target(target: Target, project: Path, folder: Path) -> tuple[Built, Pa
 
 
 def ask(target: Target, program: Path, sound: Sound, part: str) -> bytes:
-    """Return what the program that listens answers to a sound: features, logits or json.
+    """Return the listening program's output for a sound: features, logits or json.
 
     Raises
     ------
@@ -248,32 +248,32 @@ def ask(target: Target, program: Path, sound: Sound, part: str) -> bytes:
             command, input=sound.content, capture_output=True, check=False, timeout=_TIMEOUT_S
         )
     except subprocess.TimeoutExpired:
-        raise ExportError(f"{target.name}: no answer within {_TIMEOUT_S} s") from None
+        raise ExportError(f"{target.name}: no output within {_TIMEOUT_S} s") from None
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         raise ExportError(
-            f"{target.name}: the library fails (code {done.returncode}): "
-            f"{said[0] if said else 'it says nothing'}"
+            f"{target.name}: the library failed (code {done.returncode}): "
+            f"{said[0] if said else 'no message'}"
         )
     return done.stdout
 
 
 def check_answers(target: Target, program: Path, sounds: Sequence[Sound]) -> None:
-    """Hold what a target answers against what it must.
+    """Compare a target's output with what it must be.
 
     Raises
     ------
     ExportError
-        It fails, or answers otherwise.
+        It fails, or differs.
     """
     asked = [(sound, part) for sound in sounds for part in sound.answers]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # emulators take their time
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # emulators are slow
         answers = pool.map(lambda each: ask(target, program, *each), asked)
         for (sound, part), answer in zip(asked, answers, strict=True):
             if answer != sound.answers[part]:
                 raise ExportError(
                     f"library check: on {target.name} the {part} of {sound.file} differ from those "
-                    "that the engine gives here; the compiler does not follow the standard"
+                    "of the engine here; the compiler does not follow the standard"
                 )
 
 

@@ -1,4 +1,4 @@
 """A model in, the explicit-state 16x8 form for LiteRT's ``CompiledModel`` out.
 
-`bundle.export_litert` is the whole of it; `graph`, `runtime` and `check` are its parts.
+`bundle.export_litert` does everything; `graph`, `runtime` and `check` are its parts.
 """

@@ -23,20 +23,20 @@ from .check import NEAR_STEPS, LitertCheck, check_litert, check_snippet
 from .graph import SIGNATURE, Edge, explicit_state_graph, read_edges, state_names
 
 FOLDER = Path(__file__).parents[2] / "edge" / "device" / "litert"
-"""Folder of what is written beside the model."""
+"""Folder of the files written beside the model."""
 
 _ARRAY = re.compile(r'\[\n([^\[\]{}"]*)\]')  # of numbers
 
 
 @dataclass(frozen=True, kw_only=True)
 class LitertBundle:
-    """What was written for LiteRT."""
+    """The files written for LiteRT."""
 
     folder: Path
     model: Path
     bytes: int
     operators: tuple[str, ...]
-    """In the order of execution."""
+    """In order of execution."""
     check: LitertCheck
 
     def to_dict(self) -> dict[str, Any]:
@@ -53,7 +53,7 @@ class LitertBundle:
 def export_litert(
     model: Model, out: str | Path, *, on_stage: Callable[[str], None] = lambda stage: None
 ) -> LitertBundle:
-    """Write a model with explicit state, its description, and a program that listens with it.
+    """Write a model with explicit state, its description, and a program that uses it.
 
     The same model gives the same bytes.
 
@@ -82,7 +82,7 @@ def export_litert(
             f"{path} is the model itself, which must not be replaced; choose another --out"
         )
     check_target(out, (path.name, f"{manifest.name}.json", "listen.py", "README.md"))
-    on_stage("writing out the step")
+    on_stage("writing the graph of one step")
     layers = layers_of(model.content)
     content = explicit_state_graph(layers)
     on_stage("comparing it with the float network and the int8 model")
@@ -93,7 +93,7 @@ def export_litert(
         "listen.py": (FOLDER / "listen.py").read_bytes(),
         "README.md": fill(FOLDER / "bundle", _fields(model, content, check))["README.md"].encode(),
     }
-    on_stage("listening with it")
+    on_stage("running it")
     check_snippet(written, f"{manifest.name}.json", heard)
     on_stage("writing")
     write_export(out, written)
@@ -107,7 +107,7 @@ def export_litert(
 
 
 def layers_of(content: bytes) -> QuantizedNetwork:
-    """Read what can be written out for LiteRT.
+    """Read the layers to write for LiteRT.
 
     Raises
     ------
@@ -118,12 +118,12 @@ def layers_of(content: bytes) -> QuantizedNetwork:
         return read_layers(content)
     except ExportError as problem:
         raise ExportError(
-            f"only what harken's networks consist of can be written out for LiteRT: {problem}"
+            f"only harken's own networks can be exported for LiteRT: {problem}"
         ) from None
 
 
 def _description(model: Model, content: bytes, layers: QuantizedNetwork, check: LitertCheck) -> str:
-    """Return all that a program must know to run the model, as JSON."""
+    """Return everything that a program needs to run the model, as JSON."""
     manifest = model.manifest
     inputs, outputs = read_edges(content)
     values = {
@@ -168,7 +168,7 @@ def _tensor(edge: Edge) -> dict[str, Any]:
 
 
 def _licences(model: Model) -> dict[str, str]:
-    """Return the licences of the recordings that the model was trained on, by their names."""
+    """Return the licences of the recordings that the model was trained on, by name."""
     data = model.manifest.provenance.get("data")
     licences = data.get("licences") if isinstance(data, dict) else None
     return dict(licences) if isinstance(licences, dict) else {}
@@ -216,5 +216,5 @@ def _fields(model: Model, content: bytes, check: LitertCheck) -> dict[str, str]:
         "LICENCES": "\n".join(
             f"| {markdown(data)} | {markdown(licence)} |" for data, licence in licences.items()
         )
-        or "| not known: ask whoever trained it | |",
+        or "| unknown: ask whoever trained it | |",
     }

@@ -1,4 +1,4 @@
-"""The explicit-state model and the model it was made of in; figures out, or the reason to refuse.
+"""The explicit-state model and its source in; figures, or the reason to refuse it, out.
 
 Each check raises `ExportError`, which names the check and the figures.
 """
@@ -36,27 +36,27 @@ DEMO = Path(str(files("harken.models").joinpath("demo.flac")))
 LONG_STEPS = 20_000
 """Steps of the stream that a model is checked on; its state is never reset."""
 
-# Against the float network of the same weights, which shows whether the graph is right. The shipped
-# models: the same label in 99.92 % of 20,092 steps, mean differences of 0.0006 and 0.0008, at most
-# 0.03; TensorFlow's converter, which rounds the weights again, made models of an LSTM with 0.002
-# and 0.1.
+# Against the float network with the same weights, which shows whether the graph is correct. The
+# shipped models: the same label in 99.92 % of 20,092 steps, mean differences of 0.0006 and 0.0008,
+# at most 0.03; TensorFlow's converter, which rounds the weights again, made models of an LSTM with
+# 0.002 and 0.1.
 MIN_FLOAT_AGREEMENT = 0.998
 MAX_FLOAT_MEAN = 0.001
 MAX_FLOAT_DIFFERENCE = 0.05
-# Against the int8 model in its own runtime, which shows whether its weights were read rightly; it
-# rounds more, and the float network is as far from it: networks with a stem round at every layer of
-# it, and differ by more (`commands` 0.036 on average, `commands-tiny` 0.016) than an LSTM alone
-# (0.005). Of 594 words that `commands` hears with 8 or with 16 bits 59 are not the same; of those
-# of int8 and float, 60.
+# Against the int8 model in its own runtime, which shows whether its weights were read correctly; it
+# rounds more, and the float network differs from it as much: networks with a stem round at every
+# layer of it, and differ more (`commands` 0.036 on average, `commands-tiny` 0.016) than an LSTM
+# alone (0.005). Of 594 words that `commands` detects with 8 or with 16 bits, 59 differ; of those of
+# int8 and float, 60.
 MIN_INT8_AGREEMENT = 0.95
 MAX_INT8_MEAN = 0.03
 _MORE_THAN_ROUNDING = 1.1
 MAX_WORDS_DIFFERENT = 0.05
 FEW_WORDS = 3
-"""So many words may differ in any case: a model of other words hears few in the recording."""
+"""This many words may always differ: a model of other words detects few in the recording."""
 
 NEAR_STEPS = 2
-"""A word that is heard so much earlier or later is the same word."""
+"""A word detected at most this much earlier or later is the same word."""
 
 _TYPES = schema.TensorType
 _INNER_TYPES = {_TYPES.INT8, _TYPES.INT16, _TYPES.INT32, _TYPES.INT64}
@@ -71,19 +71,19 @@ class LitertCheck:
     float_network: Agreement
     """With the same weights in float32."""
     int8_model: Agreement
-    """With the model that it was made of."""
+    """With the int8 model that it was made from."""
     rounding: Agreement
-    """Of the float network with the model that it was made of: what int8 alone changes."""
+    """Of the float network with that int8 model: the effect of int8 alone."""
     interpreter_steps: int
-    """Steps in which LiteRT's interpreter answers the same to the bit."""
+    """Steps in which LiteRT's interpreter gives the same output to the bit."""
     words: int
-    """Words that the int8 model hears."""
+    """Words that the int8 model detects."""
     words_same: int
-    """Those of them that the 16x8 model hears too, at most `NEAR_STEPS` earlier or later."""
+    """Those of them that the 16x8 model also detects, at most `NEAR_STEPS` earlier or later."""
     words_more: int
-    """Words that only the 16x8 model hears."""
+    """Words that only the 16x8 model detects."""
     words_rounding: int
-    """Words that the float network or the int8 model hears, and not both: int8's own doing."""
+    """Words that only one of the float network and the int8 model detects: the effect of int8."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON types, six digits of each share."""
@@ -111,13 +111,13 @@ def check_litert(
     content
         The explicit-state model.
     layers
-        What it was made of.
+        The layers that it was made from.
     model
-        Where those were read from.
+        The model that they were read from.
 
     Returns
     -------
-    What was measured, and the words that the explicit-state model heard in `long_recording`.
+    The figures, and the words that the explicit-state model detected in `long_recording`.
 
     Raises
     ------
@@ -156,12 +156,12 @@ def _not_shared(heard: Sequence[Detection], expected: Sequence[Detection]) -> in
 
 
 def bounded_logits(layers: QuantizedNetwork, steps: Array) -> Array:
-    """Run the float network over a stream, within the bounds of the explicit-state tensors.
+    """Run the float network over a stream, within the range of the explicit-state tensors.
 
-    A frame that is too loud for int8 is no louder for them. Their zero points are 0, so they reach
-    as far on both sides as the int8 tensors do on one; `QuantizedNetwork.bounded` keeps to both
-    sides of int8, which is another network where a stream leaves the nearer one. What SVDF layers
-    keep is rounded to int16 as in the int8 model, whose scale it has here, too.
+    A frame too loud for int8 is limited for them, too. Their zero points are 0, so they reach as
+    far on both sides as the int8 tensors do on one; `QuantizedNetwork.bounded` keeps to both sides
+    of int8, which is a different network if a stream leaves the nearer one. The state of SVDF
+    layers is rounded to int16 with the same scale as in the int8 model.
 
     Parameters
     ----------
@@ -186,13 +186,13 @@ def bounded_logits(layers: QuantizedNetwork, steps: Array) -> Array:
 
 
 def check_graph(content: bytes) -> None:
-    """Check that a model is 16x8 inside, keeps nothing, and gives state as it takes it.
+    """Check that a model is 16x8 inside, keeps no state, and returns state as it takes it.
 
     Raises
     ------
     ExportError
         It has variable tensors, which ``CompiledModel`` refuses; a tensor of another type; or a
-        state whose scale is one where it goes in and another where it comes out.
+        state with different scales at input and output.
     """
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     graph, signature = model.subgraphs[0], model.signatureDefs[0]
@@ -213,13 +213,13 @@ def check_graph(content: bytes) -> None:
     for name in sorted(given.keys() & taken.keys()):
         if given[name] != taken[name]:
             raise ExportError(
-                f"state check: {name} goes in with the scale {given[name]:g} and comes out with "
-                f"{taken[name]:g}; they must be the same, or the state is rounded at each step"
+                f"state check: {name} has the scale {given[name]:g} as input and "
+                f"{taken[name]:g} as output; they must be equal, or each step rounds the state"
             )
 
 
 def check_interpreter(answers: Answers) -> None:
-    """Check that the same file gives the same in LiteRT's interpreter.
+    """Check that the same file gives the same output in LiteRT's interpreter.
 
     Raises
     ------
@@ -230,18 +230,18 @@ def check_interpreter(answers: Answers) -> None:
     different = int((answers.interpreted != compiled).any(axis=1).sum())
     if different:
         raise ExportError(
-            f"interpreter check: in {different} of {len(compiled)} steps LiteRT's interpreter "
-            "answers otherwise than CompiledModel"
+            f"interpreter check: in {different} of {len(compiled)} steps, LiteRT's interpreter and "
+            "CompiledModel give different output"
         )
 
 
 def check_parity(check: LitertCheck) -> None:
-    """Check that the model is the float network, and hears the words of the int8 model.
+    """Check that the model agrees with the float network, and detects the int8 model's words.
 
     Raises
     ------
     ExportError
-        It is not, or does not.
+        It does not.
     """
     exact, rounded = check.float_network, check.int8_model
     if (
@@ -250,34 +250,34 @@ def check_parity(check: LitertCheck) -> None:
         or exact.difference_max > MAX_FLOAT_DIFFERENCE
     ):
         raise ExportError(
-            f"float agreement check: over {exact.steps} steps the 16x8 model names the label of "
-            f"the float network in {exact.same_argmax:.2%} (at least {MIN_FLOAT_AGREEMENT:.1%} is "
-            f"required), and its posteriors differ by {exact.difference_mean:.4f} on average and "
-            f"{exact.difference_max:.3f} at most (allowed are {MAX_FLOAT_MEAN} and "
+            f"float agreement check: over {exact.steps} steps, the 16x8 model gives the same label "
+            f"as the float network in {exact.same_argmax:.2%} (at least {MIN_FLOAT_AGREEMENT:.1%} "
+            f"is required), and its posteriors differ by {exact.difference_mean:.4f} on average "
+            f"and {exact.difference_max:.3f} at most (allowed are {MAX_FLOAT_MEAN} and "
             f"{MAX_FLOAT_DIFFERENCE})"
         )
     most_mean = max(MAX_INT8_MEAN, _MORE_THAN_ROUNDING * check.rounding.difference_mean)
     if rounded.same_argmax < MIN_INT8_AGREEMENT or rounded.difference_mean > most_mean:
         raise ExportError(
-            f"int8 agreement check: over {rounded.steps} steps the 16x8 model names the label of "
-            f"the int8 model in {rounded.same_argmax:.2%} (at least {MIN_INT8_AGREEMENT:.0%} is "
-            f"required), and its posteriors differ by {rounded.difference_mean:.4f} on average "
-            f"(at most {most_mean:.3g} is allowed)"
+            f"int8 agreement check: over {rounded.steps} steps, the 16x8 model gives the same "
+            f"label as the int8 model in {rounded.same_argmax:.2%} (at least "
+            f"{MIN_INT8_AGREEMENT:.0%} is required), and its posteriors differ by "
+            f"{rounded.difference_mean:.4f} on average (at most {most_mean:.3g} is allowed)"
         )
     all_words = check.words + check.words_more
     own = max(MAX_WORDS_DIFFERENT * all_words, _MORE_THAN_ROUNDING * check.words_rounding)
     most = FEW_WORDS + own
     if all_words - check.words_same > most:
         raise ExportError(
-            f"word check: of {all_words} words that the int8 model or the 16x8 model hears, "
-            f"{all_words - check.words_same} are not the same (at most {most:.0f} are allowed)"
+            f"word check: of {all_words} words that the int8 model or the 16x8 model detects, "
+            f"{all_words - check.words_same} differ (at most {most:.0f} are allowed)"
         )
 
 
 def check_snippet(
     written: Mapping[str, bytes], description: str, heard: Sequence[Detection]
 ) -> None:
-    """Run the program that is written as a user would, on the recording that ships.
+    """Run the written program on the recording that ships, as a user would.
 
     Parameters
     ----------
@@ -286,12 +286,12 @@ def check_snippet(
     description
         The name of the model's description.
     heard
-        What the model heard in a stream that begins with that recording.
+        The model's detections in a stream that begins with that recording.
 
     Raises
     ------
     ExportError
-        It fails, or hears other words.
+        It fails, or detects other words.
     """
     length = soundfile.info(str(DEMO)).frames
     expected = [word.word for word in heard if word.end_sample <= length]
@@ -307,17 +307,17 @@ def check_snippet(
     lines = done.stdout.decode(errors="replace").splitlines()
     if done.returncode:
         last = done.stderr.decode(errors="replace").strip().split("\n")[-1]
-        raise ExportError(f"snippet check: listen.py fails (code {done.returncode}): {last}")
+        raise ExportError(f"snippet check: listen.py failed (code {done.returncode}): {last}")
     words = [line.split()[2] for line in lines]
     if words != expected:
         raise ExportError(
-            f"snippet check: listen.py hears {', '.join(words) or 'nothing'} in {DEMO.name}; the "
-            f"model hears {', '.join(expected) or 'nothing'}"
+            f"snippet check: listen.py detects {', '.join(words) or 'nothing'} in {DEMO.name}; the "
+            f"model detects {', '.join(expected) or 'nothing'}"
         )
 
 
 def count_same(heard: Sequence[Detection], expected: Sequence[Detection]) -> int:
-    """Count the expected words that were heard too, each once, at most `NEAR_STEPS` off."""
+    """Count the expected words that were also detected, each once, at most `NEAR_STEPS` off."""
     left = list(heard)
     for word in expected:
         near = [
@@ -331,7 +331,7 @@ def count_same(heard: Sequence[Detection], expected: Sequence[Detection]) -> int
 
 
 def stacked(frames: Array, manifest: Manifest) -> Array:
-    """Return what the network reads at each step: (n, n_mfcc) frames to (steps, inputs)."""
+    """Return the network's input at each step: (n, n_mfcc) frames to (steps, inputs)."""
     stride, context = manifest.step.stride_frames, manifest.step.context_frames
     padded = np.pad(frames, ((context - stride, 0), (0, 0)))
     starts = np.arange(len(frames) // stride) * stride

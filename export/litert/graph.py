@@ -1,23 +1,22 @@
-"""Layers in, a TFLite file out that does one step: frame and state in, logits and state out.
+"""Layers in; out comes a TFLite file of one step: frame and state in, logits and state out.
 
 LiteRT's ``CompiledModel`` refuses variable tensors, and with them every fused LSTM and SVDF. So the
-layers are written out here, and whoever calls keeps their state. Activations have 16 bits, weights
-8 (16x8): of an LSTM's cells, 8 bits would lose too much.
+layers are written as basic operators here, and the caller keeps their state. Activations have 16
+bits, weights 8 (16x8): 8 bits would lose too much of an LSTM's cells.
 
-The graph is written as it shall be, not converted. TensorFlow's converter would round weights that
-are int8 already a second time, and give a state that goes in another scale than the one that came
-out. Here the weights are the model's own to the bit, each row with its scale; the state has one
-scale on both sides; and no scale has to be found by calibration: those of the layers' outputs are
-taken from the model's int8 tensors, those of what an SVDF keeps from its int16 state, and all
-others are bounded by what they are.
+The graph is written directly, not converted. TensorFlow's converter would round weights that are
+already int8 a second time, and give the state different scales as input and output. Here the
+weights are the model's own to the bit, each row with its scale; the state has one scale on both
+sides; and no scale needs calibration: those of the layers' outputs are taken from the model's int8
+tensors, those of an SVDF's state from its int16 state, and all others follow from known bounds.
 
-The filters over time of an SVDF are one ``BATCH_MATMUL`` of int16 with int16, a batch for each
-unit: these weights stay as they are too, and a sum is rounded once, not once for each step in it.
-What an SVDF keeps lies unit by unit, the oldest step first.
+The filters over time of an SVDF are one ``BATCH_MATMUL`` of int16 with int16, one batch per unit:
+these weights are also unchanged, and a sum is rounded once, not once per step. The state of an SVDF
+is stored unit by unit, the oldest step first.
 
 Inputs and outputs are float32, quantized inside: the bindings of ``CompiledModel`` in Kotlin and
-Python have no int16, and a caller has no scale to get wrong. State that came out goes in again
-without a rounding.
+Python have no int16, and a caller has no scale to get wrong. State passed back as input is not
+rounded again.
 
 Source of the arithmetic: TensorFlow Lite's quantization specification (16x8: zero points are 0,
 biases int64 in units of input scale times weight scale, results saturated).
@@ -41,14 +40,14 @@ SIGNATURE = "step"
 
 _INT16_MAX = 32767
 _UNIT_SCALE = 2.0**-15
-"""Of sigmoid, tanh and their products; the kernels ask for it."""
+"""Scale of sigmoid, tanh and their products; the kernels require it."""
 _SUM_SCALE = 2.0**-10
-"""Of the sums that go into sigmoid and tanh, ± 32: both are flat long before."""
+"""Range of the sums before sigmoid and tanh, ± 32: both saturate long before."""
 
 _OPERATOR, _TYPE = schema.BuiltinOperator, schema.TensorType
 _ACTIVATION, _OPTIONS = schema.ActivationFunctionType, schema.BuiltinOptions
 
-# The version of each operator that first took int16.
+# The first version of each operator that supports int16.
 _VERSIONS = {
     _OPERATOR.QUANTIZE: 2,
     _OPERATOR.DEQUANTIZE: 3,
@@ -67,7 +66,7 @@ _VERSIONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class _State:
-    """A tensor that goes in, and comes out again."""
+    """A tensor that is both an input and an output."""
 
     name: str
     size: int
@@ -75,10 +74,10 @@ class _State:
 
 
 def state_names(network: QuantizedNetwork) -> tuple[str, ...]:
-    """Return the names of the state tensors, in their order.
+    """Return the names of the state tensors, in order.
 
-    ``s0``, ``s1`` and so on of the SVDF layers, but for those of memory 1, which keep nothing; then
-    ``h0``, ``c0``, ``h1`` and so on of the LSTM layers.
+    ``s0``, ``s1`` and so on for the SVDF layers, except those of memory 1, which have no state;
+    then ``h0``, ``c0``, ``h1`` and so on for the LSTM layers.
     """
     return tuple(state.name for state in _states(network))
 
@@ -94,7 +93,7 @@ def _states(network: QuantizedNetwork) -> list[_State]:
         if stem.memory > 1
     ]
     for index, layer in enumerate(network.lstm):
-        # The cells are clipped where their int16 ends.
+        # The cells are clipped at the end of int16.
         cell_scale = layer.cell_clip / _INT16_MAX or float(layer.cell_scale)
         states += [
             _State(name=f"h{index}", size=layer.units, scale=_UNIT_SCALE),
@@ -109,9 +108,9 @@ def explicit_state_graph(network: QuantizedNetwork) -> bytes:
     Returns
     -------
     bytes
-        Inputs ``frame`` (1, inputs), and of each of `state_names` (1, values), outputs ``logits``
-        (1, labels) and the same, in this order, all float32; the state begins as zeros. The same
-        network gives the same bytes.
+        Inputs ``frame`` (1, inputs) and each of `state_names` (1, values), outputs ``logits``
+        (1, labels) and the same states, in this order, all float32; the initial state is zeros. The
+        same network gives the same bytes.
     """
     writer, states = _Writer(), _states(network)
     frame = writer.input("frame", network.inputs)
@@ -153,14 +152,14 @@ def explicit_state_graph(network: QuantizedNetwork) -> bytes:
 
 
 def _parts(bias: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Split biases into multiples of 32767 and what is left, each within int16."""
+    """Split biases into multiples of 32767 and remainders, each within int16."""
     whole = bias.astype(np.int64)
     high = np.rint(whole / _INT16_MAX).astype(np.int64)
     return high, whole - high * _INT16_MAX
 
 
 class _Writer:
-    """Adds layers to a graph; tensors are known by their numbers."""
+    """Adds layers to a graph; tensors are identified by their numbers."""
 
     def __init__(self) -> None:
         self.graph = GraphBuilder()
@@ -192,7 +191,7 @@ class _Writer:
     def svdf(
         self, name: str, layer: SvdfLayer, x: int, state: int | None, added: int | None
     ) -> tuple[int, ...]:
-        """Return outputs after a step, and what is kept where something is."""
+        """Return outputs after a step, and the new state, if any."""
         units, memory = layer.units, layer.memory
         newest = self._product(
             f"{name}_newest",
@@ -208,8 +207,8 @@ class _Writer:
             rows = self._join(f"{name}_all", older, rows)
             later = self._without_oldest(f"{name}_later", rows)
             kept.append(self._reshape(f"{name}_kept", later, (1, units * (memory - 1))))
-        # Where the mean over time is large, the bias may be a hundred times what it leaves of the
-        # sum: it is a part of the sum, and has no tensor, nor a scale, of its own.
+        # If the mean over time is large, the bias may be a hundred times the sum that it leaves: so
+        # it is part of the sum, without a tensor or a scale of its own.
         filtered = self._filter(
             f"{name}_filtered",
             layer,
@@ -293,7 +292,7 @@ class _Writer:
     def _filter(self, name: str, layer: SvdfLayer, rows: int, scale: float) -> int:
         """Return the sum over time of each unit and its bias: (units, 1, memory + 2) to (…, 1)."""
         options = schema.BatchMatMulOptionsT()
-        options.adjY = True  # the weights lie as the kernel reads them, and are not copied
+        options.adjY = True  # the weights are in the kernel's order, and are not copied
         high, low = _parts(layer.bias)
         both = np.concatenate((layer.time_weights, high[:, np.newaxis], low[:, np.newaxis]), axis=1)
         weights = self._constant(
@@ -312,7 +311,7 @@ class _Writer:
         )
 
     def _bias_inputs(self, name: str, layer: SvdfLayer) -> int:
-        """Return what the two parts of the biases are multiplied by, (units, 1, 2)."""
+        """Return the factors for the two parts of the biases, (units, 1, 2)."""
         return self._constant(
             f"{name}_ones",
             np.tile(np.array([_INT16_MAX, 1], "<i2"), (layer.units, 1, 1)),
@@ -326,7 +325,7 @@ class _Writer:
         return self._add(name, x, zero, self.graph.scale(x), relu=True)
 
     def _join(self, name: str, older: int, newest: int) -> int:
-        """Put newer steps behind older ones."""
+        """Append newer steps to older ones."""
         *batch, memory = self.graph.shape(older)
         count = self.graph.shape(newest)[-1]
         options = schema.ConcatenationOptionsT()
@@ -405,11 +404,11 @@ class Edge:
     name: str
     shape: tuple[int, ...]
     scale: float
-    """Of the int16 tensor that it is rounded to, or was made of; the zero point is 0."""
+    """Scale of the int16 tensor inside; the zero point is 0."""
 
 
 def read_edges(content: bytes) -> tuple[tuple[Edge, ...], tuple[Edge, ...]]:
-    """Return the inputs and the outputs of an explicit-state model, in their order."""
+    """Return the inputs and the outputs of an explicit-state model, in order."""
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     graph, signature = model.subgraphs[0], model.signatureDefs[0]
     beside = {}

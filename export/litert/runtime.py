@@ -1,7 +1,7 @@
-"""An explicit-state model and a stream in, logits out, step for step, by ``CompiledModel``.
+"""An explicit-state model and a stream in, logits out, step by step, with ``CompiledModel``.
 
-`run` starts this module as a program, so that what LiteRT prints, and a crash, stay in a process
-that may go down.
+`run` starts this module as a program, so that LiteRT's messages, and a crash, stay in a separate
+process.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from .graph import SIGNATURE
 
 
 class CompiledStep:
-    """The network by LiteRT's ``CompiledModel``, on one thread; the state is kept here.
+    """The network in LiteRT's ``CompiledModel``, on one thread; the state is kept here.
 
     Parameters
     ----------
     content
-        The TFLite file, as `graph.explicit_state_graph` makes it.
+        The TFLite file, as written by `graph.explicit_state_graph`.
 
     Raises
     ------
@@ -48,14 +48,14 @@ class CompiledStep:
         """Run one step: (inputs,) float32 in, (labels,) float32 logits out."""
         self._inputs[0].write(frame)
         self._model.run_by_index(0, self._inputs, self._outputs)
-        # What came out as state goes in next; no byte is copied.
+        # The output state is the next input; no byte is copied.
         self._inputs[1:], self._outputs[1:] = self._outputs[1:], self._inputs[1:]
         logits: Array = self._outputs[0].read(self._labels, np.float32)
         return logits
 
 
 class InterpretedStep:
-    """The same by LiteRT's interpreter."""
+    """The same in LiteRT's interpreter."""
 
     def __init__(self, content: bytes) -> None:
         from ai_edge_litert.interpreter import Interpreter
@@ -79,7 +79,7 @@ class InterpretedStep:
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """What a model answered to a stream."""
+    """A model's output for a stream."""
 
     compiled: Array
     """(steps, labels) logits of ``CompiledModel``."""
@@ -88,7 +88,7 @@ class Answers:
 
 
 def run(content: bytes, frames: Array, *, interpreted_steps: int) -> Answers:
-    """Run a model over a stream, in a process of its own.
+    """Run a model over a stream, in a separate process.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def run(content: bytes, frames: Array, *, interpreted_steps: int) -> Answers:
     frames
         (steps, inputs) float32, one stream; the state is never reset.
     interpreted_steps
-        How many of them the interpreter shall run too.
+        Number of these that the interpreter runs, too.
 
     Raises
     ------
@@ -116,14 +116,14 @@ def run(content: bytes, frames: Array, *, interpreted_steps: int) -> Answers:
         reason = next((line.strip() for line in errors if line.strip()), "")
         raise ExportError(
             f"CompiledModel check: LiteRT does not run the model (code {child.returncode}): "
-            f"{reason or 'it says nothing'}"
+            f"{reason or 'no message'}"
         )
     compiled, interpreted = pickle.loads(child.stdout)
     return Answers(compiled=compiled, interpreted=interpreted)
 
 
 def main() -> None:
-    """Read content and frames from stdin, write what both answer to stdout."""
+    """Read content and frames from stdin, write both outputs to stdout."""
     content, frames, interpreted_steps = pickle.load(sys.stdin.buffer)
     compiled, interpreted = CompiledStep(content), InterpretedStep(content)
     answers = (

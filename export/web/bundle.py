@@ -25,7 +25,7 @@ from .wasm import WEB, compile_wasm, find_wasm_compiler
 NODE_MISSING = "Node.js is not installed"
 
 _DIALOGUE = """\
-Commands are made of words, and completed from what was said before:
+Commands are made of words, and completed from context:
 
 ```js
 import {{ Memory }} from "./harken.js";
@@ -35,29 +35,29 @@ spotter.addEventListener("word", ({{ detail }}) => {{
   const threshold = spotter.info.thresholds[detail.word];
   const evidence = {{ ...detail, threshold }};
   const turn = memory.hear(detail.word, Date.now() / 1000, detail.confidence, evidence);
-  spotter.pending(memory.pending, memory.habit); // what is waited for needs less evidence
+  spotter.pending(memory.pending, memory.habit); // expected words need less evidence
   for (const command of turn.commands) console.log(command.intent, command.values);
 }});
 ```
 
-`memory.learned` is what it has learned of its user; keep it, and give it to the next one. Call
-`tick` when `due` has come. `Dialogue` is the same without learning.
+`memory.learned` is what it has learned about its user; save it, and pass it to the next memory.
+Call `tick` when `due` has come. `Dialogue` is the same without learning.
 
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class WebBundle:
-    """What an export for browsers wrote."""
+    """The result of an export for browsers."""
 
     folder: Path
     models: tuple[WebModel, ...]
     comparisons: tuple[Comparison, ...]
-    """Of the C engine with each model."""
+    """The C engine with each model."""
     not_checked: str
-    """Why nobody listened with the WebAssembly files here; empty: they answered as C does."""
+    """Why the WebAssembly files were not run here; empty if their output equals that of C."""
     compressed: Mapping[str, int]
-    """What a browser loads with the first model, in bytes after gzip, by file."""
+    """Bytes that a browser loads with the first model, after gzip, by file."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON types."""
@@ -86,22 +86,22 @@ def export_web(
     learned: Learner | None = None,
     on_stage: Callable[[str], None] = lambda stage: None,
 ) -> WebBundle:
-    """Write a folder that any web server can serve, and that is an npm package as well.
+    """Write a folder that any web server can serve, and that is also an npm package.
 
-    The engine is compiled for this machine and for WebAssembly; the first is compared with Python
-    and TensorFlow Lite Micro, the second, where there is Node.js, with the first: to the last byte.
-    The same models give the same bytes, with the same tools.
+    The engine is compiled for this machine and for WebAssembly; the former is compared with Python
+    and TensorFlow Lite Micro, the latter, if Node.js is installed, with the former, byte for byte.
+    The same models and the same tools give the same bytes.
 
     Parameters
     ----------
     models
-        Those to choose from; the first is what the page begins with.
+        The models to choose from; the first is the page's default.
     out
         The folder to write to; it is created if missing. Files that harken wrote are replaced.
     grammar
-        What commands the page makes of words. Its LSTM, if it ships, is part of the models.
+        The commands of the page. Its LSTM, if it ships, is included in the models.
     learned
-        What a memory of this grammar has learned: whoever opens the page begins with it.
+        What a memory of this grammar has learned: everyone who opens the page starts with it.
     on_stage
         Called with a few words at the start of every stage.
 
@@ -118,15 +118,15 @@ def export_web(
     out = Path(out)
     check_target(out, names_in(WEB / "page", WEB / "lib", WEB / "npm"))
     names = [model.manifest.name for model in models]
-    if len({name.lower() for name in names}) < len(names):  # as not every file system tells
-        raise ExportError(f"of {', '.join(names)} two have the same name; give each its own")
+    if len({name.lower() for name in names}) < len(names):  # some file systems ignore case
+        raise ExportError(f"two of {', '.join(names)} have the same name; give each its own")
     prior = None if grammar is None or shipped_prior(grammar) is None else grammar
     if learned is not None and prior is None:
         raise ExportError(
-            f"{grammar.name if grammar else 'a page of words alone'} has no LSTM prior, and a page "
-            "learns on top of one; leave --memory out, or take a grammar that ships"
+            f"{grammar.name if grammar else 'a page of words alone'} has no LSTM prior, which a "
+            "page needs for learning; omit --memory, or use a grammar that ships"
         )
-    find_wasm_compiler()  # before anything that takes time
+    find_wasm_compiler()  # fails early if missing
     engines, compiled = [], []
     for model in models:
         if grammar is not None:
@@ -154,7 +154,7 @@ def export_web(
 
 
 def _check(models: Sequence[WebModel], engines: Sequence[CheckedEngine]) -> str:
-    """Let the package listen in Node.js, and compare; return why not, if that cannot be done."""
+    """Run the package in Node.js and compare its output; return why not, if that is impossible."""
     node = shutil.which("node")
     if node is None:
         return NODE_MISSING
@@ -176,7 +176,7 @@ def _check(models: Sequence[WebModel], engines: Sequence[CheckedEngine]) -> str:
                 if done.returncode:
                     said = done.stderr.decode(errors="replace").strip().splitlines()
                     raise ExportError(
-                        f"{model.file} fails in Node.js: {(said or ['it says nothing'])[-1]}"
+                        f"{model.file} failed in Node.js: {(said or ['no message'])[-1]}"
                     )
                 if done.stdout != expected:
                     raise ExportError(
@@ -186,11 +186,11 @@ def _check(models: Sequence[WebModel], engines: Sequence[CheckedEngine]) -> str:
 
 
 def _checked(models: Sequence[WebModel], not_checked: str) -> str:
-    """Return what the README says of the check."""
+    """Return the README's text on the check."""
     names = " and ".join(model.file for model in models)
     if not_checked:
         return f"\n- WebAssembly was not compared with the C engine: {not_checked}."
     return (
-        f"\n- {names}: all features and logits are those of\n"
+        f"\n- {names}: all features and logits equal those of\n"
         "  the C engine on the machine that compiled it, byte for byte (in Node.js)."
     )

@@ -24,14 +24,14 @@ _TEXT = (".html", ".js", ".css", ".json", ".md", ".mjs", ".svg", ".ts", ".webman
 
 @dataclass(frozen=True, kw_only=True)
 class WebModel:
-    """A model as a browser has it."""
+    """A model in the form for browsers."""
 
     model: EngineModel
     wasm: bytes
 
     @property
     def file(self) -> str:
-        """Where it lies in the folder."""
+        """Its path in the folder."""
         return f"models/{self.model.manifest.name}.wasm"
 
 
@@ -46,13 +46,13 @@ def site_files(
     Parameters
     ----------
     models
-        Those to choose from; the first is the page's default.
+        The models to choose from; the first is the page's default.
     grammar
-        Of the page's dialogue; None for a page that shows words alone.
+        The grammar of the page's dialogue; None for a page that only shows words.
     fields
-        What the README says besides what is known here.
+        Further fields of the README.
     learned
-        What the page begins with.
+        What the page's memory starts with.
     """
     version = importlib.metadata.version("harken")
     main = models[0].model.manifest
@@ -64,7 +64,7 @@ def site_files(
     files |= {model.file: model.wasm for model in models}
     if grammar is not None:
         files[_grammar_file(grammar)] = grammar_to_json(grammar, learned).encode()
-    # The cache of a page is named after all that is in it.
+    # The name of a page's cache is a hash of its content.
     digest = _digest({**files, "sw.js": worker})
     files["site.json"] = _site(models, grammar, version, digest)
     names = json.dumps(cached_files(files), indent=2)
@@ -74,7 +74,7 @@ def site_files(
 
 
 def compressed_bytes(files: Mapping[str, bytes], models: Sequence[WebModel]) -> dict[str, int]:
-    """Return what a browser loads with the first model, gzipped, in bytes by file."""
+    """Return the bytes that a browser loads with the first model, gzipped, by file."""
     others = {model.file for model in models[1:]}
     return {
         name: len(gzip.compress(files[name], 9, mtime=0))
@@ -84,7 +84,7 @@ def compressed_bytes(files: Mapping[str, bytes], models: Sequence[WebModel]) -> 
 
 
 def cached_files(files: Mapping[str, bytes]) -> list[str]:
-    """Return those files that the page works with offline."""
+    """Return the files that the page needs offline."""
     package = {path.relative_to(_PACKAGE).as_posix() for path in _PACKAGE.rglob("*")}
     return sorted(
         name
@@ -110,7 +110,7 @@ def _grammar_file(grammar: Grammar) -> str:
 
 
 def _site(models: Sequence[WebModel], grammar: Grammar | None, version: str, digest: str) -> bytes:
-    """Return ``site.json``: what the page offers."""
+    """Return ``site.json``: the models and grammar of the page."""
     content = {
         "version": version,
         "digest": digest,

@@ -1,4 +1,4 @@
-"""A model in, one WebAssembly file out: the engine, the model, and what it says of itself."""
+"""A model in, one WebAssembly file out: the engine, the model, and its description."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ..device.compiler import build
 from ..device.source import EngineModel
 
 WEB = ENGINE.parent / "web"
-"""Folder of what a browser needs around the engine."""
+"""Folder of the files around the engine for browsers."""
 
 STREAM = ENGINE / "stream"
 """Sources of the stream that converts rates and moves thresholds."""
 
 FORMAT = 1
-"""Of the section in which the file describes itself; engine.js reads this one."""
+"""Name of the section with the file's description; engine.js reads it."""
 
 _SECTION = "harken"
 _FLAGS = (
@@ -83,7 +83,7 @@ def compile_wasm(model: EngineModel) -> bytes:
 
 
 def description(model: EngineModel) -> bytes:
-    """Return what a file says of itself, as JSON in ASCII."""
+    """Return the file's description, as JSON in ASCII."""
     manifest, prior = model.manifest, model.prior
     content = {
         "format": FORMAT,
@@ -103,14 +103,14 @@ def description(model: EngineModel) -> bytes:
 
 
 def custom_section(name: str, content: bytes) -> bytes:
-    """Return a custom section of a WebAssembly file, to stand at its end."""
+    """Return a custom section, to be appended to a WebAssembly file."""
     label = name.encode()
     body = _leb128(len(label)) + label + content
     return b"\0" + _leb128(len(body)) + body
 
 
 def _leb128(number: int) -> bytes:
-    """Return a number as WebAssembly writes it: seven bits a byte, the lowest first."""
+    """Return a number in LEB128: seven bits per byte, the lowest first."""
     digits = bytearray()
     while number > 0x7F:
         digits.append(number & 0x7F | 0x80)

@@ -404,7 +404,7 @@ class TestRefused:
         def edit(model: Any) -> None:
             model.subgraphs[0].tensors[self.dense(model).inputs[1]].type = 0
 
-        self.refused(edit, r"layer 0 .*no matrix of int8")
+        self.refused(edit, r"layer 0 .*not an int8 matrix")
 
     def test_weights_that_are_not_constant(self) -> None:
         def edit(model: Any) -> None:
@@ -573,7 +573,9 @@ class TestChecks:
 
     def test_without_a_compiler(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("CC", "no-such-compiler")
-        with pytest.raises(DependencyError, match="CC is 'no-such-compiler', which is no program"):
+        with pytest.raises(
+            DependencyError, match="CC is 'no-such-compiler', which is not a program"
+        ):
             find_compiler()
         outcome = harken("export", "commands", "--target", "c", "--out", tmp_path / "out")
         assert outcome.exit_code == 6
@@ -908,7 +910,7 @@ class TestMemory:
         assert "static const harken_habit habits[]" in source
         readme = (tmp_path / "out" / "README.md").read_text()
         lessons = load_learned(memory, load_grammar("robot")).lessons
-        assert f"What a memory has learned from {lessons} words" in readme
+        assert f"what a memory has learned from {lessons} words" in readme
 
     @pytest.mark.parametrize("target", ["c", "lib", "web"])
     @pytest.mark.parametrize(

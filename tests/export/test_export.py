@@ -236,7 +236,7 @@ class TestTarget:
     def test_files_of_somebody_else(self, run_folder: Path, tmp_path: Path, suffix: str) -> None:
         path = tmp_path / f"mine.{suffix}"
         path.write_text("mine")
-        with pytest.raises(OutputError, match=rf"mine\.{suffix} is there, and harken did not"):
+        with pytest.raises(OutputError, match=rf"mine\.{suffix} exists, but harken did not"):
             export_run(run_folder, tmp_path, name="mine")
         assert list(tmp_path.glob("mine.*")) == [path]
 
@@ -386,7 +386,7 @@ class TestExport:
             "yes, no",
             "harken train recordings --out run",
             "the tests' own | none needed",
-            "75.00% decided rightly",
+            "75.00% correct",
             "| yes | 1,289 | 153 |",
             f"{exported.model.manifest.model.bytes:,} bytes",
             "## Limits",

@@ -252,7 +252,7 @@ class TestRefused:
         def edit(model: Any) -> None:
             self.svdf(model).builtinOptions.rank = 2
 
-        self.refused(edit, r"layer 1 \(svdf_0\): the SVDF has rank 2; the engine has 1")
+        self.refused(edit, r"layer 1 \(svdf_0\): the SVDF has rank 2; the engine needs 1")
 
     @pytest.mark.parametrize("activation", ["NONE", "RELU6", "TANH"])
     def test_another_activation(self, activation: str) -> None:
@@ -287,7 +287,7 @@ class TestRefused:
         def edit(model: Any) -> None:
             self.tensor(model, 1).type = schema.TensorType.FLOAT32
 
-        self.refused(edit, r"layer 1 \(svdf_0\): its weights are no matrix of int8")
+        self.refused(edit, r"layer 1 \(svdf_0\): its weights are not an int8 matrix")
 
     def test_weights_with_a_scale_for_each_row(self) -> None:
         def edit(model: Any) -> None:
@@ -301,7 +301,7 @@ class TestRefused:
         def edit(model: Any) -> None:
             self.tensor(model, 2).type = schema.TensorType.FLOAT32
 
-        self.refused(edit, r"layer 1 \(svdf_0\): its filters over time are no matrix of int16")
+        self.refused(edit, r"layer 1 \(svdf_0\): its filters over time are not an int16 matrix")
 
     @pytest.mark.parametrize("memory", [0, MOST_SVDF_MEMORY + 1])
     def test_a_memory_that_the_engine_does_not_hold(self, memory: int) -> None:
@@ -326,13 +326,13 @@ class TestRefused:
         def edit(model: Any) -> None:
             self.tensor(model, 4).type = schema.TensorType.INT8
 
-        self.refused(edit, r"layer 1 \(svdf_0\): its state is no variable tensor of int16")
+        self.refused(edit, r"layer 1 \(svdf_0\): its state is not a variable int16 tensor")
 
     def test_a_state_that_is_not_kept(self) -> None:
         def edit(model: Any) -> None:
             self.tensor(model, 4).isVariable = False
 
-        self.refused(edit, r"layer 1 \(svdf_0\): its state is no variable tensor of int16")
+        self.refused(edit, r"layer 1 \(svdf_0\): its state is not a variable int16 tensor")
 
     def test_a_state_of_another_length(self) -> None:
         def edit(model: Any) -> None:
@@ -350,7 +350,7 @@ class TestRefused:
         def edit(model: Any) -> None:
             self.svdf(model).inputs = self.svdf(model).inputs[:4]
 
-        self.refused(edit, r"layer 1 \(svdf_0\): the SVDF has 4 inputs; the engine wants 5")
+        self.refused(edit, r"layer 1 \(svdf_0\): the SVDF has 4 inputs; the engine needs 5")
 
     def test_a_stem_behind_the_lstm(self) -> None:
         def edit(model: Any) -> None:

@@ -728,7 +728,9 @@ class TestCheck:
         self, quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(lib_bundle, "library_targets", lambda: (other(emulator=("false",)),))
-        with pytest.raises(ExportError, match=r"another: the library fails \(code 1\): it says no"):
+        with pytest.raises(
+            ExportError, match=r"another: the library failed \(code 1\): no message"
+        ):
             export_library(load_model("commands-tiny"), tmp_path / "out")
         assert not (tmp_path / "out").exists()
 
@@ -749,7 +751,9 @@ class TestCheck:
         assert bundle.not_built == {"Board": "no-such-gcc", "Bare": "/no/such/stdlib.h"}
         assert [built.run for built in bundle.built] == [True, False]
         readme = (tmp_path / "README.md").read_text()
-        assert "Not compiled, for want of a program: Board (no-such-gcc), Bare (/no/" in readme
+        assert (
+            "Not compiled, because programs were missing: Board (no-such-gcc), Bare (/no/" in readme
+        )
         assert re.search(r"\| Far .*\| only compiled, no-such-qemu is missing \|", readme)
         assert "For Android" not in readme
         assert bundle.to_dict()["not_built"]["Board"] == "no-such-gcc"
@@ -793,7 +797,7 @@ class TestCommand:
         outcome = harken("export", "commands-tiny", "--target", "lib", "--out", tmp_path)
         assert outcome.exit_code == 0
         assert "a library for apps, all checks passed" in outcome.out
-        assert re.search(r"  \w+ \w+: \d\d,\d{3} bytes; answers as the engine does here\n",
+        assert re.search(r"  \w+ \w+: \d\d,\d{3} bytes; same output as the engine here\n",
                          outcome.out)  # fmt: skip
 
     @pytest.mark.parametrize(
@@ -833,7 +837,7 @@ class TestCommand:
         outcome = harken("export", "commands-tiny", "--target", "lib", "--grammar", "robot",
                          "--memory", memory, "--out", tmp_path / "out")  # fmt: skip
         assert outcome.exit_code == 0, outcome.err
-        assert "What a memory has learned from" in (tmp_path / "out" / "README.md").read_text()
+        assert "what a memory has learned from" in (tmp_path / "out" / "README.md").read_text()
         source = (tmp_path / "out" / "src" / "model_data.c").read_text()
         assert "static const harken_habit habits[]" in source
 

@@ -604,7 +604,7 @@ class TestChecks:
 
         self.refused(
             edited(bundle.model.read_bytes(), edit),
-            "state check: c0 goes in with the scale 0.000305.* and comes out with 0.000610",
+            "state check: c0 has the scale 0.000305.* as input and 0.000610",
         )
 
     def test_a_variable_tensor(self, bundle: LitertBundle) -> None:
@@ -661,7 +661,7 @@ class TestChecks:
     def test_a_model_that_hears_few_words(self, bundle: LitertBundle) -> None:
         few = {"words": 2, "words_same": 0, "words_more": 1, "words_rounding": 0}
         check_parity(dataclasses.replace(bundle.check, **few))
-        with pytest.raises(ExportError, match=r"word check: of 6 words .* 6 are not the same"):
+        with pytest.raises(ExportError, match=r"word check: of 6 words .* 6 differ"):
             check_parity(dataclasses.replace(bundle.check, **{**few, "words_more": 4}))
 
     def test_a_word_counts_once_and_near_its_time(self) -> None:
@@ -682,7 +682,7 @@ class TestChecks:
         with pytest.raises(ExportError, match=r"snippet check: .* hears left, three.*hears left$"):
             check_snippet(written, "commands-tiny.json", [deaf])
         written["listen.py"] = b"raise SystemExit('no')"
-        with pytest.raises(ExportError, match=r"snippet check: listen.py fails \(code 1\): no"):
+        with pytest.raises(ExportError, match=r"snippet check: listen.py failed \(code 1\): no"):
             check_snippet(written, "commands-tiny.json", [deaf])
 
     def test_the_stream_is_long_and_always_the_same(self) -> None:
@@ -704,7 +704,7 @@ class TestRefused:
 
         with pytest.raises(
             ExportError,
-            match=r"written out for LiteRT: the layers are (SVDF, )+dense",
+            match=r"exported for LiteRT: the layers are (SVDF, )+dense",
         ):
             layers_of(edited(load_model("commands-tiny").content, edit))
 

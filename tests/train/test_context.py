@@ -68,7 +68,7 @@ def test_sessions_are_one_speakers_words_in_three_orders(corpus):
 
 
 def test_sessions_need_somebody_who_can_say_a_command(corpus):
-    with pytest.raises(DataError, match="no speaker of the validation part has recorded all"):
+    with pytest.raises(DataError, match="no speaker of the validation split has recorded all"):
         spoken_sessions(corpus, load_grammar("robot"), ngram(GRAMMAR), count=1)
 
 
@@ -169,7 +169,7 @@ def test_the_whole_of_it_at_the_command_line(data, tmp_path):
     [
         (("--context",), "give a folder of recordings"),
         (("--context", "--data", "x", "--stream"), "it does not go with --context"),
-        (("--context", "--data", "x", "--split", "all"), "sessions are made of one part"),
+        (("--context", "--data", "x", "--split", "all"), "sessions are made from one split"),
         (("--sessions", "3", "--data", "x"), "it needs --context"),
     ],
 )

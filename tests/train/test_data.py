@@ -188,14 +188,14 @@ class TestLayouts:
         corpus = load_corpus(data, cache_dir=cache)
         assert [r.path for r in corpus.recordings] == ["no/b.wav", "no/more/c.wav", "yes/a.wav"]
         assert reasons(corpus) == dict.fromkeys(
-            ("no/all", "no/more/back", "yes/loop"), "a link that leads back up"
+            ("no/all", "no/more/back", "yes/loop"), "a link to a folder above it"
         )
 
     def test_words_in_one_form_of_unicode(self, data: Path, cache: Path) -> None:
         write(data / "tu\u0308r/a.wav")
         assert load_corpus(data, cache_dir=cache).words == ("t\u00fcr",)
         write(data / "t\u00fcr/b.wav")
-        with pytest.raises(DataError, match="differ in nothing but the form of Unicode; put the"):
+        with pytest.raises(DataError, match="differ only in the form of Unicode; put the"):
             load_corpus(data, cache_dir=cache)
 
     def test_folders_that_differ_in_capitals_alone_are_refused(
@@ -204,9 +204,7 @@ class TestLayouts:
         write(data / "Yes/a.wav")
         write(data / "yes/a.wav")
         if len(list(data.iterdir())) == 2:  # where the file system tells them apart
-            with pytest.raises(
-                DataError, match=r"'Yes' and 'yes' of .* differ in nothing but capi"
-            ):
+            with pytest.raises(DataError, match=r"'Yes' and 'yes' of .* differ only in capi"):
                 load_corpus(data, cache_dir=cache)
 
     def test_what_is_too_long_for_a_word_is_reported(self, data: Path, cache: Path) -> None:
@@ -358,7 +356,7 @@ class TestDecoding:
         corpus.require_words(["yes"])
         with pytest.raises(DataError, match=r"no recordings of 'learn' in .*there are: yes"):
             corpus.require_words(["yes", "learn"])
-        with pytest.raises(DataError, match=r"no recordings of 'yes' in the testing part"):
+        with pytest.raises(DataError, match=r"no recordings of 'yes' in the testing split"):
             corpus.require_words(["yes"], split="testing")
 
 

@@ -325,7 +325,7 @@ class TestCommand:
             *("--cache-dir", cache, "--split", "testing"),
         )
         assert outcome.exit_code == 5
-        assert "no clips in the testing part (there are: 1 validation" in outcome.error
+        assert "no clips in the testing split (there are: 1 validation" in outcome.error
 
     def test_it_needs_neither_tensorflow_nor_librosa(self, arguments: list[object]) -> None:
         script = """

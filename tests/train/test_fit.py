@@ -616,12 +616,12 @@ class TestResumingSomethingElse:
     def test_other_settings(self, run: RunFolder, changes: dict[str, Any]) -> None:
         with pytest.raises(RunError) as caught:
             self.resume(run, dataclasses.replace(CONFIG, **changes))
-        assert "was begun with other settings" in str(caught.value)
+        assert "was started with other settings" in str(caught.value)
         assert all(name in str(caught.value) for name in changes)
         assert names(run.path) == ["config.json"]
 
     def test_other_recordings(self, run: RunFolder) -> None:
-        with pytest.raises(RunError, match=r"begun with other recordings .*of memory, now other"):
+        with pytest.raises(RunError, match=r"started with other recordings .*of memory, now other"):
             self.resume(run, CONFIG, fingerprint="other")
 
     def test_another_split(self, run: RunFolder) -> None:
@@ -630,7 +630,7 @@ class TestResumingSomethingElse:
             self.resume(run, CONFIG, report=report)
 
     def test_a_run_that_is_not_there(self, tmp_path: Path) -> None:
-        with pytest.raises(RunError, match=r"config\.json is missing, so .* is no finished run"):
+        with pytest.raises(RunError, match=r"config\.json is missing, so .* is not a finished run"):
             self.resume(RunFolder(tmp_path / "nothing"), CONFIG)
 
 
@@ -643,7 +643,7 @@ class TestUnfitData:
 
     def test_a_keyword_without_recordings(self, tmp_path: Path) -> None:
         sounds = [("word", "low", split, spoken(400.0)) for split in ("training", "validation")]
-        self.refuse(tmp_path, CONFIG, *sounds, says="no recordings of 'high' in the training part")
+        self.refuse(tmp_path, CONFIG, *sounds, says="no recordings of 'high' in the training split")
 
     def test_a_word_that_is_held_out_of_nothing(self, tmp_path: Path) -> None:
         sounds = [

@@ -291,7 +291,7 @@ class TestBase:
 
     def test_another_file(self, tmp_path: Path) -> None:
         save_pack(small_pack(), tmp_path / "x.npz")
-        with pytest.raises(DataError, match="holds no weights to begin with"):
+        with pytest.raises(DataError, match="holds no weights to start from"):
             load_base(tmp_path / "x.npz")
         base = load_base(base_file("commands-tiny"))
         save_base(dataclasses.replace(base, name="mine"), tmp_path / "x.npz")
@@ -480,17 +480,17 @@ class TestCommand:
             speakers()
         refused = harken("new", "jarvis", "--out", tmp_path / "x")
         assert refused.exit_code != 0
-        assert "nothing on this machine can say a word" in refused.error
+        assert "no speech engine found" in refused.error
         assert not (tmp_path / "x").exists()
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["jarvis", "jarvis"], "is there twice"),
+            (["jarvis", "jarvis"], "is given twice"),
             (["***"], "no voice can say"),
             (["jarvis", "--base", "nothing"], "there are no weights of 'nothing'"),
             (["jarvis", "--name", "a b"], "cannot be a model's name"),
-            (["jarvis", "--recordings", "missing"], "is no folder"),
+            (["jarvis", "--recordings", "missing"], "is not a folder"),
         ],
     )
     def test_bad_input(self, tmp_path: Path, arguments: list[str], message: str) -> None:
@@ -505,8 +505,8 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["--language", "klingon"], "--language 'klingon' is none that espeak-ng speaks"),
-            (["--spelling", "on=onn"], "is of none of the words; they are: jarvis"),
+            (["--language", "klingon"], "--language 'klingon' is not a language of espeak-ng"),
+            (["--spelling", "on=onn"], "matches none of the words; they are: jarvis"),
             (["--engine", "piper", "--voices", "x.onnx"], "iper"),
             (["--engine", "no-such-program {wav} {text}"], "there is no program"),
         ],
@@ -539,7 +539,7 @@ class TestCommand:
         line = ("new", "go", "--out", tmp_path / "mine", "--base", "commands-tiny")
         stopped = harken(*line)
         assert stopped.exit_code == 130, stopped.err
-        assert "keeps what is done, and the same command goes on from there" in stopped.err
+        assert "keeps finished work, and the same command continues from there" in stopped.err
         assert "Traceback" not in stopped.err
         assert harken(*line).exit_code == 130, "it is no folder of something else now"
         assert not list((tmp_path / "mine").rglob("*.tmp"))
@@ -550,7 +550,7 @@ class TestCommand:
         (tmp_path / "thesis.txt").write_text("years of work")
         refused = harken("new", "jarvis", "--out", tmp_path, "--name", "x")
         assert refused.exit_code != 0
-        assert "is no folder of `harken new`" in refused.error
+        assert "not from `harken new`" in refused.error
 
     @pytest.mark.slow
     def test_a_whole_model(self, tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ class TestWhatCannotBeRead:
             RunFolder(tmp_path / "nothing").load_record()
 
     def test_weights_that_are_missing(self, run: RunFolder) -> None:
-        with pytest.raises(RunError, match=r"weights\.npz is missing.* --resume it goes on"):
+        with pytest.raises(RunError, match=r"weights\.npz is missing.* --resume continues one"):
             run.load_arrays("weights.npz")
 
     def test_a_run_of_before_the_stem_that_lacks_something_else(self, run: RunFolder) -> None:
@@ -109,7 +109,7 @@ class TestWhatCannotBeRead:
     @pytest.mark.parametrize("content", ["[]", "{}", '{"harken_run": "1"}', '{"words": ["yes"]}'])
     def test_json_of_something_else(self, run: RunFolder, content: str) -> None:
         (run.path / "config.json").write_text(content)
-        with pytest.raises(RunError, match=r"config\.json is no configuration of a run"):
+        with pytest.raises(RunError, match=r"config\.json is not the configuration of a run"):
             run.load_record()
 
     def test_a_newer_version(self, run: RunFolder) -> None:

@@ -126,7 +126,7 @@ class TestErrors:
         [
             ("{", "cannot read the settings file"),
             ('"yes"', "must hold a JSON object"),
-            ({"epochs": 3}, "names no words; add them to it, or give --words"),
+            ({"epochs": 3}, "names no words; add them, or give --words"),
             ({"words": "yes"}, "words is 'yes'; it must be a JSON array"),
             ({"words": ["yes"], "epoch": 3}, "epoch is not a known setting; known are words, "),
             (

@@ -108,7 +108,7 @@ def test_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with store(tmp_path) as mine:
         assert not mine.has(0)
         monkeypatch.setattr(np.lib.format, "open_memmap", full)
-        with pytest.raises(DataError, match=r"\(No space left on device\); make room, or continue"):
+        with pytest.raises(DataError, match=r"No space left on device\); free some space, or"):
             mine.write(0, 0, batch(0))
 
 

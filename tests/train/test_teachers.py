@@ -100,10 +100,10 @@ class TestBcResNet:
     @pytest.mark.parametrize(
         ("changes", "says"),
         [
-            ({"t1.f2.0.weight": None}, "no BC-ResNet: it lacks t1.f2.0.weight; it holds"),
+            ({"t1.f2.0.weight": None}, "not a BC-ResNet: it lacks t1.f2.0.weight; it holds"),
             ({"t1.f2.0.weight": None, "input_conv.weight": None}, "input_conv.weight, t1.f2.0"),
-            ({"n41.f1.0.bias": np.zeros(3, "f4")}, r"n41.f1.0.bias is float32 of the shape \(3,\)"),
-            ({"head_conv.bias": np.zeros(35, "i4")}, r"head_conv.bias is int32 of the shape"),
+            ({"n41.f1.0.bias": np.zeros(3, "f4")}, r"n41.f1.0.bias is float32 of shape \(3,\)"),
+            ({"head_conv.bias": np.zeros(35, "i4")}, r"head_conv.bias is int32 of shape"),
             ({"dw_conv.bias": np.full(20, np.nan, "f4")}, "dw_conv.bias holds NaN"),
         ],
     )
@@ -116,11 +116,11 @@ class TestBcResNet:
         with pytest.raises(DataError, match="is not there"):
             open_teacher(tmp_path / "net.npz")
         (tmp_path / "net.npz").write_bytes(b"PK nothing")
-        with pytest.raises(DataError, match="is no npz file that can be read"):
+        with pytest.raises(DataError, match="is not a readable npz file"):
             open_teacher(tmp_path / "net.npz")
         whole = write_bc_resnet(tmp_path / "net.npz").read_bytes()
         (tmp_path / "net.npz").write_bytes(whole[: len(whole) // 2])
-        with pytest.raises(DataError, match="is no npz file that can be read"):
+        with pytest.raises(DataError, match="is not a readable npz file"):
             open_teacher(tmp_path / "net.npz")
         np.savez(tmp_path / "net.npz")
         with pytest.raises(DataError, match="and 195 more arrays; it holds nothing"):
@@ -172,11 +172,11 @@ class TestTflite:
         [
             ([], [tensor(1, 12)], "has 0 inputs; it must have one"),
             ([tensor(1, RATE)] * 2, [tensor(1, 12)], "has 2 inputs"),
-            ([tensor(1, 8000)], [tensor(1, 12)], r"float32 of the shape \(1, 8000\); it must be"),
-            ([tensor(RATE)], [tensor(1, 12)], r"the input .* of the shape \(16000,\)"),
+            ([tensor(1, 8000)], [tensor(1, 12)], r"float32 of shape \(1, 8000\); it must be"),
+            ([tensor(RATE)], [tensor(1, 12)], r"the input .* of shape \(16000,\)"),
             ([tensor(1, RATE, dtype="int8")], [tensor(1, 12)], "the input .* is int8"),
             ([tensor(1, RATE)], [tensor(1, 12)] * 2, "has 2 outputs"),
-            ([tensor(1, RATE)], [tensor()], "the output .* of the shape"),
+            ([tensor(1, RATE)], [tensor()], "the output .* of shape"),
             ([tensor(1, RATE)], [tensor(1, 12, dtype="int8")], "the output .* is int8"),
             ([tensor(1, RATE)], [tensor(1, 5)], "has 5 outputs, and without a list of labels 12"),
         ],
@@ -202,7 +202,7 @@ class TestTflite:
         with pytest.raises(DataError, match="cannot be read: No such file"):
             open_teacher(tmp_path / "kwt1.tflite")
         (tmp_path / "kwt1.tflite").write_bytes(b"\0" * 40)
-        with pytest.raises(DataError, match=r"is not a TFLite model: .*get the file anew"):
+        with pytest.raises(DataError, match=r"is not a TFLite model: .*get the file again"):
             open_teacher(tmp_path / "kwt1.tflite")
         (tmp_path / "kwt1.tflite").write_bytes(struct.pack("<I", 4000) + b"TFL3")
         with pytest.raises(DataError, match="its structure is damaged"):
@@ -250,7 +250,7 @@ class TestOpening:
         with pytest.raises(DataError, match="is a file, not a folder"):
             open_teachers(tmp_path / "net1.npz")
         write_bc_resnet(tmp_path / "net_1.npz")
-        with pytest.raises(DataError, match="holds two teachers called net_1"):
+        with pytest.raises(DataError, match="holds two teachers named net_1"):
             open_teachers(tmp_path)
 
     @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ class TestSeconds:
             with pytest.raises(DataError, match=rf"no teacher knows the word '{word}'.*: go, no"):
                 probability_of(teachers, [], word)
         with pytest.raises(
-            DataError, match=r"a clip of 'no' lasts 1.25 s; teachers hear up to 1 s"
+            DataError, match=r"a clip of 'no' lasts 1.25 s; teachers take up to 1 s"
         ):
             probability_of(teachers, [np.zeros(20_000, np.int16)], "no")
 
@@ -367,10 +367,10 @@ class TestOutputs:
         [
             ({"clips": None}, "its array clips is missing"),
             ({"clips": np.zeros(2)}, "its array clips is float64"),
-            ({"clips": np.array(["a/1.wav", "a/1.wav"])}, "name the clip a/1.wav twice"),
-            ({"net": None}, "holds clips, but no outputs of a teacher|the labels of net_labels"),
-            ({"net_labels": None}, "the labels of net are missing; they belong into net_labels"),
-            ({"net": np.zeros((1, 2))}, r"net is float64 of the shape \(1, 2\); for 2 clips"),
+            ({"clips": np.array(["a/1.wav", "a/1.wav"])}, "list the clip a/1.wav twice"),
+            ({"net": None}, "holds clips, but no outputs of teachers|the labels of net_labels"),
+            ({"net_labels": None}, "the labels of net are missing; they belong in net_labels"),
+            ({"net": np.zeros((1, 2))}, r"net is float64 of shape \(1, 2\); for 2 clips"),
             ({"net": np.zeros((2, 3))}, r"shape \(2, 3\); for 2 clips and 2 labels"),
             ({"net": np.zeros((2, 2), int)}, "net is int64"),
             ({"net": np.full((2, 2), np.nan)}, "net holds NaN or infinite values"),
@@ -390,11 +390,11 @@ class TestOutputs:
 
     def test_refuses_what_is_no_npz(self, tmp_path: Path) -> None:
         path = tmp_path / "outputs.npz"
-        with pytest.raises(DataError, match=r"there is no file .*make it anew with `harken teach`"):
+        with pytest.raises(DataError, match=r"no file .*make it again with `harken teach`"):
             TeacherOutputs.read(path)
         outputs_of({"a/1.wav": "a"}).write(path)
         path.write_bytes(path.read_bytes()[:200])
-        with pytest.raises(DataError, match="is no npz file that can be read"):
+        with pytest.raises(DataError, match="is not a readable npz file"):
             TeacherOutputs.read(path)
 
     def test_clips_that_are_not_there(self) -> None:
@@ -406,13 +406,13 @@ class TestOutputs:
     def test_other_teachers(self) -> None:
         outputs = outputs_of({"a/1.wav": "a"})
         outputs.require_teachers({"wide": LABELS["wide"]})
-        with pytest.raises(DataError, match="are those of wide, but the teachers are narrow, wide"):
+        with pytest.raises(DataError, match="are from wide, but the teachers are narrow, wide"):
             outputs.require_teachers(LABELS)
         with pytest.raises(DataError, match="have the labels go, left, no, yes; the teacher has a"):
             outputs.require_teachers({"wide": ("a",)})
 
     def test_other_shapes(self) -> None:
-        with pytest.raises(DataError, match=r"have the shape \(1, 4\); for 2 clips and 4 labels"):
+        with pytest.raises(DataError, match=r"have shape \(1, 4\); for 2 clips and 4 labels"):
             outputs_of({"a/1.wav": "a", "a/2.wav": "a"}, wide=[[0.25] * 4])
 
     def test_no_such_folder(self, tmp_path: Path) -> None:
@@ -518,7 +518,7 @@ class TestRun:
         again = Fake("one", labels)
         run_teachers(corpus, [again], known=whole)
         assert again.heard == []
-        with pytest.raises(DataError, match="are those of one, but the teachers are two"):
+        with pytest.raises(DataError, match="are from one, but the teachers are two"):
             run_teachers(corpus, [Fake("two", labels)], partial=partial)
 
     def test_keeps_what_is_done_every_minute(self, corpus: Corpus, tmp_path: Path) -> None:
@@ -576,10 +576,10 @@ class TestCommand:
         options = ("--teachers", tmp_path / "teachers", "--out", tmp_path / "outputs.npz")
         result = self.run(data, *options)
         assert result.exit_code == 130
-        assert "the same command goes" in result.output
+        assert "the same command continues" in result.output
 
     def test_options_that_do_not_fit(self, data: Path, tmp_path: Path) -> None:
-        assert "give teachers, or --outputs" in self.run(data).output
+        assert "give teachers, or earlier --outputs" in self.run(data).output
         assert "belong together" in self.run(data, "--teachers", tmp_path).output
         outputs_of({"yes/0_nohash_0.wav": "yes"}).write(tmp_path / "outputs.npz")
         result = self.run(data, "--outputs", tmp_path / "outputs.npz")

@@ -258,7 +258,7 @@ class TestWhatIsRefused:
         other = write_run(tmp_path / "other")
         ended = run_train("--from", other, "--size", "tiny")
         assert ended.exit_code == DATA_ERROR
-        assert "other cannot be begun with: its model is ModelConfig(dense_units=12" in ended.error
+        assert "cannot start from other: its model is ModelConfig(dense_units=12" in ended.error
         ended = run_train("--from", other, "--resume")
         assert ended.exit_code == USAGE_ERROR
         assert "leave it out: the run in RUN has begun" in ended.err
@@ -371,7 +371,7 @@ class TestWhatTheDataLack:
     def test_a_word(self, run_train, out: Path) -> None:
         ended = run_train("--words", "low,hihg")
         assert ended.exit_code == DATA_ERROR
-        assert "no recordings of 'hihg' in the training part" in ended.error
+        assert "no recordings of 'hihg' in the training split" in ended.error
         assert "there are: " in ended.error
         assert not out.exists()
 

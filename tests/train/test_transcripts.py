@@ -148,12 +148,12 @@ class TestBadInput:
         ("lines", "complaint"),
         [
             ("ann/one.flac\tyes\t0.5\n", "line 1: 3 columns with tabs between, where 4 belong"),
-            ("ann/one.flac\tyes\t0.5\tlate\n", "line 1: 'late' is no time in seconds"),
-            ("ann/one.flac\tyes\t0.5\tnan\n", "line 1: 'nan' is no time"),
-            ("ann/one.flac\tyes\t0.9\t0.5\n", "line 1: 'yes' from 0.9 to 0.5 s is no word"),
-            ("ann/one.flac\tyes\t-1\t0.5\n", "line 1: 'yes' from -1 to 0.5 s is no word"),
+            ("ann/one.flac\tyes\t0.5\tlate\n", "line 1: 'late' is not a time in seconds"),
+            ("ann/one.flac\tyes\t0.5\tnan\n", "line 1: 'nan' is not a time"),
+            ("ann/one.flac\tyes\t0.9\t0.5\n", "line 1: 'yes' from 0.9 to 0.5 s is not a word"),
+            ("ann/one.flac\tyes\t-1\t0.5\n", "line 1: 'yes' from -1 to 0.5 s is not a word"),
             ("\nann/one.flac\tyes\t1.5\t2.5\n", "line 2: 'yes' ends at 2.5 s, but the rec"),
-            ("ann/three.flac\tyes\t0\t1\n", "line 1 names ann/three.flac, which is not there"),
+            ("ann/three.flac\tyes\t0\t1\n", "line 1 names ann/three.flac, which does not exist"),
         ],
     )
     def test_times(self, data: Path, lines: str, complaint: str) -> None:
@@ -182,10 +182,10 @@ class TestBadInput:
         with pytest.raises(DataError, match="nowhere does not exist"):
             load(data, tmp_path / "nowhere")
         (tmp_path / "empty").mkdir()
-        with pytest.raises(DataError, match="empty adds nothing; it must hold a folder of these"):
+        with pytest.raises(DataError, match="empty adds nothing; it must hold one of"):
             load(data, tmp_path / "empty")
 
     def test_additions_that_hold_the_same(self, data: Path, tmp_path: Path) -> None:
         sound(tmp_path / "more/speech/meeting/ann/one.flac")
-        with pytest.raises(DataError, match=r"one\.flac is in the data folder, too; rename one"):
+        with pytest.raises(DataError, match=r"one\.flac is also in the data folder; rename one"):
             load(data, tmp_path / "more")

@@ -25,15 +25,15 @@ def context_tables(evaluation: ContextEvaluation) -> RenderableType:
     parts += [Text(), _weights(data), Text(), _accepts(data)]
     for name, figures in data["priors"].items():
         fewer = ", ".join(f"{snr} {_percent(figures[snr]['fewer'])}" for snr in SNR)
-        parts.append(Text(f"\nFewer word errors with the prior {name}: {fewer}"))
+        parts.append(Text(f"\nReduction of word errors with the prior {name}: {fewer}"))
     for name, figures in data["learning"].items():
         gain, harm = figures["gain_bits"], figures["opposite_user"]
         parts.append(
             Text(
                 f"\nLearning ({name}): after {figures['commands_taught']} commands "
-                f"{figures['bits_per_word_learned']['mean']:.2f} bits a word instead of "
+                f"{figures['bits_per_word_learned']['mean']:.2f} bits per word instead of "
                 f"{figures['bits_per_word_shipped']['mean']:.2f} "
-                f"({gain['95_low']:.2f} to {gain['95_high']:.2f} fewer); then, with the opposite "
+                f"({gain['95_low']:.2f} to {gain['95_high']:.2f} fewer); then, with opposite "
                 "habits, more by "
                 + ", ".join(
                     f"{point['harm_bits']['mean']:+.2f} up to the {point['commands']}th"
@@ -84,7 +84,7 @@ def _weights(data: dict[str, Any]) -> Table:
 def _accepts(data: dict[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("false accepts")
-    for title in ("there", "hours", "an hour", "95 %"):
+    for title in ("number", "hours", "per hour", "95 %"):
         table.add_column(title, justify="right")
     for name, row in data["false_accepts"].items():
         low, high = row["per_hour_95"] or (0.0, 0.0)

@@ -29,7 +29,7 @@ def train_prior_command(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
 ) -> None:
-    """Train an LSTM that predicts what is said next; needs harken[train]."""
+    """Train an LSTM that predicts the next word; needs harken[train]."""
     from ...edge.errors import DependencyError
 
     loaded = load_grammar(grammar)

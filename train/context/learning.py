@@ -2,8 +2,8 @@
 
 In bits per word: the surprisal of the words inside the follow-up window, for the shipped prior and
 for the one that has learned. A user with favourites gives `TAUGHT` commands; then the next `TESTED`
-are predicted. Then a user with the opposite preferences takes over: what was learned must not do
-harm for long.
+are predicted. Then a user with the opposite preferences takes over: the learned preferences must
+not do harm for long.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _OPPOSITE = 60  # commands of the second user
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Learning:
-    """Effect of learning, in bits per word; each array has an entry per user."""
+    """Effect of learning, in bits per word; each array has one entry per user."""
 
     shipped: NDArray[np.float64]
     """(users,) for the shipped prior, on the commands after those learned from."""
@@ -69,11 +69,11 @@ def learning(
     Parameters
     ----------
     grammar
-        What they say.
+        Their grammar.
     prior
-        The one that ships.
+        The shipped prior.
     users, seed
-        How many, and of all that is drawn.
+        Number of users, and seed of all random draws.
     progress
         Called with (users done, users).
     """

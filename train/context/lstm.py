@@ -45,7 +45,7 @@ class _Examples:
     steps: Float32
     """(n, words, inputs)."""
     targets: NDArray[np.int32]
-    """(n, words): index of the right logit, by gap and word, after each word."""
+    """(n, words): index of the correct logit, by gap and word, after each word."""
     counts: Float32
     """(n, words): 1 where a word follows."""
 
@@ -63,7 +63,7 @@ def train_prior(
     Parameters
     ----------
     grammar
-        What can be said.
+        The grammar.
     logged
         Real sessions, if there are any, from `logged_sessions`. Each counts as much as `_LOGGED`
         simulated ones.
@@ -147,14 +147,14 @@ def require_place(grammar: str, folder: Path) -> Path:
     Raises
     ------
     OutputError
-        Something else stands there, or the folder cannot be written to.
+        Something else is there, or the folder cannot be written to.
     """
     require_writable(folder, error=OutputError)
     path = folder / f"{grammar}.prior.tflite"
     settings = path.with_suffix(".json")
     there = [each for each in (path, settings) if each.exists()]
     if there and not _is_prior(settings):
-        raise OutputError(f"{there[0]} is there, and is no prior; choose another --out")
+        raise OutputError(f"{there[0]} exists, and is not a prior; choose another --out")
     return path
 
 
@@ -164,7 +164,7 @@ def save_prior(file: LstmPriorFile, folder: Path) -> Path:
     Raises
     ------
     OutputError
-        Something else stands there, or the system refuses.
+        Something else is there, or the system refuses.
     """
     path = require_place(file.path.name.removesuffix(".prior.tflite"), folder)
     settings = path.with_suffix(".json")
@@ -195,7 +195,7 @@ def _examples(words: Sequence[str], pending: Sequence[str], drawn: Sequence[Sess
 
 
 def _loss(logits: Any, targets: Any, counts: Any) -> Any:
-    """Mean of −log P(the word that follows, and the class of the gap before it)."""
+    """Return the mean of −log P(the next word, and the class of the gap before it)."""
     log_p = tf.nn.log_softmax(logits)
     right = tf.gather(log_p, targets, axis=2, batch_dims=2)
     return -tf.reduce_sum(right * counts) / tf.reduce_sum(counts)

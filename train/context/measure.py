@@ -57,11 +57,11 @@ class Ears:
 
     def memory(self) -> Memory:
         """Return an empty memory."""
-        prior = self.prior or NgramPrior(self.grammar.words)  # which expects all words equally
+        prior = self.prior or NgramPrior(self.grammar.words)  # expects all words equally
         return Memory.of(self.grammar, self.model, prior=prior, now_s=0.0)
 
     def hear(self, posteriors: Float32) -> tuple[list[Detection], list[Command]]:
-        """Return words and commands of a session, from a reset."""
+        """Return the words and commands of a session, from a reset."""
         memory = self.memory()
         detections = detector(self.model, self.config, memory).feed(posteriors)
         # Pending commands settle once nothing more is said.
@@ -99,7 +99,7 @@ class SessionFigures:
     right: int
     """Commands that were understood."""
     understood: int
-    """Commands that were carried out, right or not."""
+    """Commands that were carried out, correct or not."""
     by_gap: Mapping[int, tuple[int, int]]
     """For each class of `GAPS_S`, the words said and missed."""
 
@@ -110,8 +110,8 @@ class SessionFigures:
 
 
 GAPS_S = (0.0, 1.0, 2.0, 4.0, 8.0)
-"""Lower bounds of the classes of time since the word before, in seconds; first words are in the
-last."""
+"""Lower bounds of the classes of time since the previous word, in seconds; first words are in the
+last class."""
 
 
 def score(scene: Scene, ears: Ears, posteriors: Float32, grammar: Grammar) -> SessionFigures:
@@ -120,11 +120,11 @@ def score(scene: Scene, ears: Ears, posteriors: Float32, grammar: Grammar) -> Se
     Parameters
     ----------
     scene
-        What is said.
+        The words spoken.
     ears
-        What listens.
+        The listener.
     posteriors
-        What the model made of it.
+        The model's posteriors for it.
     grammar
         The speaker's grammar, which may differ from the listener's.
     """
@@ -198,7 +198,7 @@ def false_accepts(
     *,
     progress: Progress | None = None,
 ) -> tuple[int, float]:
-    """Count events inside the follow-up window where nobody says a word.
+    """Count events inside the follow-up window in audio without keywords.
 
     Each stretch as long as a window is processed as if right after the words of one of the
     histories.
@@ -206,7 +206,7 @@ def false_accepts(
     Parameters
     ----------
     ears
-        What listens.
+        The listener.
     negatives
         Posteriors of negative audio (without any keyword).
     histories
@@ -237,7 +237,7 @@ def false_accepts(
 
 
 class _Window:
-    """A context in which somebody has always just given a command.
+    """A context in which a command has always just been given.
 
     Detections change nothing: so each second is processed in its intended context.
     """

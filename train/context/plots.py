@@ -1,4 +1,4 @@
-"""A report in, a picture out: errors over weight, noise and time, with and without a memory."""
+"""A report in, a plot out: errors over weight, noise and time, with and without a memory."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _WITHOUT, _WITH = "tab:gray", "tab:blue"
 
 
 def draw_context(path: Path, evaluation: ContextEvaluation) -> None:
-    """Draw the curves; raises RunError if the picture cannot be written.
+    """Draw the curves; raises RunError if the plot cannot be written.
 
     Left: word errors of scripted sessions over the weight of the prior; below, false accepts per
     hour inside the window. Middle: word errors and commands by noise. Right: words missed at 5 dB
-    by the time since the word before.
+    by the time since the previous word.
     """
     data = evaluation.to_dict()
     figure = Figure(figsize=(13, 6.4), layout="constrained")
@@ -55,8 +55,8 @@ def _weights(errors: Axes, accepts: Axes, data: dict[str, Any]) -> None:
     _band(accepts, weights, values, bounds, colour=_WITH, style="o-")
     accepts.set(
         xlabel="weight of the prior",
-        ylabel="false accepts an hour",
-        title="inside of the window, where nobody says a word",
+        ylabel="false accepts per hour",
+        title="inside the window, no keyword spoken",
         ylim=(0, None),
     )
 
@@ -71,7 +71,7 @@ def _noise(errors: Axes, commands: Axes, data: dict[str, Any]) -> None:
             _band(errors, places, *_percent(rows), label=label, colour=colour, style=line)
     cells = [data["orders"]["scripted"][snr] for snr in SNR]
     for name, label, colour in (
-        ("commands_without_state", "each word for itself", "tab:gray"),
+        ("commands_without_state", "each word by itself", "tab:gray"),
         ("commands_with_dialogue_only", "dialogue", "tab:orange"),
         ("commands_with_memory", "dialogue and prior", "tab:blue"),
     ):
@@ -106,7 +106,7 @@ def _gaps(axes: Axes, data: dict[str, Any]) -> None:
         )
     titles = [f"{a:g} to {b:g} s" for a, b in pairwise(GAPS_S)]
     axes.set_xticks(places, [*titles, "later, or first"], fontsize=7)
-    axes.set(xlabel="since the word before", ylabel="words missed, %", title="scripted, 5 dB")
+    axes.set(xlabel="since the previous word", ylabel="words missed, %", title="scripted, 5 dB")
     axes.legend(frameon=False, fontsize=7)
 
 
@@ -121,8 +121,8 @@ def _learning(axes: Axes, data: dict[str, Any]) -> None:
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set(
         xlabel="commands of a user with opposite habits",
-        ylabel="learned less shipped, bits a word",
-        title="does what was learned do harm?",
+        ylabel="learned minus shipped, bits per word",
+        title="does learning do harm?",
     )
 
 

@@ -36,7 +36,7 @@ from .measure import (
 from .sessions import ORDERS, SNR, stateless
 
 WEIGHTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
-"""Weights of the prior to try on the scripted sessions; 0 is no memory."""
+"""Weights of the prior to try on the scripted sessions; 0 means no memory."""
 
 HISTORIES = 5
 """Number of histories after which each negative second is processed inside the window."""
@@ -49,7 +49,7 @@ Cells = Mapping[tuple[str, str], Sequence[SessionFigures]]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class ContextEvaluation:
-    """What was measured: cells are by (order, noise)."""
+    """The measured figures: cells are by (order, noise)."""
 
     model: str
     grammar: Grammar
@@ -123,7 +123,7 @@ class ContextEvaluation:
         }
 
     def gaps(self, order: str, snr: str) -> list[dict[str, Any]]:
-        """Return misses by the time since the word before."""
+        """Return misses by the time since the previous word."""
         rows = []
         for group, since_s in enumerate(GAPS_S):
             row: dict[str, Any] = {"since_s": since_s}
@@ -207,17 +207,17 @@ def evaluate_context(
     Parameters
     ----------
     model
-        What listens.
+        The model.
     grammar
         Defines the commands.
     priors
-        By name; the first is used for all, the others for scripted sessions only.
+        By name; the first is used for all sessions, the others for scripted ones only.
     scenes
         Sessions of `harken.train.context.sessions.spoken_sessions`, and negative scenes.
     posteriors
-        What the model made of each.
+        The model's posteriors for each.
     weight
-        Of the prior; by default the manifest's.
+        Of the prior; the manifest's by default.
     weights
         For the curve.
     seed
@@ -255,7 +255,7 @@ def evaluate_context(
     without = heard(deaf, everything, "without a memory")
     with_memory = heard(ears, everything, "with a memory")
     plain = Ears(model=model, grammar=stateless(grammar))
-    each_for_itself = heard(plain, everything, "each word for itself")
+    each_for_itself = heard(plain, everything, "each word by itself")
     histories = [
         [(u.word, u.end_s - before) for before, u in _timed(scenes[index])][: 1 + number % 6]
         for number, index in enumerate(cells[scripted[0]])
@@ -307,13 +307,13 @@ def evaluate_context(
 
 
 def _timed(scene: Scene) -> list[tuple[float, Any]]:
-    """Return each utterance with the end of the one before it."""
+    """Return each utterance with the end of the previous one."""
     ends = [utterance.end_s for utterance in scene.utterances]
     return list(zip([0.0, *ends], scene.utterances, strict=False))
 
 
 def _plain_accepts(ears: Ears, negatives: Sequence[Float32]) -> int:
-    """Count events where nobody says a word, or has said one before."""
+    """Count events in audio without keywords, with no word spoken before."""
     events = 0
     for posteriors in negatives:
         memory = None if ears.prior is None else ears.memory()

@@ -50,7 +50,7 @@ def spoken_sessions(
     count: int = 500,
     seed: int = 0,
 ) -> list[Scene]:
-    """Make sessions of the recordings of one part.
+    """Make sessions of the recordings of one split.
 
     Parameters
     ----------
@@ -59,31 +59,31 @@ def spoken_sessions(
     grammar
         Defines the commands.
     prior
-        The prior for adversarial order: the shipped one.
+        The shipped prior, for adversarial order.
     split
-        The part.
+        The split: "training", "validation" or "testing".
     count
-        How many sessions, each in every order and under every condition.
+        Number of sessions, each in every order and under every condition.
     seed
         Seed of all random draws.
 
     Returns
     -------
-    Scenes by order, condition and session, in this order; ``conditions`` says which.
+    Scenes by order, condition and session, in this order, as their ``conditions`` say.
 
     Raises
     ------
     DataError
-        No speaker of the part has recorded the words of a command, or there is no noise.
+        No speaker of the split has recorded the words of a command, or there is no noise.
     """
     rng = np.random.default_rng((seed, 7))
     noise = NoiseTrack(corpus, noise_recordings(corpus, split), seed)
     if not noise.length:
-        raise DataError(f"the {split} part has no noise to hear sessions in")
+        raise DataError(f"the {split} split has no noise to mix into the sessions")
     speakers = _speakers(corpus, grammar, split)
     if not speakers:
         raise DataError(
-            f"no speaker of the {split} part has recorded all words of a command of {grammar.name}"
+            f"no speaker of the {split} split has recorded all words of a command of {grammar.name}"
         )
     scripts: list[tuple[dict[str, list[Recording]], list[Said]]] = []
     while len(scripts) < count:

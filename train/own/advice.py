@@ -57,8 +57,8 @@ def advise(words: Sequence[str], pack: Pack) -> list[Advice]:
                 Advice(
                     words=(word,),
                     problem="unknown",
-                    text=f"{shown!r} is in no dictionary, so nobody knows what sounds like it; "
-                    "listen to how the voices say it, and spell it as it sounds if they do not",
+                    text=f"{shown!r} is not in the dictionary, so its near misses are unknown; "
+                    "listen to the voices, and use --spelling if they mispronounce it",
                 )
             )
             continue
@@ -69,8 +69,8 @@ def advise(words: Sequence[str], pack: Pack) -> list[Advice]:
                     words=(word,),
                     problem="short",
                     text=f"{shown!r} has {sounds} sounds; words with fewer than {FEWEST_PHONES} "
-                    "are missed in noise and heard in other words: take a longer one, or a phrase "
-                    f"such as '{shown} please' or 'computer {shown}'",
+                    "are missed in noise and detected in other words: use a longer one, or a "
+                    f"phrase such as '{shown} please' or 'computer {shown}'",
                 )
             )
         per_hour = _per_hour(word, pack)
@@ -79,9 +79,8 @@ def advise(words: Sequence[str], pack: Pack) -> list[Advice]:
                 Advice(
                     words=(word,),
                     problem="common",
-                    text=f"{shown!r} is said about {per_hour:.0f} times in an hour of speech, and "
-                    "each time may be a false accept: take a word that nobody says by the way, or "
-                    "a phrase with it",
+                    text=f"{shown!r} occurs about {per_hour:.0f} times in an hour of speech, and "
+                    "each time may be a false accept: use a rarer word, or a phrase with it",
                 )
             )
     for first, second in combinations(words, 2):
@@ -101,9 +100,9 @@ def _of_two(
             Advice(
                 words=(first, second),
                 problem="alike",
-                text=f"{both[0]!r} and {both[1]!r} differ by {least:g} sounds of "
-                f"{LEAST_UNLIKENESS:g} that keep words apart: one will be taken for the other; "
-                "say one of them in another way",
+                text=f"{both[0]!r} and {both[1]!r} differ by {least:g} of the "
+                f"{LEAST_UNLIKENESS:g} sounds needed to tell words apart, so they will be "
+                "confused; replace one of them",
             )
         ]
     for part, whole, short, long in ((*both, ways, others), (*both[::-1], others, ways)):
@@ -112,8 +111,8 @@ def _of_two(
                 Advice(
                     words=(first, second),
                     problem="part",
-                    text=f"{part!r} is a part of {whole!r}: it will be heard whenever that is "
-                    "said; take another word for one of them",
+                    text=f"{part!r} is a part of {whole!r}, and will be detected in it; replace "
+                    "one of them",
                 )
             ]
     return []

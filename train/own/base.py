@@ -69,8 +69,8 @@ class Base:
         for part in ("model", "front_end", "step"):
             if getattr(wanted, part) != getattr(there, part):
                 raise DataError(
-                    f"{self.name} cannot be begun with: its {part} is {getattr(there, part)}, and "
-                    f"{getattr(wanted, part)} is asked for; take the same --size or --config"
+                    f"cannot start from {self.name}: its {part} is {getattr(there, part)}, but "
+                    f"{getattr(wanted, part)} is needed; use the same --size or --config"
                 )
         return replace(config, front_end=self.shape.front_end)
 
@@ -98,7 +98,7 @@ def base_file(name: str) -> Path:
     path = folder / f"{name}{SUFFIX}"
     if not path.is_file():
         there = ", ".join(sorted(p.name.removesuffix(SUFFIX) for p in folder.glob(f"*{SUFFIX}")))
-        raise DataError(f"there are no weights of {name!r} to begin with; there are: {there}")
+        raise DataError(f"there are no weights of {name!r} to start from; there are: {there}")
     return path
 
 
@@ -167,9 +167,9 @@ def load_base(path: Path) -> Base:
         )
     except FileNotFoundError:
         raise DataError(
-            f"{path} is missing: the weights that a model of new words begins with"
+            f"{path} is missing: the weights that a model of new words starts from"
         ) from None
     except (HarkenError, *_DAMAGE) as problem:
         if isinstance(problem, DataError):
             raise
-        raise DataError(f"{path} holds no weights to begin with ({problem})") from None
+        raise DataError(f"{path} holds no weights to start from ({problem})") from None

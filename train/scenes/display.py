@@ -1,4 +1,4 @@
-"""A report in, what a terminal of 80 columns shows of it out."""
+"""A report in; out comes what a terminal of 80 columns shows of it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def stream_tables(evaluation: StreamEvaluation) -> RenderableType:
         parts += [Text(), Text("As shipped", style="bold")]
         for detail in details:
             parts += [Text(), detail] if isinstance(detail, Table) else [detail]
-    parts.append(Text("false/h: false accepts an hour", style="dim"))
+    parts.append(Text("false/h: false accepts per hour", style="dim"))
     return Group(*parts)
 
 
@@ -47,17 +47,17 @@ def _headline(evaluation: StreamEvaluation) -> str:
     said = evaluation.shipped.words.misses().said
     return (
         f"{evaluation.subject}: {said:,} words in {evaluation.shipped.words.hours:.2f} h, and "
-        f"{evaluation.negative_hours:.2f} h without a word"
+        f"{evaluation.negative_hours:.2f} negative hours"
     )
 
 
 def _points_table(evaluation: StreamEvaluation) -> Table:
-    """Return misses against false accepts at each operating point that there is."""
+    """Return misses against false accepts at each operating point that exists."""
     snr = evaluation.shipped.conditions.get("snr", {})
     columns = list(snr) if len(snr) > 1 else []
     table = _table()
     table.add_column("false/h\nat most", no_wrap=True)
-    for title in ("there", "95 %"):
+    for title in ("actual", "95 %"):
         table.add_column(f"\n{title}", justify="right", no_wrap=True)
     for title in ("missed\nall", *(f"\n{value}" for value in columns)):
         table.add_column(title, justify="right", no_wrap=True)
@@ -78,7 +78,7 @@ def _points_table(evaluation: StreamEvaluation) -> Table:
 
 
 def _flow_table(evaluation: StreamEvaluation) -> Table:
-    """Return misses by how words are said, at each operating point that there is."""
+    """Return misses by how words are spoken, at each operating point that exists."""
     table = _table()
     table.add_column("missed, false/h at most")
     points = [point for point in evaluation.points if point.setting is not None]
@@ -100,7 +100,7 @@ def _flow_table(evaluation: StreamEvaluation) -> Table:
 
 
 def _missing_points(evaluation: StreamEvaluation) -> Iterator[str]:
-    """Say which operating points there are not, and why."""
+    """Say which operating points do not exist, and why."""
     rates: dict[str, list[str]] = {}
     for point in evaluation.points:
         if point.problem is not None:
@@ -156,7 +156,7 @@ def _words_table(evaluation: StreamEvaluation) -> Table:
 
 def _sources_table(counts: Counts) -> Table:
     table = _table()
-    table.add_column("hours without a word")
+    table.add_column("negative hours")
     for title in ("hours", "false accepts", "false/h", "95 %"):
         table.add_column(title, justify="right", no_wrap=True)
     for source, tally in counts.sources.items():
@@ -188,7 +188,7 @@ def _lines(counts: Counts) -> Iterator[str]:
             if (number := counts.words.accepts(reason=reason).count)
         )
         yield (
-            f"{accepts.count:,} false accepts among the words, {_rate(accepts)} an hour"
+            f"{accepts.count:,} false accepts among the words, {_rate(accepts)} per hour"
             + (f": {reasons}." if reasons else ".")
         )
 
@@ -220,7 +220,7 @@ def _rate_interval(accepts: FalseAccepts) -> str:
 
 
 def _number(rate: float) -> str:
-    """Return a rate with as many digits as mean something."""
+    """Return a rate with its significant digits."""
     return f"{rate:.2f}" if rate < 9.995 else f"{rate:.1f}" if rate < 99.95 else f"{rate:.0f}"
 
 

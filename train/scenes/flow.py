@@ -1,15 +1,15 @@
-"""Transcribed speech in, scenes of the keywords that are said in it out, in the flow of speech.
+"""Transcribed speech in; out come scenes of the keywords in it, as they occur in connected speech.
 
-Keywords in the other scenes are said one by one. Here they are heard as they were recorded:
+In the other scenes, keywords are spoken one by one. Here they are left where they were recorded:
 
-* **digits in a row**: a recording in which nothing but digits is said, with two keywords or more
-  in direct succession;
-* **in sentences**: any other recording in which a keyword is said.
+* **digits in a row**: a recording that contains nothing but digits, with two or more keywords in
+  direct succession;
+* **in sentences**: any other recording that contains a keyword.
 
-Only recordings whose keywords have times are heard, whole, one after another with pauses, clean.
-The keywords of each are as loud as words in the other scenes. Times that are not sure tell where a
-word is, and not how well it is said: whether it is heard is then neither right nor wrong. Where two
-words overlap, by their times, they meet in the middle.
+Only recordings with time-aligned keywords are used: complete, one after another with pauses, clean.
+The keywords of each are as loud as words in the other scenes. Uncertain times tell where a word is,
+but not how clearly it is spoken: such a word counts neither as heard nor as missed. Where two words
+overlap, by their times, the boundary is put in the middle.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .spoken import Placed, Spoken, drawn_level_db
 from .truth import Utterance
 
 DIGITS, SENTENCES = "digits in a row", "in sentences"
-"""How keywords are said in the flow of speech."""
+"""How keywords are spoken in connected speech."""
 
 _SCENE_S = 60.0
 _LEAD_S = 0.5
@@ -40,13 +40,13 @@ _SHORTEST_S = 0.05  # of a word
 _MOST_GAIN_DB = 40.0
 
 _SCALE = np.float32(1 / 32768)
-_Said = tuple[Recording, tuple[SpokenWord, ...]]  # a recording, and the keywords in it
+_Said = tuple[Recording, tuple[SpokenWord, ...]]  # a recording and its keywords
 
 
 def flowing_speech(
     corpus: Corpus, words: Collection[str], *, split: Split, count: int, seed: int
 ) -> dict[str, list[Spoken]]:
-    """Draw recordings in which keywords are said, and lay them out in scenes of about a minute.
+    """Draw recordings that contain keywords, and lay them out in scenes of about a minute.
 
     Parameters
     ----------
@@ -55,16 +55,16 @@ def flowing_speech(
     words
         The keywords.
     split
-        The part.
+        The split: "training", "validation" or "testing".
     count
-        How many keywords of sure times are said in each way, about: all there are, if these are
-        fewer. No recording is heard twice.
+        About how many keywords with certain times to use for each way of speaking; all of them if
+        there are fewer. No recording is used twice.
     seed
         Seed of all random draws.
 
     Returns
     -------
-    What is said by how it is said, `DIGITS` and `SENTENCES`; only those that there are.
+    The recordings by way of speaking, `DIGITS` and `SENTENCES`; only those that exist.
     """
     names = {word.lower(): word for word in words}
     pools: dict[str, list[_Said]] = {DIGITS: [], SENTENCES: []}
@@ -89,14 +89,14 @@ def flowing_speech(
 
 
 def _is_row(said: Sequence[str], words: Collection[str]) -> bool:
-    """Whether nothing but digits is said, and two of them in succession are keywords."""
+    """Whether only digits are spoken, and two in succession are keywords."""
     return all(word in DIGIT_WORDS for word in said) and any(
         one in words and other in words for one, other in pairwise(said)
     )
 
 
 def _apart(said: Sequence[SpokenWord]) -> tuple[SpokenWord, ...] | None:
-    """Let words that overlap meet in the middle; None where nothing is left of one."""
+    """Move the boundary of overlapping words to the middle; None if nothing is left of a word."""
     starts, ends = [word.start for word in said], [word.end for word in said]
     for index in range(len(said) - 1):
         if ends[index] > starts[index + 1]:
@@ -118,7 +118,7 @@ def _lay_out(
     seed: int,
     rng: np.random.Generator,
 ) -> Iterator[Spoken]:
-    """Yield scenes in which these recordings are heard, in their order."""
+    """Yield scenes that play these recordings in order."""
     placed: list[Placed] = []
     number = first = 0
     for position, (recording, said) in enumerate(chosen, 1):
@@ -147,7 +147,7 @@ def _place(
     at: int,
     rng: np.random.Generator,
 ) -> Placed:
-    """Place a recording with its first sample at `at`, and its keywords at the usual level."""
+    """Place a recording so that it starts at sample `at`, with its keywords at the usual level."""
     samples = corpus.samples(recording)
     active = np.concatenate([samples[word.start : word.end] for word in said if word.clear])
     gain = augment.decibels(drawn_level_db(rng)) / augment.rms(active * _SCALE)

@@ -1,6 +1,6 @@
-"""Sound files in, with label tracks or without a word in them; scenes out.
+"""Audio files in, with label tracks or without keywords in them; scenes out.
 
-Any rate, width and number of channels, in any format that libsndfile reads; channels are averaged.
+Any sample rate, width and channel count, in any format of libsndfile; channels are averaged.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ from ..decode import AUDIO_SUFFIXES, SAMPLE_RATE_HZ, UNREADABLE_SUFFIXES
 from .truth import TRUTH_FILE, Scene, SceneSet, SceneTruth, read_labels, read_truth
 
 _LONGEST_S = 600  # of a negative scene
-_LEAD_S = 1  # heard before a piece, so that its resampler has settled
+_LEAD_S = 1  # read before a piece, so that the resampler has settled
 _BLOCK_S = 10
 
 
 def read_scenes(folder: str | Path) -> SceneSet:
-    """Read a folder of sound files, each with a label track of the same name: a.wav and a.txt.
+    """Read a folder of audio files, each with a label track of the same name: a.wav and a.txt.
 
-    A file with an empty label track is a negative scene: nobody says a word in it. Conditions, and
-    whose recordings are heard, are known for scenes that harken kept (``scenes.json``); the labels
-    always come from the label tracks, which may have been corrected.
+    A file with an empty label track is a negative scene: no word is spoken in it. Conditions and
+    speakers are known for scenes that harken kept (``scenes.json``); the labels always come from
+    the label tracks, which may have been corrected.
 
     Parameters
     ----------
     folder
-        Where the files lie; folders in it are not searched.
+        The folder; subfolders are not searched.
 
     Raises
     ------
     DataError
-        There is no such folder or no sound in it, a label track is missing or wrong, or the folder
-        does not hold all that its ``scenes.json`` tells of.
+        The folder is missing or holds no audio, a label track is missing or wrong, or some of the
+        scenes in ``scenes.json`` are missing.
     AudioError
-        A file is no sound.
+        A file cannot be read as audio.
     """
     folder = Path(folder)
     sounds = _sounds_in(folder)
@@ -62,7 +62,7 @@ def read_scenes(folder: str | Path) -> SceneSet:
         if not truth.complete:
             raise DataError(
                 f"{folder} does not hold the sound of all its scenes: it was not kept, or writing "
-                "it was interrupted; keep the scenes anew"
+                "it was interrupted; keep the scenes again"
             )
         known = {scene.name: scene for scene in truth.scenes}
         notes = truth.notes
@@ -70,8 +70,8 @@ def read_scenes(folder: str | Path) -> SceneSet:
         missing = sorted(known.keys() - {path.stem for path in sounds})
         if missing:
             raise DataError(
-                f"{folder / TRUTH_FILE} tells of {missing[0]}, but there is no such sound file "
-                f"({len(missing)} of {len(known)} are missing); keep the scenes anew"
+                f"{folder / TRUTH_FILE} lists {missing[0]}, but there is no such sound file "
+                f"({len(missing)} of {len(known)} are missing); keep the scenes again"
             )
     by_stem: dict[str, Path] = {}
     for path in sounds:
@@ -91,24 +91,24 @@ def read_scenes(folder: str | Path) -> SceneSet:
 
 
 def read_negatives(paths: Iterable[str | Path]) -> SceneSet:
-    """Read recordings in which nobody says a word of the model, however long they are.
+    """Read recordings that contain none of the model's words, however long they are.
 
     Parameters
     ----------
     paths
-        Sound files, and folders that are searched for some, to any depth. What is named twice is
-        heard once.
+        Sound files, and folders that are searched at any depth. A path given twice is used
+        once.
 
     Returns
     -------
-    Negative scenes of ten minutes at most, which together are all of it.
+    Negative scenes of at most ten minutes, which together are the whole audio.
 
     Raises
     ------
     DataError
-        There is no such file, a folder holds none, or one is shorter than the model's window.
+        A file is missing, a folder holds none, or a file is shorter than the model's window.
     AudioError
-        A file is no sound.
+        A file cannot be read as audio.
     """
     named = [Path(path) for path in paths]
     sources: dict[Path, tuple[Path, str]] = {}
@@ -132,12 +132,12 @@ def read_negatives(paths: Iterable[str | Path]) -> SceneSet:
 
 @dataclass(frozen=True, slots=True)
 class _Sound:
-    """A part of a sound file, or all of it."""
+    """A sound file, or part of it."""
 
     path: Path
     rate_hz: int
     first: int
-    """Frames of the file."""
+    """In frames of the file."""
     frames: int
 
     @property
@@ -172,11 +172,11 @@ class _Sound:
         if not whole:
             raise AudioError(
                 f"{self.path}: ends before the {self.frames / self.rate_hz:g} s that its header "
-                "tells of; the file is damaged"
+                "says; the file is damaged"
             )
         if not np.isfinite(block).all():
             raise AudioError(
-                f"{self.path}: holds samples that are no number (NaN or infinite); the file is "
+                f"{self.path}: holds samples that are not numbers (NaN or infinite); the file is "
                 "damaged"
             )
 
@@ -203,8 +203,8 @@ def _labelled(path: Path, truth: SceneTruth | None) -> Scene:
         )
     if truth is not None and abs(truth.seconds - seconds) > 1 / SAMPLE_RATE_HZ:
         raise DataError(
-            f"{path} is {seconds:g} s long, but {TRUTH_FILE} tells of {truth.seconds:g} s: it was "
-            "replaced; keep the scenes anew"
+            f"{path} is {seconds:g} s long, but {TRUTH_FILE} says {truth.seconds:g} s: it was "
+            "replaced; keep the scenes again"
         )
     utterances = read_labels(labels, seconds=seconds)
     return Scene(
@@ -219,12 +219,12 @@ def _labelled(path: Path, truth: SceneTruth | None) -> Scene:
 
 
 def _negatives_of(path: Path, source: str, *, number: int) -> list[Scene]:
-    """Cut a file at whole seconds into scenes of like length."""
+    """Cut a file at whole seconds into scenes of similar length."""
     sound = _open(path)
     least = FrontEndConfig().window_samples
     if sound.samples < least:
         raise DataError(
-            f"{path} is {sound.samples} samples long, at 16 kHz; a model hears at least {least} "
+            f"{path} is {sound.samples} samples long at 16 kHz; a model needs at least {least} "
             f"({1000 * least / SAMPLE_RATE_HZ:g} ms). Leave it out, or give a longer recording"
         )
     parts = -(-sound.frames // (_LONGEST_S * sound.rate_hz))
@@ -249,7 +249,7 @@ def _negatives_of(path: Path, source: str, *, number: int) -> list[Scene]:
 def _sounds_in(folder: Path, *, deep: bool = False) -> Sequence[Path]:
     """List the sound files of a folder, sorted."""
     if not folder.is_dir():
-        what = "is no folder" if folder.exists() else "does not exist"
+        what = "is not a folder" if folder.exists() else "does not exist"
         raise DataError(f"{folder} {what}; give a folder of sound files")
     try:
         paths = folder.rglob("*") if deep else folder.iterdir()

@@ -1,8 +1,8 @@
-"""A model and scenes in, the gate that saves the most and costs no words out.
+"""A model and scenes in; out comes the gate that saves the most without losing words.
 
-Every gate of `GATES` is tried, the one that saves the most first, with the detector that the model
-has. The first counts with which the share of missed words grows by at most `MOST_POINTS`, over all
-scenes with words, and with which there are no more false accepts in the hours without.
+Every gate of `GATES` is tried, the one that saves the most first, with the model's own detector.
+The first gate is chosen with which the miss rate over all scenes with words grows by at most
+`MOST_POINTS`, and the negative hours have no more false accepts.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ GATES = tuple(
         (6.0, 1500),
     )
 )
-"""The gates that are tried. With a margin below 6 dB noise opens a gate as words do. After 1.5 s of
-silence the network names no more of what comes than without a gate, after 0.8 s now and then; see
-docs/experiments.md."""
+"""The gates to try. With a margin below 6 dB, noise opens a gate as words do. After 0.8 s of silence
+the network is now and then more inclined to detect something than without a gate, after 1.5 s it is
+not; docs/experiments.md has the figures."""
 
 MOST_POINTS = 0.3
-"""Percentage points by which the share of missed words may grow."""
+"""Percentage points by which the miss rate may grow."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GateFigures:
-    """What a model hears with a gate, or without."""
+    """What a model detects with a gate, or without."""
 
     gate: GateConfig | None
     words: Tally
     """In all scenes with words."""
     negatives: Tally
-    """In the hours without a word."""
+    """In the negative hours."""
     heard_share: float
-    """Share of the frames of all scenes that were heard, in 0..1."""
+    """Share of the frames of all scenes that passed, in 0..1."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as plain JSON types."""
@@ -67,13 +67,13 @@ class GateFigures:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GateChoice:
-    """The gate that was chosen, and what it was compared with."""
+    """The chosen gate, and what it was compared with."""
 
     gate: GateConfig
     chosen: GateFigures
     without: GateFigures
     tried: tuple[GateFigures, ...]
-    """The chosen one is the last."""
+    """The last one is the chosen one."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures for the manifest's checks."""
@@ -92,25 +92,25 @@ def choose_gate(
     Parameters
     ----------
     model
-        The model; a gate that it has is not looked at.
+        The model; a gate that it already has is ignored.
     scenes
-        With words, and without.
+        With words, and negative ones.
     runtime
         The interpreter; see `harken.edge.Engine`.
     bar
-        Shows how far listening is.
+        Shows the progress of listening.
 
     Raises
     ------
     DataError
-        There are no scenes with a word of the model, or none without; or every gate costs words.
+        There are no scenes with a word of the model or no negative ones, or every gate loses words.
     """
     plain = model.ungated
     if not any(
         utterance.word in plain.manifest.words for scene in scenes for utterance in scene.utterances
     ) or not any(scene.negative for scene in scenes):
         raise DataError(
-            "a gate is measured on scenes with words of the model and on sound without; give both"
+            "a gate is measured on scenes with words of the model and on negative ones; give both"
         )
     without = _figures(plain, scenes, None, runtime, bar)
     tried: list[GateFigures] = []
@@ -121,10 +121,10 @@ def choose_gate(
             return GateChoice(gate=gate, chosen=figures, without=without, tried=tuple(tried))
     last, before = tried[-1], without.words.misses()
     raise DataError(
-        f"every gate costs words: even with {GATES[-1].margin_db:g} dB and {GATES[-1].hold_ms} ms "
-        f"{last.words.misses().missed} are missed and {last.negatives.accepts().count} false "
-        f"accepts made, without {before.missed} and {without.negatives.accepts().count}; the model "
-        "stays as it is"
+        f"every gate costs words: even with {GATES[-1].margin_db:g} dB and {GATES[-1].hold_ms} ms, "
+        f"{last.words.misses().missed} words are missed and "
+        f"{last.negatives.accepts().count} false accepts made; without a gate, {before.missed} and "
+        f"{without.negatives.accepts().count}. The model is unchanged"
     )
 
 

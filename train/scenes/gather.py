@@ -21,15 +21,15 @@ from .truth import SceneSet, check_words
 def open_corpus(
     source: DataSource, manifest: Manifest | None, progress: Progress | None = None
 ) -> Corpus:
-    """Open recordings with those held out, and left out, that a model's training held out and left.
+    """Open recordings with the same speech held out and left out as in a model's training.
 
     Parameters
     ----------
     source
-        The recordings. Its own `held_out_speech` and `left_out` go before the manifest's.
+        The recordings. Its own `held_out_speech` and `left_out` override the manifest's.
     manifest
-        Of the model. What it names and these recordings lack is passed over: the model may come
-        from other data.
+        The model's. Names in it that these recordings lack are ignored: the model may have been
+        trained on other data.
     progress
         See `harken.train.data.load_corpus`, whose errors it raises.
     """
@@ -66,10 +66,10 @@ def gather(
     Parameters
     ----------
     words
-        The words that are listened for.
+        The words to spot.
     manifest
-        Of the model that listens: its training must not have heard what the scenes are made of.
-        None for other programs, of which nobody knows.
+        The manifest of the model: its training must not have used the recordings of the scenes.
+        None for other programs, whose training data is unknown.
     corpus
         Recordings to make scenes of, if any.
     split, words_per_condition, seed
@@ -77,13 +77,13 @@ def gather(
     folder
         Folder of scenes with labels, if any.
     negatives
-        Recordings in which nobody says a word, or folders of them.
+        Recordings that contain none of the model's words, or folders of them.
 
     Raises
     ------
     DataError
-        There are no recordings or scenes, something is wrong with them, or the model was trained on
-        them.
+        There are no recordings or scenes, something is wrong with them, or the model was trained
+        on them.
     """
     parts: dict[str, SceneSet] = {}
     if corpus is not None:
@@ -98,7 +98,7 @@ def gather(
     notes = [note for part in parts.values() for note in part.notes]
     unknown = check_words(scenes, words)
     if folder is not None and unknown:
-        notes.append(f"not among the words, so they must not be named: {', '.join(unknown)}")
+        notes.append(f"not words of the model, so they must not be detected: {', '.join(unknown)}")
     if manifest is not None:
         notes += check_leaks(scenes, manifest)
     return SceneSet(

@@ -1,4 +1,4 @@
-"""Scenes in, a folder of them out: sound and label tracks that other programs can read."""
+"""Scenes in; out comes a folder of audio files and label tracks that other programs can read."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ def keep_scenes(
     """Write each scene as ``NAME.wav`` and ``NAME.txt``, and the ground truth of all of them.
 
     Every file is written completely or not at all. The ground truth, ``scenes.json``, says whether
-    all of them are there, so that nobody measures on what an interruption left. Scenes that were
-    kept in the folder before are replaced.
+    all of them are there, so that nobody measures on the remains of an interrupted run. Scenes that
+    were kept in the folder before are replaced.
 
     Parameters
     ----------
     scenes
-        What to write; 16 bits, 16 kHz.
+        The scenes; they are written as 16 bits, 16 kHz.
     folder
-        Where to; it is created if missing.
+        The destination; it is created if missing.
     sound
-        Write sound and label tracks; otherwise the ground truth alone.
+        Write audio and label tracks; otherwise only the ground truth.
     progress
         Called with (scenes done, scenes in all).
 
     Raises
     ------
     DataError
-        The folder holds something else than scenes that were kept in it, or the system refuses.
+        The folder holds something other than kept scenes, or the system refuses.
     """
     import soundfile
 
@@ -65,7 +65,7 @@ def keep_scenes(
 
 
 def _prepare(folder: Path, names: list[str]) -> None:
-    """Make the folder, or remove from it the scenes that were kept there and are not written."""
+    """Make the folder, or remove the scenes in it that will not be replaced."""
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise DataError(
@@ -78,15 +78,15 @@ def _prepare(folder: Path, names: list[str]) -> None:
         own: set[str] = set()
         if TRUTH_FILE in there:
             own = _files_of(scene.name for scene in read_truth(folder / TRUTH_FILE).scenes)
-        # What write_atomic leaves when its process is killed.
+        # Temporary files that write_atomic leaves behind when its process is killed.
         own |= {name for name in there if name.startswith(".") and name.endswith(".tmp")}
         foreign = sorted(there - own)
         if foreign:
             raise DataError(
-                f"{folder} holds something else than kept scenes, such as {foreign[0]}; give a new "
-                "folder, or an empty one"
+                f"{folder} holds something other than kept scenes, such as {foreign[0]}; give a "
+                "new folder, or an empty one"
             )
-        # Those that are written anew are replaced one by one: they may be what is read, too.
+        # Scenes that are written again are replaced one by one: they may also be the input.
         for name in sorted(there - _files_of(names)):
             (folder / name).unlink()
     except OSError as problem:

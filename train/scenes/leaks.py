@@ -1,13 +1,13 @@
-"""Who was heard in training and who is heard in scenes: nobody may be in both.
+"""Speakers in training and speakers in scenes: no one may be in both.
 
-A recording's identity is its speaker, or its path below the data folder where no speaker is known.
-A training run keeps the identities that it may have heard, of words and of running speech, and the
-export carries them into the manifest as ``provenance.training_speakers``: the first four bytes of
-the SHA-256 of each, sorted, each once, all together in base64. Of 1,500 identities in scenes, one
-is mistaken for one of 6,000 in training with a probability of 1 in 480.
+A recording's identity is its speaker, or its path below the data folder if the speaker is unknown.
+A training run records the identities that it may have used, of words and of running speech, and the
+export stores them in the manifest as ``provenance.training_speakers``: the first four bytes of the
+SHA-256 of each, sorted, without duplicates, concatenated, in base64. With 1,500 identities in
+scenes and 6,000 in training, the probability of one false match is 1 in 480.
 
-A word that training cuts out of somebody's speech is heard with that speech. What is synthetic or
-simulated is nobody's, and no scene holds it.
+A word that training cuts out of somebody's speech counts as that speech. Synthetic and simulated
+recordings belong to no one, and no scene contains them.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ if TYPE_CHECKING:
     from ..config import TrainConfig
 
 PROVENANCE_FIELD = "training_speakers"
-"""Where the identities are kept, in a run's data and in a manifest's provenance."""
+"""Field that holds the identities, in a run's data and in a manifest's provenance."""
 
 _BYTES = 4
 _SHOWN = 5
 
 
 def identity(recording: Recording) -> str:
-    """Return whose recording it is: its speaker, or its path where no speaker is known."""
+    """Return the identity of a recording: its speaker, or its path if the speaker is unknown."""
     return recording.speaker or recording.path
 
 
 def heard_in_training(corpus: Corpus, config: TrainConfig) -> str:
-    """Return the identities that a training run may hear, as a manifest keeps them.
+    """Return the identities that a training run may use, as a manifest stores them.
 
     Parameters
     ----------
     corpus
         The recordings.
     config
-        The run; words that it holds out are not heard.
+        The run; speech that it holds out is not used.
     """
     return encode_identities(
         identity(recording)
@@ -59,36 +59,36 @@ def heard_in_training(corpus: Corpus, config: TrainConfig) -> str:
 
 
 def encode_identities(identities: Iterable[str]) -> str:
-    """Encode identities as this module describes it."""
+    """Encode identities as described in this module."""
     prefixes = sorted({_prefix(name) for name in identities})
     return base64.b64encode(b"".join(prefixes)).decode()
 
 
 def check_leaks(scenes: Iterable[Scene], manifest: Manifest) -> tuple[str, ...]:
-    """Check that no scene holds a recording of somebody whom the model heard in training.
+    """Check that no scene contains a recording of somebody the model was trained on.
 
     Parameters
     ----------
     scenes
-        What is to be heard.
+        The scenes to check.
     manifest
-        The model's.
+        The manifest of the model.
 
     Returns
     -------
-    Notes on what cannot be checked, for whoever reads the figures.
+    Notes on what cannot be checked, for readers of the figures.
 
     Raises
     ------
     DataError
-        A scene holds such a recording. Names the first few.
+        A scene contains such a recording. Names the first few.
     ModelError
         The manifest's field is damaged.
     """
     scenes = tuple(scenes)
     if PROVENANCE_FIELD not in manifest.provenance:
         return (
-            f"leaks cannot be checked: the manifest of {manifest.name} does not say whom it heard "
+            f"leaks cannot be checked: the manifest of {manifest.name} does not list the speakers "
             "in training",
         )
     heard = _decode(manifest)
@@ -109,8 +109,8 @@ def check_leaks(scenes: Iterable[Scene], manifest: Manifest) -> tuple[str, ...]:
     unknown = sum(scene.recordings is None for scene in scenes)
     if unknown:
         return (
-            f"leaks cannot be checked in {unknown} of {len(scenes)} scenes: nobody knows whose "
-            "recordings they hold",
+            f"leaks cannot be checked in {unknown} of {len(scenes)} scenes: the speakers in their "
+            "recordings are unknown",
         )
     return ()
 

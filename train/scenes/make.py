@@ -1,26 +1,28 @@
-"""Recordings in, scenes out: minutes of running sound in which everything that is said is known.
+"""Recordings in, scenes out: minutes of running audio in which every spoken word is known.
 
-**Scenes with words** are made in two steps. First it is drawn what is said, when and how loud, in
-scenes of about a minute: clips of the keywords, among them other words, words that follow each
-other in quick succession, and pieces of words, the first half or the second. Then these same scenes
-are heard under every condition, so that conditions differ in nothing else:
+**Scenes with words** are made in two steps. First the words are drawn, with their times and levels,
+for scenes of about a minute: clips of the keywords and, among them, other words, words in quick
+succession, and pieces of words (the first or the second half). Then the same scenes are rendered
+under every condition, so that conditions differ in nothing else:
 
 * clean: with a hiss 60 dB below the words;
-* over noise at 20, 10, 5 and 0 dB, which is the mean level of the words, 26 dB below full scale,
+* with noise at an SNR of 20, 10, 5 and 0 dB: the mean level of the words, 26 dB below full scale,
   over the root mean square of the noise;
-* clean, with somebody talking in the background, 10 dB softer: all running speech of the part, but
-  for the recordings in which a keyword is said;
+* clean, with somebody talking in the background, 10 dB softer: all running speech of the split
+  except recordings that contain a keyword;
 * clean, with a gain of -20, -10, +10 and +20 dB, clipped at full scale as by a microphone;
-* clean, in each room of the part.
+* clean, in each room of the split.
 
-The level of a word is that of its active part, as `harken.edge.spotting.endpoints.find_word` sees
-it; of the recording's silence around it 100 ms are kept. Noise is every noise recording of the part
-in turn, each at the same level, without the padding of digital silence that some have. Sound is
-dithered as by an analogue-to-digital converter, so that no pause is digital silence.
+The level of a word is that of its active part, as found by
+`harken.edge.spotting.endpoints.find_word`; 100 ms of the recording are kept around it. The noise is
+every noise recording of the split in turn, each at the same level, without the digital silence that
+pads some of them. The audio is dithered as by an analogue-to-digital converter, so that no pause is
+digital silence.
 
-**Scenes of running speech** hold keywords as they are said in it, see `harken.train.scenes.flow`.
+**Scenes of connected speech** contain keywords as they occur in it, see
+`harken.train.scenes.flow`.
 
-**Negative scenes** hold all the speech and noise of the part without its keywords, see
+**Negative scenes** contain all speech and noise of the split without its keywords, see
 `harken.train.scenes.negatives`.
 """
 
@@ -44,13 +46,13 @@ from .spoken import Placed, Spoken, place_word
 from .truth import Scene, SceneSet
 
 SNR_DB = (20, 10, 5, 0)
-"""Words over noise; "clean" comes on top."""
+"""SNRs of words in noise; "clean" comes on top."""
 
 GAIN_DB = (-20, -10, 10, 20)
-"""Gains of the whole scene; 0 comes on top."""
+"""Gains of the whole scene; 0 dB comes on top."""
 
 TALK_DB = 10
-"""Words over one who talks in the background."""
+"""SNRs of words against a background talker."""
 
 CLEAN: Mapping[str, str] = {
     "snr": "clean",
@@ -59,24 +61,24 @@ CLEAN: Mapping[str, str] = {
     "room": "none",
     "flow": "one by one",
 }
-"""Conditions of a scene of single words without noise, talk, gain and room: what all others are
-compared with."""
+"""Conditions of a scene of single words without noise, talk, gain and room: the baseline for all
+other conditions."""
 
 _SCENE_S = 60.0
 _LEAD_S = (0.5, 2.0)  # before the first word
-_TAIL_S = 1.5  # after the last one, long enough to hear it
+_TAIL_S = 1.5  # after the last one, long enough to detect it
 _PAUSE_S = (0.3, 2.0)
 _QUICK_PAUSE_S = (0.05, 0.25)
-_QUICK_SHARE = 0.15  # of the words that follow another
-_UNKNOWN_SHARE = 0.15  # of all that is said
+_QUICK_SHARE = 0.15  # of the words after the first
+_UNKNOWN_SHARE = 0.15  # of all words
 _PIECE_SHARE = 0.08
-_FEW = 10  # recordings of a word, below which its figures tell little
+_FEW = 10  # recordings of a word; with fewer, its figures mean little
 
 _SCALE = np.float32(1 / 32768)
 
 
 class _Deck:
-    """Recordings by word, dealt one word after the other until all of them were heard."""
+    """Recordings by word, dealt one word after another until all have been used."""
 
     def __init__(self, pools: Mapping[str, Sequence[Recording]], rng: np.random.Generator) -> None:
         self._pools, self._rng = pools, rng
@@ -84,7 +86,7 @@ class _Deck:
         self.size = sum(len(pool) for pool in pools.values())
 
     def deal(self, count: int) -> list[Recording]:
-        """Take the next recordings: of every word alike, as long as it has some left."""
+        """Take the next recordings: the same number of every word, as long as it has some left."""
         dealt: list[Recording] = []
         while len(dealt) < count:
             if not any(self._left.values()):
@@ -104,7 +106,7 @@ def make_scenes(
     words_per_condition: int = 500,
     seed: int = 0,
 ) -> SceneSet:
-    """Make scenes of the recordings of one part, by the rules of this module.
+    """Make scenes of the recordings of one split, by the rules of this module.
 
     Parameters
     ----------
@@ -113,25 +115,24 @@ def make_scenes(
     words
         The words of the model. All other word folders are unknown words.
     split
-        The part; of speech and noise, too.
+        The split, also of speech and noise.
     words_per_condition
-        How many keywords are said, whole, under each condition: as many of each keyword, as far as
-        there are recordings. No recording is heard twice before all of them were. In the flow of
-        speech about so many, as far as there are any.
+        Whole keywords under each condition: the same number of each keyword, as far as there are
+        recordings. No recording is used twice before all have been used once. In
+        connected speech about this number, as far as there are any.
     seed
-        Of all that is drawn: the same gives the same scenes, sample by sample.
+        Seed of all random draws: the same seed gives the same scenes, sample for sample.
 
     Returns
     -------
-    Scenes with words, one after another under the same condition, then negative ones. The notes say
-    which conditions are missing because the part has no such recordings, and what of the speech is
-    not heard.
+    Scenes with words, grouped by condition, then negative ones. The notes say which conditions are
+    missing because the split has no such recordings, and which speech is left out.
 
     Raises
     ------
     DataError
-        The part has no recording of any of the words, all recordings are by one speaker, or a
-        parameter is out of its range.
+        The split has no recording of any of the words, all recordings are by one speaker, or a
+        parameter is out of range.
     """
     if words_per_condition < 1:
         raise DataError(f"words per condition is {words_per_condition}; it must be at least 1")
@@ -164,13 +165,13 @@ def make_scenes(
     negatives, lost = negative_scenes(corpus, words, split)
     notes += lost
     for there, what in (
-        (noise.length, "noise: it has no scenes over noise"),
+        (noise.length, "noise: it has no scenes with noise"),
         (rooms, "rooms: it has no scenes in rooms"),
         (corpus.select("speech", split=split), "running speech: none of its negatives is speech"),
-        (negatives, "speech and noise: nothing tells how often nothing is taken for a word"),
+        (negatives, "speech and noise: false accepts cannot be measured"),
     ):
         if not there:
-            notes.append(f"the {split} part has no {what}")
+            notes.append(f"the {split} split has no {what}")
     return SceneSet(
         scenes=(*scenes, *negatives),
         notes=tuple(notes),
@@ -189,7 +190,7 @@ def make_scenes(
 
 
 def _check_speakers(corpus: Corpus) -> list[str]:
-    """Refuse recordings of one speaker; return a note where names tell no speakers."""
+    """Refuse recordings of a single speaker; return a note if the names show no speakers."""
     clips = [r for r in corpus.select("word") if r.label != SILENCE_FOLDER]
     speakers = {r.speaker or guess_speaker(WordClip(label=r.label, path=r.path)) for r in clips}
     if len(speakers) > 1 or len(clips) < 2:
@@ -197,12 +198,12 @@ def _check_speakers(corpus: Corpus) -> list[str]:
     (speaker,) = speakers
     if not speaker:
         return [
-            "the names of the recordings tell no speakers: nobody knows whether scenes hold "
-            "speakers that a model was trained on"
+            "the names of the recordings show no speakers: scenes may contain speakers that a "
+            "model was trained on"
         ]
     raise DataError(
-        f"all {len(clips)} recordings of words in {corpus.root} are by one speaker, as their names "
-        f"tell ({speaker!r}), so no scene would tell how a model fares with others; add recordings "
+        f"all {len(clips)} recordings of words in {corpus.root} are by one speaker, by their names "
+        f"({speaker!r}), so no scene can show how a model does with other people; add recordings "
         "of other people (yes/anna_01.wav, yes/ben_01.wav), or measure on your own recordings with "
         "labels: --scenes FOLDER"
     )
@@ -211,7 +212,7 @@ def _check_speakers(corpus: Corpus) -> list[str]:
 def _flow_scenes(
     corpus: Corpus, words: Sequence[str], *, split: Split, count: int, seed: int
 ) -> list[Scene]:
-    """Make scenes of keywords in the flow of speech."""
+    """Make scenes of keywords in connected speech."""
     drawn = flowing_speech(corpus, words, split=split, count=count, seed=seed)
     return [
         Scene(
@@ -229,14 +230,14 @@ def _flow_scenes(
 
 
 def _unknown_speakers(corpus: Corpus, flow: Sequence[Scene]) -> list[str]:
-    """Say of how many recordings in the flow of speech nobody knows the speaker."""
+    """Say how many recordings of connected speech have an unknown speaker."""
     heard = {name for scene in flow for name in scene.recordings or ()}
     unknown = {r.path for r in corpus.select("speech") if r.speaker is None} & heard
     if not unknown:
         return []
     return [
-        f"words in the flow of speech: {len(unknown)} recordings name no speaker, so nobody knows "
-        "whether a model was trained on the same voices"
+        f"words in connected speech: {len(unknown)} recordings name no speaker, so a model may "
+        "have been trained on the same voices"
     ]
 
 
@@ -245,8 +246,8 @@ def _conditions(
 ) -> Iterator[tuple[str, dict[str, str], dict[str, Any], set[str]]]:
     """Yield each condition.
 
-    Each is a part of the scenes' names, what it says of itself, how it is rendered, and whose
-    recordings are heard besides those of the words.
+    Each is a part of the scenes' names, the scenes' own conditions, how they are rendered, and the
+    identities heard in addition to those of the words.
     """
     yield "clean", {}, {}, set()
     if noise.length:
@@ -272,7 +273,7 @@ def _draw_bases(
     seed: int,
     notes: list[str],
 ) -> list[Spoken]:
-    """Draw what is said, and lay it out in scenes of a minute; add to the notes what is amiss."""
+    """Draw the words and lay them out in scenes of a minute; add to the notes what is missing."""
     rng = np.random.default_rng((seed, 0))
     pools: dict[str, list[Recording]] = {}
     for recording in corpus.select("word", split=split):
@@ -284,17 +285,17 @@ def _draw_bases(
         corpus.require_words(words, split=split)
     missing = [word for word in words if word not in pools]
     if missing:
-        notes.append(f"the {split} part has no recordings of {', '.join(missing)}")
+        notes.append(f"the {split} split has no recordings of {', '.join(missing)}")
     few = [f"{w} ({len(pools[w])})" for w in words if w in pools and len(pools[w]) < _FEW]
     if few:
-        notes.append(f"few recordings of {', '.join(few)}: their own figures tell little")
+        notes.append(f"few recordings of {', '.join(few)}: the figures of these words mean little")
     if count > keywords.size:
         notes.append(
-            f"the {split} part has {keywords.size} recordings of the words, so that some are heard "
-            f"more than once among the {count} under each condition"
+            f"the {split} split has {keywords.size} recordings of the words, so some are used more "
+            f"than once among the {count} under each condition"
         )
     if not others.size:
-        notes.append(f"the {split} part has no recordings of other words: none are said")
+        notes.append(f"the {split} split has no recordings of other words: none are used")
     keyword_share = 1.0 - _PIECE_SHARE - (_UNKNOWN_SHARE if others.size else 0.0)
     unknown = round(count * _UNKNOWN_SHARE / keyword_share) if others.size else 0
     pieces = round(count * _PIECE_SHARE / keyword_share)
@@ -307,7 +308,7 @@ def _draw_bases(
     order = rng.permutation(len(draws))
     for position, index in enumerate(order):
         recording, whole = draws[index]
-        # Two at a time: a third one after a short pause would be another task, of sentences.
+        # Two at a time: a third one after a short pause would be another task, that of sentences.
         quick = bool(said) and not quick and bool(rng.random() < _QUICK_SHARE)
         pause = _LEAD_S if not said else _QUICK_PAUSE_S if quick else _PAUSE_S
         start = round((end_s + rng.uniform(*pause)) * SAMPLE_RATE_HZ)

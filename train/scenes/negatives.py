@@ -1,14 +1,13 @@
-"""Recordings of speech and noise in, negative scenes out: hours in which no keyword is said.
+"""Recordings of speech and noise in, negative scenes out: hours without any keyword.
 
-They hold all the running speech of a part, each recording at 26 dB below full scale, and all its
-noise as it was recorded. Every second is heard once, so that an hour is an hour.
+They contain all running speech of a split, each recording at 26 dB below full scale, and all its
+noise as it was recorded. Every second is used once, so that an hour is an hour.
 
-Where a keyword is said in speech, it is cut out with what is around it, from 0.3 s before it to
-0.5 s after it; from 1 s before to 1 s after where its times are not sure. Less than a second
-between two cuts is left out, too, and so is a recording of which nobody knows where in it the
-keyword is said.
+Where a keyword occurs in speech, it is cut out with its surroundings, from 0.3 s before it to 0.5 s
+after it; where its times are uncertain, from 1 s before to 1 s after. Less than a second between
+two cuts is left out, too, and so is a recording that contains a keyword at an unknown time.
 
-A source is a folder: that of the corpus in ``speech/``, ``negatives/`` and ``wake_words/``; of
+A source is a folder: that of the corpus in ``speech/``, ``negatives/`` and ``wake_words/``; for
 noise ``background_noise``, ``esc10``, or ``noise/music`` and its neighbours.
 """
 
@@ -36,8 +35,8 @@ from .truth import Scene
 _SCENE_S = 300.0
 _MOST_GAIN_DB = 40.0  # for a faint recording of speech, so that its hiss does not become a roar
 
-_CUT_S = (0.3, 0.5)  # before a keyword and after it: a machine's times may be 0.2 s wrong
-_WIDE_CUT_S = (1.0, 1.0)  # the same for times that may be more wrong than that
+_CUT_S = (0.3, 0.5)  # before and after a keyword: automatic alignments may be 0.2 s off
+_WIDE_CUT_S = (1.0, 1.0)  # the same for less certain times
 _SHORTEST_S = 1.0  # of what is left between cuts
 
 _SCALE = np.float32(1 / 32768)
@@ -45,12 +44,12 @@ _SCALE = np.float32(1 / 32768)
 
 @dataclass(frozen=True, slots=True)
 class _Stretch:
-    """What is heard at one time in a negative scene."""
+    """A continuous stretch of audio in a negative scene."""
 
     recording: Recording
-    """The whole of it, which gives the level."""
+    """The whole recording, which determines the level."""
     piece: Recording
-    """What of it lies between two cuts."""
+    """The part of it between two cuts."""
     first: int
     """In the piece."""
     length: int
@@ -59,7 +58,7 @@ class _Stretch:
 def negative_scenes(
     corpus: Corpus, words: Collection[str], split: Split
 ) -> tuple[list[Scene], list[str]]:
-    """Make scenes of all speech and noise of a part, source by source.
+    """Make scenes of all speech and noise of a split, source by source.
 
     Parameters
     ----------
@@ -68,11 +67,11 @@ def negative_scenes(
     words
         The keywords, which are cut out.
     split
-        The part.
+        The split.
 
     Returns
     -------
-    The scenes, and notes on what was cut out or left out.
+    The scenes, and notes on what was cut or left out.
     """
     sources: dict[str, list[_Stretch]] = {}
     kinds: dict[str, bool] = {}
@@ -97,13 +96,13 @@ def negative_scenes(
     notes = []
     if cuts:
         notes.append(
-            f"{cut_s / 60:.1f} min of the negatives are cut out: words of the model are said "
-            f"there, {cuts} of them"
+            f"{cut_s / 60:.1f} min of the negatives are cut out: they contain {cuts} words of the "
+            "model"
         )
     if lost_s:
         notes.append(
-            f"{lost_s / 60:.1f} min of running speech are left out of the negatives: words of the "
-            "model are said there, and nobody knows where"
+            f"{lost_s / 60:.1f} min of running speech are left out of the negatives: they contain "
+            "words of the model at unknown times"
         )
     scenes = [
         _negative(corpus, _name(source, number), source, stretches, kinds[source])
@@ -119,14 +118,14 @@ def without_words(recording: Recording, words: Collection[str]) -> list[Recordin
     Parameters
     ----------
     recording
-        Of anything.
+        Any recording.
     words
         The keywords.
 
     Returns
     -------
-    What is left of it, in the order of time: the recording itself where none is said. None: one is
-    said, and nobody knows where.
+    The rest of it, in order of time: the recording itself if it contains no keyword. None if it
+    contains one at an unknown time.
     """
     said = recording.says(words)
     if said is None:
@@ -149,7 +148,7 @@ def without_words(recording: Recording, words: Collection[str]) -> list[Recordin
 
 
 def noise_source(recording: Recording) -> str:
-    """Return which folder noise comes from."""
+    """Return the folder that noise comes from."""
     folder, _, rest = recording.path.partition("/")
     inner, slash, _ = rest.partition("/")
     return f"{folder}/{inner}" if folder == NOISE_COLLECTION and slash else folder
@@ -160,7 +159,7 @@ def _name(source: str, number: int) -> str:
 
 
 def _scenes_of(stretches: Sequence[_Stretch]) -> Iterator[tuple[_Stretch, ...]]:
-    """Group stretches, in their order, into scenes of five minutes at most."""
+    """Group consecutive stretches into scenes of at most five minutes."""
     group: list[_Stretch] = []
     samples = 0
     for stretch in stretches:
@@ -191,7 +190,7 @@ def _negative(
 def _render_negative(
     corpus: Corpus, stretches: tuple[_Stretch, ...], speech: bool
 ) -> NDArray[np.int16]:
-    """Return recordings one after another: speech at one level, noise as it was recorded."""
+    """Concatenate recordings: speech at one level, noise as it was recorded."""
     heard = []
     for stretch in stretches:
         audio = corpus.samples(stretch.piece) * _SCALE

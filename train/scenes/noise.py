@@ -1,4 +1,4 @@
-"""Recordings of noise or talk in, an endless track of it out, any stretch of which can be heard."""
+"""Recordings of noise or talk in, an endless track of it out; any stretch of it can be rendered."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ..decode import SAMPLE_RATE_HZ
 from ..splits import Split
 from .leaks import identity
 
-_NOISE_PIECE_S = 10.0  # recordings are heard so long at a time
-_PADDING_DB = -80.0  # full scale; what is softer for 10 ms in a noise recording is padding
+_NOISE_PIECE_S = 10.0  # length of the pieces of a recording
+_PADDING_DB = -80.0  # full scale; 10 ms below this in a noise recording is padding
 _PADDING_HOP = SAMPLE_RATE_HZ // 100
 
 _SCALE = np.float32(1 / 32768)
@@ -23,26 +23,26 @@ Array = NDArray[np.float32]
 
 
 def noise_recordings(corpus: Corpus, split: Split) -> list[Recording]:
-    """Return the noise of a part, its recordings of silence among it."""
+    """Return the noise of a split, including its recordings of silence."""
     silence = corpus.select("word", split=split, label=SILENCE_FOLDER)
     return [*corpus.select("noise", split=split), *silence]
 
 
 def talk_recordings(corpus: Corpus, words: Collection[str], split: Split) -> list[Recording]:
-    """Return the running speech of a part in which none of these words is said."""
+    """Return the running speech of a split that contains none of these words."""
     return [r for r in corpus.select("speech", split=split) if r.says(words) == ()]
 
 
 class NoiseTrack:
-    """All noise or talk of a part, in pieces one after another, over and over in other orders.
+    """All noise or talk of a split, in pieces, repeated endlessly in different orders.
 
-    Every second is heard once in each round.
+    Every second is used once in each round.
     """
 
     def __init__(self, corpus: Corpus, recordings: Sequence[Recording], seed: int) -> None:
         self._corpus, self._seed = corpus, seed
         self.identities = {identity(recording) for recording in recordings}
-        """Whose recordings are heard."""
+        """Identities of the recordings."""
         self._pieces: list[tuple[NDArray[np.int16], float]] = []
         for recording in recordings:
             sound = _without_padding(corpus.samples(recording))
@@ -54,7 +54,7 @@ class NoiseTrack:
         """Samples of a round; 0 if there is no noise."""
 
     def cut(self, first: int, samples: int) -> Array:
-        """Return the noise from one place of the endless track, (samples,), at unit level."""
+        """Return the noise from a position of the endless track on, (samples,), at unit level."""
         track = np.empty(samples, np.float32)
         done = 0
         while done < samples:
@@ -74,7 +74,7 @@ class NoiseTrack:
 
 
 def _without_padding(samples: NDArray[np.int16]) -> NDArray[np.int16]:
-    """Leave the digital silence out, with which short recordings of noise are filled up."""
+    """Leave out the digital silence that pads short recordings of noise."""
     frames = samples[: len(samples) // _PADDING_HOP * _PADDING_HOP].reshape(-1, _PADDING_HOP)
     level = np.sqrt(np.mean(np.square(frames, dtype=np.float32), axis=1)) * _SCALE
     sounding = np.repeat(level >= augment.decibels(_PADDING_DB), _PADDING_HOP)

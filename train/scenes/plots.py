@@ -1,4 +1,4 @@
-"""A report in, a DET picture out: misses against false accepts over the whole range of settings."""
+"""A report in, a DET plot out: misses against false accepts over the whole range of thresholds."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ Float64 = NDArray[np.float64]
 
 _SHARES = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.99)
 _RATES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
-_LIMIT = 1e-4  # of shares on the axis of misses, which has no place for 0 and 1
+_LIMIT = 1e-4  # of miss rates: the axis cannot show 0 and 1
 
 
 def draw_det(path: Path, evaluation: StreamEvaluation) -> None:
-    """Draw detection error tradeoffs: by noise and by how words are said, and by word.
+    """Draw detection error tradeoff curves: by noise and way of speaking, and by word.
 
-    The axis of misses is that of normal deviates (Martin et al., 1997), on which two normal
-    distributions give a straight line; that of false accepts an hour is logarithmic. Points without
-    a false accept, which it has no place for, lie on its left edge.
+    The axis of misses is in normal deviates (Martin et al., 1997), on which two normal
+    distributions give a straight line; that of false accepts per hour is logarithmic. Points
+    without a false accept, which a logarithmic axis cannot show, lie on its left edge.
 
     Raises
     ------
     RunError
-        The picture cannot be written.
+        The plot cannot be written.
     """
     figure = Figure(figsize=(11, 5.4), layout="constrained")
     by_noise, by_word = figure.subplots(1, 2, sharey=True)
@@ -86,7 +86,7 @@ def draw_det(path: Path, evaluation: StreamEvaluation) -> None:
         if axes.lines:
             axes.legend(frameon=False, fontsize=8, ncols=columns, loc="best")
         else:
-            nothing = "needs words, and hours without a word"
+            nothing = "needs words, and negative hours"
             axes.text(0.5, 0.5, nothing, ha="center", transform=axes.transAxes)
     by_noise.set_ylabel("missed words")
     save_figure(figure, path)
@@ -95,7 +95,7 @@ def draw_det(path: Path, evaluation: StreamEvaluation) -> None:
 def _draw(
     axes: Axes, misses: Sequence[Misses], accepts: Sequence[FalseAccepts], **style: Any
 ) -> None:
-    """Draw a curve, with what the axes have no place for at their edges."""
+    """Draw a curve; what the axes cannot show lies on their edges."""
     if not accepts[0].hours or not misses[0].said:
         return
     rates = np.array([each.count for each in accepts], np.float64)
@@ -115,7 +115,7 @@ def _axes(axes: Axes, hours: float) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.set_ylim(0.004, 0.99)
-    axes.set_xlabel("false accepts an hour")
+    axes.set_xlabel("false accepts per hour")
     axes.xaxis.set_major_locator(FixedLocator(_RATES))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:g}"))
     axes.xaxis.set_minor_locator(NullLocator())

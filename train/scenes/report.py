@@ -1,16 +1,16 @@
 """Responses to scenes in, a report out: misses against false accepts, and at operating points.
 
-Where each figure comes from:
+How each figure is defined:
 
-* False accepts an hour are those in the negatives, the hours in which nobody says a word. Scenes
-  with words have false accepts, too; they are given apart, by their reasons.
-* Misses are those in the scenes with words. "All" are the scenes of every signal-to-noise ratio,
+* False accepts per hour are counted in the negatives, audio without any keyword. Scenes with words
+  have false accepts, too; they are given separately, by reason.
+* Misses are counted in the scenes with words. "All" are the scenes of every signal-to-noise ratio,
   at the usual gain, in no room, without talk, with words one by one. Each ratio, talk, gain, room
-  and flow of speech is given by itself, with all else as it usually is, so that one figure differs
-  from its neighbour in one thing.
-* An operating point "at most R an hour" is the setting with the fewest misses among those whose
-  rate in the negatives is at most R. Where the negatives are shorter than 1/R, not even one false
-  accept in them would tell, and there is no such point.
+  and way of speaking is also given on its own, with everything else as usual, so that a figure
+  differs from its neighbour in one thing.
+* An operating point "at most R per hour" is the setting with the fewest misses among those whose
+  rate in the negatives is at most R. If the negatives are shorter than 1/R, even zero false accepts
+  would prove nothing, and there is no such point.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .scoring import REASONS, FalseAccepts, Heard, Matches, Misses, Tally, match
 from .truth import Scene
 
 RATES_PER_HOUR = (0.1, 0.5, 1.0, 5.0)
-"""False accepts an hour at which misses are reported."""
+"""False accepts per hour at which misses are reported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +36,11 @@ class OperatingPoint:
     """A setting to report on."""
 
     name: str
-    """What it is, for people."""
+    """Its name, for people."""
     rate_per_hour: float | None
-    """False accepts an hour that it had to keep to; None for the setting that ships."""
+    """Most false accepts per hour that it allows; None for the setting that ships."""
     setting: int | None
-    """Index of the setting; None where there is none."""
+    """Index of the setting; None if there is none."""
     problem: str | None = None
     """Why there is none."""
 
@@ -50,17 +50,17 @@ class Groups:
     """Scenes that are counted together: indices into the scenes."""
 
     words: tuple[int, ...]
-    """Scenes with words, "all" of them in the sense of this module."""
+    """Scenes with words, "all" of them as defined in this module."""
     conditions: Mapping[str, Mapping[str, tuple[int, ...]]]
     """The same and others by condition ("snr", "talk", "gain", "room", "flow") and its value, the
-    usual value first; only by those that the scenes speak of."""
+    usual value first; only conditions that the scenes have."""
     negatives: tuple[int, ...]
     sources: Mapping[str, tuple[int, ...]]
-    """The negatives by where they come from."""
+    """The negatives by source."""
 
     @classmethod
     def of(cls, scenes: Sequence[Scene]) -> Groups:
-        """Sort scenes by their conditions, which keep the order in which they come."""
+        """Sort scenes by their conditions, in the order in which these occur."""
         spoken = [index for index, scene in enumerate(scenes) if not scene.negative]
 
         def value(index: int, name: str) -> str:
@@ -96,16 +96,16 @@ class Groups:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Counts:
-    """What was counted at one setting."""
+    """Counts at one setting."""
 
     words: Tally
     """Over the scenes with words."""
     conditions: Mapping[str, Mapping[str, Tally]]
     """By condition and its value."""
     negatives: Tally
-    """Over the hours without a word."""
+    """Over the negative hours."""
     sources: Mapping[str, Tally]
-    """Over these by where they come from."""
+    """The same by source."""
 
     @classmethod
     def of(
@@ -169,15 +169,15 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StreamEvaluation:
-    """What a model or program made of scenes."""
+    """The results of a model or program on scenes."""
 
     subject: str
     """Its name."""
     words: tuple[str, ...]
     parameter: Parameter | None
-    """What a setting is; None where there is only one."""
+    """What a setting is; None if there is only one."""
     settings: tuple[float, ...]
-    """From the one that hears the most to the one that hears the least."""
+    """From the most sensitive to the least."""
     counts: tuple[Counts, ...]
     """At each setting."""
     points: tuple[OperatingPoint, ...]
@@ -185,9 +185,9 @@ class StreamEvaluation:
     descriptions: Mapping[int, Mapping[str, Any]]
     """What the settings of `points` mean, by index."""
     hours: float
-    """Of all that was heard."""
+    """The groups of all scenes."""
     notes: tuple[str, ...]
-    """What a reader of the figures has to know."""
+    """What a reader of the figures needs to know."""
     provenance: Mapping[str, Any]
     """Model, runtime, scenes and options, as plain JSON types."""
 
@@ -200,7 +200,7 @@ class StreamEvaluation:
 
     @property
     def negative_hours(self) -> float:
-        """Hours without a word."""
+        """Hours of the negatives."""
         return self.shipped.negatives.hours
 
     def to_dict(self) -> dict[str, Any]:
@@ -230,7 +230,7 @@ class StreamEvaluation:
         return {**head, **self.descriptions[point.setting], **counts}
 
     def _det(self) -> dict[str, Any]:
-        """Return the curves: for each setting a miss rate and a rate of false accepts."""
+        """Return the curves: a miss rate and a false-accept rate for each setting."""
         return {
             "parameter": self.parameter,
             "settings": list(self.settings),
@@ -270,18 +270,18 @@ def evaluate_stream(
     provenance: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> StreamEvaluation:
-    """Score what was heard in scenes at every setting.
+    """Score the responses to scenes at every setting.
 
     Parameters
     ----------
     subject
-        Name of what listened.
+        Name of the model or program.
     responses
-        What it made of the scenes.
+        Its responses to the scenes.
     scenes
         The scenes, in the same order.
     notes
-        What a reader of the figures has to know.
+        What a reader of the figures needs to know.
     provenance
         Where the figures come from, as plain JSON types.
     progress
@@ -325,14 +325,14 @@ def operating_points(
     Parameters
     ----------
     misses, accepts
-        At each setting: misses among the words, and false accepts in the hours without a word.
+        At each setting: misses among the words, and false accepts in the negative hours.
     shipped
         Index of the setting that ships.
 
     Returns
     -------
-    It, and for each of `RATES_PER_HOUR` the setting with the fewest misses among those whose rate
-    is at most that; of several such settings the one with the fewest false accepts.
+    It, and for each of `RATES_PER_HOUR` the setting with the fewest misses among those with at most
+    that rate; of several such settings the one with the fewest false accepts.
     """
     hours = accepts[0].hours
     points = [OperatingPoint(name="as shipped", rate_per_hour=None, setting=shipped)]
@@ -344,11 +344,11 @@ def operating_points(
             if each.per_hour is not None and each.per_hour <= rate
         ]
         if not hours:
-            problem = "there are no hours without a word"
+            problem = "there are no negative hours"
         elif rate * hours < 1:
             problem = (
-                f"{hours:.2f} h without a word are too few to tell (no false accept in them "
-                f"would only show fewer than {rate_bound(hours):.2g} an hour)"
+                f"{hours:.2f} h of negatives are too few to tell (no false accept in them would "
+                f"only show fewer than {rate_bound(hours):.2g} per hour)"
             )
         elif not kept:
             fewest = min(each.count for each in accepts) / hours
@@ -357,7 +357,7 @@ def operating_points(
             setting = min(kept, key=lambda index: (misses[index].missed, accepts[index].count))
         points.append(
             OperatingPoint(
-                name=f"at most {rate:g} an hour",
+                name=f"at most {rate:g} per hour",
                 rate_per_hour=rate,
                 setting=setting,
                 problem=problem,

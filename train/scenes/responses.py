@@ -1,8 +1,8 @@
-"""A model or another program and scenes in, the events of either at any setting out.
+"""A model or another program and scenes in; out come its events at any setting.
 
-Every scene is heard once. A model's posteriors are kept, so that its thresholds can be moved
-afterwards; of another program its events, from which a threshold on their confidence can take the
-unsure ones away, if all of them have a confidence.
+Every scene is heard once. For a model, the posteriors are kept, so that its thresholds can be moved
+afterwards; for another program, its events. If all of these have a confidence, a threshold on it
+can drop the less confident ones.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from .sweep import Clock, Float32, HeardScene, Listener, sweep_deltas, threshold
 from .truth import Scene
 
 Parameter = Literal["delta", "confidence"]
-"""What a setting is: log-odds added to all thresholds of a model, or the least confidence that an
+"""What a setting is: log-odds added to all thresholds of a model, or the lowest confidence that an
 event of another program must have."""
 
 _MOST_SETTINGS = 96
 
 
 class Responses(Protocol):
-    """What was heard in some scenes, at every setting."""
+    """The events detected in some scenes, at every setting."""
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The words that were listened for."""
+        """The words to spot."""
 
     @property
     def parameter(self) -> Parameter | None:
-        """What a setting is; None where there is only one."""
+        """What a setting is; None if there is only one."""
 
     @property
     def settings(self) -> tuple[float, ...]:
-        """From the one that hears the most to the one that hears the least."""
+        """From the most sensitive to the least."""
 
     @property
     def shipped(self) -> int:
-        """Which of them is that of the model or program as it ships: an index."""
+        """Index of the setting that the model or program ships with."""
 
     def heard(self, setting: float) -> list[list[Heard]]:
         """Return the events of each scene at a setting."""
@@ -53,14 +53,14 @@ class Responses(Protocol):
 
 
 class ModelResponses:
-    """What a model made of scenes.
+    """The posteriors of a model over scenes.
 
     Parameters
     ----------
     model
         The model.
     posteriors
-        Of each scene, (m, n_labels) float32, as `Listener.posteriors` returns them.
+        For each scene, (m, n_labels) float32, as returned by `Listener.posteriors`.
     """
 
     parameter: Parameter = "delta"
@@ -74,7 +74,7 @@ class ModelResponses:
         self._scenes = [HeardScene(rows, detector, clock) for rows in posteriors]
 
     def heard(self, setting: float) -> list[list[Heard]]:
-        """Return the events of each scene with all thresholds moved by so many log-odds."""
+        """Return the events of each scene with these log-odds added to all thresholds."""
         thresholds = thresholds_at(self._thresholds, setting)
         return [scene.heard(thresholds) for scene in self._scenes]
 
@@ -84,14 +84,14 @@ class ModelResponses:
 
 
 class EventResponses:
-    """What another program heard in scenes.
+    """The events of another program in scenes.
 
     Parameters
     ----------
     words
-        The words that it listened for.
+        The words that it spots.
     events
-        Of each scene.
+        For each scene.
     """
 
     shipped = 0
@@ -109,7 +109,7 @@ class EventResponses:
             self.settings = tuple(sure[np.rint(places).astype(int)].tolist())
 
     def heard(self, setting: float) -> list[list[Heard]]:
-        """Return the events of each scene that are so sure, or all where none says."""
+        """Return the events of each scene with at least this confidence, or all if none has one."""
         if self.parameter is None:
             return [list(scene) for scene in self._events]
         return [
@@ -118,27 +118,27 @@ class EventResponses:
         ]
 
     def describe(self, setting: float) -> dict[str, Any]:
-        """Return the least confidence, if there is one."""
+        """Return the lowest confidence, if there is one."""
         return {"confidence": setting} if self.parameter else {}
 
 
 def model_posteriors(
     listener: Listener, scenes: Sequence[Scene], *, progress: Progress | None = None
 ) -> list[Float32]:
-    """Let a model hear scenes.
+    """Run a model on scenes.
 
     Parameters
     ----------
     listener
         The model and its interpreter.
     scenes
-        What it is to hear, each from a reset state.
+        The scenes, each from a reset state.
     progress
         Called with (seconds heard, seconds in all).
 
     Returns
     -------
-    Of each scene the posteriors, (m, n_labels) float32, not smoothed.
+    The posteriors of each scene, (m, n_labels) float32, not smoothed.
     """
     return [listener.posteriors(scene.render()) for scene in _reported(scenes, progress)]
 
@@ -146,14 +146,14 @@ def model_posteriors(
 def subject_events(
     subject: Subject, scenes: Sequence[Scene], *, progress: Progress | None = None
 ) -> list[list[Heard]]:
-    """Let another program hear scenes.
+    """Run another program on scenes.
 
     Parameters
     ----------
     subject
         The program.
     scenes
-        What it is to hear.
+        The scenes.
     progress
         Called with (seconds heard, seconds in all).
 
@@ -165,7 +165,7 @@ def subject_events(
 
 
 def _reported(scenes: Sequence[Scene], progress: Progress | None) -> Iterator[Scene]:
-    """Yield the scenes and tell how much of them has been heard."""
+    """Yield the scenes and report progress."""
     total = sum(scene.seconds for scene in scenes)
     done = 0.0
     for scene in scenes:

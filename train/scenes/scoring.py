@@ -1,20 +1,19 @@
-"""Spoken words and events in, figures out: misses, false accepts with reasons, latencies.
+"""Spoken words and events in, figures out: misses, false accepts by reason, latencies.
 
-An event is right if it names a keyword that is being said, or was said at most `TOLERANCE_S` ago,
-and that no event has named yet. Every other event is a false accept:
+An event is correct if it names a keyword that is being spoken, or ended at most `TOLERANCE_S` ago,
+and that no earlier event has claimed. Every other event is a false accept:
 
 ========================  ==========================================================================
-``confusion``             Another keyword was said; above all one that was missed.
-``again``                 The word was said, but an event had named it already.
-``piece``                 Only a part of a word was said.
-``unknown word``          A word was said that is no keyword.
-``nothing``               Nothing was said.
+``confusion``             Another keyword was spoken, preferably one that was missed.
+``again``                 The word was spoken, but an earlier event had claimed it.
+``piece``                 Only part of a word was spoken.
+``unknown word``          A word was spoken that is not a keyword.
+``nothing``               Nothing was spoken.
 ========================  ==========================================================================
 
-A keyword that no event names is missed.
+A keyword that no event claims is missed.
 
-Uncertain words do not count: neither they, nor an event that names one or would be attributed to
-one.
+Uncertain words do not count, nor do events that name one or would be attributed to one.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from .truth import Scene, Utterance
 Reason = Literal["confusion", "again", "piece", "unknown word", "nothing"]
 
 REASONS: tuple[Reason, ...] = get_args(Reason)
-"""Why an event can be a false accept."""
+"""Reasons for a false accept."""
 
 TOLERANCE_S = 0.6
 """How long after its end a word may still be detected, in seconds."""
@@ -46,14 +45,14 @@ class Heard:
 
     word: str
     time_s: float
-    """Position in the stream at which it was decided, in seconds."""
+    """Position in the stream at which it was detected, in seconds."""
     confidence: float | None = None
-    """The model's confidence; larger is surer. None if it does not report one."""
+    """The model's confidence, higher is surer. None if it reports none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """A keyword that was said and detected."""
+    """A keyword that was spoken and detected."""
 
     utterance: Utterance
     heard: Heard
@@ -66,7 +65,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Miss:
-    """A keyword that was said and not detected."""
+    """A keyword that was spoken and not detected."""
 
     utterance: Utterance
     instead: Heard | None
@@ -75,12 +74,12 @@ class Miss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FalseAccept:
-    """An event that is not right."""
+    """An event that is not correct."""
 
     heard: Heard
     reason: Reason
     utterance: Utterance | None
-    """What was said; None if nothing was."""
+    """What was spoken; None if nothing was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,24 +92,24 @@ class Matches:
 
 
 def match(scene: Scene, heard: Iterable[Heard], words: Collection[str]) -> Matches:
-    """Separate right events from false accepts, and detected keywords from missed ones.
+    """Separate correct events from false accepts, and detected keywords from missed ones.
 
-    Of several utterances that an event could name, it names the one that ended first; so no order
-    of the events leads to more hits. Each in the order of time.
+    If an event could name several utterances, it names the one that ended first, so no order of the
+    events leads to more hits. All results are in order of time.
 
     Parameters
     ----------
     scene
-        What was said.
+        What was spoken.
     heard
-        The events, all of them of keywords, in any order.
+        The events, all of them keywords, in any order.
     words
-        The keywords. Whatever else is said in the scene is an unknown word.
+        The keywords. Any other word in the scene is an unknown word.
 
     Returns
     -------
-    Every whole utterance of a keyword is a hit or a miss, every event a hit or a false accept, but
-    for what nobody is sure of.
+    Every whole utterance of a keyword is a hit or a miss, every event a hit or a false accept,
+    except where the truth is uncertain.
     """
     utterances = scene.utterances
     starts = [utterance.start_s for utterance in utterances]
@@ -162,7 +161,7 @@ def match(scene: Scene, heard: Iterable[Heard], words: Collection[str]) -> Match
 
 
 def _said_at(time_s: float, utterances: Sequence[Utterance], starts: Sequence[float]) -> list[int]:
-    """Return which utterances an event at this time may speak of, in the order of time."""
+    """Return the utterances that an event at this time may refer to, in order of time."""
     last = bisect_right(starts, time_s)
     first = last
     while first and utterances[first - 1].end_s + TOLERANCE_S >= time_s:
@@ -185,21 +184,21 @@ class Tally:
     """Counts over any scenes."""
 
     hours: float
-    """How long they are."""
+    """Their total length."""
     said: Mapping[str, int]
-    """How often each keyword was said; only those that were."""
+    """How often each keyword was spoken; only those that were."""
     missed: Mapping[str, int]
     """How often each keyword was missed."""
     instead: Mapping[tuple[str, str], int]
-    """How often a keyword was missed and another one heard instead: (said, heard)."""
+    """How often a keyword was missed and another one detected instead: (spoken, detected)."""
     false_accepts: Mapping[tuple[Reason, str], int]
-    """Wrong events by their reason and the word that was heard."""
+    """False accepts by reason and detected word."""
     latencies_s: NDArray[np.float64]
     """Shape (hits,): times from the end of a word to its event, in seconds."""
 
     @classmethod
     def of(cls, matched: Iterable[tuple[Scene, Matches]]) -> Tally:
-        """Count what was said and heard in some scenes."""
+        """Count what was spoken and detected in some scenes."""
         seconds = 0.0
         said: Counter[str] = Counter()
         missed: Counter[str] = Counter()
@@ -228,13 +227,13 @@ class Tally:
         )
 
     def misses(self, word: str | None = None) -> Misses:
-        """Return how many keywords were missed: all of them together, or one."""
+        """Return the misses: of all keywords together, or of one."""
         if word is not None:
             return Misses(missed=self.missed.get(word, 0), said=self.said.get(word, 0))
         return Misses(missed=sum(self.missed.values()), said=sum(self.said.values()))
 
     def accepts(self, *, word: str | None = None, reason: Reason | None = None) -> FalseAccepts:
-        """Return how many events were wrong: all of them, those of a word, or of a reason."""
+        """Return the false accepts: all of them, those of a word, or those with a reason."""
         count = sum(
             number
             for (why, heard), number in self.false_accepts.items()
@@ -251,19 +250,19 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Misses:
-    """Keywords missed among keywords said."""
+    """Missed keywords among those spoken."""
 
     missed: int
     said: int
 
     @property
     def rate(self) -> float | None:
-        """Share that was missed; None if nothing was said."""
+        """The miss rate; None if nothing was spoken."""
         return self.missed / self.said if self.said else None
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """95 % confidence interval of the share (Wilson's); None if nothing was said."""
+        """95 % confidence interval of the miss rate (Wilson's); None if nothing was spoken."""
         return share_interval(self.missed, self.said)
 
     def to_dict(self) -> dict[str, Any]:
@@ -280,7 +279,7 @@ class Misses:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FalseAccepts:
-    """Wrong events in some hours."""
+    """False accepts in a number of hours."""
 
     count: int
     hours: float

@@ -1,4 +1,4 @@
-"""Recordings of words in, what is said in a scene out, to be heard under any condition."""
+"""Recordings of words in; out come the words of a scene, to be rendered under any condition."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from .truth import Utterance
 LEVEL_DB = -26.0
 """Of words and running speech: root mean square against full scale."""
 
-_LEVEL_SPREAD_DB = 3.0  # words are up to so much louder or softer
+_LEVEL_SPREAD_DB = 3.0  # words are up to this much louder or softer
 _HISS_DB = -60.0  # against the words
-_MARGIN = SAMPLE_RATE_HZ // 10  # of a recording around its word: a stop is released late
+_MARGIN = SAMPLE_RATE_HZ // 10  # kept around a word: a final stop is released late
 _PIECE_PART = (0.3, 0.5)  # of the word's length
-_PIECE_HEAD_SHARE = 0.7  # the others are the end of a word
+_PIECE_HEAD_SHARE = 0.7  # the rest are ends of words
 
 _SCALE = np.float32(1 / 32768)
 Array = NDArray[np.float32]
@@ -31,24 +31,24 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A stretch of a recording where it stands in a scene; all in samples but the utterances."""
+    """A stretch of a recording at its place in a scene; all in samples but the utterances."""
 
-    first: int  # in the corpus
+    first: int  # position in the corpus
     length: int
-    at: int  # in the scene
+    at: int  # position in the scene
     gain: float
-    end: int  # in the scene: nothing is said in it afterwards
+    end: int  # position in the scene: after it, nothing is spoken
     utterances: tuple[Utterance, ...]
     identity: str
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Spoken:
-    """What is said in a scene, under whatever condition it is heard."""
+    """The words of a scene, independent of its condition."""
 
     number: int
     first: int
-    """Samples of the scenes before it."""
+    """Total samples of the scenes before it."""
     samples: int
     said: tuple[Placed, ...]
     corpus: Corpus
@@ -56,12 +56,12 @@ class Spoken:
 
     @property
     def utterances(self) -> tuple[Utterance, ...]:
-        """What is said, and when."""
+        """What is spoken, and when."""
         return tuple(utterance for said in self.said for utterance in said.utterances)
 
     @property
     def identities(self) -> tuple[str, ...]:
-        """Whose recordings are heard."""
+        """Identities of the recordings."""
         return tuple(sorted({said.identity for said in self.said}))
 
     def render(
@@ -72,7 +72,7 @@ class Spoken:
         gain_db: float = 0.0,
         room: Array | None = None,
     ) -> NDArray[np.int16]:
-        """Return the sound under a condition, (samples,)."""
+        """Render the audio under a condition, (samples,)."""
         audio = np.zeros(self.samples, np.float32)
         for said in self.said:
             piece = self.corpus.audio[said.first : said.first + said.length] * _SCALE
@@ -93,7 +93,7 @@ class Spoken:
 def place_word(
     corpus: Corpus, recording: Recording, whole: bool, start: int, rng: np.random.Generator
 ) -> Placed:
-    """Place a word, or a piece of it, with its first sample at `start`."""
+    """Place a word, or a piece of it, so that it starts at sample `start`."""
     samples = corpus.samples(recording)
     word_start, word_end = find_word(samples)
     first, last = max(0, word_start - _MARGIN), min(len(samples), word_end + _MARGIN)
@@ -124,5 +124,5 @@ def place_word(
 
 
 def drawn_level_db(rng: np.random.Generator) -> float:
-    """Draw the level of what is said, against full scale."""
+    """Draw the level of a word, relative to full scale."""
     return LEVEL_DB + float(rng.uniform(-_LEVEL_SPREAD_DB, _LEVEL_SPREAD_DB))

@@ -1,21 +1,21 @@
-"""Sound in, the words that a program heard in it out: whatever can be measured on scenes.
+"""Audio in; out come the words that a program detected in it: anything that scenes can measure.
 
 `AdapterSubject` runs any program that spots words, behind an adapter: a command that reads raw
-16-bit samples (little-endian, mono, 16 kHz) on standard input until it ends and prints a JSON
-object a line for each word it hears:
+16-bit samples (little-endian, mono, 16 kHz) from standard input until it ends, and prints one JSON
+object per line for each word it detects:
 
     {"word": "left", "end_s": 1.24, "confidence": 0.93}
 
 ``word``
-    What was heard. The words that are asked for stand in the environment variable HARKEN_WORDS,
-    with commas between them; any others are counted and else passed over.
+    The detected word. The words to spot are in the environment variable HARKEN_WORDS, separated by
+    commas; any others are counted and otherwise ignored.
 ``end_s``
-    How much of the sound had been heard when the word was decided, in seconds.
+    How much of the audio had been heard when the word was detected, in seconds.
 ``confidence``
-    How sure it is, the larger the surer; may be left out. Where every event has one, a range of
-    thresholds can be laid on it. So an adapter does best to report even words it is unsure of.
+    The confidence, higher is surer; optional. If every event has one, harken can sweep a threshold
+    over it. So an adapter should also report words it is unsure of.
 
-Other fields are passed over. What the command writes to standard error is shown if it fails.
+Other fields are ignored. The command's standard error is shown if it fails.
 ``harken listen MODEL --stdin --json`` is such a command.
 """
 
@@ -40,12 +40,12 @@ from ..decode import SAMPLE_RATE_HZ
 from .scoring import Heard
 
 WORDS_VARIABLE = "HARKEN_WORDS"
-"""Environment variable that tells an adapter which words to spot, with commas between them."""
+"""Environment variable that tells an adapter which words to spot, separated by commas."""
 
-# A scene may take its own length ten times over, and a start of a minute.
+# A scene may take ten times its own length, plus a minute to start.
 _TIMEOUT_S, _TIMEOUT_FACTOR = 60.0, 10.0
 
-# An end that was rounded, or that counts a last step which was filled up with silence.
+# For an end that was rounded, or that includes a last step padded with silence.
 _SLACK_S = 0.5
 
 _SHOWN_LINES = 5
@@ -63,7 +63,7 @@ class Subject(Protocol):
         """The words that it spots."""
 
     def hear(self, pcm: NDArray[np.int16]) -> list[Heard]:
-        """Hear a scene from the start.
+        """Process a scene from its start.
 
         Parameters
         ----------
@@ -72,17 +72,17 @@ class Subject(Protocol):
 
         Returns
         -------
-        The words that were heard, in the order of time.
+        The detected words, in order of time.
         """
 
 
 class AdapterSubject:
-    """A program behind an adapter, see this module; started anew for every scene.
+    """A program behind an adapter, see this module; restarted for every scene.
 
     Parameters
     ----------
     command
-        The command line; split as a shell does it, but no shell runs it.
+        The command line; split as by a shell, but run without one.
     words
         The words to spot.
     timeout_s
@@ -101,15 +101,15 @@ class AdapterSubject:
         self.name = command
         """The command line."""
         self.words = tuple(words)
-        """The words that it is asked for."""
+        """The words to spot."""
         self.ignored: Counter[str] = Counter()
-        """Words that it heard and was not asked for: how often."""
+        """Words that it detected although they were not asked for, with their counts."""
         self._timeout_s = timeout_s
         try:
             self._arguments = shlex.split(command)
         except ValueError as problem:
             raise DataError(
-                f"the adapter {command!r} is no command line: {problem}; check its quotes"
+                f"the adapter {command!r} is not a command line: {problem}; check its quotes"
             ) from None
         if not self._arguments:
             raise DataError(
@@ -126,7 +126,7 @@ class AdapterSubject:
             )
 
     def hear(self, pcm: NDArray[np.int16]) -> list[Heard]:
-        """Let the command hear a scene from the start.
+        """Run the command on a scene, from its start.
 
         Parameters
         ----------
@@ -135,12 +135,12 @@ class AdapterSubject:
 
         Returns
         -------
-        The words that were heard and asked for, in the order of time.
+        The detected words that were asked for, in order of time.
 
         Raises
         ------
         DataError
-            The command cannot be started, fails, takes too long, or prints what is no event.
+            The command cannot be started, fails, takes too long, or prints a line that is no event.
         """
         seconds = len(pcm) / SAMPLE_RATE_HZ
         heard = []
@@ -161,7 +161,7 @@ class AdapterSubject:
         return sorted(heard, key=lambda event: event.time_s)
 
     def notes(self) -> list[str]:
-        """Say in lines what a reader of its figures has to know."""
+        """Say in lines what a reader of the figures needs to know."""
         if not self.ignored:
             return []
         words = ", ".join(f"{word} {count}" for word, count in self.ignored.most_common(10))
@@ -170,12 +170,12 @@ class AdapterSubject:
         ]
 
     def _run(self, pcm: NDArray[np.int16]) -> str:
-        """Run the command on a scene; what it prints."""
+        """Run the command on a scene and return its output."""
         allowed_s = self._timeout_s
         if allowed_s is None:
             allowed_s = _TIMEOUT_S + _TIMEOUT_FACTOR * len(pcm) / SAMPLE_RATE_HZ
         environment = {**os.environ, WORDS_VARIABLE: ",".join(self.words)}
-        # The sound as a file, not a pipe: a command may end before it has read all of it.
+        # The audio is a file, not a pipe: a command may end before it has read all of it.
         with tempfile.TemporaryFile() as sound:
             sound.write(pcm.astype("<i2", copy=False).tobytes())
             sound.seek(0)
@@ -191,26 +191,26 @@ class AdapterSubject:
             except OSError as problem:
                 raise DataError(
                     f"the adapter {self.name!r} cannot be started: {problem.strerror}; "
-                    "is it a program, and may it be run?"
+                    "check that it is a program and may be run"
                 ) from None
             except subprocess.TimeoutExpired as late:
                 raise DataError(
-                    f"the adapter {self.name!r} was not done after {allowed_s:g} s with a scene "
-                    f"of {len(pcm) / SAMPLE_RATE_HZ:.0f} s; it must end when its standard input "
-                    f"does{_last_lines(late.stderr)}"
+                    f"the adapter {self.name!r} had not finished after {allowed_s:g} s with a "
+                    f"scene of {len(pcm) / SAMPLE_RATE_HZ:.0f} s; it must end when its standard "
+                    f"input does{_last_lines(late.stderr)}"
                 ) from None
         if done.returncode:
             ended = (
                 f"ended with status {done.returncode}"
                 if done.returncode > 0
-                else f"was ended by signal {-done.returncode}"
+                else f"was killed by signal {-done.returncode}"
             )
             raise DataError(f"the adapter {self.name!r} {ended}{_last_lines(done.stderr)}")
         try:
             return done.stdout.decode("utf-8")
         except UnicodeDecodeError as problem:
             raise DataError(
-                f"what the adapter {self.name!r} printed is not UTF-8 text (byte {problem.start})"
+                f"the output of the adapter {self.name!r} is not UTF-8 text (byte {problem.start})"
             ) from None
 
 
@@ -222,19 +222,19 @@ def read_event(line: str, *, seconds: float) -> Heard:
     line
         A JSON object, see this module.
     seconds
-        Length of the sound that it heard.
+        Length of the audio that it processed.
 
     Raises
     ------
     ValueError
-        It is no event. Says what is wrong, as the end of a sentence that begins with the line.
+        It is no event. Says what is wrong, as the end of a sentence that starts with the line.
     """
     try:
         data = json.loads(line)
     except ValueError:
-        raise ValueError(f"is no JSON: {_shortened(line)}") from None
+        raise ValueError(f"is not JSON: {_shortened(line)}") from None
     if not isinstance(data, dict):
-        raise ValueError(f"is no JSON object: {_shortened(line)}")
+        raise ValueError(f"is not a JSON object: {_shortened(line)}")
     word = data.get("word")
     if not isinstance(word, str) or not word:
         raise ValueError(f"has no word: {_shortened(line)}")
@@ -243,8 +243,7 @@ def read_event(line: str, *, seconds: float) -> Heard:
         raise ValueError(f"has no end_s: {_shortened(line)}")
     if not 0 <= end_s <= seconds + _SLACK_S:
         raise ValueError(
-            f"says that {word!r} was heard at {end_s:g} s, but the sound goes from 0 to "
-            f"{seconds:g} s"
+            f"says that {word!r} ended at {end_s:g} s, but the sound goes from 0 to {seconds:g} s"
         )
     return Heard(
         word=word, time_s=min(end_s, seconds), confidence=_number(data, "confidence", line)
@@ -252,17 +251,17 @@ def read_event(line: str, *, seconds: float) -> Heard:
 
 
 def all_confident(events: Iterable[Heard]) -> bool:
-    """Return whether every event says how sure it is, so that thresholds can be laid on it."""
+    """Return whether every event has a confidence, so that a threshold on it can be swept."""
     return all(event.confidence is not None for event in events)
 
 
 def _number(data: Mapping[str, Any], name: str, line: str) -> float | None:
-    """Return a finite number; None where there is none."""
+    """Return a finite number; None if the field is missing."""
     value = data.get(name)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"has the {name} {value!r}, which is no number: {_shortened(line)}")
+        raise ValueError(f"has the {name} {value!r}, which is not a number: {_shortened(line)}")
     return float(value)
 
 
@@ -272,6 +271,6 @@ def _shortened(line: str, most: int = 80) -> str:
 
 
 def _last_lines(output: bytes | None) -> str:
-    """Return the end of what a command said, to be put behind a sentence."""
+    """Return the end of a command's error output, to be appended to a sentence."""
     lines = [line for line in (output or b"").decode("utf-8", "replace").splitlines() if line]
     return ": " + " | ".join(lines[-_SHOWN_LINES:]) if lines else ""

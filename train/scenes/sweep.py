@@ -1,11 +1,11 @@
-"""Posteriors in, events at every threshold out: the detector of the device over a whole range.
+"""Posteriors in, events at every threshold out: the device's detector over a whole range.
 
-A model hears a scene once. What its posteriors make is kept, and the events that any thresholds
-would make of it follow at once (`Evidence.detect`): those of `harken.edge.Detector`, but many times
+A model hears a scene once. The evidence from its posteriors is kept, and the events at any
+thresholds follow at once (`Evidence.detect`): those of `harken.edge.Detector`, but many times
 faster, because only the steps matter in which a word reaches its threshold.
 
 A range of thresholds is one number, delta: it moves the thresholds of all words together, by the
-same amount on the scale of log-odds, so that delta 0 is the model as it ships (`thresholds_at`).
+same amount in log-odds, so that delta 0 is the model as it ships (`thresholds_at`).
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from .scoring import Heard
 
 Float32 = NDArray[np.float32]
 
-# Log-odds of the lowest and of the highest threshold of a sweep. With less than one posterior in 19
-# the first lets nearly every word fire that is the largest of all labels; the last is as close to 1
-# as float32 can tell.
+# Log-odds of the lowest and highest threshold of a sweep. At the lowest, a posterior of 1 in 19,
+# nearly every word fires that is the largest of all labels; the highest is as close to 1 as float32
+# can represent.
 _LOWEST, _HIGHEST = -3.0, 16.0
-_ODDS_LIMIT = 17.0  # a threshold of 1 is taken for this
+_ODDS_LIMIT = 17.0  # stands for a threshold of 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Clock:
-    """What of a model turns steps into times."""
+    """How a model converts steps to times."""
 
     labels: tuple[str, ...]
     step_samples: int
     """Samples from one step to the next."""
     overhang_samples: int
-    """Samples that a step has heard beyond its own: window minus hop."""
+    """Samples that a step extends beyond its own hops: window minus hop."""
 
     @classmethod
     def of(cls, model: Model) -> Clock:
@@ -57,7 +57,7 @@ class Clock:
         )
 
     def decided_s(self, step: int) -> float:
-        """Return how much has been heard when a step is decided, in seconds."""
+        """Return how much audio has been processed when a step is decided, in seconds."""
         return ((step + 1) * self.step_samples + self.overhang_samples) / SAMPLE_RATE_HZ
 
 
@@ -76,7 +76,7 @@ class Listener:
     Raises
     ------
     ModelError
-        The model cannot run, or listens at another rate than 16 kHz.
+        The model cannot run, or its sample rate is not 16 kHz.
     DependencyError
         The interpreter is missing.
     """
@@ -92,7 +92,7 @@ class Listener:
         if front_end.sample_rate_hz != SAMPLE_RATE_HZ:
             raise ModelError(
                 f"{model.manifest.name}: front_end.sample_rate_hz is {front_end.sample_rate_hz}; "
-                f"scenes are heard at {SAMPLE_RATE_HZ}, and only such models can be measured"
+                f"scenes are at {SAMPLE_RATE_HZ}, and only models of that rate can be measured"
             )
         self.model = model
         """What listens."""
@@ -100,7 +100,7 @@ class Listener:
         self.frames = 0
         """Frames of all scenes."""
         self.frames_heard = 0
-        """Those that a gate let pass."""
+        """Frames that passed the gate."""
 
     @property
     def runtime(self) -> str:
@@ -109,7 +109,7 @@ class Listener:
         return str(getattr(running, "name", type(running).__name__))
 
     def posteriors(self, pcm: NDArray[np.int16]) -> Float32:
-        """Hear a scene from a reset state.
+        """Process a scene from a reset state.
 
         Parameters
         ----------
@@ -118,7 +118,7 @@ class Listener:
 
         Returns
         -------
-        (m, n_labels) float32, one row a step, not smoothed.
+        (m, n_labels) float32, one row per step, not smoothed.
         """
         self._stream.reset()
         posteriors, _ = self._stream.feed(pcm)
@@ -128,16 +128,16 @@ class Listener:
 
 
 class Evidence:
-    """What `harken.edge.Detector` makes of posteriors from a reset, ready for any thresholds.
+    """The evidence that `harken.edge.Detector` derives from posteriors, for any thresholds.
 
     Parameters
     ----------
     posteriors
         (m, n_labels) float32, as `Listener.posteriors` returns them.
     config
-        Smoothing, what talk costs, refractory time.
+        Smoothing, talk penalty, refractory time.
     clock
-        Of the model.
+        The model's.
     """
 
     def __init__(self, posteriors: Float32, config: DetectorConfig, clock: Clock) -> None:
@@ -147,20 +147,20 @@ class Evidence:
         self._penalty = penalty
         self._step_s = clock.step_samples / SAMPLE_RATE_HZ
         self._refractory_steps = config.refractory_steps(clock.step_samples, SAMPLE_RATE_HZ)
-        # Talk costs all labels alike, so it changes nothing about which has the most.
+        # The talk penalty is the same for all labels, so it does not change which is the largest.
         self._largest = self._smoothed.argmax(axis=1)
         self._most = self._smoothed[np.arange(len(posteriors)), self._largest]
         self._at_first = self._costs_from(0)
 
     @property
     def without_events(self) -> Float32:
-        """The evidence, (m, n_labels) float32, as long as no word is detected."""
+        """The evidence, (m, n_labels) float32, until the first detection."""
         return lower_odds(self._smoothed, self._at_first[:, np.newaxis])
 
     def detect(
         self, thresholds: Float32
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-        """Find what would be detected.
+        """Find the detections.
 
         Parameters
         ----------
@@ -173,10 +173,10 @@ class Evidence:
         """
         count, largest = len(self._most), self._largest
         wanted = thresholds[largest]
-        # Talk takes evidence away, and never adds to it.
+        # Talk lowers the evidence, and never raises it.
         candidates = np.flatnonzero(self._most >= wanted)
         costs = self._at_first.copy()
-        armed_from = np.zeros(len(thresholds), np.int64)  # the step from which on it may fire
+        armed_from = np.zeros(len(thresholds), np.int64)  # first step at which it may fire
         fired: list[tuple[int, int, float]] = []
         ready_at = 0
         while True:
@@ -189,9 +189,9 @@ class Evidence:
             first = int(fires.argmax())
             step, label = int(candidates[first]), int(labels[first])
             fired.append((step, label, float(there[first])))
-            # The next one is a later step, even without a refractory time.
+            # The next one is at a later step, even without a refractory time.
             ready_at = step + max(1, self._refractory_steps)
-            # With the talk forgotten, labels that have to fall before they may fire fall later.
+            # After talk is forgotten, a label that must fall before it may fire again falls later.
             costs[step + 1 :] = self._costs_from(step + 1)
             waiting = set(np.flatnonzero(armed_from > step).tolist()) | {label}
             for each in waiting:
@@ -206,27 +206,27 @@ class Evidence:
         )
 
     def _costs_from(self, step: int) -> Float32:
-        """Return what talk that begins at a step costs from there on: factors of the odds."""
+        """Return the cost of talk that begins at a step, from there on: factors of the odds."""
         if self._unknown is None:
             return np.ones(len(self._most) - step, np.float32)
         return talk_costs(self._unknown[step:], self._penalty, self._step_s)
 
 
 def talk_costs(unknown: Float32, penalty: float, step_s: float) -> Float32:
-    """Return what the detector's `Talk` lowers the odds of all labels by, from a reset on.
+    """Return the factors by which the detector's `Talk` lowers the odds of all labels.
 
     Parameters
     ----------
     unknown
-        Posteriors of "unknown", float32, the steps along the last axis.
+        Posteriors of "unknown" from a reset on, float32, the steps along the last axis.
     penalty
         The detector's, in log-odds.
     step_s
-        Seconds from one step to the next.
+        Seconds per step.
 
     Returns
     -------
-    float32 of the same shape: factors in (0, 1], equal to those of `Talk` to a rounding error.
+    float32 of the same shape: factors in (0, 1], equal to those of `Talk` up to rounding.
     """
     share = talk_share(step_s)
     level = unknown.astype(np.float64)
@@ -237,14 +237,14 @@ def talk_costs(unknown: Float32, penalty: float, step_s: float) -> Float32:
 
 
 def thresholds_at(thresholds: Mapping[str, float], delta: float) -> dict[str, float]:
-    """Move the thresholds of all words by the same log-odds.
+    """Shift the thresholds of all words by the same log-odds.
 
     Parameters
     ----------
     thresholds
         For each word, in (0, 1].
     delta
-        Log-odds to add; 0 leaves them as they are, more makes every word harder to hear.
+        Log-odds to add; 0 changes nothing, a higher value makes every word harder to detect.
 
     Returns
     -------
@@ -259,14 +259,14 @@ def thresholds_at(thresholds: Mapping[str, float], delta: float) -> dict[str, fl
 
 
 def sweep_deltas(thresholds: Mapping[str, float], *, points: int = 96) -> tuple[float, ...]:
-    """Choose deltas that move every threshold from next to 0 to next to 1, rising, 0 among them.
+    """Choose deltas that move every threshold from near 0 to near 1, rising, 0 among them.
 
     Parameters
     ----------
     thresholds
         For each word, in (0, 1].
     points
-        How many, at least 3; they lie evenly apart on either side of 0.
+        How many, at least 3; evenly spaced on either side of 0.
     """
     odds = [_log_odds(value) for value in thresholds.values()]
     low, high = min(0.0, _LOWEST - max(odds)), max(0.0, _HIGHEST - min(odds))
@@ -284,17 +284,17 @@ def _log_odds(threshold: float) -> float:
 
 
 class HeardScene:
-    """What a model made of a scene: its evidence, ready for any thresholds.
+    """The evidence of a model over a scene, for any thresholds.
 
     Parameters
     ----------
     posteriors
         (m, n_labels) float32, from a reset, as `Listener.posteriors` returns them.
     config
-        Smoothing, what talk costs, refractory time; its thresholds are those that `heard` goes by
-        if it is not given others.
+        Smoothing, talk penalty, refractory time; its thresholds are used unless `heard` gets
+        others.
     clock
-        Of the model.
+        The model's.
     """
 
     def __init__(self, posteriors: Float32, config: DetectorConfig, clock: Clock) -> None:
@@ -303,7 +303,7 @@ class HeardScene:
         self._clock = clock
 
     def heard(self, thresholds: Mapping[str, float] | None = None) -> list[Heard]:
-        """Return the events that these thresholds would make, in the order of time."""
+        """Return the events at these thresholds, in order of time."""
         if thresholds is None:
             thresholds = self._config.thresholds
         labels = self._clock.labels

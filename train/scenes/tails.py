@@ -1,4 +1,4 @@
-"""Heights of false accepts in, tails fitted to them and offsets of thresholds out."""
+"""Heights of false accepts in; out come tails fitted to them, and threshold offsets."""
 
 from __future__ import annotations
 
@@ -16,45 +16,45 @@ from .truth import Scene
 
 Float64 = NDArray[np.float64]
 
-_TAIL_EVENTS = 100  # to which tails are fitted, as far as there are so many
-_PRIOR_EVENTS = 5.0  # of a word, that weigh as much as what is known of all words
-_MOST_OFFSET = 1.5  # log-odds by which no word leaves the others behind
+_TAIL_EVENTS = 100  # to fit tails to, if there are as many
+_PRIOR_EVENTS = 5.0  # weight of the prior from all words, in events of a word
+_MOST_OFFSET = 1.5  # largest difference from the other words, in log-odds
 
-FLOOR = 0.1  # the lowest threshold that a word is ever given
+FLOOR = 0.1  # lowest threshold of any word
 DELTAS = np.round(np.arange(math.log(FLOOR / (1 - FLOOR)), 12.0, 0.1), 3)  # log-odds
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tail:
-    """How often words are heard where none is said: ``count * exp(-(x - start) / width)``.
+    """False accepts by threshold: ``count * exp(-(x - start) / width)``.
 
     ``x`` is the log-odds of the threshold.
     """
 
     start: float
-    """Log-odds from which on it holds."""
+    """Log-odds from which it holds."""
     counts: Float64
-    """(n_words,) false accepts at `start`, in the time they were counted in."""
+    """(n_words,) false accepts at `start`, over the time in which they were counted."""
     widths: Float64
-    """(n_words,) log-odds by which they fall to ``1/e``."""
+    """(n_words,) increase in log-odds that lowers them to ``1/e``."""
 
     @classmethod
     def fit(cls, heights: Sequence[Float64]) -> Tail | None:
-        """Fit it to the log-odds at which false accepts of each word end to be any.
+        """Fit it to the log-odds up to which the false accepts of each word occur.
 
-        The width of an exponential tail is most likely the mean distance from its start. Counts
-        and widths of a word are those of the word and of `_PRIOR_EVENTS` events more, which are as
-        those of all words together (the means of gamma distributions with such priors).
+        The maximum-likelihood width of an exponential tail is the mean distance from its start.
+        Count and width of a word include `_PRIOR_EVENTS` pseudo-events that follow the tail of all
+        words together (the means of gamma distributions with such priors).
 
         Parameters
         ----------
         heights
-            For each word (k,) float64: of each false accept the log-odds of the highest threshold
-            at which it is one.
+            For each word (k,) float64: for each false accept, the log-odds of the highest
+            threshold at which it occurs.
 
         Returns
         -------
-        The tail; None where there are too few false accepts to tell.
+        The tail; None if there are too few false accepts.
         """
         pooled = np.sort(np.concatenate(heights))[::-1][: _TAIL_EVENTS + 1]
         if len(pooled) < 2 or pooled[0] <= pooled[-1]:
@@ -70,7 +70,7 @@ class Tail:
         )
 
     def at(self, odds: Float64) -> Float64:
-        """Return how many false accepts of each word to expect at thresholds.
+        """Return the expected false accepts of each word at thresholds.
 
         Parameters
         ----------
@@ -92,23 +92,23 @@ def offsets(
     accepts: Sequence[Float64],
     allowed: float,
 ) -> Float64:
-    """Choose by how much the thresholds of words are to differ.
+    """Choose how much the thresholds of words differ.
 
     Parameters
     ----------
     missed
-        For each word (k,) float64: of each time that it was said the log-odds of the highest
-        threshold at which it is heard; minus infinity if at none.
+        For each word (k,) float64: for each time it was spoken, the log-odds of the highest
+        threshold at which it is detected; minus infinity if at none.
     wrong
-        For each word (k,) float64: the same of its wrong events in scenes with words.
+        For each word (k,) float64: the same for its wrong events in scenes with words.
     accepts
-        The same of its events in scenes without words.
+        The same for its events in scenes without words.
     allowed
-        How many of those there may be, of all words together.
+        How many of the latter are allowed, over all words.
 
     Returns
     -------
-    (n_words,) float64, log-odds to add to a threshold that all share; their mean is 0.
+    (n_words,) float64, log-odds to add to a common threshold; their mean is 0.
     """
     tail = Tail.fit(accepts)
     if tail is None:
@@ -129,7 +129,7 @@ def offsets(
         best: NDArray[np.intp] = np.argmin(mistakes + price * expected, axis=1)
         return best
 
-    # The price of a false accept, in mistakes, at which there are as many as are allowed.
+    # The cost of a false accept, in mistakes, at which as many occur as are allowed.
     low, high = 1e-4, 1e6
     for _ in range(60):
         price = math.sqrt(low * high)
@@ -142,7 +142,7 @@ def offsets(
     if not said.any():
         return np.zeros(len(missed))
     common = float(odds[said].mean())
-    # A word that nobody said gives no reason to treat it in another way.
+    # A word that nobody spoke gives no reason to treat it differently.
     differences = np.where(said, odds - common, 0.0).clip(-_MOST_OFFSET, _MOST_OFFSET)
     centred: Float64 = differences - differences.mean()
     return centred
@@ -151,14 +151,14 @@ def offsets(
 def heights_of(
     heard: Evidence, scene: Scene, words: Sequence[str], clock: Clock
 ) -> tuple[list[Float64], list[Float64]]:
-    """Find up to which threshold words are heard, right ones and wrong ones.
+    """Find the highest threshold at which each word is detected, correctly or not.
 
-    Each by itself, as if no other word had been detected before.
+    Each detection on its own, as if no other word had been detected before.
 
     Returns
     -------
-    For each word (k,) float64 log-odds: of each time it is said, minus infinity where it is heard
-    at no threshold; and of each time it is heard while it is not said.
+    For each word (k,) float64 log-odds: for each time it is spoken, minus infinity if it is
+    detected at no threshold; and for each time it is detected without being spoken.
     """
     evidence = heard.without_events
     largest = evidence.argmax(axis=1)
@@ -177,7 +177,7 @@ def heights_of(
                 if utterance.sure:
                     said.append(heights[first:last].max(initial=0.0))
                 outside[first:last] = False
-        # As in the detector, a word that goes on being heard is one event.
+        # As in the detector, a word that stays above its threshold is one event.
         going_on = (outside & (own >= REARM * FLOOR)).astype(np.int8)
         edges = np.flatnonzero(np.diff(going_on, prepend=0, append=0))
         peaks = np.array(

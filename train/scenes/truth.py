@@ -1,9 +1,9 @@
-"""Ground truth: what is said in a stretch of audio, and when, in memory and in files.
+"""Ground truth: what is spoken in a stretch of audio, and when, in memory and in files.
 
-A label track is a text file that Audacity reads and writes: a line for each label, with its start
-and its end in seconds and its text, separated by tabs. A text in parentheses, ``(left)``, is a
-piece of that word, which a keyword spotter must not detect. A text with a question mark, ``left?``,
-is an uncertain word: detecting it is neither right nor wrong.
+A label track is a text file that Audacity reads and writes: one line per label, with its start and
+its end in seconds and its text, separated by tabs. A text in parentheses, ``(left)``, is a piece of
+that word, which a keyword spotter must not detect. A text with a question mark, ``left?``, is an
+uncertain word: detecting it is neither right nor wrong.
 """
 
 from __future__ import annotations
@@ -28,49 +28,49 @@ TRUTH_FILE = "scenes.json"
 VERSION = 2
 """Version of the format of `TRUTH_FILE`."""
 
-_FIRST_VERSION = 1  # has no uncertain words
+_FIRST_VERSION = 1  # without uncertain words
 
-_SLACK_S = 0.001  # by which labels may miss each other or the end: they are written in decimals
+_SLACK_S = 0.001  # allowed overlap of labels or the end: times are rounded decimals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Utterance:
-    """Something that is said."""
+    """A word, or a piece of one, that is spoken."""
 
     start_s: float
     end_s: float
     word: str
     whole: bool = True
-    """False: only a piece of the word is said, which must not be detected."""
+    """False: only a piece of the word is spoken, which must not be detected."""
     sure: bool = True
     """False: the word is uncertain, and detecting it is neither right nor wrong."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scene:
-    """A stretch of audio and everything that is said in it.
+    """A stretch of audio and everything that is spoken in it.
 
     Raises
     ------
     DataError
-        Utterances overlap, are out of order, or lie outside of the scene.
+        Utterances overlap, are out of order, or lie outside the scene.
     """
 
     name: str
     seconds: float
     utterances: tuple[Utterance, ...]
-    """In the order of time; no two overlap."""
+    """In order of time; no two overlap."""
     negative: bool
-    """Nobody says a word of the model: its hours count for the rate of false accepts."""
+    """No word of the model is spoken: its hours count for the false-accept rate."""
     conditions: Mapping[str, str]
     """Of scenes with words: ``snr`` ("clean", "10 dB"), ``talk`` ("none", "10 dB"), ``gain``
     ("+0 dB", "-20 dB"), ``room`` ("none", or its name) and ``flow`` ("one by one", "digits in a
-    row", "in sentences"). Of negative ones: ``source``. Nothing where nobody knows."""
+    row", "in sentences"). Of negative ones: ``source``. Empty if unknown."""
     recordings: tuple[str, ...] | None
-    """Whose recordings are heard (see `harken.train.scenes.leaks`); None where nobody knows."""
+    """Identities of its recordings (see `harken.train.scenes.leaks`); None if unknown."""
     render: Callable[[], NDArray[np.int16]] = field(repr=False)
-    """Return the sound, shape (samples,), 16 kHz mono: the same at every call, and computed anew,
-    because hours of it do not fit into memory."""
+    """Return the audio, shape (samples,), 16 kHz mono: the same at every call, and recomputed each
+    time, because hours of it do not fit into memory."""
 
     def __post_init__(self) -> None:
         before = None
@@ -87,13 +87,13 @@ class SceneSet:
 
     scenes: tuple[Scene, ...]
     notes: tuple[str, ...]
-    """What a reader of the figures has to know: what is missing, what could not be checked."""
+    """What a reader of the figures needs to know: what is missing, what could not be checked."""
     provenance: Mapping[str, Any]
     """Where the scenes come from, as plain JSON types."""
 
     @property
     def negative_hours(self) -> float:
-        """Hours without a word of the model."""
+        """Hours of the negative scenes."""
         return sum(scene.seconds for scene in self.scenes if scene.negative) / 3600
 
 
@@ -114,30 +114,30 @@ class SetTruth:
     """The content of `TRUTH_FILE`."""
 
     complete: bool
-    """Whether sound and label tracks of all scenes lie beside it."""
+    """Whether audio and label tracks of all scenes lie beside it."""
     notes: tuple[str, ...]
     provenance: Mapping[str, Any]
     scenes: tuple[SceneTruth, ...]
 
 
 def check_words(scenes: Iterable[Scene], words: Sequence[str]) -> tuple[str, ...]:
-    """Check that the words of the scenes are those of a model, some of them at least.
+    """Check that at least some words in the scenes are words of the model.
 
     Parameters
     ----------
     scenes
-        What is to be heard.
+        The scenes to check.
     words
         The model's words.
 
     Returns
     -------
-    Words that are said and that the model does not know, sorted; they count as unknown words.
+    Words that are spoken and that the model does not know, sorted; they count as unknown words.
 
     Raises
     ------
     DataError
-        Words are said, and none of them is one of the model's.
+        Words are spoken, and none of them is one of the model's.
     """
     said = {utterance.word for scene in scenes for utterance in scene.utterances}
     unknown = tuple(sorted(said - set(words)))
@@ -153,19 +153,19 @@ def check_words(scenes: Iterable[Scene], words: Sequence[str]) -> tuple[str, ...
 def read_labels(path: str | Path, *, seconds: float) -> tuple[Utterance, ...]:
     """Read a label track.
 
-    Lines that start with a backslash, with which Audacity gives a label's range of frequencies, and
-    empty lines are ignored.
+    Empty lines are ignored, and lines that start with a backslash, in which Audacity stores a
+    label's frequency range.
 
     Parameters
     ----------
     path
         Text file, UTF-8.
     seconds
-        Length of the sound that it belongs to.
+        Length of the audio that it belongs to.
 
     Returns
     -------
-    The labels in the order of time.
+    The labels in order of time.
 
     Raises
     ------
@@ -179,7 +179,7 @@ def read_labels(path: str | Path, *, seconds: float) -> tuple[Utterance, ...]:
         raise DataError(f"{path}: the labels cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path}: byte {error.start} is no UTF-8 text; is it a label file? Export the labels "
+            f"{path}: byte {error.start} is not UTF-8 text; is it a label file? Export the labels "
             "from Audacity again, or save the file as UTF-8"
         ) from None
     utterances: list[Utterance] = []
@@ -208,11 +208,11 @@ def write_truth(path: str | Path, scenes: SceneSet, *, complete: bool) -> None:
     Parameters
     ----------
     path
-        Of the file.
+        The file.
     scenes
-        What it is to tell of.
+        The scenes to describe.
     complete
-        Whether sound and label tracks of all scenes lie beside it.
+        Whether audio and label tracks of all scenes lie beside it.
 
     Raises
     ------
@@ -246,7 +246,7 @@ def read_truth(path: str | Path) -> SetTruth:
     Raises
     ------
     DataError
-        The file is missing, is none that harken wrote, is damaged, or of a newer version.
+        The file is missing, was not written by harken, is damaged, or of a newer version.
     """
     path = Path(path)
     try:
@@ -257,7 +257,7 @@ def read_truth(path: str | Path) -> SetTruth:
         raise DataError(f"{path} is damaged: {problem}; {_REMEDY}") from None
     version = data.pop("harken_scenes", None) if isinstance(data, dict) else None
     if not isinstance(version, int):
-        raise DataError(f"{path} is no description of scenes that harken wrote; {_REMEDY}")
+        raise DataError(f"{path} is not a description of scenes by harken; {_REMEDY}")
     if not _FIRST_VERSION <= version <= VERSION:
         raise DataError(
             f"{path}: harken_scenes is {version}, but this harken reads {VERSION}; "
@@ -272,7 +272,7 @@ def read_truth(path: str | Path) -> SetTruth:
 
 
 def _complete(data: dict[str, Any]) -> None:
-    """Add to a truth of the first version what it lacks; what is damaged stays as it is."""
+    """Add what a truth of the first version lacks; damaged fields stay as they are."""
     for scene in scenes if isinstance(scenes := data.get("scenes"), list) else ():
         said = scene.get("utterances") if isinstance(scene, dict) else None
         for utterance in said if isinstance(said, list) else ():
@@ -280,7 +280,7 @@ def _complete(data: dict[str, Any]) -> None:
                 utterance.setdefault("sure", True)
 
 
-_REMEDY = "keep the scenes anew, or move the file away to read the label tracks alone"
+_REMEDY = "keep the scenes again, or move the file away to use only the label tracks"
 
 
 def _parse(line: str) -> Utterance:
@@ -292,8 +292,8 @@ def _parse(line: str) -> Utterance:
             times.append(float(text))
         except ValueError:
             raise ValueError(
-                f"the {name} is {text.strip()!r}, which is no number of seconds; a line is START, "
-                "END and WORD with tabs between them, for example 1.25, 1.8, left"
+                f"the {name} is {text.strip()!r}, which is not a number of seconds; a line is "
+                "START, END and WORD with tabs between them, for example 1.25, 1.8, left"
             ) from None
     text = rest[0].strip()
     sure = not text.endswith("?")
@@ -315,7 +315,7 @@ def _label(utterance: Utterance) -> str:
 
 
 def _problem(utterance: Utterance, before: Utterance | None, seconds: float) -> str | None:
-    """Say what is wrong with an utterance where it stands; None if nothing is."""
+    """Say what is wrong with an utterance at its place; None if nothing is."""
     start, end, word = utterance.start_s, utterance.end_s, utterance.word
     if not (math.isfinite(start) and math.isfinite(end)):
         return f"{word!r} lies between {start:g} and {end:g} s; both must be finite"
@@ -327,7 +327,7 @@ def _problem(utterance: Utterance, before: Utterance | None, seconds: float) -> 
         return f"{word!r} at {start:g} s has no length; the label must span the whole word"
     if end > seconds + _SLACK_S:
         return (
-            f"{word!r} ends at {end:g} s, but the sound is over after {seconds:g} s; do the labels "
+            f"{word!r} ends at {end:g} s, but the sound ends at {seconds:g} s; do the labels "
             "belong to it?"
         )
     if before is not None and start < before.start_s:

@@ -9,24 +9,23 @@ At the wanted rate, the negative hours contain few false accepts, and none for m
 Thresholds fitted to these would be fitted to chance. So, for every smoothing and every talk
 penalty:
 
-1. The tail of each word's false accepts is taken to fall exponentially with the log-odds of its
-   threshold (`Tail`). It is fitted at lower thresholds, where there are more of them; how many
-   there are of a word and how steeply they fall is drawn towards what holds for all words, the
-   more so the fewer there are.
+1. The tail of each word's false accepts is assumed to fall exponentially with the log-odds of its
+   threshold (`Tail`). It is fitted at lower thresholds, where there are more of them; the count and
+   the slope of each word are shrunk towards those of all words, the more so the fewer there are.
 2. With these tails each word gets the threshold that costs the fewest mistakes when a false accept
-   costs the same for every word (`offsets`): a word that is seldom mistaken for another one, or is
-   hard to hear, gets a lower one. Only the differences between words are kept.
-3. These differences are taken whole, halved, or not at all, and all thresholds are moved together
-   (as `sweep` does) to where the false accepts that were counted keep to the rate.
+   costs the same for every word (`offsets`): a word that is rarely confused with another one, or is
+   hard to detect, gets a lower one. Only the differences between words are kept.
+3. These differences are applied in full, by half, or not at all, and all thresholds are moved
+   together (as in `sweep`) until the counted false accepts are within the limit.
 
-The best settings and share of the differences are found by two-fold cross-validation: differences
-from one half of the scenes are tried on the other half. The halves share no scene: the same words
-under other conditions belong to the same half. First the talk penalty is chosen, with the model's
-smoothing and equal thresholds for all words, then the rest.
+The best settings and the share of the differences are found by two-fold cross-validation:
+differences from one half of the scenes are tried on the other half. The halves share no scene: the
+same words under other conditions belong to the same half. First the talk penalty is chosen, with
+the model's smoothing and equal thresholds for all words, then the rest.
 
-Thresholds look better than they are on the scenes on which they were chosen. So besides the figures
-on all scenes there are held-out figures: thresholds chosen on one half and measured on the other,
-both ways; only the smoothing, the talk penalty and the share were chosen on all.
+Thresholds look better than they are on the scenes on which they were chosen. So, besides the
+figures on all scenes, there are held-out figures: thresholds chosen on one half and measured on the
+other, both ways; only the smoothing, the talk penalty and the share were chosen on all.
 """
 
 from __future__ import annotations
@@ -62,33 +61,33 @@ impossible."""
 SHARES = (0.0, 0.5, 1.0)
 """Shares of the differences between words to try."""
 
-# Where differences are tried, they are tried at several rates, so that no single false accept
-# decides: at so many times the one that is wanted.
+# Differences are tried at several rates, so that no single false accept decides: these multiples of
+# the wanted one.
 _RATES = (1, 2, 4)
 
 
-_PATIENCE = 8  # deltas to try above the best one without success
+_PATIENCE = 8  # deltas to try above the best one without improvement
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Tuning:
-    """What was chosen, and what it achieves."""
+    """The chosen settings, and their figures."""
 
     detector: DetectorConfig
-    """The model's, with other thresholds, smoothing and talk penalty."""
+    """The model's detector, with other thresholds, smoothing and talk penalty."""
     words: Tally
     """In the scenes with words."""
     conditions: Mapping[str, Tally]
-    """The same by their signal-to-noise ratio."""
+    """The same by signal-to-noise ratio."""
     negatives: Tally
     """In the negative hours."""
     held_out: tuple[Tally, Tally] | None
-    """In the scenes with words and without, with thresholds chosen on one half and measured on the
-    other, both ways; None where there are too few scenes."""
+    """In the scenes with words and in the negative ones, with thresholds chosen on one half and
+    measured on the other, both ways; None if there are too few scenes."""
     share: float
     """How much of the differences between words was kept: one of `SHARES`."""
     before: tuple[Tally, Tally]
-    """With the detector that the model had: in the scenes with words and without."""
+    """With the detector that the model had: in the scenes with words and in the negative ones."""
     notes: tuple[str, ...]
     """Notes for readers of the figures."""
 
@@ -121,14 +120,14 @@ def tune(
     fa_per_hour: float,
     progress: Progress | None = None,
 ) -> Tuning:
-    """Choose a detector, as this module describes.
+    """Choose a detector as described in this module.
 
     Parameters
     ----------
     model
-        The model that listened.
+        The model.
     scenes
-        The scenes, with words and without.
+        The scenes, with words and negative ones.
     posteriors
         Its posteriors for each, (m, n_labels) float32, not smoothed.
     fa_per_hour
@@ -139,8 +138,8 @@ def tune(
     Raises
     ------
     DataError
-        There are no scenes with words of the model, or none without, these are too short to tell
-        whether the rate is kept, or no thresholds keep to it.
+        There are no scenes with words of the model or no negative ones, the latter are too short to
+        verify the rate, or no thresholds achieve it.
     """
     check_scenes(scenes, model.manifest.words, fa_per_hour=fa_per_hour)
     groups = Groups.of(scenes)
@@ -166,7 +165,7 @@ def tune(
             tried += 1
             if progress is not None:
                 progress(tried, total)
-        # The first of equals is the quickest to answer, and treats words alike.
+        # Of equals, the first answers fastest and treats words alike.
         return min(costs, key=costs.__getitem__)
 
     def stage_of(**changes: Any) -> _Stage:
@@ -180,15 +179,15 @@ def tune(
     if thresholds is None:
         fewest = stage.curve(dict.fromkeys(model.manifest.words, 0.0)).least_accepts(everything)
         raise DataError(
-            f"no thresholds keep to {fa_per_hour:g} false accepts an hour: even close to 1 there "
-            f"are {fewest} in {everything.hours:.3g} h. Are there words of the model in the scenes "
-            "without words? Else ask for more with --fa-per-hour"
+            f"no thresholds reach {fa_per_hour:g} false accepts per hour: even close to 1 there "
+            f"are {fewest} in {everything.hours:.3g} h. Check the negative scenes for words of the "
+            "model, or allow more with --fa-per-hour"
         )
     held_out = None
     if halves is not None:
         held_out = _held_out(stage, share, halves, fa_per_hour)
         if held_out is None:
-            notes.append("no figures are cross-validated: half of the scenes cannot keep the rate")
+            notes.append("no figures are cross-validated: half of the scenes cannot reach the rate")
     before = stage_of()
     return Tuning(
         detector=dataclasses.replace(stage.config, thresholds=thresholds),
@@ -214,20 +213,20 @@ def check_scenes(scenes: Sequence[Scene], words: Sequence[str], *, fa_per_hour: 
     Raises
     ------
     DataError
-        Nobody says one of the words in them, or the hours without a word are too few to tell
-        whether the rate is kept.
+        None of the words is spoken in them, or the negative hours are too few to verify the
+        rate.
     """
     groups = Groups.of(scenes)
     part = _Part(scenes, (*groups.words, *groups.negatives))
     if not part.said(words):
         raise DataError(
-            f"nobody says a word of the model in the scenes with words; it knows {', '.join(words)}"
+            f"the scenes with words contain no word of the model; it knows {', '.join(words)}"
         )
     if part.hours * fa_per_hour < 1:
         raise DataError(
-            f"{part.hours:.2g} h without a word are too few to tell whether there are at most "
-            f"{fa_per_hour:g} false accepts an hour; it takes {1 / fa_per_hour:.2g} h. Add sound "
-            "without words (--negatives), or ask for more with --fa-per-hour"
+            f"{part.hours:.2g} h of negatives are too few to verify at most {fa_per_hour:g} false "
+            f"accepts per hour; it takes {1 / fa_per_hour:.2g} h. Add audio without keywords "
+            "(--negatives), or allow more with --fa-per-hour"
         )
 
 
@@ -245,7 +244,7 @@ class _Part:
         return sum(self._scenes[index].seconds for index in self.negatives) / 3600
 
     def said(self, words: Sequence[str]) -> int:
-        """Return how many words are said."""
+        """Return how many words are spoken."""
         return sum(
             utterance.whole and utterance.sure and utterance.word in words
             for index in self.words
@@ -254,7 +253,7 @@ class _Part:
 
 
 class _Stage:
-    """The scenes as seen by a model with one smoothing and one talk penalty."""
+    """The scenes as processed with one smoothing and one talk penalty."""
 
     def __init__(
         self,
@@ -277,24 +276,24 @@ class _Stage:
 
     @cached_property
     def heard(self) -> list[HeardScene]:
-        """Ready for any thresholds."""
+        """The scenes, for any thresholds."""
         return [HeardScene(rows, self.config, self._clock) for rows in self._posteriors]
 
     @cached_property
     def _heights(self) -> list[tuple[list[Float64], list[Float64]]]:
-        """Of each scene for each word: what is right, what is wrong."""
+        """For each scene and each word: correct events, wrong events."""
         return [
             heights_of(Evidence(rows, self.config, self._clock), scene, self.words, self._clock)
             for rows, scene in zip(self._posteriors, self.scenes, strict=True)
         ]
 
     def curve(self, word_offsets: Mapping[str, float]) -> _Curve:
-        """Return what is counted when the thresholds differ so much."""
+        """Return the counts when the thresholds differ by these offsets."""
         key = tuple(word_offsets[word] for word in self.words)
         return self._curves.setdefault(key, _Curve(self, word_offsets))
 
     def offset_curve(self, share: float, part: _Part, rate: float) -> _Curve:
-        """Return the same for a share of the differences that a part of the scenes suggests."""
+        """Return the same for a share of the differences derived from a part of the scenes."""
         if share == 0:
             return self.curve(dict.fromkeys(self.words, 0.0))
 
@@ -314,19 +313,19 @@ class _Stage:
         return self.curve(dict(zip(self.words, values, strict=True)))
 
     def thresholds(self, share: float, part: _Part, rate: float) -> dict[str, float] | None:
-        """Choose thresholds on a part of the scenes; None if none keep the rate there."""
+        """Choose thresholds on a part of the scenes; None if none reach the rate there."""
         curve = self.offset_curve(share, part, rate)
         best = curve.best(part, rate)
         return None if best is None else curve.thresholds(best[1])
 
     def tally(self, members: Sequence[int], thresholds: Mapping[str, float]) -> Tally:
-        """Count what some scenes give with thresholds."""
+        """Count hits and mistakes in some scenes with thresholds."""
         return Tally.of(self.matched(members, thresholds))
 
     def matched(
         self, members: Sequence[int], thresholds: Mapping[str, float]
     ) -> Iterator[tuple[Scene, Matches]]:
-        """Yield what some scenes give with thresholds."""
+        """Match events and words in some scenes with thresholds."""
         words = frozenset(self.words)
         for index in members:
             heard = self.heard[index].heard(thresholds)
@@ -334,7 +333,7 @@ class _Stage:
 
 
 class _Curve:
-    """What is counted while all thresholds are moved together; computed where it is asked for."""
+    """Counts while all thresholds are moved together; computed on demand."""
 
     def __init__(self, stage: _Stage, word_offsets: Mapping[str, float]) -> None:
         self._stage = stage
@@ -349,22 +348,22 @@ class _Curve:
         return {word: round(value, 6) for word, value in moved.items()}
 
     def accepts(self, part: _Part, delta: int) -> int:
-        """Return how many false accepts there are without words."""
+        """Return the false accepts in the negative scenes."""
         return self._count(part.negatives, delta)
 
     def least_accepts(self, part: _Part) -> int:
-        """Return how many there are at the highest thresholds."""
+        """Return the same at the highest thresholds."""
         return self.accepts(part, len(DELTAS) - 1)
 
     def best(self, part: _Part, rate: float) -> tuple[int, int] | None:
-        """Find the fewest mistakes with at most so many false accepts an hour.
+        """Find the fewest mistakes with at most this many false accepts per hour.
 
         Returns
         -------
-        Mistakes and the index of the delta, the lowest of equals; None if nothing keeps the rate.
+        Mistakes and the index of the delta, the lowest of equals; None if none reaches the rate.
         """
         allowed = rate * part.hours
-        # The number falls with the thresholds, all but strictly: so each delta is checked, too.
+        # The count falls with rising thresholds, but not strictly: so each delta is checked, too.
         first = bisect_left(
             range(len(DELTAS)), True, key=lambda delta: self.accepts(part, delta) <= allowed
         )
@@ -396,7 +395,7 @@ def _cost(
     halves: tuple[_Part, _Part] | None,
     rate: float,
 ) -> float:
-    """Return the mistakes of a smoothing and a share on scenes that suggested no differences."""
+    """Return the mistakes of a smoothing and a share on scenes that the differences did not use."""
     ways = [(everything, everything)] if halves is None else [halves, halves[::-1]]
     total = 0
     for basis, tried in ways:
@@ -425,10 +424,10 @@ def _held_out(
 
 
 def _halves(scenes: Sequence[Scene], groups: Groups) -> tuple[_Part, _Part] | None:
-    """Divide the scenes into two parts with nothing in common; None where that cannot be.
+    """Divide the scenes into two parts with nothing in common; None if that is impossible.
 
-    The same words under other conditions stay together. Of each source of negatives, what comes
-    first goes into one part and the rest into the other.
+    The same words under other conditions stay together. Of each source of negatives, the beginning
+    goes into one part and the rest into the other.
     """
     by_content: dict[tuple[str, ...], list[int]] = {}
     for index in groups.words:
@@ -445,7 +444,7 @@ def _halves(scenes: Sequence[Scene], groups: Groups) -> tuple[_Part, _Part] | No
         cut = int(np.searchsorted(ends, ends[-1] / 2, "right"))
         before_s = float(ends[cut - 1]) if cut else 0.0
         pieces = [(before_s, source[:cut]), (float(ends[-1]) - before_s, source[cut:])]
-        # The longer one to the part that has heard less.
+        # The longer one goes to the part that is shorter so far.
         (shorter_s, shorter), (longer_s, longer) = sorted(pieces, key=lambda piece: piece[0])
         lighter = int(loads[1] < loads[0])
         parts[lighter].extend(longer)

@@ -1,4 +1,4 @@
-"""A model and what `tune` chose for it in; its manifest and its card with that, on disk, out."""
+"""A model and what `tune` chose for it in; its updated manifest and card, on disk, out."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ _INSTALLED = {"site-packages", "dist-packages"}
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a tuned model is to stand."""
+    """Where a tuned model is written."""
 
     manifest: Path
     copy: bool
-    """Not the model itself: a copy of it goes beside the manifest, both under a name of their own.
+    """Not the model itself: a copy of it goes beside the manifest, both under a new name.
     """
 
 
 def choose_place(ref: str, model: Model, out: Path | None) -> Place:
-    """Choose where to write, and refuse at once what could not be written at the end.
+    """Choose where to write, and refuse early what could not be written at the end.
 
     Parameters
     ----------
     ref
-        What the model was called on the command line.
+        How the model was named on the command line.
     model
         The model.
     out
-        Path of a new manifest, ``NAME.json``, beside which a copy of the model will stand; None to
-        write to the model's own.
+        Path of a new manifest, ``NAME.json``, beside which a copy of the model is written; None to
+        update the model's own.
 
     Raises
     ------
     ModelError
-        Without `out`: the model is one that was installed with harken. With it: that is no manifest
-        of a name that a model can have, its folder is missing, or another model stands there.
+        Without `out`: the model was installed with harken. With it: the path is not a manifest with
+        a valid model name, its folder is missing, or another model is there.
     """
     own = Path(ref) if ref.endswith(".json") else model.path.with_suffix(".json")
     if out is None:
@@ -60,7 +60,7 @@ def choose_place(ref: str, model: Model, out: Path | None) -> Place:
     if out.suffix != ".json":
         raise ModelError(f"--out is {out}; it must be the path of a manifest, as in my-model.json")
     if not out.parent.is_dir():
-        raise ModelError(f"--out is {out}, but {out.parent} is no folder; create it first")
+        raise ModelError(f"--out is {out}, but {out.parent} is not a folder; create it first")
     require_writable(out.parent, error=ModelError)
     if out.resolve() == own.resolve():
         return choose_place(ref, model, None)
@@ -76,12 +76,12 @@ def choose_place(ref: str, model: Model, out: Path | None) -> Place:
         )
     for path in (out, out.with_suffix(".md")):
         if path.exists() and not _is_of_a_model(out):
-            raise ModelError(f"{path} is there, and is no model's; choose another --out")
+            raise ModelError(f"{path} exists, and is not a model's; choose another --out")
     return Place(manifest=out, copy=True)
 
 
 def _is_of_a_model(manifest: Path) -> bool:
-    """Whether a manifest stands there: its files may be replaced."""
+    """Whether a model's manifest is there, so that its files may be replaced."""
     try:
         Manifest.load(manifest)
     except ModelError:
@@ -95,7 +95,7 @@ def _renamed(manifest: Manifest, name: str) -> Manifest:
     Raises
     ------
     ModelError
-        It cannot have that name.
+        The name is not valid.
     """
     file = dataclasses.replace(manifest.model, file=f"{name}.tflite")
     return dataclasses.replace(manifest, name=name, model=file)
@@ -111,27 +111,27 @@ def write_tuned(
     scenes: Mapping[str, Any],
     notes: tuple[str, ...],
 ) -> Manifest:
-    """Write the manifest, and the card if there is one; the model, too, where it is a copy.
+    """Write the manifest, and the card if there is one; also the model, if it is a copy.
 
-    All are written, or, on any failure, none. Only the section on the operating point changes in
-    the card.
+    On any failure, none of them is written. In the card, only the section on the operating point
+    changes.
 
     Parameters
     ----------
     model
-        The model as it was.
+        The model before tuning.
     tuning
         What was chosen.
     place
         Where to write.
     fa_per_hour
-        False accepts an hour that it was chosen for.
+        False accepts per hour that it was chosen for.
     runtime
-        The interpreter that listened.
+        The interpreter.
     scenes
         Where the scenes come from, as plain JSON types.
     notes
-        What a reader of the figures has to know.
+        What a reader of the figures needs to know.
 
     Returns
     -------
@@ -163,7 +163,7 @@ def write_gated(
 ) -> Manifest:
     """Write the manifest with a gate, and the card if there is one; see `write_tuned`.
 
-    What was measured with the gate and without goes into the manifest's checks.
+    The figures with the gate and without it go into the manifest's checks.
     """
     figures = {
         "harken": __version__,
@@ -200,7 +200,7 @@ def _write(
 
 
 def _without_words(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out the words that scenes were made for: those of the manifest."""
+    """Leave out the words that scenes were made for: the manifest has them."""
     return {
         name: _without_words(value) if isinstance(value, Mapping) else value
         for name, value in provenance.items()

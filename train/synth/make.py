@@ -1,7 +1,7 @@
-"""Words and voices in, a folder of recordings a word out, with a record of each clip.
+"""Words and voices in; out come a folder of recordings per word, and a record of each clip.
 
-A clip's speed, pitch and level are drawn from the seed, the word, the voice and the number of the
-take, so that a run that was ended goes on as if it had not been.
+A clip's speed, pitch and level depend only on the seed, the word, the voice and the number of the
+take, so an interrupted run continues as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from .engines import Engine, UnspeakableError
 from .sound import clip_of, write_flac
 
 Listener = Callable[[list[NDArray[np.int16]], str], Sequence[float]]
-"""Called with clips, (samples,) int16 at 16 kHz, and the word that they should hold; returns how
-probable it is that each of them does, 0 to 1."""
+"""Called with clips, (samples,) int16 at 16 kHz, and the word that they should hold; returns the
+probability that each of them does, 0 to 1."""
 
 RECORD_FILE = "synth.json"
 SPEED = (0.8, 1.25)
 WARP = (0.92, 1.08)
 PEAK_DB = (-18.0, -2.0)
 CHILD_WARP = (1.08, 1.4)
-"""Of a voice that is to sound like a child's."""
+"""Frequency factors that make a voice sound like a child's."""
 
 _SILENT = "silent"
 _UNHEARD = "unheard"
@@ -48,19 +48,19 @@ class Clip:
     Attributes
     ----------
     engine, voice
-        What said it.
+        The engine and voice that said it.
     text
-        As it was given to the engine.
+        As given to the engine.
     speed
-        1 is how the voice speaks by itself.
+        1 is the voice's own speed.
     warp
-        What all frequencies were multiplied by afterwards.
+        Factor applied to all frequencies afterwards.
     peak_db
         In dB of full scale.
     heard
-        How probable a listener found the word, 0 to 1; None where none listened.
+        The listener's probability of the word, 0 to 1; None without a listener.
     thrown
-        Why it was thrown away; None if it was kept.
+        Why it was discarded; None if it was kept.
     """
 
     engine: str
@@ -75,7 +75,7 @@ class Clip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """What became of some clips."""
+    """Counts of kept and discarded clips."""
 
     kept: int = 0
     unheard: int = 0
@@ -88,12 +88,12 @@ class Tally:
 
 
 class Collection:
-    """A folder of made-up recordings and its record.
+    """A folder of synthetic recordings and its record.
 
     Parameters
     ----------
     folder
-        Where it is, or shall be.
+        The folder; it may not exist yet.
 
     Raises
     ------
@@ -117,17 +117,17 @@ class Collection:
             ) from None
 
     def save(self) -> None:
-        """Write the record; raises DataError if that cannot be."""
+        """Write the record; raises DataError if that fails."""
         clips = {name: asdict(clip) for name, clip in sorted(self.clips.items())}
         content = json.dumps({"harken": __version__, "clips": clips}, indent=0) + "\n"
         write_atomic(self.folder / RECORD_FILE, content, error=DataError)
 
     def by_voice(self, names: Iterable[str]) -> dict[str, Tally]:
-        """Count what became of clips."""
+        """Count kept and discarded clips by voice."""
         return self._tallies((self.clips[name].voice, name) for name in names)
 
     def by_word(self, names: Iterable[str]) -> dict[str, Tally]:
-        """Count what became of clips."""
+        """Count kept and discarded clips by word."""
         return self._tallies((name.split("/")[0], name) for name in names)
 
     def _tallies(self, keyed: Iterable[tuple[str, str]]) -> dict[str, Tally]:
@@ -140,12 +140,12 @@ class Collection:
 
 
 def folder_of(word: str) -> str:
-    """Return the folder of a word: the word itself, as where it is recorded.
+    """Return the folder of a word: the word itself, as for recordings.
 
     Raises
     ------
     DataError
-        No folder can have the name, or no voice could say it.
+        No folder can have the name, or no voice can say it.
     """
     if not any(letter.isalnum() for letter in word):
         raise DataError(f"no voice can say {word!r}; give words with letters")
@@ -169,47 +169,47 @@ def make(
     may_fail: bool = False,
     progress: Progress | None = None,
 ) -> list[str]:
-    """Let all voices of an engine say words, and keep what can be heard.
+    """Let all voices of an engine say words, and keep the clips that can be understood.
 
-    Clips that are there stay as they are; those that no listener has heard yet are heard now. Files
-    that are not in the record were made by something else: they are left alone, and not heard. The
-    record is saved after the takes of each voice.
+    Existing clips stay as they are; those that no listener has checked are checked now. Files that
+    are not in the record come from elsewhere: they are left alone and not checked. The record is
+    saved after the takes of each voice.
 
     Parameters
     ----------
     words
-        What to say; ``_`` stands for a space.
+        The words; ``_`` stands for a space.
     engine
-        What says it.
+        The engine.
     collection
-        Where the clips go: WORD/VOICE_nohash_K.flac.
+        The destination: WORD/VOICE_nohash_K.flac.
     per_voice
         Takes of each word by each voice.
     seed
-        Of all draws.
+        Seed of all random draws.
     listener
-        Hears the clips; None keeps all that are not silent.
+        Checks the clips; None keeps all that are not silent.
     least
-        How probable a word must be for the listener.
+        Lowest probability of the word, by the listener.
     spellings
-        Of words that voices do not say right as they are written: what the voices read instead,
-        each in turn.
+        For words that voices mispronounce: what they read instead, each in turn.
     children
-        Share of the takes in which a voice becomes a child's.
+        Share of the takes in which a voice is turned into a child's.
     may_fail
-        Whether it is no error that nothing was kept: others may speak, too.
+        Whether it is acceptable that no clip is kept, because other engines may work.
     progress
+        Called with (clips done, clips in all).
         Called with (clips done, clips in all).
 
     Returns
     -------
-    The names of all the clips, kept or not, as the record has them; fewer than were asked for where
-    files that are not in the record stand in their places.
+    The names of all clips, kept or not, as in the record; fewer than requested if files that are
+    not in the record occupy their names.
 
     Raises
     ------
     DataError
-        See `folder_of`, `Engine.say`; or the folder cannot be written, or nothing was kept.
+        See `folder_of`, `Engine.say`; or the folder cannot be written, or no clip was kept.
     """
     folders = [folder_of(word) for word in words]
     read = {folder_of(word): tuple(texts) for word, texts in (spellings or {}).items()}
@@ -254,13 +254,13 @@ def make(
     ):
         unheard = sum(tally.unheard for tally in collection.by_word(names).values())
         raise DataError(
-            f"nothing was kept of {len(names)} clips: "
+            f"none of {len(names)} clips were kept: "
             + (
-                f"the teachers heard the word in none of {unheard} (--least {least:g})"
+                f"the teachers did not recognize the word in {unheard} of them (--least {least:g})"
                 if unheard
                 else "all were silent"
             )
-            + "; try other voices, or listen to what the engine says"
+            + "; try other voices, or listen to the engine's output"
         )
     return names
 
@@ -275,10 +275,10 @@ def draw_clip(
     spellings: Sequence[str] = (),
     children: float = 0.0,
 ) -> Clip:
-    """Draw how a voice says a word; the same for the same arguments. See `make`."""
+    """Draw how a voice says a word; the same arguments give the same result. See `make`."""
     key = zlib.crc32(name_bytes(f"{voice}/{folder}/{take}"))
     rng = np.random.default_rng([seed, key])
-    # Each voice begins at another text, so that one take a voice has them all, too.
+    # Each voice starts at a different text, so that one take per voice also covers all texts.
     first = zlib.crc32(name_bytes(f"{voice}/{folder}"))
     word = folder.replace("_", " ")
     if spellings:
@@ -288,7 +288,7 @@ def draw_clip(
     warp, peak_db = float(rng.uniform(*WARP)), float(rng.uniform(*PEAK_DB))
     if children and rng.random() < children:
         warp = float(rng.uniform(*CHILD_WARP))
-        speed /= warp  # which makes it faster by as much
+        speed /= warp  # since warping speeds it up by this factor
     return Clip(
         engine=engine,
         voice=voice,
@@ -307,7 +307,7 @@ def _make_takes(
     listener: Listener | None,
     least: float,
 ) -> None:
-    """Make what is missing of a voice's takes of one word, and let the listener hear it."""
+    """Make the missing takes of one word by a voice, and let the listener check them."""
     folder = next(iter(takes)).split("/")[0]
     unheard: dict[str, NDArray[np.int16]] = {}
     for name, clip in takes.items():
@@ -353,7 +353,7 @@ def _make_takes(
 
 
 def _stays_thrown(clip: Clip, listener: Listener | None, least: float) -> bool:
-    """Whether making a clip again would end the same way."""
+    """Whether making a clip again would have the same outcome."""
     if clip.thrown == _UNHEARD:
         return listener is not None and clip.heard is not None and clip.heard < least
     return clip.thrown == _SILENT
@@ -363,7 +363,7 @@ def _decoded(path: Path) -> NDArray[np.int16]:
     try:
         return decode(path)
     except DecodeError as problem:
-        raise DataError(f"{path}: {problem}; remove it, and it is made again") from None
+        raise DataError(f"{path}: {problem}; remove it to have it made again") from None
 
 
 def _slug(voice: str) -> str:
@@ -374,7 +374,7 @@ def _slug(voice: str) -> str:
 
 
 def summary(collection: Collection, names: Sequence[str]) -> dict[str, Any]:
-    """Return what became of clips as plain JSON types: in all, by word and by voice."""
+    """Return the counts of clips as plain JSON types: in all, by word and by voice."""
 
     def plain(tallies: dict[str, Tally]) -> dict[str, Any]:
         return {key: asdict(tally) for key, tally in sorted(tallies.items())}

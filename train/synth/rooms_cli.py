@@ -1,4 +1,4 @@
-"""``harken rooms``: how many rooms in, a folder of their impulse responses out."""
+"""``harken rooms``: a number of rooms in, a folder of their impulse responses out."""
 
 from __future__ import annotations
 
@@ -39,4 +39,4 @@ def rooms_command(
         rooms = [file.to_dict() for file in written]
         print_json({"out": str(out), "seed": seed, "rooms": rooms}, indent=2)
         return
-    print(f"{out}: {len(written)} rooms; {shlex.quote(str(out / RECORD_FILE))} says what they are")
+    print(f"{out}: {len(written)} rooms; {shlex.quote(str(out / RECORD_FILE))} describes them")

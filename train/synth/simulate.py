@@ -1,7 +1,7 @@
-"""A seed in, rooms that a computer makes up and their impulse responses out.
+"""A seed in, simulated rooms and their impulse responses out.
 
-The method is that of image sources [1]_, with walls that take up more of high than of low sound, as
-plaster, carpets and curtains do.
+The method is image sources [1]_, with walls that absorb more at high frequencies than at low ones,
+as plaster, carpets and curtains do.
 
 References
 ----------
@@ -29,7 +29,7 @@ LARGEST_M = (10.0, 8.0, 4.0)
 """Length, width and height of rooms lie between these two."""
 RT60_S = (0.15, 0.9)
 DISTANCE_M = (0.3, 5.0)
-"""From the source to the microphone."""
+"""Range of distances from the source to the microphone."""
 LONGEST_S = 0.6
 LEAD = 16
 """Samples, 1 ms, before the direct sound arrives."""
@@ -38,7 +38,7 @@ _SPEED_M_S = 343.0
 _FROM_WALL_M = 0.2
 _FLOOR_DB = -60.0
 _BANDS_HZ = (125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0)
-_LEAST_ABSORPTION = 0.05  # of a bathroom; less needs more images than an hour has
+_LEAST_ABSORPTION = 0.05  # of a bathroom; less would need too many images to compute
 _PEAK = 0.9
 _DRAWS = 1000
 _MOST_ORDERS = 100
@@ -46,20 +46,20 @@ _MOST_ORDERS = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """A room in the shape of a box, with someone who speaks and a microphone.
+    """A box-shaped room with a talker and a microphone.
 
     Attributes
     ----------
     size_m
         Length, width, height.
     rt60_s
-        How long the sound takes to fall by 60 dB, as Sabine's formula has it at 1 kHz.
+        Time for the sound to decay by 60 dB, by Sabine's formula, at 1 kHz.
     absorption
-        Part of the energy that the walls take up at 1 kHz, 0 to 1.
+        Share of the energy that the walls absorb at 1 kHz, 0 to 1.
     tilt
-        By what power of two it grows with each octave.
+        Power of two by which it grows per octave.
     source_m, microphone_m
-        Where they are.
+        Their positions.
     distance_m
         Between the two.
     """
@@ -74,12 +74,12 @@ class Room:
 
 
 def draw_room(rng: np.random.Generator) -> Room:
-    """Draw a room; sizes whose walls cannot make the reverberation time are drawn again.
+    """Draw a room; sizes that cannot have the reverberation time are drawn again.
 
     Parameters
     ----------
     rng
-        Where the draws come from.
+        The random generator.
     """
     for _ in range(_DRAWS):
         size = rng.uniform(SMALLEST_M, LARGEST_M)
@@ -88,7 +88,7 @@ def draw_room(rng: np.random.Generator) -> Room:
         absorption = _sabine_absorption(size, rt60_s)
         places = rng.uniform(_FROM_WALL_M, size - _FROM_WALL_M, (2, 3))
         distance_m = float(np.linalg.norm(places[0] - places[1]))
-        # Evenly spread places are mostly far apart; who speaks to a device is often near it.
+        # Uniform positions are mostly far apart; people often speak to a device from nearby.
         wanted_m = float(np.exp(rng.uniform(*np.log(DISTANCE_M))))
         source = places[1] + (places[0] - places[1]) * min(1.0, wanted_m / distance_m)
         distance_m = min(wanted_m, distance_m)
@@ -103,7 +103,7 @@ def draw_room(rng: np.random.Generator) -> Room:
                 microphone_m=_rounded(places[1]),
                 distance_m=round(distance_m, 3),
             )
-    raise AssertionError("a room of these sizes is possible more than one time in a thousand")
+    raise AssertionError("more than one room in a thousand of these sizes is possible")
 
 
 def simulate(room: Room) -> NDArray[np.int16]:
@@ -118,8 +118,8 @@ def simulate(room: Room) -> NDArray[np.int16]:
     -------
     numpy.ndarray
         int16, shape (samples,), at 16 kHz, peak at 0.9 of full scale. The direct sound arrives
-        `LEAD` samples after the beginning; the end is where what follows holds less than a
-        millionth of the energy (-60 dB), at the latest after `LONGEST_S`.
+        after `LEAD` samples; the response ends where the rest holds less than a millionth of the
+        energy (-60 dB), at the latest after `LONGEST_S`.
 
     Raises
     ------
@@ -150,7 +150,7 @@ def simulate(room: Room) -> NDArray[np.int16]:
 
 
 def reverberation_s(response: NDArray[np.int16]) -> float:
-    """Return how long a response takes to fall by 60 dB, as its fall from -5 to -25 dB has it.
+    """Return the time for a response to decay by 60 dB, from its decay from -5 to -25 dB.
 
     Parameters
     ----------
@@ -171,19 +171,19 @@ def require_pyroomacoustics() -> Any:
             "simulated rooms need pyroomacoustics; install with `pip install 'harken[rooms]'`"
         ) from None
     acoustics: ModuleType = pyroomacoustics
-    # The sum over images must not depend on how many threads share it.
+    # The sum over images must not depend on the number of threads.
     acoustics.constants.set("num_threads", 1)
     return acoustics
 
 
 def _orders(room: Room) -> int:
-    """Return how many reflections there are before the response ends."""
+    """Return the number of reflections before the response ends."""
     seconds = min(room.rt60_s, LONGEST_S)
     return min(_MOST_ORDERS, math.ceil(_SPEED_M_S * seconds / min(room.size_m)))
 
 
 def _trimmed(response: NDArray[np.float64], distance_m: float, acoustics: Any) -> NDArray[np.int16]:
-    """Cut a response to what is heard of it, and bring it to its peak."""
+    """Cut a response to its audible part, and normalize its peak."""
     late = int(acoustics.constants.get("frac_delay_length")) // 2
     direct = round(distance_m / _SPEED_M_S * RATE_HZ) + late
     response = response[max(0, direct - LEAD) :][: round(LONGEST_S * RATE_HZ)]
@@ -197,7 +197,7 @@ def _trimmed(response: NDArray[np.float64], distance_m: float, acoustics: Any) -
 
 
 def _sabine_absorption(size: NDArray[np.float64], rt60_s: float) -> float:
-    """Return what part of the energy all walls must take up, by Sabine's formula."""
+    """Return the share of the energy that all walls must absorb, by Sabine's formula."""
     length, width, height = (float(side) for side in size)
     surface = 2 * (length * width + length * height + width * height)
     return 24 * math.log(10) / _SPEED_M_S * length * width * height / surface / rt60_s

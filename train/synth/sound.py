@@ -1,4 +1,4 @@
-"""What a speech program said in, a clip of one word out: cut, warped, at a level, as FLAC."""
+"""A voice's output in, a clip of one word out: cut, warped, at a level, as FLAC."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ _FADE = round(0.005 * RATE_HZ)
 def clip_of(
     speech: NDArray[np.float32], rate_hz: int, *, warp: float, peak_db: float
 ) -> NDArray[np.int16] | None:
-    """Cut a word out of what a voice said.
+    """Cut a word out of a voice's output.
 
     Parameters
     ----------
     speech
         Shape (samples,), float32, full scale is ±1.
     rate_hz
-        Its rate.
+        Its sample rate.
     warp
-        How much shorter the speaker's throat and mouth become: all frequencies are multiplied by
-        it, and the word is shorter by as much.
+        Factor by which the speaker's vocal tract becomes shorter: all frequencies are multiplied
+        by it, and the word becomes shorter by the same factor.
     peak_db
-        Where the peak shall be, in dB of full scale.
+        Level of the peak, in dB of full scale.
 
     Returns
     -------
     numpy.ndarray or None
-        int16, shape (samples,), at 16 kHz: the word with 0.15 s around it, silence where the voice
-        said less. None if there is nothing to hear.
+        int16, shape (samples,), at 16 kHz: the word with 0.15 s around it, padded with silence if
+        the voice's output is shorter. None if it is silent.
     """
     import soxr
 
@@ -66,7 +66,7 @@ def clip_of(
 
 
 def write_flac(path: Path, samples: NDArray[np.int16], rate_hz: int = RATE_HZ) -> None:
-    """Write samples, (n,) int16, completely or not at all; raises DataError if that cannot be."""
+    """Write samples, (n,) int16, completely or not at all; raises DataError if that fails."""
     import soundfile
 
     buffer = io.BytesIO()

@@ -81,7 +81,7 @@ def synth_command(
 ) -> None:
     """Have synthetic voices say words, for training.
 
-    Speed, pitch, level and punctuation differ from take to take. Ctrl-C keeps what is done, and the
+    Speed, pitch, level and punctuation vary between takes. Ctrl-C keeps finished work, and the
     same command continues from there: existing files are not made again.
     """
     from ...edge.app.display import notes
@@ -90,7 +90,7 @@ def synth_command(
     from .make import RECORD_FILE, Collection, folder_of, make, summary
 
     for word in words:
-        folder_of(word)  # what is wrong with them shall be said before anything is loaded
+        folder_of(word)  # report bad words before loading anything
     chosen = engine_of(
         engine,
         listed(voices, "--voices") or (),
@@ -112,7 +112,7 @@ def synth_command(
             )
     except KeyboardInterrupt:
         notes().print(
-            f"stopped; {out} keeps what is done, and the same command goes on from there",
+            f"stopped; {out} keeps finished work, and the same command continues from there",
             soft_wrap=True,
         )
         raise typer.Exit(130) from None
@@ -120,8 +120,8 @@ def synth_command(
     others = len(words) * len(chosen.voices) * per_voice - len(names)
     if others:
         notes().print(
-            f"files that were there and that {out / RECORD_FILE} does not know: {others}; they "
-            "were left alone, and not heard",
+            f"existing files that are not in {out / RECORD_FILE}: {others}; they were left alone "
+            "and not checked",
             soft_wrap=True,
         )
     if as_json:
@@ -131,20 +131,20 @@ def synth_command(
         made = sum(tally.values())
         if tally["kept"] < made:
             notes().print(
-                f"{voice}: {tally['kept']} of {made} kept, {tally['unheard']} not heard as the "
-                f"word, {tally['silent']} silent",
+                f"{voice}: {tally['kept']} of {made} kept, {tally['unheard']} not recognized as "
+                f"the word, {tally['silent']} silent",
                 soft_wrap=True,
             )
     for word, tally in found["words"].items():
         if not tally["kept"]:
-            notes().print(f"no voice said {word!r} so that it was heard", soft_wrap=True)
+            notes().print(f"no voice said {word!r} intelligibly", soft_wrap=True)
     print(f"{out}: {found['kept']} of {found['clips']} clips kept, engine {chosen.name}")
 
 
 def listener_of(folder: Path) -> Listener:
-    """Return what the teachers in a folder hear; see `open_teachers` for the errors.
+    """Return a listener made of the teachers in a folder; see `open_teachers` for the errors.
 
-    Of clips that are longer than the second that teachers hear, they hear the middle.
+    Of clips longer than the one second that teachers process, the middle is used.
     """
     from ..teachers import open_teachers, probability_of
 

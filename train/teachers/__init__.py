@@ -1,8 +1,8 @@
-"""Pretrained networks ("teachers") in, what they make of recordings and their labels out.
+"""Pretrained networks ("teachers") in, their outputs for recordings and labels out.
 
-A teacher takes seconds of sound and says which word it hears. It is never shipped and never runs
-where harken listens: it checks the labels of recordings, and whether a word that was cut out of
-running speech, or said by a synthetic voice, can be understood.
+A teacher takes seconds of audio and says which word it hears. It never ships and never runs on the
+device: it checks the labels of recordings, and whether a word that was cut out of running speech,
+or spoken by a synthetic voice, can be understood.
 """
 
 from .opening import open_teacher, open_teachers

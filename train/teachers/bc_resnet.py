@@ -1,4 +1,4 @@
-"""A BC-ResNet as an npz file of its weights: raw samples in, log-probabilities out, in numpy.
+"""A BC-ResNet as an npz file of its weights: raw samples in, log-probabilities out, in NumPy.
 
 Source: Kim, Chang, Lee and Sung, "Broadcasted Residual Learning for Efficient Keyword Spotting",
 Interspeech 2021, arXiv 2106.04140. A network of width τ (BC-ResNet-2: τ = 2) has, for T frames:
@@ -16,10 +16,10 @@ layer                   channels    bands    stride  dilation
 1 × 1                   labels
 ======================  ==========  =======  ======  ========
 
-``t`` are transition blocks, which change the number of channels, ``n`` are normal ones, which add
-what they take in to what they give. In each, a part ``f2`` works along frequency, with a
-normalisation for each of five sub-bands, and a part ``f1`` along time, on the mean over frequency.
-Only the blocks hold activations. The names are those of the arrays.
+``t`` are transition blocks, which change the number of channels, ``n`` are normal ones with a
+residual connection. In each, a part ``f2`` works along frequency, with a normalisation for each of
+five sub-bands, and a part ``f1`` along time, on the mean over frequency. Only the blocks have
+activations. The names are those of the arrays.
 """
 
 from __future__ import annotations
@@ -42,28 +42,28 @@ SPEECH_COMMANDS_WORDS = (
     *("one", "right", "seven", "sheila", "six", "stop", "three", "tree", "two", "up", "visual"),
     *("wow", "yes", "zero"),
 )
-"""All words of Google Speech Commands, sorted, as the labels of the network are."""
+"""All words of Google Speech Commands, sorted like the labels of the network."""
 
 N_FFT = 1024
 HOP = 512
 N_MELS = 40
 
-_FLOOR = 1e-9  # added to a mel power before its logarithm is taken
-_EPSILON = 1e-5  # added to a variance before its root is taken: PyTorch's default
+_FLOOR = 1e-9  # added to the mel power before the logarithm
+_EPSILON = 1e-5  # added to the variance before the square root: PyTorch's default
 _SUB_BANDS = 5
-_BATCH = 64  # clips at a time: bounds memory, and what is at work fits a cache
-_LISTED = 5  # arrays that a message names at most
+_BATCH = 64  # clips at a time: limits memory, and fits the cache
+_LISTED = 5  # most arrays that a message lists
 
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
-    """Blocks of equally many channels."""
+    """Blocks with the same number of channels."""
 
     blocks: int
     width: int
     """Channels by τ."""
     stride: int
-    """Along frequency, of the first block."""
+    """Along frequency, in the first block."""
     dilation: int
     """Along time."""
 
@@ -81,13 +81,13 @@ class BcResNet:
     Parameters
     ----------
     path
-        Its weights. Its labels are `SPEECH_COMMANDS_WORDS` or in a file (see
+        Its weights. Its labels are `SPEECH_COMMANDS_WORDS`, or are read from a file (see
         `harken.train.teachers.teacher.read_labels`).
 
     Raises
     ------
     DataError
-        The file cannot be read, an array is missing, or one has another shape.
+        The file cannot be read, an array is missing, or one has the wrong shape.
     """
 
     rate_hz = SAMPLE_RATE_HZ
@@ -121,7 +121,7 @@ class BcResNet:
         return self._pointwise(x, "head_conv")[:, :, 0, 0]
 
     def _first(self, mels: Float32) -> Float32:
-        """5 × 5 convolution of the spectrogram, every second band: (n, channels, 20, frames)."""
+        """5 × 5 convolution of the spectrogram, stride 2 over bands: (n, channels, 20, frames)."""
         padded = np.pad(mels, ((0, 0), (2, 2), (2, 2)))
         views = np.lib.stride_tricks.sliding_window_view(padded, (5, 5), axis=(1, 2))[:, ::2]
         n, bands, frames = views.shape[:3]
@@ -190,7 +190,7 @@ class BcResNet:
         return np.asarray(y + self._bias(name), np.float32)
 
     def _along_time(self, x: Float32, name: str, dilation: int) -> Float32:
-        """Depthwise convolution over three frames that lie `dilation` apart."""
+        """Depthwise convolution over three frames, `dilation` apart."""
         kernel = self._weights[f"{name}.weight"][:, :, 0]  # (channels, 1, 3)
         padded = np.pad(x, ((0, 0), (0, 0), (0, 0), (dilation, dilation)))
         frames = x.shape[3]
@@ -204,8 +204,8 @@ class BcResNet:
 def mel_filters() -> Float32:
     """Return the filters of a mel spectrogram, (513, 40) float32.
 
-    Triangles that peak at 1, at equal distances on O'Shaughnessy's mel scale (HTK's), from 0 Hz to
-    half the rate: torchaudio's defaults.
+    Triangles that peak at 1, evenly spaced on O'Shaughnessy's mel scale (HTK's), from 0 Hz to half
+    the sample rate: torchaudio's defaults.
     """
     most = SAMPLE_RATE_HZ / 2
     mels = np.linspace(0.0, 2595.0 * np.log10(1.0 + most / 700.0), N_MELS + 2)
@@ -220,8 +220,8 @@ def mel_filters() -> Float32:
 def log_mel(samples: Float32, filters: Float32) -> Float32:
     """Return log-mel spectrograms (n, 40, 32) float32 of seconds (n, 16000) within ±1.
 
-    Power of windows of 1024 samples (Hann, periodic) at every 512th one, the signal reflected at
-    its ends; the logarithm has the base 2.
+    Power spectra of windows of 1024 samples (periodic Hann), hop 512, the signal reflected at its
+    ends; logarithms to base 2.
     """
     window = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(N_FFT) / N_FFT)
     padded = np.pad(samples, ((0, 0), (N_FFT // 2, N_FFT // 2)), mode="reflect")
@@ -240,7 +240,7 @@ def expected_shapes(width: int, outputs: int) -> dict[str, tuple[int, ...]]:
     width
         τ of the paper.
     outputs
-        Labels.
+        Number of labels.
     """
 
     def convolution(name: str, *shape: int) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -281,10 +281,10 @@ def _read(path: Path) -> Mapping[str, Float32]:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except FileNotFoundError:
-        raise DataError(f"the teacher {path} is not there; give an npz file of weights") from None
+        raise DataError(f"the teacher {path} is missing; give an npz file of weights") from None
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
-            f"the teacher {path} is no npz file that can be read ({error}); get the file anew"
+            f"the teacher {path} is not a readable npz file ({error}); get the file again"
         ) from error
     kernel, head = arrays.get("input_conv.weight"), arrays.get("head_conv.weight")
     width = 1 if kernel is None or not kernel.ndim else max(1, kernel.shape[0] // 16)
@@ -294,7 +294,7 @@ def _read(path: Path) -> Mapping[str, Float32]:
     if missing:
         more = len(missing) - _LISTED
         raise DataError(
-            f"the teacher {path} is no BC-ResNet: it lacks {', '.join(missing[:_LISTED])}"
+            f"the teacher {path} is not a BC-ResNet: it lacks {', '.join(missing[:_LISTED])}"
             + (f" and {more} more arrays" if more > 0 else "")
             + f"; it holds {', '.join(list(arrays)[:_LISTED]) or 'nothing'}"
             + (" …" if len(arrays) > _LISTED else "")
@@ -303,12 +303,12 @@ def _read(path: Path) -> Mapping[str, Float32]:
         found = arrays[name]
         if found.shape != shape or not np.issubdtype(found.dtype, np.floating):
             raise DataError(
-                f"the teacher {path}: {name} is {found.dtype} of the shape {found.shape}; in a "
-                f"BC-ResNet-{width} it must be float32 of the shape {shape}"
+                f"the teacher {path}: {name} is {found.dtype} of shape {found.shape}; in a "
+                f"BC-ResNet-{width} it must be float32 of shape {shape}"
             )
         if not np.isfinite(found).all():
             raise DataError(
-                f"the teacher {path}: {name} holds NaN or infinite values; get the file anew"
+                f"the teacher {path}: {name} holds NaN or infinite values; get the file again"
             )
     return {name: arrays[name].astype(np.float32) for name in expected}
 
@@ -318,5 +318,5 @@ def _relu(x: Float32) -> Float32:
 
 
 def _swish(x: Float32) -> Float32:
-    y: Float32 = x / (1 + np.exp(-np.clip(x, -80, None)))  # beyond, float32 overflows
+    y: Float32 = x / (1 + np.exp(-np.clip(x, -80, None)))  # below, float32 overflows
     return y

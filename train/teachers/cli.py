@@ -76,11 +76,11 @@ def teach_command(
 ) -> None:
     """Run pretrained networks over the words, and list the labels that they contradict.
 
-    A clip shorter than a second is padded with silence; of a longer one the loudest second is
-    used. Ctrl-C stops, and the same command continues.
+    A clip shorter than a second is padded with silence; of a longer one, the loudest second is
+    used. Ctrl-C stops, and the same command continues from there.
     """
     if teachers is None and outputs is None:
-        raise typer.BadParameter("give teachers, or --outputs from before", param_hint="--teachers")
+        raise typer.BadParameter("give teachers, or earlier --outputs", param_hint="--teachers")
     if (teachers is None) != (out is None):
         raise typer.BadParameter(
             "--teachers and --out belong together: give both, or --outputs alone",
@@ -93,7 +93,7 @@ def teach_command(
     from .run import word_clips
     from .suspects import write_suspects, wrong_labels
 
-    # What is wrong with these shall be said before minutes of decoding.
+    # Report bad paths before minutes of decoding.
     for option, file in (("--out", out), ("--suspects", suspects)):
         if file is not None:
             require_writable(file.parent, option=option, error=DataError)
@@ -121,7 +121,7 @@ def teach_command(
 def _hear(
     corpus: Corpus, teachers: Sequence[Teacher], known: TeacherOutputs | None, out: Path
 ) -> TeacherOutputs:
-    """Run the teachers; say how to go on where that is interrupted."""
+    """Run the teachers; if interrupted, say how to continue."""
     from ...edge.app.display import notes
     from .run import partial_path, remove_partial, run_teachers
 
@@ -133,8 +133,8 @@ def _hear(
             )
     except KeyboardInterrupt:
         notes().print(
-            f"stopped; what is done is in {shlex.quote(str(partial))}, and the same command goes "
-            "on from there",
+            f"stopped; finished work is in {shlex.quote(str(partial))}, and the same command "
+            "continues from there",
             soft_wrap=True,
         )
         raise typer.Exit(130) from None

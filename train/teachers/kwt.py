@@ -1,7 +1,7 @@
 """A Keyword Transformer as a TFLite file: raw samples in, log-probabilities out.
 
 Source: Berg, O'Connor and Cruz, "Keyword Transformer: A Self-Attention Model for Keyword Spotting",
-2021, arXiv 2104.00769. Any TFLite file with the same input and one output of logits will do.
+2021, arXiv 2104.00769. Any TFLite file with the same input and one output of logits works.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ KWT_LABELS = (
 
 
 class TfliteTeacher:
-    """A teacher in a TFLite file; it runs on one core, a clip at a time.
+    """A teacher in a TFLite file; it runs on one core, one clip at a time.
 
     Parameters
     ----------
     path
         Its file: one input (1, 16000) float32, raw samples within ±1, and one output (1, labels)
-        float32, logits. Its labels are `KWT_LABELS` or in a file (see
+        float32, logits. Its labels are `KWT_LABELS`, or are read from a file (see
         `harken.train.teachers.teacher.read_labels`).
 
     Raises
     ------
     DataError
-        The file cannot be read, or holds something else.
+        The file cannot be read, or is not a teacher.
     DependencyError
         No TFLite interpreter is installed.
     """
@@ -59,19 +59,19 @@ class TfliteTeacher:
         try:
             graph = read_graph(content)
         except ModelError as problem:
-            raise DataError(f"the teacher {path} is {problem}; get the file anew") from problem
+            raise DataError(f"the teacher {path} is {problem}; get the file again") from problem
         self.name = teacher_name(path)
         self.labels = read_labels(path, _outputs(path, graph), KWT_LABELS)
         interpreter_class = load_interpreter_class()
         try:
             with _unheard():
-                # With its default delegate, unlike where harken listens: it is 2.5 times as fast
-                # on a network of this size.
+                # With the default delegate, unlike on the device: it is 2.5 times as fast for a
+                # network of this size.
                 self._interpreter: Any = interpreter_class(model_content=content, num_threads=1)
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as problem:
             reason = " ".join(str(problem).split())
-            raise DataError(f"the interpreter refuses the teacher {path}: {reason}") from problem
+            raise DataError(f"the interpreter rejects the teacher {path}: {reason}") from problem
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._output = self._interpreter.get_output_details()[0]["index"]
 
@@ -87,7 +87,7 @@ class TfliteTeacher:
 
 @contextmanager
 def _unheard() -> Iterator[None]:
-    """Keep from the person at the keyboard what interpreters say of delegates and successors."""
+    """Hide the interpreters' messages about delegates and successors from the user."""
     sys.stderr.flush()
     saved = os.dup(2)
     try:
@@ -102,21 +102,21 @@ def _unheard() -> Iterator[None]:
 
 
 def _outputs(path: Path, graph: Graph) -> int:
-    """Return how many outputs a teacher has, if its graph is that of one."""
+    """Return the number of outputs of a teacher; refuse a graph that is not one."""
     for what, tensors, wanted in (
         ("input", graph.inputs, f"(1, {WINDOW}), one second at {SAMPLE_RATE_HZ} Hz"),
         ("output", graph.outputs, "(1, labels)"),
     ):
         if len(tensors) != 1:
             raise DataError(
-                f"the teacher {path} has {len(tensors)} {what}s; it must have one, of float32 and "
-                f"of the shape {wanted}"
+                f"the teacher {path} has {len(tensors)} {what}s; it must have one, float32 of "
+                f"shape {wanted}"
             )
         found = tensors[0]
         width = WINDOW if what == "input" else found.shape[-1] if found.shape else 0
         if found.dtype != "float32" or width < 1 or found.shape != (1, width):
             raise DataError(
-                f"the {what} of the teacher {path} is {found.dtype} of the shape {found.shape}; it "
-                f"must be float32 of the shape {wanted}"
+                f"the {what} of the teacher {path} is {found.dtype} of shape {found.shape}; it "
+                f"must be float32 of shape {wanted}"
             )
     return graph.outputs[0].shape[1]

@@ -10,11 +10,11 @@ from .bc_resnet import BcResNet
 from .kwt import TfliteTeacher
 from .teacher import Teacher
 
-_OUTPUTS_MEMBER = "clips.npy"  # what a file of outputs holds, and one of weights does not
+_OUTPUTS_MEMBER = "clips.npy"  # only in a file of outputs, not in one of weights
 
 
 def open_teacher(path: str | Path) -> Teacher:
-    """Open a teacher by the ending of its file's name.
+    """Open a teacher; its file extension selects the type.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def open_teacher(path: str | Path) -> Teacher:
     Raises
     ------
     DataError
-        The file is missing, damaged, or no teacher.
+        The file is missing, damaged, or not a teacher.
     DependencyError
         No TFLite interpreter is installed.
     """
@@ -34,11 +34,11 @@ def open_teacher(path: str | Path) -> Teacher:
         return TfliteTeacher(path)
     if path.suffix == ".npz":
         return BcResNet(path)
-    raise DataError(f"the teacher {path} ends in {path.suffix!r}; it must be .tflite or .npz")
+    raise DataError(f"the teacher {path} ends with {path.suffix!r}; it must be .tflite or .npz")
 
 
 def open_teachers(folder: str | Path) -> tuple[Teacher, ...]:
-    """Open all teachers of a folder, sorted by name; files of outputs are passed over.
+    """Open all teachers of a folder, sorted by name; files of outputs are skipped.
 
     Raises
     ------
@@ -60,11 +60,11 @@ def open_teachers(folder: str | Path) -> tuple[Teacher, ...]:
     )
     teachers = sorted(map(open_teacher, files), key=lambda teacher: teacher.name)
     if not teachers:
-        raise DataError(f"{folder} holds no teachers; put .tflite or .npz files of networks there")
+        raise DataError(f"{folder} holds no teachers; put .tflite or .npz networks there")
     names = [teacher.name for teacher in teachers]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise DataError(f"{folder} holds two teachers called {twice[0]}; rename one of them")
+        raise DataError(f"{folder} holds two teachers named {twice[0]}; rename one of them")
     return tuple(teachers)
 
 

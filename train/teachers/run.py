@@ -1,4 +1,4 @@
-"""Recordings and teachers in, what the teachers make of each word clip out; resumable."""
+"""Recordings and teachers in, the teachers' outputs for each word clip out; resumable."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def word_clips(corpus: Corpus) -> dict[str, Recording]:
 
 
 def partial_path(out: Path) -> Path:
-    """Return where the outputs of an unfinished run are kept: beside the finished ones."""
+    """Return where the outputs of an unfinished run are stored: beside the finished ones."""
     return out.with_name(f"{out.stem}.part.npz")
 
 
@@ -39,24 +39,24 @@ def run_teachers(
     progress: Progress | None = None,
     keep_s: float = _KEEP_S,
 ) -> TeacherOutputs:
-    """Let teachers hear all word clips of a corpus.
+    """Run teachers on all word clips of a corpus.
 
-    A clip shorter than a second is followed by zeros; of a longer one the loudest second is heard
-    (see `harken.train.teachers.teacher.one_second`).
+    A clip shorter than a second is padded with zeros at its end; of a longer one, the loudest
+    second is used (see `harken.train.teachers.teacher.one_second`).
 
     Parameters
     ----------
     corpus
-        The recordings; those of words are heard.
+        The recordings; those of words are used.
     teachers
         At least one.
     known
-        Outputs of the same teachers; a clip that is in them is not heard again. Clips are told
-        apart by their paths alone.
+        Outputs of the same teachers; clips in them are not processed again. Clips are identified by
+        their paths only.
     partial
-        File in which the outputs so far are kept, every `keep_s` seconds and when it is
-        interrupted. If it is there already, it is gone on from. When the outputs are safe, remove
-        it with `remove_partial`.
+        File that stores the outputs so far, every `keep_s` seconds and on interruption. If it
+        exists, the run continues from it. When the outputs are saved, remove it with
+        `remove_partial`.
     progress
         Called with (clips done, clips in all).
     keep_s
@@ -69,7 +69,7 @@ def run_teachers(
     Raises
     ------
     DataError
-        `known` or `partial` is damaged or of other teachers, or `partial` cannot be written.
+        `known` or `partial` is damaged or from other teachers, or `partial` cannot be written.
     """
     labels = {teacher.name: teacher.labels for teacher in teachers}
     done = _Done(labels)
@@ -113,7 +113,7 @@ class _Done(dict[str, Mapping[str, Float32]]):
         self._labels = labels
 
     def add(self, clips: Sequence[str], outputs: TeacherOutputs) -> None:
-        """Take some of these outputs."""
+        """Add these outputs for some clips."""
         rows = {clip: row for row, clip in enumerate(outputs.clips)}
         for clip in clips:
             self[clip] = {
@@ -121,7 +121,7 @@ class _Done(dict[str, Mapping[str, Float32]]):
             }
 
     def outputs(self, clips: Sequence[str]) -> TeacherOutputs:
-        """Return the outputs of clips that are done."""
+        """Return the outputs of finished clips."""
         return TeacherOutputs(
             clips=tuple(clips),
             labels=self._labels,
@@ -135,7 +135,7 @@ class _Done(dict[str, Mapping[str, Float32]]):
 
 
 def remove_partial(partial: Path) -> None:
-    """Remove the outputs of a run that is finished.
+    """Remove the outputs of a finished run.
 
     Raises
     ------

@@ -1,15 +1,15 @@
-"""What teachers made of clips in, the clips whose labels look wrong out.
+"""Teachers' outputs for clips in, the clips whose labels look wrong out.
 
-A clip is suspected where every teacher that knows its label gives it less than 5 %, and
+A clip is suspect if every teacher that knows its label gives it less than 5 %, and
 
 1. the teachers' mean probability of another word is 50 % or more: it is taken for that word; a
-   teacher that knows that word and does not hear it brings the mean down; or
-2. the teachers that know the label hear nothing, not even 20 % of any word: it is taken for
-   ``_silence_``, as when a recording was started too late; or
+   teacher that knows that word and does not hear it lowers the mean; or
+2. the teachers that know the label give no word even 20 %: it is taken for ``_silence_``, as when
+   a recording was started too late; or
 3. two or more teachers know the label: it is taken for the word with the highest mean.
 
-Where the one teacher that knows a label only wavers, the clip is not suspected: it may be hard to
-understand, and such clips are worth learning.
+If the only teacher that knows a label is merely uncertain, the clip is not suspect: it may be hard
+to understand, and such clips are worth learning.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from .teacher import Float32, words_of
 BOUND = 0.05
 """A label that every teacher gives less than this is doubtful."""
 SURE = 0.5
-"""A word whose mean probability is at least this is what a clip is taken for."""
+"""A clip is taken for a word whose mean probability is at least this."""
 NOTHING = 0.2
-"""No word is heard where none has as much as this."""
+"""Without any word of at least this probability, a clip counts as silent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +39,13 @@ class Suspect:
     """A clip whose label looks wrong."""
 
     path: str
-    """Below the words' folder."""
+    """Path below the words' folder."""
     label: str
     taken_for: str
-    """Another word, or ``_silence_`` where none is heard."""
+    """Another word, or ``_silence_`` if no word is heard."""
     probability: float
-    """Of that word, the mean of the teachers that know it; of ``_silence_``, what is left by the
-    likeliest word."""
+    """Mean probability of that word over the teachers that know it; for ``_silence_``, one minus
+    the mean of the likeliest word."""
 
 
 def wrong_labels(
@@ -61,16 +61,16 @@ def wrong_labels(
     Parameters
     ----------
     outputs
-        Of at least these clips.
+        Of these clips, at least.
     clips
         Path and label of each, as in `TeacherOutputs.clips`. A label that no teacher knows is never
-        suspected.
+        suspect.
     bound, sure, nothing
         Probabilities, see `BOUND`, `SURE` and `NOTHING`.
 
     Returns
     -------
-    Sorted by label; of each label the surest first.
+    Sorted by label; within a label, by falling probability.
 
     Raises
     ------
@@ -82,8 +82,8 @@ def wrong_labels(
     labels = [label for _, label in pairs]
     words, mean = mean_probabilities(chosen)
     knowing = np.zeros(len(pairs), np.intp)
-    of_label = np.zeros(len(pairs), np.float32)  # the highest of the teachers that know it
-    of_any = np.zeros(len(pairs), np.float32)  # their highest of any word
+    of_label = np.zeros(len(pairs), np.float32)  # highest among the teachers that know the label
+    of_any = np.zeros(len(pairs), np.float32)  # their highest for any word
     for name in chosen.names:
         heard = np.exp(chosen.log_probabilities[name])
         columns = {word: chosen.labels[name].index(word) for word in words_of(chosen.labels[name])}
@@ -111,7 +111,7 @@ def wrong_labels(
 
 
 def mean_probabilities(outputs: TeacherOutputs) -> tuple[tuple[str, ...], Float32]:
-    """Return all words that teachers know, and what the teachers that know a word give it.
+    """Return all words that teachers know, and their mean over the teachers that know each.
 
     Returns
     -------
@@ -130,14 +130,14 @@ def mean_probabilities(outputs: TeacherOutputs) -> tuple[tuple[str, ...], Float3
 
 
 def write_suspects(suspects: Sequence[Suspect], path: str | Path) -> None:
-    """Write suspects as text: path, label, taken for, probability, with tabs between, no header.
+    """Write suspects as text: path, label, taken for, probability, separated by tabs, no header.
 
-    It is what `harken.train.data` reads as ``wrong_labels.tsv``, once somebody has looked at it.
+    `harken.train.data` reads the file as ``wrong_labels.tsv``, after somebody has checked it.
 
     Raises
     ------
     DataError
-        The system refuses: no room, no permission, no such folder.
+        The system refuses: disk full, no permission, no such folder.
     """
     lines = [
         f"{one.path}\t{one.label}\t{one.taken_for}\t{one.probability:.2f}\n" for one in suspects

@@ -1,4 +1,4 @@
-"""What a teacher is: one second of sound in, log-probabilities of its labels out."""
+"""The interface of a teacher: one second of audio in, log-probabilities of its labels out."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ Samples = npt.NDArray[np.int16] | npt.NDArray[np.float32]
 """int16, or float32 with full scale at ±1; 16 kHz mono."""
 
 WINDOW = SAMPLE_RATE_HZ
-"""Samples that a teacher hears: one second."""
+"""Samples that a teacher takes: one second."""
 
 NON_WORDS = (SILENCE_FOLDER, UNKNOWN_FOLDER)
-"""Labels of a teacher that are no words."""
+"""Labels of a teacher that are not words."""
 
 _PCM_SCALE = 32768.0
-_LOUDEST_FLOAT = 8.0  # a float clip may overshoot ±1; one in units of int16 is far beyond
+_LOUDEST_FLOAT = 8.0  # a float clip may exceed ±1; one in int16 units is far above
 
 
 class Teacher(Protocol):
-    """A pretrained network that knows words."""
+    """A pretrained network that recognizes words."""
 
     @property
     def name(self) -> str:
-        """What it is called in files of outputs: its file's name, see `teacher_name`."""
+        """Its name in files of outputs, from its file's name; see `teacher_name`."""
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Its labels, in the order of its outputs; ``_silence_`` and ``_unknown_`` are no words."""
+        """Its labels, in output order; ``_silence_`` and ``_unknown_`` are not words."""
 
     @property
     def rate_hz(self) -> int:
-        """Samples a second of what it hears."""
+        """Sample rate of its input in Hz."""
 
     def log_probabilities(self, audio: Samples) -> Float32:
-        """Say what is heard in each second of sound.
+        """Classify each second of audio.
 
         Parameters
         ----------
@@ -54,12 +54,12 @@ class Teacher(Protocol):
 
         Returns
         -------
-        (n, labels) float32: natural logarithms of probabilities; those of a row add up to 1.
+        (n, labels) float32: natural logarithms of probabilities; those of a row sum to 1.
 
         Raises
         ------
         ValueError
-            Audio of another shape, type or scale.
+            Audio of the wrong shape, type or scale.
         """
 
 
@@ -69,9 +69,9 @@ def words_of(labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def teacher_name(path: Path) -> str:
-    """Return what the teacher in a file is called.
+    """Return the name of the teacher in a file.
 
-    That is the file's name without its ending, and a number at its end stands apart:
+    That is the file's name without its extension, with an underscore before a number at its end:
     ``kwt1.tflite`` holds ``kwt_1``, ``bc_resnet_2.npz`` holds ``bc_resnet_2``.
     """
     return re.sub(r"(?<=[A-Za-z])(?=\d+$)", "_", path.stem)
@@ -83,17 +83,17 @@ def read_labels(path: Path, outputs: int, known: Sequence[str]) -> tuple[str, ..
     Parameters
     ----------
     path
-        File of the teacher. ``NAME.labels.txt`` beside it, if there, holds its labels: one a line,
-        in the order of its outputs.
+        The teacher's file. ``NAME.labels.txt`` beside it, if present, holds its labels: one per
+        line, in the order of its outputs.
     outputs
-        How many it has.
+        Its number of outputs.
     known
-        What its labels are where there is no such file.
+        Its labels if there is no such file.
 
     Raises
     ------
     DataError
-        The file cannot be read, names a label twice, or has another number of labels.
+        The file cannot be read, repeats a label, or has the wrong number of labels.
     """
     file = path.with_name(f"{path.stem}.labels.txt")
     try:
@@ -102,7 +102,7 @@ def read_labels(path: Path, outputs: int, known: Sequence[str]) -> tuple[str, ..
         if outputs != len(known):
             raise DataError(
                 f"{path} has {outputs} outputs, and without a list of labels {len(known)} are "
-                f"expected; write its labels to {file}, one a line, in the order of the outputs"
+                f"expected; write its labels to {file}, one per line, in the order of the outputs"
             ) from None
         return tuple(known)
     except UnicodeDecodeError as error:
@@ -114,18 +114,18 @@ def read_labels(path: Path, outputs: int, known: Sequence[str]) -> tuple[str, ..
     if len(labels) != outputs:
         raise DataError(
             f"{file} holds {len(labels)} labels, but {path.name} has {outputs} outputs; give one "
-            "label a line, in the order of the outputs"
+            "label per line, in the order of the outputs"
         )
     twice = sorted({label for label in labels if labels.count(label) > 1})
     if twice:
         raise DataError(
-            f"{file} names {', '.join(twice)} more than once; each output needs its own"
+            f"{file} names {', '.join(twice)} more than once; each output needs its own label"
         )
     return labels
 
 
 def log_softmax(logits: npt.NDArray[Any]) -> Float32:
-    """Return log-probabilities (n, labels) float32 of logits (n, labels); they may be such."""
+    """Return log-probabilities (n, labels) float32 of logits, or of log-probabilities."""
     values = logits.astype(np.float32)
     values -= values.max(axis=1, keepdims=True)
     values -= np.log(np.exp(values).sum(axis=1, keepdims=True))
@@ -138,10 +138,10 @@ def as_float(audio: Samples) -> Float32:
     Raises
     ------
     ValueError
-        Audio of another shape, type or scale.
+        Audio of the wrong shape, type or scale.
     """
     if audio.ndim != 2 or audio.shape[1] != WINDOW:
-        raise ValueError(f"audio has the shape {audio.shape}; it must be (n, {WINDOW})")
+        raise ValueError(f"audio has shape {audio.shape}; it must be (n, {WINDOW})")
     if audio.dtype == np.int16:
         return audio.astype(np.float32) / np.float32(_PCM_SCALE)
     if audio.dtype != np.float32:
@@ -155,15 +155,15 @@ def as_float(audio: Samples) -> Float32:
 def one_second(samples: Samples, *, place: Literal["start", "middle"] = "start") -> Samples:
     """Return exactly one second of a clip.
 
-    A shorter clip is filled up with zeros, after it (as the teachers were trained) or on both sides
-    of it. Of a longer one the second with the most energy is taken.
+    A shorter clip is padded with zeros, after it (as the teachers were trained) or on both sides.
+    Of a longer one, the second with the most energy is taken.
 
     Parameters
     ----------
     samples
         (m,) int16 or float32, 16 kHz, of any length.
     place
-        Where a shorter clip goes.
+        Where a shorter clip is placed.
 
     Returns
     -------
@@ -179,17 +179,17 @@ def one_second(samples: Samples, *, place: Literal["start", "middle"] = "start")
 
 
 def probability_of(teachers: Sequence[Teacher], audio: Sequence[Samples], word: str) -> Float32:
-    """Return how probable it is that clips hold a word: the mean of the teachers that know it.
+    """Return the probability that clips hold a word: the mean of the teachers that know it.
 
     Parameters
     ----------
     teachers
-        Those that do not know the word are passed over.
+        Those that do not know the word are ignored.
     audio
         Clips of up to a second, (m,) int16 or float32 at 16 kHz each, or an array (n, m). They are
         placed in the middle of a second of silence.
     word
-        What they should hold.
+        The word that they should hold.
 
     Returns
     -------
@@ -209,7 +209,7 @@ def probability_of(teachers: Sequence[Teacher], audio: Sequence[Samples], word: 
     longest = max(map(len, audio), default=0)
     if longest > WINDOW:
         raise DataError(
-            f"a clip of {word!r} lasts {longest / SAMPLE_RATE_HZ:.2f} s; teachers hear up to 1 s, "
+            f"a clip of {word!r} lasts {longest / SAMPLE_RATE_HZ:.2f} s; teachers take up to 1 s, "
             "so cut it first"
         )
     if not len(audio):

@@ -127,7 +127,7 @@ def test_a_model_is_not_measured_on_speakers_of_its_training(
         (("--scenes", "x", "--data", "y"), "give either this or --data"),
         (("--scenes", "x", "--keep"), "say where, with --scene-dir DIR"),
         (("--scenes", "x", "--balance"), "it is of clips"),
-        (("--scenes", "x", "--split", "all"), "scenes are made of one part"),
+        (("--scenes", "x", "--split", "all"), "scenes are made from one split"),
         (("--scenes", "x", "--words", "low"), "a model listens for all its words"),
     ],
 )

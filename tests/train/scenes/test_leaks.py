@@ -116,7 +116,7 @@ class TestCheck:
 
     def test_a_manifest_may_not_say(self, tones_model: Model) -> None:
         (note,) = check_leaks([scene("carl")], tones_model.manifest)
-        assert "the manifest of tones does not say" in note
+        assert "the manifest of tones does not list" in note
 
     @pytest.mark.parametrize("field", ["abc", "YWJj", "é", 3, None, ["anna"]])
     def test_a_damaged_manifest_is_named(self, tones_model: Model, field: object) -> None:

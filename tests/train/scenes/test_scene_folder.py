@@ -138,7 +138,7 @@ class TestKept:
     def test_never_take_the_place_of_something_else(self, tmp_path: Path) -> None:
         (tmp_path / "thesis.txt").write_text("years of work")
         with pytest.raises(
-            DataError, match=r"something else than kept scenes, such as thesis\.txt"
+            DataError, match=r"something other than kept scenes, such as thesis\.txt"
         ):
             keep_scenes(a_set("thesis"), tmp_path)
         assert files_in(tmp_path) == ["thesis.txt"]
@@ -157,7 +157,7 @@ class TestKept:
         with pytest.raises(KeyboardInterrupt):
             keep_scenes(a_set("a", "b"), tmp_path, progress=interrupt)
         with pytest.raises(
-            DataError, match=r"does not hold the sound of all .* keep the scenes anew"
+            DataError, match=r"does not hold the sound of all .* keep the scenes again"
         ):
             read_scenes(tmp_path)
         keep_scenes(a_set("a", "b"), tmp_path)
@@ -223,7 +223,7 @@ class TestFolders:
         ("lines", "what"),
         [
             ([(0.2, 0.6, "left"), (0.4, 0.8, "right")], r"a\.txt:2: .* must not overlap"),
-            ([(0.2, 1.5, "left")], r"a\.txt:1: .* the sound is over after 1 s"),
+            ([(0.2, 1.5, "left")], r"a\.txt:1: .* the sound ends at 1 s"),
             ([(0.6, 0.2, "left")], r"a\.txt:1: .* before it starts"),
             ([(0.6, 0.8, "left"), (0.1, 0.2, "right")], r"a\.txt:2: .* sort the labels"),
         ],
@@ -254,7 +254,7 @@ class TestFolders:
             read_scenes(tmp_path)
         with pytest.raises(DataError, match="none does not exist; give a folder"):
             read_scenes(tmp_path / "none")
-        with pytest.raises(DataError, match=r"a\.txt is no folder"):
+        with pytest.raises(DataError, match=r"a\.txt is not a folder"):
             read_scenes(tmp_path / "a.txt")
 
     def test_no_sound_in_a_sound_file(self, tmp_path: Path) -> None:
@@ -266,13 +266,13 @@ class TestFolders:
     def test_a_kept_scene_is_gone(self, tmp_path: Path) -> None:
         keep_scenes(a_set("a", "b"), tmp_path)
         (tmp_path / "b.wav").unlink()
-        with pytest.raises(DataError, match=r"tells of b, but there is no .* \(1 of 2 are missing"):
+        with pytest.raises(DataError, match=r"lists b, but there is no .* \(1 of 2 are missing"):
             read_scenes(tmp_path)
 
     def test_a_kept_scene_has_another_length(self, tmp_path: Path) -> None:
         keep_scenes(a_set("a"), tmp_path)
         write(tmp_path / "a.wav", 2)
-        with pytest.raises(DataError, match=r"a\.wav is 2 s long, but scenes\.json tells of 1 s"):
+        with pytest.raises(DataError, match=r"a\.wav is 2 s long, but scenes\.json says 1 s"):
             read_scenes(tmp_path)
 
     def test_a_damaged_truth(self, tmp_path: Path) -> None:
@@ -336,7 +336,7 @@ class TestNegatives:
         with pytest.raises(DataError, match=r"b\.wav is 511 samples long.* at least 512 \(32 ms\)"):
             read_negatives([path])
         path = write(tmp_path / "c.wav", 0.03, rate_hz=48_000)
-        with pytest.raises(DataError, match=r"c\.wav is 480 samples long, at 16 kHz"):
+        with pytest.raises(DataError, match=r"c\.wav is 480 samples long at 16 kHz"):
             read_negatives([path])
 
     def test_no_sound(self, tmp_path: Path) -> None:
@@ -362,7 +362,7 @@ class TestNegatives:
         samples[5000] = np.nan
         soundfile.write(tmp_path / "a.wav", samples, RATE, subtype="FLOAT")
         (scene,) = read_negatives([tmp_path / "a.wav"]).scenes
-        with pytest.raises(AudioError, match=r"a\.wav: holds samples that are no number"):
+        with pytest.raises(AudioError, match=r"a\.wav: holds samples that are not numbers"):
             scene.render()
 
     def test_a_file_that_ends_early(self, tmp_path: Path) -> None:

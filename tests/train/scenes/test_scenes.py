@@ -382,7 +382,7 @@ class TestRefused:
         self.refuse(
             *word_sounds("left", split="training"),
             *word_sounds("house"),
-            says="no recordings of 'left', 'right' in the validation part .* there are: house",
+            says="no recordings of 'left', 'right' in the validation split .* there are: house",
         )
 
     def test_a_keyword_alone_may_be_missing(self) -> None:
@@ -404,7 +404,7 @@ class TestRefused:
             make_scenes(dataclasses.replace(corpus, recordings=recordings), WORDS)
 
     def test_names_without_speakers_are_noted(self, scenes: SceneSet) -> None:
-        assert any("names of the recordings tell no speakers" in note for note in scenes.notes)
+        assert any("names of the recordings show no speakers" in note for note in scenes.notes)
 
     def test_no_words_at_all(self) -> None:
         self.refuse(*word_sounds("left"), says="words per condition is 0", words_per_condition=0)

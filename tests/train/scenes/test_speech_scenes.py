@@ -160,7 +160,7 @@ class TestNegatives:
         notes = "\n".join(scenes.notes)
         cut_s = (8 - 2.7 - 4.1) + (4 - 1.1)
         assert f"{cut_s / 60:.1f} min of the negatives are cut out" in notes
-        assert ", 4 of them" in notes
+        assert "they contain 4 words of the model" in notes
         assert f"{5 / 60:.1f} min of running speech are left out" in notes
 
     def test_without_keywords_there_are_no_notes(self, corpus: Corpus) -> None:
@@ -303,7 +303,7 @@ class TestLeaks:
         notes = make_scenes(
             dataclasses.replace(corpus, recordings=nameless), WORDS, words_per_condition=9
         ).notes
-        assert any("flow of speech: 2 recordings name no speaker" in note for note in notes)
+        assert any("connected speech: 2 recordings name no speaker" in note for note in notes)
 
     def test_what_is_made_by_machines_is_not_heard(self, corpus: Corpus, scenes: SceneSet) -> None:
         named = {name for scene in scenes.scenes for name in scene.recordings or ()}

@@ -189,8 +189,8 @@ def test_no_setting_within_the_rate_has_fewer_misses(counts, hours):
 @pytest.mark.parametrize(
     ("hours", "count", "problem"),
     [
-        (0.0, 0, "there are no hours without a word"),
-        (5.0, 0, "5.00 h without a word are too few to tell .* fewer than 0.6 an hour"),
+        (0.0, 0, "there are no negative hours"),
+        (5.0, 0, "5.00 h of negatives are too few to tell .* fewer than 0.6 per hour"),
         (20.0, 9, "no setting has fewer than 0.45"),
     ],
 )

@@ -102,17 +102,17 @@ def test_words_that_were_not_asked_for_are_counted_and_left_out() -> None:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("heard: low", "is no JSON: 'heard: low'"),
-        ("[1]", "is no JSON object: '[1]'"),
+        ("heard: low", "is not JSON: 'heard: low'"),
+        ("[1]", "is not a JSON object: '[1]'"),
         ('{"end_s": 1}', "has no word"),
         ('{"word": 3, "end_s": 1}', "has no word"),
         ('{"word": "low"}', "has no end_s"),
-        ('{"word": "low", "end_s": "1"}', "has the end_s '1', which is no number"),
-        ('{"word": "low", "end_s": true}', "has the end_s True, which is no number"),
-        ('{"word": "low", "end_s": NaN}', "has the end_s nan, which is no number"),
+        ('{"word": "low", "end_s": "1"}', "has the end_s '1', which is not a number"),
+        ('{"word": "low", "end_s": true}', "has the end_s True, which is not a number"),
+        ('{"word": "low", "end_s": NaN}', "has the end_s nan, which is not a number"),
         ('{"word": "low", "end_s": 1, "confidence": "high"}', "has the confidence 'high'"),
-        ('{"word": "low", "end_s": -0.1}', "was heard at -0.1 s, but the sound goes from 0 to 2 s"),
-        ('{"word": "low", "end_s": 2.6}', "was heard at 2.6 s, but the sound goes from 0 to 2 s"),
+        ('{"word": "low", "end_s": -0.1}', "ended at -0.1 s, but the sound goes from 0 to 2 s"),
+        ('{"word": "low", "end_s": 2.6}', "ended at 2.6 s, but the sound goes from 0 to 2 s"),
     ],
 )
 def test_a_line_that_is_no_event_is_refused(line: str, says: str) -> None:
@@ -161,7 +161,7 @@ def test_a_command_that_fails_is_shown_with_the_last_it_said() -> None:
 
 def test_a_command_that_is_killed_is_told_from_one_that_fails() -> None:
     program = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
-    assert "was ended by signal 9" in problem_with(AdapterSubject(adapter(program), WORDS))
+    assert "was killed by signal 9" in problem_with(AdapterSubject(adapter(program), WORDS))
 
 
 def test_a_file_that_may_not_be_run_is_named(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_a_file_that_may_not_be_run_is_named(tmp_path: Path) -> None:
 def test_a_command_that_does_not_end_is_stopped() -> None:
     subject = AdapterSubject(adapter("import time; time.sleep(60)"), WORDS, timeout_s=0.2)
     problem = problem_with(subject)
-    assert "was not done after 0.2 s with a scene of 1 s" in problem
+    assert "had not finished after 0.2 s with a scene of 1 s" in problem
     assert "must end when its standard input does" in problem
 
 

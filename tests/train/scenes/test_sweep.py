@@ -91,7 +91,7 @@ def test_a_model_that_listens_at_another_rate_cannot_be_measured(tones_model: Mo
     manifest = tones_model.manifest
     front_end = dataclasses.replace(manifest.front_end, sample_rate_hz=8000, f_max_hz=4000)
     other = dataclasses.replace(manifest, front_end=front_end)
-    with pytest.raises(ModelError, match="sample_rate_hz is 8000; scenes are heard at 16000"):
+    with pytest.raises(ModelError, match="sample_rate_hz is 8000; scenes are at 16000"):
         Listener(dataclasses.replace(tones_model, manifest=other))
 
 

@@ -82,16 +82,16 @@ class TestLabelTracks:
         ("lines", "line", "what"),
         [
             ("1\t2\tleft\n1.5\t3\tright", 2, "'right' starts at 1.5 s, while 'left' lasts until"),
-            ("9\t10.1\tleft", 1, "ends at 10.1 s, but the sound is over after 10 s"),
+            ("9\t10.1\tleft", 1, "ends at 10.1 s, but the sound ends at 10 s"),
             ("2\t1\tleft", 1, "ends at 1 s, before it starts at 2 s"),
             ("5\t6\tleft\n1\t2\tright", 2, "starts at 1 s, but 'left' before it starts at 5 s"),
             ("-1\t1\tleft", 1, "starts at -1 s; times count from 0"),
             ("1\t1\tleft", 1, "has no length"),
             ("nan\t1\tleft", 1, "must be finite"),
             ("1\tinf\tleft", 1, "must be finite"),
-            ("one\t2\tleft", 1, "the start is 'one', which is no number"),
-            ("1,5\t2\tleft", 1, "the start is '1,5', which is no number"),
-            ("1\tleft", 1, "the end is 'left', which is no number"),
+            ("one\t2\tleft", 1, "the start is 'one', which is not a number"),
+            ("1,5\t2\tleft", 1, "the start is '1,5', which is not a number"),
+            ("1\tleft", 1, "the end is 'left', which is not a number"),
             ("1 2 left", 1, "with tabs between them"),
             ("0\t1\ta\n1\t2", 2, "has no word"),
             ("1\t2\t  ", 1, "has no word"),
@@ -109,7 +109,7 @@ class TestLabelTracks:
 
     def test_no_text(self, labels: Path) -> None:
         labels.write_bytes(b"1\t2\t\xff\xfe")
-        with pytest.raises(DataError, match=r"a\.txt: byte 4 is no UTF-8 text"):
+        with pytest.raises(DataError, match=r"a\.txt: byte 4 is not UTF-8 text"):
             read_labels(labels, seconds=10)
 
     def test_no_file(self, labels: Path) -> None:
@@ -178,7 +178,7 @@ class TestGroundTruth:
         [
             ({"harken_scenes": 3}, "harken_scenes is 3, but this harken reads 2; upgrade harken"),
             ({"harken_scenes": 0}, "harken_scenes is 0, .* keep the scenes anew"),
-            ({"harken_scenes": None}, "no description of scenes"),
+            ({"harken_scenes": None}, "not a description of scenes"),
             ({"complete": 1}, "complete is 1; it must be true or false"),
             ({"notes": 1}, "notes is 1; it must be a JSON array"),
             ({"mood": 1}, "mood is not a known field"),

@@ -261,26 +261,26 @@ def test_the_same_words_under_other_conditions_are_no_other_half(tones_model: Mo
 
 class TestErrors:
     def test_hours_must_be_enough_for_the_rate(self, usual: Sound, tones_model: Model) -> None:
-        with pytest.raises(DataError, match=r"1 h without a word are too few .* takes 10 h"):
+        with pytest.raises(DataError, match=r"1 h of negatives are too few .* takes 10 h"):
             usual.tune(tones_model, fa_per_hour=0.1)
 
     def test_there_must_be_hours_without_words(self, tones_model: Model) -> None:
         sound = Sound()
         sound.words({"low": 5.0, "high": 5.0})
-        with pytest.raises(DataError, match="0 h without a word are too few"):
+        with pytest.raises(DataError, match="0 h of negatives are too few"):
             sound.tune(tones_model)
 
     def test_there_must_be_words(self, tones_model: Model) -> None:
         sound = Sound()
         sound.negatives({"low": 0.7, "high": 0.7})
-        with pytest.raises(DataError, match=r"nobody says a word of the model.*low, high"):
+        with pytest.raises(DataError, match=r"contain no word of the model.*low, high"):
             sound.tune(tones_model)
 
     def test_words_among_the_negatives_are_suspected(self, tones_model: Model) -> None:
         sound = Sound()
         sound.words({"low": 5.0, "high": 5.0})
         sound.negatives({"low": 60.0}, each=4)
-        with pytest.raises(DataError, match="Are there words of the model in the scenes without"):
+        with pytest.raises(DataError, match="Check the negative scenes for words of the model"):
             sound.tune(tones_model)
 
 

@@ -223,7 +223,7 @@ class TestGate:
         before = state_of(model.parent)
         done = harken("tune", model, "--gate", "--scenes", sound / "scenes")
         assert done.exit_code == 5
-        assert "on sound without; give both" in done.error
+        assert "on negative ones; give both" in done.error
         assert state_of(model.parent) == before
 
 
@@ -256,14 +256,14 @@ class TestMistakes:
     def test_too_few_hours(self, model: Path, sound: Path) -> None:
         done = tune(model, sound, "--fa-per-hour", "0.5")
         assert done.exit_code == 5
-        assert "0.067 h without a word are too few" in done.error
+        assert "0.067 h of negatives are too few" in done.error
         assert "it takes 2 h" in done.error
 
     @pytest.mark.parametrize(
         ("out", "says"),
         [
             ("tuned", "must be the path of a manifest"),
-            ("none/tuned.json", "is no folder; create it first"),
+            ("none/tuned.json", "is not a folder; create it first"),
             ("a name.json", "no model can be called that"),
         ],
     )
@@ -288,7 +288,7 @@ class TestMistakes:
         (tmp_path / name).write_text("mine")
         done = tune(model, sound, "--out", tmp_path / "other.json")
         assert done.exit_code == 3
-        assert f"{name} is there, and is no model's; choose another --out" in done.error
+        assert f"{name} exists, and is not a model's; choose another --out" in done.error
 
     def test_a_full_disk(self, model: Path, sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def full(_: int) -> None:
