@@ -35,9 +35,9 @@ GATES = tuple(
         (6.0, 1500),
     )
 )
-"""The gates to try. With a margin below 6 dB, noise opens a gate as words do. After 0.8 s of silence
-the network is now and then more inclined to detect something than without a gate, after 1.5 s it is
-not; docs/experiments.md has the figures."""
+"""The gates to try. With a margin below 6 dB, noise opens a gate as words do. A network that waited
+after 0.8 s of silence is slightly more inclined to detect something than one that did not; after
+1.5 s it is not. docs/experiments.md has the figures."""
 
 MOST_POINTS = 0.3
 """Percentage points by which the miss rate may grow."""
