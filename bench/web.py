@@ -194,7 +194,7 @@ def hours(
     wasm_kb = found["wasm_before"] / 1024
     wasm_grew, collections = found["wasm_grew"], found["collections"]
     return [
-        Figure(name=f"{name}: quanta in {count:g} h of sound", value=found["quanta"]),
+        Figure(name=f"{name}: quanta in {count:g} h of audio", value=found["quanta"]),
         Figure(name=f"{name}: garbage collections", value=collections, limit=0),
         Figure(name=f"{name}: heap, {growth}", value=found["heap_grew"], unit="bytes"),
         Figure(name=f"{name}: WebAssembly's memory", value=wasm_kb, unit="KB"),
@@ -240,9 +240,9 @@ def against_c(
     ratio = statistics.median(wasm_s / c_s for wasm_s, c_s in turns)
     wasm, c = 100 * np.median(turns, axis=0) * RATE_HZ / len(pcm)
     return [
-        Figure(name=f"{name}: time in C to sound", value=c, unit="%"),
-        Figure(name=f"{name}: time in WebAssembly to sound", value=wasm, unit="%"),
-        Figure(name=f"{name}: time in WebAssembly to time in C", value=ratio, unit="times"),
+        Figure(name=f"{name}: time in C, share of audio", value=c, unit="%"),
+        Figure(name=f"{name}: time in WebAssembly, share of audio", value=wasm, unit="%"),
+        Figure(name=f"{name}: time in WebAssembly, relative to C", value=ratio, unit="times"),
     ]
 
 
@@ -258,9 +258,9 @@ def starts(folder: Path, sound: Path, count: int) -> list[Figure]:
     median = statistics.median
     return [
         Figure(name="permission to listening, median", value=median(permitted), unit="ms"),
-        Figure(name="permission to listening, most", value=max(permitted), unit="ms", limit=500),
+        Figure(name="permission to listening, maximum", value=max(permitted), unit="ms", limit=500),
         Figure(name="click to listening, median", value=median(clicked), unit="ms"),
-        Figure(name="click to listening, most", value=max(clicked), unit="ms"),
+        Figure(name="click to listening, maximum", value=max(clicked), unit="ms"),
     ]
 
 
@@ -290,22 +290,22 @@ def listening(folder: Path, sound: Path, minutes: float) -> list[Figure]:
     times = [words[word] for word in said]
     interruptions = after["states"].count("interrupted")
     return [
-        Figure(name="time in process() to sound", value=100 * traced, unit="%", limit=3),
-        Figure(name="processor's time of its thread", value=100 * thread, unit="%", limit=3),
-        Figure(name="the same of the page, which draws", value=100 * process, unit="%"),
+        Figure(name="time in process(), share of audio", value=100 * traced, unit="%", limit=3),
+        Figure(name="processor time of its thread", value=100 * thread, unit="%", limit=3),
+        Figure(name="the same for the page, which draws", value=100 * process, unit="%"),
         Figure(name="microphone", value=after["rate"], unit="Hz"),
         Figure(name=f"quanta in {minutes:g} min", value=quanta),
         Figure(name="lost: not delivered by the microphone", value=undelivered, limit=0),
-        Figure(name="lost: not rendered, and other sound was", value=unrendered, limit=0),
-        Figure(name="lost: rendered and not heard", value=unheard, limit=0),
+        Figure(name="lost: not rendered while other audio was", value=unrendered, limit=0),
+        Figure(name="lost: rendered but not processed", value=unheard, limit=0),
         Figure(name="lost: too late for the loudspeaker", value=more("underruns"), limit=0),
         Figure(name="the sound card's stalls", value=1000 * more("other_lag"), unit="ms"),
         Figure(name="interruptions", value=interruptions, limit=0),
-        Figure(name="each word heard at least", value=min(times), unit="times"),
-        Figure(name="each word heard at most", value=max(times), unit="times"),
+        Figure(name="each word detected at least", value=min(times), unit="times"),
+        Figure(name="each word detected at most", value=max(times), unit="times"),
         Figure(name="memory of the page", value=memory, unit="MB"),
         Figure(name=f"memory of the page, growth in {minutes:g} min", value=growth, unit="MB"),
-        Figure(name="… of that JavaScript's, without what is garbage", value=heap, unit="MB"),
+        Figure(name="… of that JavaScript, without garbage", value=heap, unit="MB"),
         Figure(name=f"… the same, growth in {minutes:g} min", value=heap_growth, unit="MB"),
     ]
 
