@@ -19,9 +19,10 @@ from ..spotting.manifest import load_model
 from .benchmark import benchmark
 from .collect.record_cli import record_command
 from .collect.review_cli import review_command
-from .display import benchmark_table, device_table, model_table, notes, output
+from .display import benchmark_table, device_table, notes, output
 from .doctor.cli import doctor_command
 from .grammar_cli import grammar_app
+from .info import model_table
 from .listen_cli import listen_command
 from .memory_cli import memory_app
 from .options import JsonOption, ModelArgument, RuntimeOption

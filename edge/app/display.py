@@ -20,12 +20,8 @@ from ..sound.sources import BLOCK_MS, kilohertz
 if TYPE_CHECKING:
     from ..memory.turns import Turn
     from ..sound.microphone import InputDevice
-    from ..spotting.gate import GateConfig
-    from ..spotting.manifest import Manifest, Model
     from ..spotting.spotter import Event
     from .benchmark import Benchmark
-
-_LONGEST_TEXT = 200  # longest free field of a manifest to show
 
 
 def output() -> Console:
@@ -81,7 +77,7 @@ def turn_lines(turn: Turn) -> list[dict[str, Any]]:
 def memory_table(path: Path, content: Mapping[str, Any]) -> Table:
     """Return what is remembered, in plain words."""
     state, learned = content.get("state", {}), content.get("learned", {})
-    table = _two_columns()
+    table = two_columns()
     table.add_row("memory", str(path))
     table.add_row("grammar", str(content.get("grammar", {}).get("name")))
     saved = datetime.fromtimestamp(float(content.get("saved_s", 0.0))).astimezone()
@@ -122,65 +118,11 @@ def device_table(devices: list[InputDevice]) -> Table:
     return table
 
 
-def model_table(model: Model) -> Table:
-    """Return the content of a manifest, in plain words; of nested records, the names."""
-    manifest = model.manifest
-    front_end, step, detector = manifest.front_end, manifest.step, manifest.detector
-    milliseconds = 1000 / front_end.sample_rate_hz
-    step_ms = manifest.step_samples * milliseconds
-    table = _two_columns()
-    table.add_row("model", f"{manifest.name}, {model.path}")
-    table.add_row("size", f"{len(model.content):,} bytes")
-    table.add_row("words", f"{len(manifest.words)}: {' '.join(manifest.words)}")
-    table.add_row(
-        "front end",
-        f"{kilohertz(front_end.sample_rate_hz)}, windows of "
-        f"{front_end.window_samples * milliseconds:g} ms every "
-        f"{front_end.hop_samples * milliseconds:g} ms, {front_end.n_mfcc} MFCC of "
-        f"{front_end.n_mels} mel bands, {front_end.f_min_hz:g} to {front_end.f_max_hz:g} Hz",
-    )
-    table.add_row("step", f"every {step_ms:g} ms, on the last {step.context_frames} frames")
-    state = manifest.state
-    stem = ", ".join(
-        f"{units} × {memory}"
-        for units, memory in zip(state.svdf_units, state.svdf_memory, strict=True)
-    )
-    table.add_row(
-        "state",
-        (f"SVDF of {stem} steps, " if stem else "")
-        + f"LSTM of {', '.join(map(str, state.lstm_units))} units, "
-        f"cells within ±{state.cell_clip:g}",
-    )
-    for side, tensor in (("input", manifest.input), ("output", manifest.output)):
-        table.add_row(
-            side,
-            f"int8 {list(tensor.shape)}, scale {tensor.scale:g}, zero point {tensor.zero_point}",
-        )
-    table.add_row(
-        "detector",
-        f"mean of {detector.smoothing_steps} steps ({detector.smoothing_steps * step_ms:g} ms), "
-        f"then {detector.refractory_ms} ms of rest; talk costs words up to "
-        f"{detector.talk_penalty:g} in log-odds; context weighs {detector.context_weight:g}, moves "
-        f"them by at most {detector.context_limit:g}",
-    )
-    table.add_row("gate", _gate(manifest.gate))
-    table.add_row("thresholds", _thresholds(manifest))
-    table.add_row("arena", _arena(manifest.memory.tflm_arena_bytes))
-    for title, section in (
-        ("checks", manifest.checks),
-        ("measured", manifest.operating_point),
-        ("provenance", manifest.provenance),
-    ):
-        table.add_row(title, _free_form(section) or "nothing recorded")
-    table.add_row("", "all of it: harken info MODEL --json")
-    return table
-
-
 def benchmark_table(figures: Benchmark) -> Table:
     """Return the figures of a benchmark as a table."""
-    table = _two_columns()
+    table = two_columns()
     table.add_row("model", f"{figures.model}, {figures.model_bytes:,} bytes")
-    table.add_row("arena", _arena(figures.tflm_arena_bytes))
+    table.add_row("arena", arena(figures.tflm_arena_bytes))
     table.add_row(
         "network",
         f"{figures.macs_per_step:,} MACs (multiply and add) a step of {figures.step_ms:g} ms, "
@@ -216,47 +158,15 @@ def benchmark_table(figures: Benchmark) -> Table:
     return table
 
 
-def _arena(tflm_arena_bytes: int | None) -> str:
+def arena(tflm_arena_bytes: int | None) -> str:
+    """Return the size of the TFLM arena as text."""
     if tflm_arena_bytes is None:
         return "not measured"
     return f"{tflm_arena_bytes:,} bytes of working memory in TFLM"
 
 
-def _gate(gate: GateConfig | None) -> str:
-    if gate is None:
-        return "none: everything is heard"
-    return (
-        f"opens {gate.margin_db:g} dB above the room, for {gate.hold_ms} ms; follows a room that "
-        f"gets louder by up to {gate.rise_db_per_s:g} dB a second"
-    )
-
-
-def _thresholds(manifest: Manifest) -> str:
-    thresholds = manifest.detector.thresholds
-    if len(set(thresholds.values())) == 1:
-        return f"{thresholds[manifest.words[0]]:g} for every word"
-    return ", ".join(f"{word} {thresholds[word]:g}" for word in manifest.words)
-
-
-def _free_form(section: Mapping[str, Any] | None) -> str:
-    lines = []
-    for key, value in (section or {}).items():
-        if isinstance(value, Mapping):
-            text = f"({', '.join(map(str, value))})"
-        elif isinstance(value, list | tuple):
-            text = ", ".join(map(str, value))
-        elif isinstance(value, float):
-            text = f"{value:g}"
-        else:
-            text = str(value)
-        if len(text) > _LONGEST_TEXT:
-            parts = len(value) if isinstance(value, Mapping | list | tuple) else 0
-            text = f"{parts} entries" if parts else f"{len(text):,} characters, see the manifest"
-        lines.append(f"{key}: {text}")
-    return "\n".join(lines)
-
-
-def _two_columns() -> Table:
+def two_columns() -> Table:
+    """Return an empty table: names and texts."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column()

@@ -392,7 +392,7 @@ class TestEngine:
         assert found["info"]["words"] == list(manifest.words)
         assert found["info"]["thresholds"] == dict(manifest.detector.thresholds)
         assert found["refused"][0].startswith(
-            "RangeError: lamp is no word of the model; there are yes"
+            "RangeError: lamp is not a word of the model; its words are yes"
         )
         assert found["refused"][1].startswith(
             "RangeError: the threshold of yes is 0; it must be more"
@@ -405,10 +405,10 @@ class TestEngine:
     @pytest.mark.parametrize(
         ("damage", "code", "said"),
         [
-            (lambda content: content[:40_000], "bad-model", "damaged, or was cut short"),
+            (lambda content: content[:40_000], "bad-model", "damaged or incomplete"),
             (lambda content: content[: content.rindex(b"\0", 0, -900)], "bad-model", "damaged"),
             (lambda content: b"<!doctype html>", "bad-model", "damaged"),
-            (lambda content: b"\0asm\1\0\0\0", "bad-model", "no harken model"),
+            (lambda content: b"\0asm\1\0\0\0", "bad-model", "not a harken model"),
             (
                 lambda content: content.replace(b'{"format":1,', b'{"format":2,'),
                 "version",
@@ -439,9 +439,7 @@ class TestEngine:
             capture_output=True, text=True, check=False, input="",
         )  # fmt: skip
         assert done.returncode == 1
-        assert re.fullmatch(
-            r"error: Sound of \S+ samples a second cannot be converted\. .*\n", done.stderr
-        )
+        assert re.fullmatch(r"error: Audio at \S+ Hz cannot be converted\. .*\n", done.stderr)
 
     @pytest.mark.parametrize(("target", "said"), [("| true", ""), ("> /dev/full", "ENOSPC")])
     def test_output_that_takes_nothing_more(self, site: Path, target: str, said: str) -> None:

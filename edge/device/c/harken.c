@@ -1,11 +1,12 @@
 /*
- * The engine as a whole: samples are gathered to frames, those that are worth it to features, these
- * to network steps; posteriors become events. From the logits on everything is integer arithmetic, with or without a floating-point unit.
+ * The whole pipeline: samples fill frames; frames that pass the gate become features; features feed
+ * network steps; posteriors become events. From the logits on, all arithmetic is integer, with or
+ * without a floating-point unit.
  *
- * Memory, from its beginning: struct harken; scratch, which the front end and the network share;
- * the network's state; posteriors [smoothing_steps][n_labels]; onset [n_labels]; samples
- * [HARKEN_WINDOW]; features [context_frames][n_mfcc]; logits [n_labels]; armed [n_labels]; and, with a prior, its
- * network's state, what that was told last, and factors [n_gaps][n_words]; with a gate, its state.
+ * Memory layout: struct harken; scratch, shared by the front end and the network; the network's
+ * state; posteriors [smoothing_steps][n_labels]; onset [n_labels]; samples [HARKEN_WINDOW]; features
+ * [context_frames][n_mfcc]; logits [n_labels]; armed [n_labels]. With a prior: its network's state,
+ * that network's last inputs, and factors [n_gaps][n_words]. With a gate: its state.
  */
 #include "harken.h"
 
@@ -21,15 +22,15 @@ typedef char shifts_must_be_arithmetic[(-3 >> 1) == -2 ? 1 : -1];
 #define ONE28 (UINT32_C(1) << 28)
 #define UP8(n) (((size_t)(n) + 7) & ~(size_t)7)
 
-/* Small rather than fast: what runs once a call, or in a quiet room. */
+/* Optimized for size: functions that run once per call, or only in a quiet room. */
 #ifdef __GNUC__
 #define HARKEN_SMALL __attribute__((cold, noinline))
 #else
 #define HARKEN_SMALL
 #endif
 
-/* No pointers but one, so that it has the same size on all machines; where things are, places()
- * tells. */
+/* Holds a single pointer, padded to 64 bits, so that its size is the same on every machine;
+ * places() computes the others. */
 struct harken {
     union {
         const harken_model *model;
@@ -38,30 +39,30 @@ struct harken {
     uint64_t step;         /* steps since the reset */
     uint64_t word_sample;  /* end_sample of the last word, for the prior */
     uint32_t talk[2];      /* moving average of "unknown", and the moving average of that, Q30 */
-    uint32_t waiting;      /* steps of the refractory time to come */
-    uint16_t n_samples;    /* gathered */
-    uint16_t row;          /* of the posteriors that were written last */
-    uint16_t early;        /* label that the prior made fire before its time, or NONE */
-    uint16_t last_word;    /* word that a pending state may still be told of, or NONE */
-    uint8_t new_frames;    /* since the last step */
-    uint8_t expecting;     /* whether the prior's factors are those after a word */
+    uint32_t waiting;      /* steps left of the refractory time */
+    uint16_t n_samples;    /* samples in the buffer */
+    uint16_t row;          /* row of the posteriors that was written last */
+    uint16_t early;        /* label that fired early because of the prior, or NONE */
+    uint16_t last_word;    /* word that harken_pending() may still refer to, or NONE */
+    uint8_t new_frames;    /* frames since the last step */
+    uint8_t expecting;     /* whether the prior's factors follow a word */
     uint8_t last_gap;      /* class of the gap before the last word */
-    uint8_t awake;         /* whether the last frame was heard */
+    uint8_t awake;         /* whether the last frame was processed */
 };
 
 #define NONE 0xffff
 
 typedef struct {       /* of the prior */
     uint32_t foreseen; /* see harken_foreseen() */
-    uint8_t word;      /* in the last step of its network ... */
-    uint8_t pending;   /* ... with what was waited for then */
+    uint8_t word;      /* input of its network's last step: the word ... */
+    uint8_t pending;   /* ... and what was pending */
     uint8_t unused[2];
 } prior_told;
 
 typedef struct {     /* of the gate */
-    int32_t floor;   /* level of the room */
-    uint16_t open;   /* frames to come that are heard, loud or not */
-    uint8_t heard;   /* whether any was since the last step */
+    int32_t floor;   /* noise floor of the room */
+    uint16_t open;   /* frames still to be processed, loud or not */
+    uint8_t heard;   /* whether any frame was processed since the last step */
     uint8_t unused[1];
 } gate_state;
 
@@ -69,14 +70,14 @@ typedef struct {
     uint8_t *scratch;
     void *state;
     uint32_t *posteriors;
-    uint32_t *onset; /* step at which a word's evidence began, its low 32 bits */
+    uint32_t *onset; /* step at which a word's evidence began, low 32 bits */
     int16_t *samples;
     int8_t *features;
     int8_t *logits;
     uint8_t *armed;
-    uint8_t *prior_state; /* two of them: before the last word, and after it */
+    uint8_t *prior_state; /* two states: before and after the last word */
     prior_told *told;
-    uint32_t *factors; /* Q24, of the odds */
+    uint32_t *factors; /* on the odds, Q24 */
     gate_state *gate;
     size_t bytes;
 } layout;
@@ -105,16 +106,16 @@ HARKEN_SMALL static layout places(const harken_model *model, void *memory) {
     l.told = prior ? (prior_told *)(void *)TAKE(sizeof(prior_told)) : NULL;
     l.factors = prior ? (uint32_t *)(void *)TAKE(4 * (size_t)prior->n_words * prior->n_gaps) : NULL;
 #undef TAKE
-    l.gate = (gate_state *)(void *)(start ? start + at : NULL); /* where there is a gate */
+    l.gate = (gate_state *)(void *)(start ? start + at : NULL); /* used only with a gate */
     l.bytes = model->gate ? at + sizeof(gate_state) : at;
     return l;
 }
 
 /* --------------------------------------------------------------------------------- numbers --- */
 
-/* 2^-x: Q24 to Q31; of the fraction the Taylor series, to 1e-6 of it. */
+/* 2^-x: Q24 to Q31; Taylor series for the fraction, relative error 1e-6. */
 static uint32_t exp2_minus(uint32_t x) {
-    /* (ln 2)^n / n!, Q31, the signs alternating; the fraction f is Q32. */
+    /* (ln 2)^n / n!, Q31; the signs alternate. The fraction f is Q32. */
     static const uint32_t terms[] = {
         UINT32_C(0x80000000), UINT32_C(0x58b90bfc), UINT32_C(0x1ebfbe00), UINT32_C(0x071ac236),
         UINT32_C(0x013b2ab7), UINT32_C(0x002bb100), UINT32_C(0x00050c24), UINT32_C(0x00007ff3),
@@ -125,7 +126,7 @@ static uint32_t exp2_minus(uint32_t x) {
     return sum >> whole;
 }
 
-/* The probability, Q24, whose odds are those of p, Q28, times a factor of 0 .. 1, Q31. */
+/* The probability, Q24, whose odds are the odds of p, Q28, times a factor of 0 .. 1, Q31. */
 static uint32_t odds_lowered(uint32_t p, uint32_t factor) {
     uint64_t a = ((uint64_t)p * factor) >> 20, rest = (uint64_t)(ONE28 - p) << 11; /* Q39 */
     return a + rest ? (uint32_t)((a << 24) / (a + rest)) : ONE24;
@@ -152,13 +153,13 @@ static void softmax(const uint32_t *exponentials, const int8_t *logits, size_t n
 
 /* ------------------------------------------------------------------------------- detection --- */
 
-static uint64_t samples_heard(const harken *h) { /* when the step at hand is decided */
+static uint64_t samples_heard(const harken *h) { /* samples processed up to the current step */
     const harken_model *model = h->of.model;
     return (h->step + 1) * model->stride_frames * model->hop_samples + HARKEN_WINDOW -
            model->hop_samples;
 }
 
-/* The factors of the words' odds [n_words], Q24, at a sample; NULL where nothing is expected. */
+/* The factors on the words' odds [n_words], Q24, at a sample; NULL outside the follow-up window. */
 static const uint32_t *expected(harken *h, const layout *l, uint64_t sample) {
     const harken_prior *prior = h->of.model->prior;
     if (!prior || !h->expecting) return NULL;
@@ -169,10 +170,10 @@ static const uint32_t *expected(harken *h, const layout *l, uint64_t sample) {
     return l->factors + (size_t)kind * prior->n_words;
 }
 
-/* Take a word in: what follows is expected from now on, as its pending state will have it. */
+/* Feed a detected word to the prior and compute the factors for the next one. */
 static void remember(harken *h, const layout *l, uint32_t label, uint64_t sample);
 
-/* One step: the posteriors in row h->row. Returns 1 and writes the event if a word was heard. */
+/* One step on the posteriors in row h->row. Returns 1 and writes the event if a word fired. */
 static int detect(harken *h, const layout *l, harken_event *event) {
     const harken_model *model = h->of.model;
     const harken_detector *detector = model->detector;
@@ -181,8 +182,8 @@ static int detect(harken *h, const layout *l, harken_event *event) {
     uint32_t *evidence = (uint32_t *)(void *)l->scratch;
     uint64_t sample = samples_heard(h);
 
-    /* What talk costs, Q31: each step moves one average a little towards the posterior of unknown,
-     * and the other one a little towards the first. */
+    /* The talk penalty as a factor, Q31, from two cascaded moving averages of the posterior of
+     * "unknown". */
     uint32_t cost = UINT32_C(1) << 31;
     if (detector->talk_penalty) {
         uint32_t towards = now[detector->unknown] * 4;
@@ -201,7 +202,7 @@ static int detect(harken *h, const layout *l, harken_event *event) {
         p /= steps;
         evidence[i] = p < detector->negligible ? 0 : odds_lowered(p, cost);
     }
-    /* The evidence with what is expected takes the place of that without, which is kept. */
+    /* Apply the prior to the evidence; keep the acoustic evidence as well. */
     uint32_t *acoustic = evidence + labels;
     if (factors) {
         const harken_prior *prior = model->prior;
@@ -251,14 +252,14 @@ static void forget(harken *h, const layout *l) {
     h->last_word = NONE;
 }
 
-/* Let the prior's network take in a word, after those before it; returns its logits [n_gaps][n_words]. */
+/* Run one step of the prior's network on a word; returns its logits [n_gaps][n_words]. */
 static const int8_t *take_in(harken *h, const layout *l, uint32_t word, uint32_t gap,
                              uint32_t pending) {
     const harken_prior *prior = h->of.model->prior;
     uint32_t words = prior->n_words, gaps = prior->n_gaps;
     size_t bytes = harken_network_bytes(prior->network);
     uint8_t *after = l->prior_state + bytes;
-    /* One-hot: which word, after which gap, what is pending. The factors' place serves first. */
+    /* One-hot: the word, the class of the gap, what is pending. Built where the factors go later. */
     int8_t *inputs = (int8_t *)(void *)l->factors;
     memset(inputs, prior->zero, words + gaps + prior->n_pending);
     inputs[word] = inputs[words + gap] = inputs[words + gaps + pending] = prior->one;
@@ -266,7 +267,7 @@ static const int8_t *take_in(harken *h, const layout *l, uint32_t word, uint32_t
     return harken_network_step(prior->network, after, l->scratch, inputs);
 }
 
-/* How likely the network held a word, Q28, in a class of gaps: the step of the last word once more. */
+/* Probability, Q28, that the network gave a word in a class of gaps; repeats the last word's step. */
 static uint32_t foreseen(harken *h, const layout *l, uint32_t word, uint32_t gap) {
     const harken_prior *prior = h->of.model->prior;
     uint32_t words = prior->n_words;
@@ -276,7 +277,7 @@ static uint32_t foreseen(harken *h, const layout *l, uint32_t word, uint32_t gap
     return l->factors[word] ? l->factors[word] : 1;
 }
 
-/* What the model has learned of a context; NULL if that is nothing. */
+/* The habit that the model has for a context, or NULL. */
 static const uint32_t *habit(const harken_prior *prior, uint32_t word, uint32_t pending) {
     for (uint32_t i = 0; i < prior->n_habits; i++) {
         const harken_habit *one = prior->habits + i;
@@ -286,7 +287,7 @@ static const uint32_t *habit(const harken_prior *prior, uint32_t word, uint32_t 
     return NULL;
 }
 
-/* Let the prior's network take in a word, and work out the factors. */
+/* Run the prior's network on a word, and compute the factors. */
 static void expect(harken *h, const layout *l, uint32_t word, uint32_t gap, uint32_t pending,
                    const uint32_t *share) {
     const harken_prior *prior = h->of.model->prior;
@@ -303,9 +304,9 @@ static void expect(harken *h, const layout *l, uint32_t word, uint32_t gap, uint
             row[w] = (uint32_t)(((uint64_t)row[w] * share[0] + sum * share[1 + w]) >> 24);
     }
 
-    /* How much likelier a word is at a time than any word at any time of the window: its joint
-     * probability, of what lies inside the window, times the number of words, over the share of
-     * the window that its class of gaps has. Half of that, and half of 1: see docs/memory.md. */
+    /* Likelihood ratio of a word in a gap class against a uniform prior over the window: the joint
+     * probability, normalized to the window, times the number of words, divided by the share of the
+     * window that the gap class covers. Averaged with 1: see docs/memory.md. */
     uint64_t inside = 0;
     for (uint32_t g = 0; g < gaps; g++)
         for (uint32_t w = 0; w < words && prior->gap_share[g]; w++) inside += l->factors[g * words + w];
@@ -333,10 +334,10 @@ static void remember(harken *h, const layout *l, uint32_t label, uint64_t sample
     }
     h->last_word = NONE;
     while (word < prior->n_words && prior->labels[word] != label) word++;
-    if (word == prior->n_words) return; /* a word of the model that the grammar does not have */
+    if (word == prior->n_words) return; /* a word of the model that is not in the grammar */
     while (kind + 1u < prior->n_gaps && gap >= prior->gap_samples[kind]) kind++;
     l->told->foreseen = foreseen(h, l, word, kind);
-    if (h->expecting) /* what the last word has made of the network's memory is final now */
+    if (h->expecting) /* the state after the last word is final now: commit it */
         memcpy(l->prior_state, l->prior_state + bytes, bytes);
     h->word_sample = sample;
     h->last_word = (uint16_t)word;
@@ -346,17 +347,17 @@ static void remember(harken *h, const layout *l, uint32_t label, uint64_t sample
 
 /* ----------------------------------------------------------------------------------- gate --- */
 
-/* Logarithm to the base 2, Q8; of 0, that of 1. Linear between the powers of two. */
+/* log2(x), Q8, linear between powers of two; 0 counts as 1. */
 static int32_t log2_of(uint64_t x) {
     uint32_t high = (uint32_t)(x >> 32), low = (uint32_t)x; /* x is below 2^41 */
     int32_t dropped = high ? 9 : 0;
-    if (high) low = high << 23 | low >> 9; /* what is dropped lies below the fraction */
+    if (high) low = high << 23 | low >> 9; /* the dropped bits lie below the fraction */
     int32_t exponent = low ? 31 - harken_leading_zeros(low) : 0;
     uint32_t fraction = exponent >= 8 ? low >> (exponent - 8) : low << (8 - exponent);
     return (exponent + dropped) * 256 + (int32_t)(fraction & 255);
 }
 
-/* Whether the frame at hand is heard; looks at its last hop. */
+/* Whether the gate lets the current frame pass; looks at its last hop. */
 HARKEN_SMALL static int is_heard(const harken *h, const layout *l) {
     const harken_gate *gate = h->of.model->gate;
     gate_state *state = l->gate;
@@ -415,12 +416,12 @@ int harken_reset(harken *h) {
     return HARKEN_OK;
 }
 
-/* The window is full: a frame, and if it completes a stride, a step. */
+/* Process a full window: one frame and, if it completes a stride, one network step. */
 static int frame(harken *h, const layout *l, harken_event *event) {
     const harken_model *model = h->of.model;
     size_t n_mfcc = model->frontend->n_mfcc, older = (model->context_frames - 1u) * n_mfcc;
     size_t labels = model->n_labels;
-    memmove(l->features, l->features + n_mfcc, older); /* so the last one stands there twice */
+    memmove(l->features, l->features + n_mfcc, older); /* the last frame is now there twice */
     h->awake = (uint8_t)is_heard(h, l);
     if (h->awake) harken_frame(model->frontend, l->samples, l->scratch, l->features + older);
     h->n_samples = (uint16_t)(HARKEN_WINDOW - model->hop_samples);

@@ -112,7 +112,7 @@ typedef struct {
     harken_scale hidden;      /* Q30 to the scale of the state */
     int16_t inputs;
     int16_t units;
-    int16_t cell_clip;     /* bound on the magnitude of the cells, Q(cell_bits); 0: int16's */
+    int16_t cell_clip;     /* bound on the magnitude of the cells, Q(cell_bits); 0: int16 range */
     int8_t cell_bits;      /* fraction bits of the cells, 0 .. 12: they are Q(cell_bits) */
     int8_t zero_point;     /* of the state h */
 } harken_lstm;
@@ -195,8 +195,8 @@ typedef struct {
     int32_t margin;       /* above the floor */
     int32_t rise;         /* of the floor, per frame */
     int32_t least, most;  /* bounds on the floor */
-    uint16_t hold;        /* frames that pass from a loud one on, including it */
-    uint16_t warm_up;     /* frames that pass after a reset */
+    uint16_t hold;        /* frames processed from a loud one onwards, including it */
+    uint16_t warm_up;     /* frames processed after a reset */
 } harken_gate;
 
 typedef struct {
@@ -234,7 +234,7 @@ size_t harken_bytes(const harken_model *model);
  * `*out` points into it. Returns HARKEN_OK, or an error, in which case `*out` is NULL. */
 int harken_init(harken **out, void *memory, size_t size, const harken_model *model);
 
-/* Start anew: the next sample is sample 0. */
+/* Start over: the next sample is sample 0. */
 int harken_reset(harken *h);
 
 /* Process `n` samples, mono, at the model's rate, and report the words that they complete. Returns
@@ -267,8 +267,8 @@ int harken_pending(harken *h, unsigned pending);
  * model's for this context. Returns HARKEN_ERROR_RANGE if it adds up to more than 1. */
 int harken_pending_habit(harken *h, unsigned pending, const uint32_t *share);
 
-/* With a prior: the probability that it gave to the last word just before that word, without any
- * habit. Q28, at least 1; 0 before the first word. A word that the prior does not know changes
+/* With a prior: the probability it gave the last word just before that word was spoken, habits
+ * excluded. Q28, at least 1; 0 before the first word. A word that the prior does not know changes
  * nothing. */
 uint32_t harken_foreseen(const harken *h);
 

@@ -1,19 +1,19 @@
 /*
- * MFCC of one frame, in float32 or in integers: what differs are the few functions at the top and
- * what is done with the bands at the end; the transform in between is written once.
+ * MFCC of one frame, in float32 or in integers. Only the small functions at the top and the handling
+ * of the bands at the end differ; the transform in between is shared.
  *
- * Of 512 real samples, taken as 256 complex ones, a radix-4 transform (decimation in time) is made
- * in place, then taken apart into the 257 bins of the real transform (Cooley and Tukey, 1965;
- * Sorensen et al., "Real-valued fast Fourier transform algorithms", 1987). Constant factors (the
- * window's 1/2, full scale, the areas of the triangles) are left to the tables: the logarithm makes
- * sums of them.
+ * The 512 real samples are treated as 256 complex ones: an in-place radix-4 transform (decimation in
+ * time), then a split into the 257 bins of the real transform (Cooley and Tukey, 1965; Sorensen et
+ * al., "Real-valued fast Fourier transform algorithms", 1987). Constant factors (the window's 1/2,
+ * full scale, the areas of the triangles) are folded into the tables, since the logarithm turns them
+ * into sums.
  *
- * Float: every operation is rounded once, as IEEE 754 says, so that all machines agree; for that the
- * compiler must not fuse a multiplication with an addition, which the pragma says, for those that
- * do not listen to it -ffp-contract=off, and must not be told -ffast-math.
+ * Float: every operation is rounded once, as IEEE 754 requires, so all machines agree. The compiler
+ * must not fuse a multiplication with an addition: the pragma below says so; compilers that ignore
+ * it need -ffp-contract=off. -ffast-math is not allowed.
  *
- * Integers: samples are shifted up to fill 28 bits; each of four stages divides by four what it adds
- * up, so that no complex number grows.
+ * Integers: samples are shifted up to fill 28 bits; each of the four stages divides its inputs by
+ * four, so no complex number grows.
  */
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
@@ -63,17 +63,17 @@ typedef struct {
     number re, im;
 } point;
 
-/* cos and sin of 2 pi k / 512, k = 0 .. 384, out of half a period of the cosine. */
+/* cos and sin of 2 pi k / 512, k = 0 .. 384, from half a period of the cosine. */
 static factor cosine(const factor *table, int32_t k) { return table[k <= 256 ? k : 512 - k]; }
 static factor sine(const factor *table, int32_t k) { return table[k < 128 ? 128 - k : k - 128]; }
 
-/* Swap the base-4 digits of 0 .. 255 end for end. */
+/* Reverse the base-4 digits of 0 .. 255. */
 static int32_t swap_digits(int32_t n) {
     n = ((n & 0x33) << 2) | ((n >> 2) & 0x33);
     return ((n & 0x0f) << 4) | (n >> 4);
 }
 
-/* Four points, `step` apart, into their transform. */
+/* Transform four points, `step` apart, in place. */
 static inline void butterfly(point *z, int32_t step, point b, point c, point d) {
     point a = z[0];
     a.re = quarter(a.re), a.im = quarter(a.im);
@@ -93,7 +93,7 @@ static inline point turn(point z, factor c, factor s) { /* times c - i s */
     return result;
 }
 
-/* z [256], its digits swapped, into its transform. */
+/* Transform z [256], in digit-reversed order, in place. */
 static void transform(point *z, const factor *table) {
     for (int32_t i = 0; i < POINTS; i += 4) butterfly(z + i, 1, z[i + 1], z[i + 2], z[i + 3]);
     for (int32_t step = 4; step < POINTS; step *= 4) {
@@ -109,8 +109,8 @@ static void transform(point *z, const factor *table) {
     }
 }
 
-/* z, a transform of even and odd samples as real and imaginary parts, into bins 1 .. 255 of the
- * real one; in float, twice that. Bin 0 belongs to no band, nor does bin 256. */
+/* Turn z, the transform of even samples (real parts) and odd samples (imaginary parts), into bins
+ * 1 .. 255 of the real transform; in float, twice that. No band uses bins 0 and 256. */
 static void take_apart(point *z, const factor *table) {
     for (int32_t k = 1; k <= POINTS / 2; k++) {
         point *a = z + k, *b = z + POINTS - k;
@@ -124,10 +124,10 @@ static void take_apart(point *z, const factor *table) {
 
 #if HARKEN_FIXED_POINT
 
-/* Window the samples into z, their digits swapped, shifted up as far as it goes: to 2^28 at most.
- * Returns by how many bits, -3 .. 27; samples times the window are Q31. */
+/* Window the samples into z, in digit-reversed order, and shift them up as far as possible, to at
+ * most 2^28. Returns the shift in bits, -3 .. 27; sample times window is Q31. */
 static int32_t load(point *z, const int16_t *pcm, const factor *table) {
-    uint32_t used = 1; /* every bit that is set in a magnitude */
+    uint32_t used = 1; /* OR of all magnitudes */
     for (int32_t i = 0; i < POINTS; i++) {
         int32_t k = 2 * i;
         int32_t re = pcm[k] * (32768 - cosine(table, k));
@@ -151,7 +151,7 @@ static int32_t load(point *z, const int16_t *pcm, const factor *table) {
 
 typedef uint64_t energy;
 
-/* The mean of 256 samples below 2^28.5, squared, is what all bins add up to: 2^45. */
+/* All bins together add up to the mean square of 256 samples below 2^28.5, here at most 2^45. */
 static energy power(point z) {
     return (uint64_t)((int64_t)z.re * z.re + (int64_t)z.im * z.im) >> 12;
 }
@@ -159,7 +159,7 @@ static energy power(point z) {
 static energy share(energy power, uint16_t rise) { return power * rise; }
 static energy whole(energy power) { return power << 15; }
 
-/* log2(x), Q15, to 2^-14; x > 0. Linear between the 65 points of a table. */
+/* log2(x), Q15, error below 2^-14; x > 0. Linear between the 65 points of a table. */
 static int32_t logarithm(energy x) {
     int32_t exponent = 0;
     while (x >> 32) x >>= 8, exponent += 8;
@@ -171,7 +171,7 @@ static int32_t logarithm(energy x) {
     return (exponent + 31 - zeros) * 32768 + fraction;
 }
 
-/* Logarithm of a band, Q15, not below the floor. */
+/* Logarithm of a band, Q15, at least the floor. */
 static int32_t level(energy band, int32_t shift, int32_t floor) {
     int32_t log = band ? logarithm(band) - 2 * shift * 32768 : floor;
     return log > floor ? log : floor;
@@ -195,8 +195,8 @@ static energy power(point z) { return z.re * z.re + z.im * z.im; }
 static energy share(energy power, float rise) { return power * rise; }
 static energy whole(energy power) { return power; }
 
-/* log2(x) to 1e-7 of it; x > 0, normal. With x = 2^e m, m in sqrt(1/2) .. sqrt(2), it is
- * e + 2 / ln 2 * atanh((m - 1) / (m + 1)), of which five terms are summed. */
+/* log2(x), relative error 1e-7; x > 0, normal. With x = 2^e m, m in sqrt(1/2) .. sqrt(2), it is
+ * e + 2 / ln 2 * atanh((m - 1) / (m + 1)); five terms of the series are summed. */
 static float logarithm(float x) {
     uint32_t bits;
     memcpy(&bits, &x, 4);
@@ -221,8 +221,8 @@ static float level(energy band, int32_t shift, float floor) {
 
 #endif
 
-/* Spectrum z into the logarithms of the bands, [n_mels]. What a bin gives to the band that rises
- * across it, the band before, which falls there, lacks: one multiplication serves both. */
+/* Spectrum z to the logarithms of the bands [n_mels]. A bin's power is split between the rising
+ * band and the falling one before it, so one multiplication serves both. */
 static void bands(const harken_frontend *frontend, const point *z, int32_t shift, number *levels) {
     const point *bin = z + frontend->first_bin;
     int32_t weight = 0;
@@ -239,8 +239,8 @@ static void bands(const harken_frontend *frontend, const point *z, int32_t shift
     }
 }
 
-/* Cosine transform, mean, standard deviation and quantization of the bands, all in one matrix. Its
- * rows are even or odd, in turn, so that the bands' sums and differences, end against end, do. */
+/* Cosine transform, standardization and quantization of the bands, all in one matrix. Its rows are
+ * alternately even and odd, so sums and differences of mirrored bands are enough. */
 static void cepstrum(const harken_frontend *frontend, number *levels, int8_t *features) {
     int32_t n_mels = frontend->n_mels, columns = (n_mels + 1) / 2;
     for (int32_t i = 0, j = n_mels - 1; i < j; i++, j--) {
@@ -260,7 +260,7 @@ static void cepstrum(const harken_frontend *frontend, number *levels, int8_t *fe
         int32_t value = (sum + ((int32_t)1 << (bits - 1))) >> bits;
 #else
             sum += *level * weights[i];
-        /* To the nearest integer, which then stands in the last bits; halves to the even one. */
+        /* Round to the nearest integer, halves to even: it ends up in the low bits. */
         sum = sum < -1024.0f ? -1024.0f : sum > 1024.0f ? 1024.0f : sum;
         float shifted = sum + 12582912.0f; /* 1.5 * 2^23 */
         int32_t value;

@@ -1,10 +1,10 @@
 /*
- * The network. A layer's inputs are first spread out to int16, once for all of its rows; then four
- * rows at a time are multiplied with them, since what is loaded of the inputs then serves four times.
+ * The network. A layer's inputs are first widened to int16, once for all rows; then rows are
+ * multiplied four at a time, so that each input is loaded once for four rows.
  *
  * Source of the arithmetic: tensorflow/lite/kernels/internal (reference fully_connected, add,
- * logistic, tanh) and TensorFlow Lite Micro's svdf and unidirectional_sequence_lstm, whose results it
- * equals to the last bit.
+ * logistic, tanh) and TensorFlow Lite Micro's svdf and unidirectional_sequence_lstm; results are
+ * bit-exact.
  */
 #include "harken_network.h"
 
@@ -35,7 +35,7 @@ static uint32_t load(const void *four_bytes) {
 
 static void store(void *four_bytes, int16x2_t word) { memcpy(four_bytes, &word, 4); }
 
-/* Bytes 0 and 2, 1 and 3 of a word, extended: an instruction each, of which gcc alone makes two. */
+/* Bytes 0 and 2, 1 and 3 of a word, sign-extended: one instruction each; gcc would emit two. */
 static int16x2_t even_bytes(uint32_t word) { return __sxtb16(word); }
 
 static int16x2_t odd_bytes(uint32_t word) {
@@ -49,10 +49,10 @@ static int16x2_t odd_bytes(uint32_t word) {
 }
 #endif
 
-/* Spread out int8 values, [n], to int16, [n rounded up to 4], for multiply4(). Returns the end. */
+/* Widen int8 values [n] to int16 [n rounded up to 4] for multiply4(). Returns the end of `to`. */
 static int16_t *spread(const int8_t *from, int32_t n, int16_t *to) {
     int32_t i = 0;
-#if defined(__ARM_FEATURE_SIMD32) /* the second and the third of each four change places */
+#if defined(__ARM_FEATURE_SIMD32) /* the second and third of each four are swapped */
     for (; i + 4 <= n; i += 4, to += 4) {
         uint32_t word = load(from + i);
         store(to, even_bytes(word));
@@ -75,8 +75,8 @@ static int16_t *spread(const int8_t *from, int32_t n, int16_t *to) {
     return to;
 }
 
-/* Add to sums [4] int32 the products of four rows, [blocks][4 rows][4 columns] int8, with x
- * [blocks][4] as spread() left it. Returns the end of the rows. |sum| < 2^31: up to 2^16 columns. */
+/* Add the products of four rows, [blocks][4 rows][4 columns] int8, and x [blocks][4], as spread()
+ * wrote it, to sums [4] int32. Returns the end of the rows. |sum| < 2^31 for up to 2^16 columns. */
 static const int8_t *multiply4(const int8_t *w, const int16_t *x, int32_t blocks, int32_t *sums) {
 #if defined(__ARM_FEATURE_SIMD32)
     int32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
@@ -103,7 +103,7 @@ static const int8_t *multiply4(const int8_t *w, const int16_t *x, int32_t blocks
         ab = _mm_add_epi32(ab, _mm_madd_epi16(_mm_unpacklo_epi8(rows, sign), twice));
         cd = _mm_add_epi32(cd, _mm_madd_epi16(_mm_unpackhi_epi8(rows, sign), twice));
     }
-    /* Each row's sum lies in two neighbouring lanes. */
+    /* Each row's sum is split over two adjacent lanes. */
     __m128i even = _mm_castps_si128(
         _mm_shuffle_ps(_mm_castsi128_ps(ab), _mm_castsi128_ps(cd), _MM_SHUFFLE(2, 0, 2, 0)));
     __m128i odd = _mm_castps_si128(
@@ -129,8 +129,8 @@ static const int8_t *multiply4(const int8_t *w, const int16_t *x, int32_t blocks
     }
     return w;
 #elif defined(HARKEN_THUMB1)
-    /* Eight low registers: a row at a time, over blocks 16 bytes apart. No load of a signed number
-     * has a constant offset, so whole words are loaded and taken apart. */
+    /* There are eight low registers, so one row at a time, over blocks 16 bytes apart. Signed loads
+     * have no constant offset, so whole words are loaded and split. */
     for (int32_t row = 0; row < 4; row++) {
         const int8_t *v = w + 4 * row;
         const int16_t *y = x, *end = x + 4 * blocks;
@@ -162,7 +162,7 @@ static const int8_t *multiply4(const int8_t *w, const int16_t *x, int32_t blocks
 #endif
 }
 
-/* The sigmoid of u / 512 steps of the table, u >= 0, linear in between: Q(16 + bits of a step). */
+/* The sigmoid at u / 2^bits table steps, u >= 0, linearly interpolated: Q(16 + bits). */
 static uint32_t interpolate(uint32_t u, int32_t bits) {
     uint32_t index = u >> bits, rest = u & ((UINT32_C(1) << bits) - 1);
     uint32_t low = harken_sigmoid_table[index], high = harken_sigmoid_table[index + 1];
@@ -170,7 +170,7 @@ static uint32_t interpolate(uint32_t u, int32_t bits) {
 }
 
 int16_t harken_sigmoid(int16_t x) {
-    /* The table stands at multiples of 1/24: 3 x counts in 1/512 of that. */
+    /* The table's step is 1/24; 3 x is in units of 1/512 of a step. */
     int32_t u = 3 * x;
     uint32_t positive = (uint32_t)(u < 0 ? -u : u);
     uint32_t y = positive >> 9 >= 255 ? UINT32_C(0x7fff) << 10 : interpolate(positive, 9);
@@ -178,7 +178,7 @@ int16_t harken_sigmoid(int16_t x) {
 }
 
 int16_t harken_tanh(int16_t x, int32_t shift) {
-    /* tanh(x) = 2 sigmoid(2 x) - 1: a step of the table is 1/48 of x. */
+    /* tanh(x) = 2 sigmoid(2 x) - 1, so a table step is 1/48 of x. */
     int32_t u = 3 * x * ((int32_t)1 << shift);
     uint32_t positive = (uint32_t)(u < 0 ? -u : u);
     int32_t y = (int32_t)(positive >> 8 >= 255 ? UINT32_C(0xffff) << 8 : interpolate(positive, 8));
@@ -192,7 +192,7 @@ static void rescale4(int32_t *values, const harken_scale *scale) {
     for (int32_t i = 0; i < 4; i++) values[i] = harken_rescale(values[i], &by);
 }
 
-/* One layer: x [inputs4] as spread() left it, to out [outputs4] int8. */
+/* One layer: x [inputs4], as spread() wrote it, to out [outputs4] int8. */
 static void dense(const harken_dense *layer, const int16_t *x, int8_t *out) {
     const int8_t *weights = layer->weights;
     int32_t blocks = (layer->inputs + 3) / 4;
@@ -206,7 +206,7 @@ static void dense(const harken_dense *layer, const int16_t *x, int8_t *out) {
     }
 }
 
-/* Add x [n] int8 to y [4], the outputs, with their zero points: n = 1 .. 4. */
+/* Add x [n] int8 to the outputs y [4]; both have their zero points. n = 1 .. 4. */
 static void add4(const harken_addition *addition, int32_t *y, const int8_t *x, int32_t n) {
     int32_t other[4] = {0, 0, 0, 0};
     int32_t zero = addition->zero_point[0], other_zero = addition->zero_point[1];
@@ -220,9 +220,9 @@ static void add4(const harken_addition *addition, int32_t *y, const int8_t *x, i
     for (int32_t i = 0; i < 4; i++) y[i] = harken_clamp(y[i] + zero, addition->lowest, 127);
 }
 
-/* One step: x [inputs4] as spread() left it; what is kept moves on by a step, kept [units4 / 4]
- * [memory][4] int16; to out [units] int8. `added` [units] is what is added to it, if anything is: it
- * may be `out`. */
+/* One step: x [inputs4], as spread() wrote it, to out [units] int8. Shifts the memory `kept`
+ * [units4 / 4][memory][4] int16 by one step. `added` [units] is the addend of a residual addition,
+ * and may be `out`. */
 static void svdf(const harken_svdf *layer, const int16_t *x, const int8_t *added, int16_t *kept,
                  int8_t *out) {
     const int8_t *weights = layer->weights;
@@ -258,7 +258,7 @@ static void svdf(const harken_svdf *layer, const int16_t *x, const int8_t *added
     }
 }
 
-/* The sums for a gate, from the inputs and from the state, [4] each, to what its function takes: Q12. */
+/* Combine a gate's sums from the inputs [4] and from the state [4] into its pre-activation, Q12. */
 static inline int16_t gate(const harken_lstm *layer, int32_t which, const int32_t *from_input,
                            const int32_t *from_state) {
     int32_t one = harken_sat16(harken_rescale(from_input[which], &layer->scale[0][which]));
@@ -266,8 +266,8 @@ static inline int16_t gate(const harken_lstm *layer, int32_t which, const int32_
     return harken_sat16(one + two);
 }
 
-/* One step: x [inputs4 + units4] as spread() left it, the state last; c [units] int16 is brought
- * up to date, and h [units] int8 is the new state. */
+/* One step: x [inputs4 + units4], as spread() wrote it: the inputs, then the state. Updates c
+ * [units] int16 and writes the new state h [units] int8. */
 static void lstm(const harken_lstm *layer, const int16_t *x, int16_t *c, int8_t *h) {
     const int8_t *weights = layer->weights;
     const int32_t *bias = layer->bias;
@@ -292,7 +292,7 @@ static void lstm(const harken_lstm *layer, const int16_t *x, int16_t *c, int8_t 
     }
 }
 
-/* A multiple of 8. */
+/* Bytes of an SVDF layer's memory, a multiple of 8. */
 static size_t kept_bytes(const harken_svdf *layer) {
     return 2 * (size_t)layer->memory * UP4(layer->units);
 }
@@ -334,7 +334,7 @@ void harken_network_reset(const harken_network *network, void *state) {
 const int8_t *harken_network_step(const harken_network *network, void *state, void *scratch,
                                   const int8_t *features) {
     int16_t *x = (int16_t *)scratch;
-    int8_t *other = (int8_t *)(x + network->widest); /* SVDF layers write here and there by turns */
+    int8_t *other = (int8_t *)(x + network->widest); /* SVDF layers alternate between the two */
     int8_t *out = network->n_svdf ? other + network->widest : other;
     uint8_t *place = (uint8_t *)state;
     const int8_t *in = features;
@@ -345,7 +345,7 @@ const int8_t *harken_network_step(const harken_network *network, void *state, vo
     }
     for (int32_t i = 0; i < network->n_svdf; i++) {
         const harken_svdf *layer = &network->svdf[i];
-        int8_t *to = in == out ? other : out; /* what the layer before takes in, until it is written */
+        int8_t *to = in == out ? other : out; /* still holds the previous layer's inputs */
         const int8_t *added = layer->addition && layer->addition->span == 1 ? in : to;
         (void)spread(in, layer->inputs, x);
         svdf(layer, x, added, (int16_t *)(void *)place, to);

@@ -4,7 +4,7 @@
 
 #include "harken.h"
 
-/* Bytes of state that a network keeps, a multiple of 8: for each SVDF layer its kept values, int16
+/* Bytes of a network's state, a multiple of 8: for each SVDF layer its kept values, int16
  * [units4 / 4][memory][4 units], oldest first; then for each LSTM layer c, int16 [units4],
  * Q(cell_bits), and h, int8 [units4]. */
 size_t harken_network_bytes(const harken_network *network);
@@ -15,12 +15,12 @@ size_t harken_network_scratch(const harken_network *network);
 /* Reset the state to the values that stand for 0. */
 void harken_network_reset(const harken_network *network, void *state);
 
-/* One step: `features` [inputs] int8 to logits [outputs4] int8, returned as a pointer into
- * `scratch`, valid until that is used for something else. */
+/* One step: `features` [inputs] int8 to logits [outputs4] int8. Returns a pointer into `scratch`,
+ * valid until `scratch` is reused. */
 const int8_t *harken_network_step(const harken_network *network, void *state, void *scratch,
                                   const int8_t *features);
 
-/* Logistic function and hyperbolic tangent: Q12 to Q15. For tanh, x is Q12 times 2^shift. */
+/* Logistic function and hyperbolic tangent: Q12 to Q15. tanh multiplies x by 2^shift first. */
 int16_t harken_sigmoid(int16_t x);
 int16_t harken_tanh(int16_t x, int32_t shift);
 

@@ -1,7 +1,7 @@
 /* The self-test that a board runs at boot: golden samples in, checksums compared. */
 #include "harken.h"
 
-/* CRC-32 (IEEE 802.3, reflected), a bit at a time: small, and fast enough. */
+/* CRC-32 (IEEE 802.3, reflected), bit by bit: small, and fast enough. */
 static uint32_t crc32(uint32_t crc, const void *data, size_t n) {
     const uint8_t *bytes = (const uint8_t *)data;
     crc = ~crc;

@@ -19,6 +19,7 @@ from fake_sounddevice import Device, FakeSounddevice, remove_portaudio
 
 from harken.edge import Spotter
 from harken.edge.app import benchmark, listen_cli
+from harken.edge.spotting.manifest import load_model
 
 MODEL = DATA / "tones.tflite"
 WORDS = ["low", "high", "low"]
@@ -448,22 +449,60 @@ def test_info_says_how_the_model_is_fed_and_read():
 def test_info_leaves_out_what_is_too_long_to_read(edit_manifest):
     manifest = edit_manifest({"provenance.training_speakers": "QUJD" * 500})
     said = harken("info", manifest).out
-    assert "training_speakers: 2,000 characters, see the manifest" in " ".join(said.split())
+    assert "training_speakers 2,000 characters, see the manifest" in " ".join(said.split())
     assert "QUJD" not in said
 
 
-def test_info_names_records_within_records_and_tells_where_they_are(edit_manifest):
+def test_info_shows_the_detector_and_the_operating_point_with_their_values():
+    said = " ".join(harken("info", "commands").out.split())
+    manifest = load_model("commands").manifest
+    point = manifest.operating_point
+    for fact in (
+        f"smoothing mean of {manifest.detector.smoothing_steps} steps",
+        f"refractory {manifest.detector.refractory_ms} ms after each word",
+        f"talk penalty up to {manifest.detector.talk_penalty:g} in log-odds",
+        f"yes {manifest.detector.thresholds['yes']:.3g}",
+        f"misses {point['miss_rate']:.1%} of {point['said']:,} words (95% CI",
+        f"false accepts {point['false_accepts_per_hour']:.2f} per hour",
+        "target at most 0.5 false accepts per hour",
+        f"clean {point['snr']['clean']['miss_rate']:.1%}, 20 dB",
+        f"latency median {1000 * point['latency_median_s']:.0f} ms",
+    ):
+        assert fact in said
+
+
+def test_info_shows_records_within_records_or_their_size(edit_manifest):
     manifest = edit_manifest(
         {
             "provenance.counts": {"low": {"clips": 7171}, "high": {}},
             "provenance.files": ["a.wav"] * 99,
+            "provenance.versions": {
+                "training": {f"package{i}": "1.0" for i in range(30)},
+                "export": {"numpy": "2.4"},
+            },
         }
     )
     said = " ".join(harken("info", manifest).out.split())
-    assert "counts: (low, high)" in said
-    assert "files: 99 entries" in said
-    assert "7171" not in said
+    assert "counts low (clips 7171), high ()" in said
+    assert "files 99 entries" in said
+    assert "versions training (30 entries), export (numpy 2.4)" in said
     assert "all of it: harken info MODEL --json" in said
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        {},
+        {"expected": {"misses": 0.1}},
+        {"miss_rate": "low", "snr": 3, "wrong_among_words": [], "cross_validated": None},
+        {"miss_rate": 0.1, "latency_median_s": None, "false_accepts_per_hour": 10**300},
+    ],
+)
+def test_info_shows_an_operating_point_of_any_form(edit_manifest, point):
+    shown = harken("info", edit_manifest({"operating_point": point}))
+    assert shown.exit_code == 0
+    said = " ".join(shown.out.split())
+    assert all(key in said or "misses 10.0%" in said for key in point)
 
 
 def test_info_of_a_shipped_model_can_be_overlooked():

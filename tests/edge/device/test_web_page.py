@@ -173,7 +173,7 @@ class TestListening:
         stage.plays(demo(0.9, 3.2))
         page = stage.open(scripts=[LATER])
         learned = page.locator("#learned")
-        assert learned.text_content() == "Nothing learned yet of how you speak."
+        assert learned.text_content() == "Nothing learned yet about your habits."
         page.locator("#settings summary").click()
         page.locator("#sensitivity").fill("4")
         page.locator("#button").click()
@@ -207,7 +207,7 @@ class TestListening:
         ])  # fmt: skip
         assert page.locator("#notice").is_visible() == bool(said)
         assert said in (page.locator("#notice-text").text_content() or "")
-        assert page.locator("#learned").text_content() == "Nothing learned yet of how you speak."
+        assert page.locator("#learned").text_content() == "Nothing learned yet about your habits."
         assert not page.locator("#problem").is_visible()
 
     @pytest.mark.parametrize(

@@ -109,16 +109,18 @@ class TestMicrophone:
             if "audioinput" in page.evaluate(kinds):
                 pytest.skip("this machine has a microphone")
             page.locator("#button").click()
-            remedy = assert_problem(page, "no-microphone", "There is no microphone", "Try again")
+            remedy = assert_problem(page, "no-microphone", "No microphone was found", "Try again")
             assert "Plug one in" in remedy
             page.locator("#problem-action").click()
-            assert_problem(page, "no-microphone", "There is no microphone", "Try again")
+            assert_problem(page, "no-microphone", "No microphone was found", "Try again")
 
     def test_it_is_refused(self, stage: Stage) -> None:
         with stage.other_chromium(allow=False):
             page = stage.open()
             page.locator("#button").click()
-            remedy = assert_problem(page, "denied", "The microphone was refused", "Try again")
+            remedy = assert_problem(
+                page, "denied", "Access to the microphone was denied", "Try again"
+            )
             assert "icon left of the address" in remedy
             assert page.locator("#state").text_content() == "Not listening"
             assert page.locator("#button").is_enabled()
@@ -128,16 +130,16 @@ class TestMicrophone:
             page = stage.open()
             page.context.grant_permissions([])  # nothing is allowed
             page.locator("#button").click()
-            assert_problem(page, "denied", "The microphone was refused", "Try again")
+            assert_problem(page, "denied", "Access to the microphone was denied", "Try again")
             page.locator("#problem-action").click()
-            assert_problem(page, "denied", "The microphone was refused", "Try again")
+            assert_problem(page, "denied", "Access to the microphone was denied", "Try again")
             page.context.grant_permissions(["microphone"])
             page.locator("main[data-state=idle]").wait_for()
             assert not page.locator("#problem").is_visible()
             page.locator("#button").click()
             page.locator("#words li[data-word=left]").wait_for()
             page.context.clear_permissions()  # and the browser ends the track
-            assert_problem(page, "denied", "The microphone was refused", "Try again")
+            assert_problem(page, "denied", "Access to the microphone was denied", "Try again")
             page.context.grant_permissions(["microphone"])
             page.locator("main[data-state=idle]").wait_for()
 
@@ -146,7 +148,7 @@ class TestMicrophone:
         page = stage.open(scripts=[FAILING, f"window.failure = '{name}';"])
         page.locator("#button").click()
         remedy = assert_problem(page, "busy", "something else may be using it", "Try again")
-        assert "End calls" in remedy
+        assert "End any calls" in remedy
         page.evaluate("failure = ''")
         page.locator("#problem-action").click()
         page.locator("#words li[data-word=left]").wait_for()
@@ -156,7 +158,7 @@ class TestMicrophone:
         page = stage.open(scripts=[at_rate(44_056)])
         page.locator("#button").click()
         remedy = assert_problem(page, "unsupported", "This browser cannot listen", None)
-        assert remedy.startswith("Sound of 44056 samples a second cannot be converted. Use one of")
+        assert remedy.startswith("Audio at 44056 Hz cannot be converted. Use one of")
 
     def test_nothing_but_silence_comes_from_it(self, stage: Stage) -> None:
         stage.plays(np.zeros(0, np.int16))
@@ -164,7 +166,7 @@ class TestMicrophone:
         page.locator("#button").click()
         page.locator("#level[data-level='no sound']").wait_for()
         assert "is the microphone muted" in (page.locator("#advice").text_content() or "")
-        page.locator("#notice", has_text="Nothing but silence comes").wait_for()
+        page.locator("#notice", has_text="sends only silence").wait_for()
         page.locator("#notice-close").click()
         assert not page.locator("#notice").is_visible()
 
@@ -174,7 +176,7 @@ class TestBrowser:
         rules = "--host-resolver-rules=MAP phone.test 127.0.0.1"
         with stage.other_chromium(options=[rules]):
             page = stage.open(url=f"http://phone.test:{stage.server.port}/", state="problem")
-            remedy = assert_problem(page, "insecure", "came over https", "Open over https")
+            remedy = assert_problem(page, "insecure", "loaded over https", "Open over https")
             assert "http://localhost" in remedy
             assert page.locator("#button").is_disabled()
             with page.expect_request(f"https://phone.test:{stage.server.port}/"):
@@ -207,7 +209,7 @@ class TestBrowser:
             page = stage.open(state="loading")
             said = page.locator("noscript p")
             assert said.is_visible()
-            assert "JavaScript, which is switched off here" in (said.text_content() or "")
+            assert "JavaScript, which is turned off" in (said.text_content() or "")
 
     @pytest.mark.parametrize(
         "script",
@@ -231,7 +233,7 @@ class TestBrowser:
     )
     def test_it_keeps_no_settings(self, stage: Stage, script: str) -> None:
         page = stage.open(scripts=[script])
-        page.locator("#notice", has_text="This browser keeps nothing for this page").wait_for()
+        page.locator("#notice", has_text="This browser does not save data for this page").wait_for()
         page.locator("#notice-close").click()
         page.locator("#settings summary").click()
         page.locator("#sensitivity").fill("1")  # that is said once
@@ -247,7 +249,7 @@ class TestBrowser:
         quota = {"origin": stage.server.url, "quotaSize": 1000}
         session.send("Storage.overrideQuotaForOrigin", quota)
         page.goto(stage.server.url)
-        page.locator("#notice", has_text="could not be kept for offline use").wait_for()
+        page.locator("#notice", has_text="could not be saved for offline use").wait_for()
         page.locator("#button").click()
         page.locator("#words li[data-word=left]").wait_for()
         assert not page.locator("#offline").is_visible()
@@ -294,7 +296,7 @@ DAMAGED = {
 SENTENCES = {
     "bad-model": "The model is damaged",
     "version": "The model is for another version of this page",
-    "mismatch": "The page and the model are of different versions",
+    "mismatch": "The page and the model are from different versions",
     "network": "A file of this page cannot be loaded",
 }
 
@@ -365,7 +367,7 @@ class TestFiles:
         (site / "models/robot.json").write_text(json.dumps(grammar))
         with serve(site) as server:
             page = stage.open(url=server.url)
-            assert_problem(page, "grammar", "commands do not fit together", "Reload")
+            assert_problem(page, "grammar", "does not match the commands", "Reload")
             assert not page.locator("#commands").is_visible()
             page.locator("#button").click()
             page.locator("#words li[data-word=left]").wait_for()
@@ -380,7 +382,7 @@ class TestInterruptions:
         page.evaluate("context.suspend()")
         page.locator("main[data-state=interrupted]").wait_for()
         page.locator("#state", has_text="Listening again.").wait_for()
-        assert page.evaluate("states").count("interrupted: The browser has paused listening.") == 1
+        assert page.evaluate("states").count("interrupted: The browser paused listening.") == 1
         assert page.evaluate("context.state") == "running"
         word = page.locator("#words li:nth-last-child(2)")
         word.wait_for()
@@ -395,7 +397,8 @@ class TestInterruptions:
         page.locator("#words li[data-word=left]").wait_for()
         page.evaluate("track.before = true; track.dispatchEvent(new Event('ended'))")
         page.locator("#state", has_text="Listening again, with Fake Default Audio Input").wait_for()
-        assert "interrupted: The microphone is gone; waiting for one." in page.evaluate("states")
+        said = page.evaluate("states")
+        assert "interrupted: The microphone was disconnected; waiting for one." in said
         assert page.evaluate("'before' in track") is False
         page.locator("#words li[data-word=left]:nth-last-child(2)").wait_for()
 
@@ -404,7 +407,7 @@ class TestInterruptions:
         page.locator("#button").click()
         page.locator("main[data-state=listening]").wait_for()
         page.evaluate("failure = 'NotFoundError'; track.dispatchEvent(new Event('ended'))")
-        page.locator("#state", has_text="There is no microphone. Waiting for one.").wait_for()
+        page.locator("#state", has_text="No microphone was found. Waiting for one.").wait_for()
         assert page.locator("#button").text_content() == "Stop"
         asked = page.evaluate("""() => {
             failure = "";
@@ -428,7 +431,7 @@ class TestInterruptions:
         page.locator("#button").click()
         page.locator("main[data-state=listening]").wait_for()
         page.evaluate("failure = 'NotFoundError'; track.dispatchEvent(new Event('ended'))")
-        page.locator("#state", has_text="There is no microphone. Waiting for one.").wait_for()
+        page.locator("#state", has_text="No microphone was found. Waiting for one.").wait_for()
         page.locator("#button").click()
         page.locator("main[data-state=idle]").wait_for()
         page.evaluate("failure = ''; asked = 0")
@@ -447,7 +450,7 @@ class TestInterruptions:
             navigator.mediaDevices.dispatchEvent(new Event("devicechange"));
         }""")
         page.locator("#state", has_text="Listening again, with").wait_for()
-        reason = "interrupted: Another microphone was plugged in, or taken away."
+        reason = "interrupted: A microphone was plugged in or unplugged."
         assert reason in page.evaluate("states")
         page.locator("#words li[data-word=left]:nth-last-child(2)").wait_for()
 
@@ -480,7 +483,7 @@ class TestInterruptions:
         page.locator("main[data-state=listening]").wait_for()
         page.evaluate("source.disconnect()")
         page.locator("#state", has_text="Listening again, with").wait_for()
-        reason = "interrupted: No sound comes from the microphone; opening it again."
+        reason = "interrupted: The microphone stopped sending audio; reopening it."
         assert reason in page.evaluate("states")
         page.locator("#words li[data-word=left]").wait_for()
 

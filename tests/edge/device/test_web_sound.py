@@ -235,4 +235,4 @@ def test_the_worklet_had_the_rate_of_the_device_and_the_microphone_lost_nothing(
     demo: tuple[NDArray[np.int16], Found], model: str, rate: int
 ) -> None:
     _, pages = demo
-    assert pages[model, rate].facts == f"Now: {rate / 1000:g} kHz, 0.0 s of sound lost."
+    assert pages[model, rate].facts == f"Now: {rate / 1000:g} kHz, 0.0 s of audio lost."

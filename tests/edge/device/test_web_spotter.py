@@ -125,7 +125,7 @@ def test_a_model_can_be_given_as_an_address_or_as_bytes(run: Callable[[str], Any
         (
             "Spotter.load(MODEL, { deviceId: 'nobody has it' }).then((s) => s.start())",
             "no-microphone",
-            "There is no microphone",
+            "No microphone was found",
         ),
         (
             "Spotter.load(MODEL).then(async (s) => { await s.destroy(); await s.start(); })",
@@ -201,10 +201,10 @@ def test_what_is_heard_right_now(run: Callable[[str], Any]) -> None:
     assert sum(posteriors) == pytest.approx(1, abs=1e-6)
     assert second["sampleRate"] in (44_100, 48_000)
     assert second["lost"] >= 0
-    assert found["before"]["message"] == "nobody listens; call start() first"
+    assert found["before"]["message"] == "not listening; call start() first"
     assert [each["message"] for each in found["after"]] == [
         "listening ended",
-        "nobody listens; call start() first",
+        "not listening; call start() first",
     ]
 
 
@@ -244,7 +244,7 @@ def test_settings_that_cannot_be(run: Callable[[str], Any]) -> None:
           spotter.sensitivity, spotter.expecting, spotter.muted,
         ];
     """)
-    assert found[0].startswith("RangeError: lamp is no word of the model; there are yes")
+    assert found[0].startswith("RangeError: lamp is not a word of the model; its words are yes")
     assert found[1].startswith("RangeError: the threshold of left is 0")
     assert found[2].startswith("RangeError: the sensitivity is 0")
     assert found[3].startswith("the threshold of left is 2")
@@ -339,4 +339,4 @@ def test_one_that_is_destroyed_lets_go(run: Callable[[str], Any]) -> None:
         await spotter.destroy(); // once more does nothing
         return [spotter.state, (await failure(spotter.snapshot())).message, words.length];
     """)
-    assert found == ["destroyed", "nobody listens; call start() first", 1]
+    assert found == ["destroyed", "not listening; call start() first", 1]

@@ -1,9 +1,9 @@
 /*
- * The self-test on an emulated board: Cortex-M and RISC-V under QEMU, talking by semihosting.
+ * The self-test on an emulated board: Cortex-M and RISC-V under QEMU, with semihosting.
  *
- * Prints a line of JSON: the checksums, and instructions a frame and bytes of stack, which QEMU
- * counts exactly with `-icount shift=0`: a nanosecond of its clock is an instruction. Compiled with
- * SOUND, the path of a file of samples on the machine that emulates, it hears that instead.
+ * Prints a line of JSON: the checksums, instructions per frame and bytes of stack. With
+ * `-icount shift=0` QEMU counts instructions exactly: one takes a nanosecond of its clock. If SOUND
+ * is defined as the path of a file of samples on the host, the program processes that file instead.
  */
 #include <stdint.h>
 #include <string.h>
@@ -15,7 +15,7 @@
 extern uint32_t stack_bottom[], stack_top[], data_start[], data_end[], data_load[], bss_start[],
     bss_end[];
 #ifdef __cplusplus
-extern "C" { /* the names that linker scripts and assembly know */
+extern "C" { /* names that linker scripts and assembly use */
 #endif
 int main(void);
 void start(void);
@@ -80,8 +80,8 @@ static uint64_t clock_now(void) {
     return (uint64_t)high << 32 | low;
 }
 #else
-/* SysTick, 24 bits, counts the processor's clock down; its wraps are counted by COUNTFLAG, so it is
- * read more often than it wraps: every frame. */
+/* SysTick, 24 bits, counts the processor's clock down. Differences are taken modulo 2^24, so it must
+ * be read at least once per period: every frame. */
 #define SYST_CSR (*(volatile uint32_t *)0xe000e010)
 #define SYST_RVR (*(volatile uint32_t *)0xe000e014)
 #define SYST_CVR (*(volatile uint32_t *)0xe000e018)
@@ -143,14 +143,14 @@ static uint64_t memory[HARKEN_MODEL_BYTES / 8];
 
 #ifndef SOUND
 
-/* Instructions of a frame on the golden samples, the mean and the most, and bytes of stack. */
+/* Instructions per frame on the golden samples, mean and maximum, and bytes of stack. */
 static __attribute__((noinline)) void measure(uint32_t *mean, uint32_t *most, uint32_t *stack) {
     static int16_t pcm[HARKEN_WINDOW];
     const harken_golden *golden = &HARKEN_MODEL_GOLDEN;
     uint32_t frames = 0, at = 0, n = HARKEN_WINDOW;
     uint64_t total = 0;
     harken *h;
-    volatile uint32_t here = 0; /* among the lowest of this function's own stack */
+    volatile uint32_t here = 0; /* near the end of this function's stack frame */
     uint32_t *word;
     *most = 0;
     harken_init(&h, memory, sizeof memory, &HARKEN_MODEL);
@@ -175,7 +175,7 @@ static __attribute__((noinline)) void measure(uint32_t *mean, uint32_t *most, ui
 
 #ifdef SOUND
 
-/* Hear a file of int16 samples; count from frame SETTLED on. */
+/* Process a file of int16 samples; count from frame SETTLED on. */
 static int hear_file(void) {
     static const char path[] = SOUND;
     static int16_t pcm[HARKEN_WINDOW];
@@ -195,7 +195,7 @@ static int hear_file(void) {
             void *to;
             uint32_t bytes;
         } wanted = {file, pcm, 2 * n};
-        if (semihost(6, &wanted)) break; /* bytes that were not read */
+        if (semihost(6, &wanted)) break; /* SYS_READ returns the bytes not read */
         harken_event event;
         uint64_t before = clock_now();
         n_events += (uint32_t)harken_feed(h, pcm, n, &event, 1);

@@ -1,14 +1,14 @@
 /*
- * The engine on a desk: PCM from standard input (16 bits, little-endian, mono, at the model's rate),
- * words to standard output, a line each:
+ * The engine on a computer: PCM from standard input (16 bits, little-endian, mono, at the model's
+ * rate), words to standard output, one per line:
  *
  *     arecord -q -f S16_LE -r 16000 -c 1 -t raw | ./listen
  *
- * --json      a line of JSON for each word
- * --features  in place of the words the int8 features of every frame, raw
- * --logits    in place of the words the int8 logits of every step, raw
- * --awake     in place of the words a byte for every frame: 1 if it was heard, 0 if the gate was shut
- * --selftest  read nothing: run the self-test, print its checksums, exit with 0 or 1
+ * --json      one line of JSON per word
+ * --features  instead of words, the raw int8 features of every frame
+ * --logits    instead of words, the raw int8 logits of every step
+ * --awake     instead of words, one byte per frame: 1 if processed, 0 if the gate was shut
+ * --selftest  read no input: run the self-test, print its checksums, exit with 0 or 1
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -28,7 +28,7 @@ static int selftest(void) {
     return status == HARKEN_OK ? 0 : 1;
 }
 
-/* A word as JSON, with quotes, as its text. */
+/* Print a word as a JSON string. */
 static void print_json(const char *text) {
     putchar('"');
     for (; *text; text++) {
@@ -74,7 +74,7 @@ int main(int argc, char **argv) {
         for (size_t i = 0; i < n; i++) pcm[i] = (int16_t)(bytes[2 * i] | bytes[2 * i + 1] << 8);
         harken_event event;
         int n_events = harken_feed(h, pcm, n, &event, 1);
-        if (n < wanted) break; /* the end: what is left makes no frame */
+        if (n < wanted) break; /* end of input: the rest is shorter than a frame */
         wanted = model->hop_samples;
         if (features) fwrite(harken_features(h), 1, model->frontend->n_mfcc, stdout);
         if (logits && harken_steps(h) != steps) fwrite(harken_logits(h), 1, model->n_labels, stdout);

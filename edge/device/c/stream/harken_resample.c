@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define STOP_DB 90.0
-#define TRANSITION 0.1 /* width of it, of half the lower rate */
+#define TRANSITION 0.1 /* width, relative to half the lower rate */
 #define MOST_PHASES 2000u
 
 #define PI 3.14159265358979323846
@@ -22,16 +22,16 @@ static uint32_t common_divisor(uint32_t a, uint32_t b) {
     return a;
 }
 
-/* The cut-off in cycles a sample of the input. */
+/* The cutoff in cycles per input sample. */
 static double cutoff(uint32_t up, uint32_t down) { return up < down ? 0.5 * up / down : 0.5; }
 
-/* Kaiser's estimate of the length: (A - 7.95) / (14.36 width). */
+/* Kaiser's estimate of the filter length, (A - 7.95) / (14.36 width), as a multiple of four. */
 static uint32_t length(uint32_t up, uint32_t down) {
     double taps = (STOP_DB - 7.95) / (14.36 * TRANSITION * cutoff(up, down));
     return ((uint32_t)taps + 4) / 4 * 4;
 }
 
-static double sine_of_pi(double x) { /* sin(pi x) to 1e-13; a Taylor series over a quarter */
+static double sine_of_pi(double x) { /* sin(pi x) to 1e-13: Taylor series */
     double whole = (double)(int32_t)(x < 0 ? x - 0.5 : x + 0.5);
     double t = (x - whole) * PI, square = t * t, term = t, sum = t;
     for (int32_t n = 2; n < 22; n += 2) {
@@ -41,7 +41,7 @@ static double sine_of_pi(double x) { /* sin(pi x) to 1e-13; a Taylor series over
     return (int32_t)whole % 2 ? -sum : sum;
 }
 
-static double bessel(double quarter_square) { /* I0(x) of x * x / 4: the power series */
+static double bessel(double quarter_square) { /* I0(x), given x * x / 4: power series */
     double term = 1, sum = 1;
     for (int32_t n = 1; n < 40; n++) {
         term *= quarter_square / ((double)n * n);
@@ -71,7 +71,7 @@ void harken_resample_init(harken_resampler *r, void *memory, uint32_t from_hz, u
     for (uint32_t phase = 0; phase < r->up; phase++) {
         float *taps = r->bank + (size_t)phase * r->taps;
         double sum = 0;
-        for (int32_t pass = 0; pass < 2; pass++) { /* once for the sum, which is then made 1 */
+        for (int32_t pass = 0; pass < 2; pass++) { /* first the sum, then the taps divided by it */
             for (uint32_t i = 0; i < r->taps; i++) {
                 double t = (double)i - (half - 1) - (double)phase / r->up, edge = t / half;
                 double window = edge * edge < 1 ? bessel(quarter * (1 - edge * edge)) : 0;
@@ -90,14 +90,14 @@ void harken_resample_init(harken_resampler *r, void *memory, uint32_t from_hz, u
 void harken_resample_reset(harken_resampler *r) {
     r->phase = 0;
     r->skip = 0;
-    r->filled = r->taps / 2 - 1; /* so that the middle of the filter meets the first sample */
+    r->filled = r->taps / 2 - 1; /* centers the filter on the first sample */
     memset(r->history, 0, sizeof(float) * r->filled);
 }
 
 int16_t harken_to_int16(float sample) {
     float scaled = sample * 32768.0f;
     scaled = scaled < -32768.0f ? -32768.0f : scaled > 32767.0f ? 32767.0f : scaled;
-    float shifted = scaled + 12582912.0f; /* 1.5 * 2^23: the integer stands in the last bits */
+    float shifted = scaled + 12582912.0f; /* 1.5 * 2^23: the integer is in the low bits */
     int32_t bits;
     memcpy(&bits, &shifted, 4);
     return (int16_t)(bits - INT32_C(0x4b400000));
@@ -121,7 +121,7 @@ size_t harken_resample(harken_resampler *r, const float *in, size_t n, int16_t *
     r->filled += (uint32_t)n - skipped;
 
     size_t count = 0;
-    uint32_t at = 0; /* where the next output's samples begin */
+    uint32_t at = 0; /* first input sample of the next output */
     while (at + r->taps <= r->filled) {
         float sum = filter(r->history + at, r->bank + (size_t)r->phase * r->taps, r->taps);
         out[count++] = harken_to_int16(sum);

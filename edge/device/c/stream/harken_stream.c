@@ -7,17 +7,17 @@
 #define ONE24 (UINT32_C(1) << 24)
 #define UP8(n) (((size_t)(n) + 7) & ~(size_t)7)
 
-/* In its memory follow: thresholds [2][n_labels], those that are set, and those in force; the engine;
- * and, for another rate than the model's, the resampler's bank and history. */
+/* Followed in memory by: thresholds [2][n_labels] (as set by the user, and in effect); the engine;
+ * and, at a rate other than the model's, the resampler's bank and history. */
 struct harken_stream {
-    harken_model model; /* a copy that reads the thresholds in force */
+    harken_model model; /* a copy that uses the thresholds in effect */
     harken_detector detector;
     const harken_model *original;
     harken *engine;
-    uint32_t *set; /* Q24; 0: as the model has it */
+    uint32_t *set; /* Q24; 0: the model's */
     uint32_t *threshold;
     harken_resampler resampler;
-    double squares; /* sum of them since the last call of harken_stream_level */
+    double squares; /* sum of squares since the last call of harken_stream_level */
     uint32_t n_squares;
     float peak;
     uint32_t sensitivity; /* Q16 */
@@ -33,10 +33,10 @@ size_t harken_stream_bytes(const harken_model *model, uint32_t rate_hz) {
     return more ? bytes + UP8(more) : 0;
 }
 
-/* Work the thresholds in force out of those that are set. */
+/* Compute the thresholds in effect from those that are set. */
 static void apply(harken_stream *s) {
     const harken_detector *original = s->original->detector;
-    uint32_t least = ONE24, was = ONE24; /* of all thresholds */
+    uint32_t least = ONE24, was = ONE24; /* the lowest threshold, now and in the model */
     for (uint32_t i = 0; i < s->model.n_labels; i++) {
         uint32_t threshold = s->set[i] ? s->set[i] : original->threshold[i];
         if (threshold <= ONE24 && s->sensitivity != 65536) {
@@ -47,7 +47,7 @@ static void apply(harken_stream *s) {
         if (s->threshold[i] < least) least = s->threshold[i];
         if (original->threshold[i] < was) was = original->threshold[i];
     }
-    /* What the model takes for none must stay less than any threshold. */
+    /* Negligible evidence must stay below every threshold. */
     uint64_t negligible = original->negligible;
     s->detector.negligible = (uint32_t)(least < was ? negligible * least / was : negligible);
 }
@@ -96,7 +96,7 @@ int harken_stream_reset(harken_stream *s) {
     return harken_reset(s->engine);
 }
 
-/* A chunk, which is changed: what is not finite becomes 0. */
+/* Process a chunk, in which samples that are not finite are set to 0. */
 static int feed(harken_stream *s, float *chunk, size_t n, harken_event *events, size_t room) {
     int16_t pcm[HARKEN_RESAMPLE_MOST];
     size_t count = n;
@@ -117,7 +117,7 @@ static int feed(harken_stream *s, float *chunk, size_t n, harken_event *events, 
     return n_events;
 }
 
-/* Samples of either type, by chunks; the one that there is none of is NULL. */
+/* Process samples in chunks: floats or integers; the other pointer is NULL. */
 static int feed_all(harken_stream *s, const float *floats, const int16_t *integers, size_t n,
                     harken_event *events, size_t room) {
     if (!s || (!floats && !integers && n) || (!events && room)) return HARKEN_ERROR_NULL;

@@ -37,7 +37,7 @@ size_t harken_stream_bytes(const harken_model *model, uint32_t rate_hz);
 int harken_stream_init(harken_stream **out, void *memory, size_t size, const harken_model *model,
                        uint32_t rate_hz);
 
-/* Start anew: the next sample is sample 0. Thresholds keep their settings. */
+/* Start over: the next sample is sample 0. Thresholds keep their settings. */
 int harken_stream_reset(harken_stream *s);
 
 /* Process `n` samples, mono, float32 with full scale at ±1, or int16, and report the words that
@@ -55,8 +55,8 @@ int harken_stream_threshold(harken_stream *s, unsigned label, uint32_t threshold
  * unchanged. */
 int harken_stream_sensitivity(harken_stream *s, uint32_t factor);
 
-/* Whether the context (what was said before) affects detection, if the model has a prior; 1 at
- * first. */
+/* Whether the context (what was said before) affects detection, if the model has a prior;
+ * 1 initially. */
 int harken_stream_expecting(harken_stream *s, int expecting);
 
 /* Peak magnitude and mean square of the samples since the last call; full scale is 1. */

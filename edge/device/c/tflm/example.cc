@@ -1,5 +1,5 @@
-// The model @NAME@ in TensorFlow Lite Micro, with harken's front end. What is yours to write is
-// microphone_read() and what is done with the posteriors.
+// The model @NAME@ in TensorFlow Lite Micro, with harken's front end. You provide microphone_read()
+// and heard(), which receives the logits.
 #include <cstdint>
 #include <cstring>
 
@@ -14,7 +14,7 @@
 extern int microphone_read(int16_t *pcm, int n);
 extern void heard(const int8_t *logits);
 
-// Measured with the reference kernels on a 64-bit machine; kernels of a chip's own may want more.
+// Measured with the reference kernels on a 64-bit machine; a chip's own kernels may need more.
 alignas(16) static uint8_t arena[HARKEN_@UPPER@_ARENA_BYTES];
 
 static int invoke(void *context, const int8_t *input, int8_t *logits) {
@@ -32,7 +32,7 @@ int listen() {
                                        sizeof arena);
   if (interpreter.AllocateTensors() != kTfLiteOk) return 1;
 
-  // Once on every new board or build: is the state kept?
+  // Check once on every new board or build that the state is kept.
   int worst = 0;
   int status = harken_tflm_check(&harken_@ID@_tflm_golden, invoke, &interpreter, &worst);
   if (status == HARKEN_TFLM_FAILED || status == HARKEN_TFLM_STATE_LOST) return status;

@@ -4,7 +4,7 @@
 
 int harken_tflm_check(const harken_tflm_golden *golden, harken_tflm_invoke invoke, void *context,
                       int *worst) {
-    int most = 0, kept = 0, forgot = 0; /* steps that only one of the two explains */
+    int most = 0, kept = 0, forgot = 0; /* steps closer to the kept or to the reset state */
     for (int step = 0; step < golden->n_steps; step++) {
         int8_t logits[MOST_LABELS];
         const int8_t *right = golden->logits + (long)step * golden->n_labels;

@@ -1,6 +1,7 @@
 /*
- * Does TensorFlow Lite Micro on this board give the same results as at export? Above all: does it
- * keep the LSTM's state from one Invoke() to the next? Builds with CMSIS-NN kernels have reset it.
+ * Checks that TensorFlow Lite Micro on this board gives the same results as at export, and above all
+ * that it keeps the LSTM's state from one Invoke() to the next: builds with CMSIS-NN kernels have
+ * reset it.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -31,9 +32,9 @@ typedef struct {
  * `logits` [n_labels]; returns 0. */
 typedef int (*harken_tflm_invoke)(void *context, const int8_t *input, int8_t *logits);
 
-/* Run all steps, after a reset of the interpreter. `worst`, which may be NULL, becomes the largest
- * difference of a logit. Other kernels than the reference ones may round differently: 1 to 3 do no
- * harm. */
+/* Run all steps; reset the interpreter first. `worst`, which may be NULL, receives the largest
+ * difference of a logit. Kernels other than the reference ones may round differently: 1 to 3 is
+ * harmless. */
 int harken_tflm_check(const harken_tflm_golden *golden, harken_tflm_invoke invoke, void *context,
                       int *worst);
 

@@ -1,4 +1,4 @@
-/* What the engine uses of the C library, for targets whose own headers are not available. */
+/* The parts of the C library that the engine uses, for targets whose headers are not available. */
 #ifndef HARKEN_DECLARED_STRING_H
 #define HARKEN_DECLARED_STRING_H
 

@@ -1,5 +1,5 @@
 /**
- * Words in, commands out, as harken's grammars say.
+ * Words in, commands out, according to a grammar.
  *
  *     const dialogue = new Dialogue(await (await fetch("robot.json")).json());
  *     spotter.addEventListener("word", ({ detail }) => {
@@ -7,14 +7,14 @@
  *       for (const command of turn.commands) console.log(command.text);
  *     });
  *
- * Call `tick` when `due` has come: a command may be complete, or what was pending has expired. All
- * times are seconds of one clock of the caller's; where `state` is kept, one that goes on, such as
- * `Date.now() / 1000`.
+ * Call `tick` at the time `due`: a command may be complete, or a pending one may have expired. All
+ * times are seconds of one clock that you choose; if you save `state`, use one that survives a
+ * reload, such as `Date.now() / 1000`.
  */
 
 import type { Learned } from "./harken.js";
 
-/** A word or a slot of a command, in the order in which it is said. */
+/** A word or a slot of a command, in spoken order. */
 export interface Part {
   /** The slot, or the word itself. */
   name: string;
@@ -27,39 +27,39 @@ export interface CommandSpec {
   pattern: Part[];
   /** Slots that may come from memory, and for how many seconds. */
   remember: [slot: string, seconds: number][];
-  /** The word that fills a slot when nobody says one. */
+  /** The word that fills a slot if none is said. */
   defaults: [slot: string, word: string][];
-  /** Whether it has to be confirmed: always, never, or with some words in a slot. */
+  /** Whether it must be confirmed: always, never, or for certain words in a slot. */
   confirm: boolean | [slot: string, words: string[]][];
-  /** Whether its first word, said again right after, does the same again. */
+  /** Whether saying its first word again right afterwards repeats it. */
   again: boolean;
-  /** The command in words, with blanks such as {number}. */
+  /** The command as text, with placeholders such as {number}. */
   says: string;
 }
 
-/** What commands there are; harken makes it of a .toml file. */
+/** The available commands; harken makes this from a .toml file. */
 export interface Grammar {
   format: number;
   name: string;
   description: string;
-  /** Tells this grammar from others. */
+  /** Identifies this grammar. */
   digest: string;
-  /** Seconds after a word in which another one is expected; and after the first one, at most. */
+  /** Follow-up window: seconds after a word in which another is expected; and its total limit. */
   window: number;
   maxWindow: number;
-  /** Words in one window, at most. */
+  /** Most words in one window. */
   maxTurns: number;
   /** Seconds after which a command is carried out without its optional parts. */
   settle: number;
   /** Seconds in which a command can be repeated. */
   repeat: number;
-  /** All words that mean something. */
+  /** All words that the grammar uses. */
   words: string[];
-  /** Slots, each with its words and what they stand for. */
+  /** Slots, each with its words and their values. */
   slots: [name: string, words: [word: string, value: string | number][]][];
-  /** Of several that fit, the first is meant. */
+  /** If several match, the first one wins. */
   commands: CommandSpec[];
-  /** Words with a meaning of their own; null where there is none. */
+  /** Control words; null if there is none. */
   controls: {
     stop: string | null;
     confirm: string | null;
@@ -67,15 +67,15 @@ export interface Grammar {
     carryOut: string | null;
     wake: string | null;
   };
-  /** Phrases to begin with: each is a command when it is said after the one before it. */
+  /** Example phrases: each is a command when said after the previous one. */
   examples: string[][];
-  /** What a memory had learned when it was exported; see Memory. */
+  /** What the exported memory had learned; see Memory. */
   learned?: Learned;
 }
 
-/** A word that fills a part of a command, or that is remembered for a slot. */
+/** A word that fills a part of a command or is remembered for a slot. */
 export interface Heard {
-  /** Of the part, or of the slot. */
+  /** Name of the part or the slot. */
   name: string;
   word: string;
   /** When it was said, or last used. */
@@ -88,51 +88,51 @@ export interface Heard {
 /** A command that is not complete, or not confirmed. */
 export interface Pending {
   intent: string;
-  /** What fills it so far. */
+  /** The parts filled so far. */
   parts: Heard[];
   waits: "slot" | "confirm";
   since: number;
 }
 
-/** All that a dialogue remembers: plain JSON. Only ever read it; keep it beside `Grammar.digest`. */
+/** The complete state of a dialogue: plain JSON, read-only. Save it together with `Grammar.digest`. */
 export interface State {
   pending: Pending | null;
   /** The command that was carried out last. */
   last: { intent: string; parts: Heard[]; at: number } | null;
-  /** What was last said for each slot. */
+  /** The last word for each slot. */
   memory: Heard[];
-  /** When the window was opened; null while it is closed. */
+  /** When the window opened; null while it is closed. */
   opened: number | null;
   /** Words in this window. */
   turns: number;
   lastWord: number | null;
-  /** A cap closed the window, and it has not been quiet since. */
+  /** A limit closed the window, and it has not been quiet since. */
   capped: boolean;
-  /** The latest time that was heard of. */
+  /** The latest time passed in. */
   now: number | null;
 }
 
-/** What of a state matters to a program that reads commands. */
+/** The part of a state that matters to a program that reads commands. */
 export interface Glance {
   pending: { intent: string; words: string[]; waits: "slot" | "confirm" } | null;
-  /** Each slot with the word that was last said for it. */
+  /** The last word for each slot. */
   memory: Record<string, string>;
   turns: number;
 }
 
-/** What is to be done. */
+/** A command to carry out. */
 export interface Command {
   intent: string;
-  /** Each slot that is filled, with its word; and with what the word stands for. */
+  /** The word in each filled slot, and that word's value. */
   slots: Record<string, string>;
   values: Record<string, string | number>;
-  /** Slots that nobody said now, with how many seconds ago they were said. */
+  /** Slots filled from memory, with the age of each in seconds. */
   remembered: Record<string, number>;
-  /** Product of those of all words in it. */
+  /** Product of the confidences of its words. */
   confidence: number;
-  /** Whether it is the last command again. */
+  /** Whether it repeats the last command. */
   repeated: boolean;
-  /** It in words. */
+  /** The command as text. */
   text: string;
   at: number;
   /** The state before the word that completed it, and after it. */
@@ -141,9 +141,9 @@ export interface Command {
 }
 
 /**
- * What came of a word: a command; something that waits for more; something that cannot be
- * completed; a command that was dropped or taken back; a stop; nothing; something that waited too
- * long; the window was opened.
+ * The outcome of a word, in this order: a complete command; an incomplete one that waits for more;
+ * one that cannot be completed yet; one dropped or taken back; a stop; the word was ignored; a
+ * pending command expired; the wake word opened the window.
  */
 export type Outcome =
   | "command"
@@ -155,61 +155,61 @@ export type Outcome =
   | "expired"
   | "woken";
 
-/** What came of a word, or of time that passed. */
+/** The result of a word, or of time passing. */
 export interface Turn {
-  /** null where it is time that passed. */
+  /** null if time passed. */
   word: string | null;
   at: number;
   outcome: Outcome;
-  /** What is to be done, in this order; mostly one command or none. */
+  /** Commands to carry out, in this order; usually one or none. */
   commands: Command[];
-  /** The outcome in words. */
+  /** The outcome as text. */
   reason: string;
 }
 
-/** Something that is remembered, and fades. */
+/** A remembered word or command, which fades. */
 export interface Recall {
   /** The slot; for the last command its intent. */
   name: string;
-  /** The word that fills the slot, or the command in words. */
+  /** The word in the slot, or the command as text. */
   text: string;
-  /** So many seconds ago it was said, or last used; at `span` it is forgotten. */
+  /** Seconds since it was said or last used; at `span` it is forgotten. */
   age: number;
   span: number;
 }
 
-/** Makes commands of words. Methods that take a time throw a RangeError where it is not finite. */
+/** Turns words into commands. Methods that take a time throw a RangeError if it is not finite. */
 export class Dialogue {
   /**
-   * @param state Where to go on: what `state` was. What the grammar does not know is dropped.
+   * @param state A saved `state` to continue from. Entries unknown to the grammar are dropped.
    * @throws Error The grammar has another format, or the state is damaged.
    */
   constructor(grammar: Grammar, state?: State | null);
   readonly grammar: Grammar;
   /** A new value after each change. */
   readonly state: State;
-  /** Take in a word. If time went back, the clock was set, and all is forgotten. */
+  /** Process a word. If time goes back, the clock was changed, and everything is forgotten. */
   hear(word: string, at: number, confidence?: number): Turn;
-  /** Let time pass; null if nothing came of it. */
+  /** Advance time; returns null if nothing happened. */
   tick(at: number): Turn | null;
-  /** When the next `tick` matters; null if never. */
+  /** When to call `tick` next; null if never. */
   readonly due: number | null;
-  /** What is waited for: the name of a part, "confirm", or "". */
+  /** What the dialogue waits for: the name of a part, "confirm", or "". */
   readonly pending: string;
   readonly pendingKind: "none" | "slot" | "confirm";
-  /** Whether a follow-up is expected, and for how many seconds more. */
+  /** Whether the follow-up window is open, and for how many more seconds. */
   windowOpen(at: number): boolean;
   followUp(at: number): number;
-  /** The slots that may be left out now, in the order of the grammar. */
+  /** The slots that can be filled from memory now, in grammar order. */
   recalls(at: number): Recall[];
-  /** The command that would be repeated now, if there is a word for that. */
+  /** The command that would be repeated now, if the grammar has a word for repeating. */
   repeatable(at: number): Recall | null;
-  /** What is pending in words, as far as it was said. */
+  /** The pending command as text, as far as it was said. */
   pendingText(): string;
-  /** Ignore every word from now on; take words again, `tail` seconds (0.5) from now. */
+  /** `mute` ignores all words; `unmute` accepts them again after `tail` seconds (default 0.5). */
   mute(at: number): void;
   unmute(at: number, tail?: number): void;
   muted(at: number): boolean;
-  /** Go back to the beginning. */
+  /** Reset the dialogue. */
   forget(): void;
 }

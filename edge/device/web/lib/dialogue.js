@@ -1,12 +1,12 @@
 /**
- * Words in, commands out: what the words mean together, and with what was said before.
+ * Words in, commands out: combines words with each other and with what was said before.
  *
- * No clock of its own: whoever calls says what time it is, in seconds. Does what harken's dialogue
- * in Python does, to the last digit. The grammar is JSON that `harken` makes of a .toml file.
+ * It has no clock: the caller passes the time in seconds. Results equal those of harken's dialogue in
+ * Python, to the last digit. The grammar is JSON that `harken` makes from a .toml file.
  *
- * The first word, or the wake word, opens a window; each word keeps it open for `window` seconds
- * more, up to `maxWindow` and `maxTurns`. When it closes, what is pending is dropped. One that was
- * closed by these caps stays closed until it was quiet for `window`. "Stop" is heard at any time.
+ * The first word, or the wake word, opens the follow-up window; each word extends it by `window`
+ * seconds, up to `maxWindow` and `maxTurns`. When it closes, a pending command is dropped. After
+ * these limits close it, it stays closed until there was no word for `window`. "Stop" always works.
  */
 
 const FORMAT = 1;
@@ -24,7 +24,7 @@ export class Dialogue {
     this._state = state === null ? FRESH : this._fitting(checked(state));
   }
 
-  /** All that is remembered, as plain JSON; a new value after each change. */
+  /** The complete state as plain JSON; a new value after each change. */
   get state() {
     return this._state;
   }
@@ -42,7 +42,7 @@ export class Dialogue {
     if (due === null || at < due) return null;
     const { pending } = state;
     if (pending?.waits === "slot" && at >= state.lastWord + this.grammar.settle) {
-      // It settles before it can expire: settling takes less time than a window.
+      // It settles before it can expire: `settle` is shorter than `window`.
       const completed = this._completed(pending, at);
       if (completed) return this._carryOut(null, pending.intent, completed, at, state);
     }
@@ -149,7 +149,7 @@ export class Dialogue {
     return turn;
   }
 
-  /** Make something of a word that is heard. */
+  /** Interpret a word inside the window. */
   _turn(heard, before) {
     const { word, at } = heard;
     const { wake, cancel, confirm, carryOut } = this.grammar.controls;
@@ -162,7 +162,7 @@ export class Dialogue {
     }
     if (pending.waits === "confirm") {
       if (word === confirm || word === carryOut) {
-        const parts = put(pending.parts, "", heard); // the answer counts for the confidence
+        const parts = put(pending.parts, "", heard); // the answer counts towards the confidence
         return this._carryOut(word, pending.intent, parts, at, before, { sure: true });
       }
       this._change({ pending: null });
@@ -176,7 +176,7 @@ export class Dialogue {
     return this._withPending(pending, heard, before);
   }
 
-  /** Add a word to what is pending, correct it, or begin something new. */
+  /** Add a word to the pending command, correct it, or begin a new one. */
   _withPending(pending, heard, before) {
     const spec = this._spec(pending.intent);
     const said = (part) => named(pending.parts, part.name) !== undefined;
@@ -194,7 +194,7 @@ export class Dialogue {
     const turn = this._withoutPending(heard, this._state);
     const ignored = turn.outcome === "ignored";
     if (earlier.length === 0) {
-      if (ignored) this._change({ pending }); // it means nothing here, so it changes nothing
+      if (ignored) this._change({ pending }); // an ignored word changes nothing
       return turn;
     }
     const outcome = ignored ? "command" : turn.outcome;
@@ -210,7 +210,7 @@ export class Dialogue {
     if (begun) return this._fill(begun, put([], begun.pattern[0].name, heard), heard, before);
     if (word === controls.carryOut) {
       if (last && at - last.at < repeat) {
-        const parts = put(last.parts, "", heard); // "go" counts for the confidence, too
+        const parts = put(last.parts, "", heard); // "go" counts towards the confidence, too
         const how = { sure: true, repeated: true };
         return this._carryOut(word, last.intent, parts, at, before, how);
       }
@@ -233,7 +233,7 @@ export class Dialogue {
     return turnOf(word, at, "ignored", "nothing remembered that it belongs to");
   }
 
-  /** Carry out what is complete; let the rest wait. */
+  /** Carry out a complete command; let an incomplete one wait. */
   _fill(spec, parts, heard, before) {
     const { word, at } = heard;
     if (spec.pattern.every((part) => named(parts, part.name))) {
@@ -303,7 +303,7 @@ export class Dialogue {
     return turnOf(word, at, "stopped", reason, [command]);
   }
 
-  /** Return the parts before one of a pattern from memory; null if one is not there. */
+  /** Return the parts before `index` from memory; null if a required one is missing. */
   _recalled(spec, index, at) {
     const recalled = [];
     for (const part of spec.pattern.slice(0, index)) {
@@ -320,8 +320,8 @@ export class Dialogue {
   }
 
   /**
-   * Return all parts of what is pending; null if one is still missing. What nobody said is as the
-   * last time if it is a repeat, from memory, or the default.
+   * Return all parts of a pending command; null if one is still missing. Parts that were not said
+   * come from the last command if it is repeated, from memory, or from the defaults.
    */
   _completed(pending, at) {
     const spec = this._spec(pending.intent);
@@ -368,14 +368,14 @@ export class Dialogue {
     return valueOf(this.grammar.slots, part.name).some(([each]) => each === word);
   }
 
-  /** When the window closes, or has closed, if nobody says more; null while it is closed. */
+  /** When the window closes, or closed, without another word; null while it is closed. */
   get _closes() {
     const { opened, lastWord } = this._state;
     if (opened === null || lastWord === null) return null;
     return Math.min(lastWord + this.grammar.window, opened + this.grammar.maxWindow);
   }
 
-  /** Count a word into the window, which it may open; return whether it is heard. */
+  /** Count a word in the window, which it may open; return whether the word is accepted. */
   _enter(word, at) {
     const { turns, lastWord, capped } = this._state;
     const { wake } = this.grammar.controls;
@@ -393,7 +393,7 @@ export class Dialogue {
     return opens;
   }
 
-  /** Take in what time it is. */
+  /** Advance to a time. */
   _moveTo(at, settle = true) {
     if (!Number.isFinite(at)) throw new RangeError(`the time is ${at}; it must be finite`);
     const { now } = this._state;
@@ -404,7 +404,7 @@ export class Dialogue {
     }
   }
 
-  /** Whether a cap, and not the quiet, has closed the window by now. */
+  /** Whether a limit, rather than silence, has closed the window by now. */
   _cappedAt(at) {
     const { lastWord } = this._state;
     return lastWord !== null && at < lastWord + this.grammar.window;
@@ -418,7 +418,7 @@ export class Dialogue {
     this._state = { ...this._state, ...changes };
   }
 
-  /** Return a state without what this grammar does not know. */
+  /** Return a state without entries unknown to this grammar. */
   _fitting(state) {
     const known = (part, heard) => part && this._takes(part, heard.word);
     const fits = (given) => {
@@ -467,7 +467,7 @@ function named(things, name) {
   return things.find((thing) => thing.name === name);
 }
 
-/** Return a list with a word under a name; one that was there is replaced where it stood. */
+/** Return a list with a word under a name; an existing entry is replaced in place. */
 function put(parts, name, heard) {
   const part = { name, ...heard };
   return named(parts, name)
@@ -475,7 +475,7 @@ function put(parts, name, heard) {
     : [...parts, part];
 }
 
-/** Return the slots that are filled, as pairs of slot and word. */
+/** Return the filled slots as pairs of slot and word. */
 function slotsOf(spec, parts) {
   return spec.pattern
     .filter((part) => part.slot && named(parts, part.name))
@@ -487,7 +487,7 @@ function needsConfirmation({ confirm }, slots) {
   return confirm.some(([slot, words]) => words.includes(valueOf(slots, slot)));
 }
 
-/** Return a command in words; blanks that nothing fills are left out. */
+/** Return a command as text, without unfilled placeholders. */
 function inWords(spec, slots) {
   const fill = (blank, name) =>
     valueOf(slots, name) ?? (named(spec.pattern, name)?.slot ? "" : blank);
@@ -495,12 +495,12 @@ function inWords(spec, slots) {
   return pieces.filter(Boolean).join(" ");
 }
 
-/** As Python writes a word in an error. */
+/** Quote a word as Python's repr does. */
 function quoted(word) {
   return word.includes("'") ? `"${word}"` : `'${word}'`;
 }
 
-/** Return what of a state matters to a program that reads commands. */
+/** Return the part of a state that matters to a program that reads commands. */
 function compact({ pending, memory, turns }) {
   return {
     pending: pending && {
@@ -513,7 +513,7 @@ function compact({ pending, memory, turns }) {
   };
 }
 
-/** Return a state that was saved, or throw an error that says that it is damaged. */
+/** Validate a saved state; throw an error if it is damaged. */
 function checked(state) {
   const must = (value, fine) => {
     if (!fine) throw new Error("the state of the dialogue is damaged");

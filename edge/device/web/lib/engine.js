@@ -1,25 +1,25 @@
-// PCM in, words out: the C engine and its model, one WebAssembly file, at once and on this thread.
+// PCM in, words out: the C engine and its model in one WebAssembly file, run synchronously.
 import { HarkenError } from "./errors.js";
 
-const FORMAT = 1; // of the section of the file in which the model describes itself
+const FORMAT = 1; // of the custom section that describes the model
 const SECTION = "harken";
-const CHUNK = 4096; // samples that the engine takes in one call
-const WORD = 6; // numbers of a word: label, confidence, acoustic, first and last sample, foreseen
+const CHUNK = 4096; // most samples per call of the engine
+const WORD = 6; // numbers per word: label, confidence, acoustic, first and last sample, foreseen
 const PAGE_TOGETHER = "Export the page and its model again, together.";
 
-/** What a compiled model says of itself. */
+/** Read the description in a compiled model. */
 export function describe(module) {
   const [section] = WebAssembly.Module.customSections(module, SECTION);
   if (!section) {
     throw new HarkenError(
-      "bad-model", "This WebAssembly file is no harken model.", "Make one with: harken export MODEL --target web",
+      "bad-model", "This WebAssembly file is not a harken model.", "Make one with: harken export MODEL --target web",
     );
   }
   const text = Array.from(new Uint8Array(section), (byte) => String.fromCharCode(byte)).join("");
   const { format, ...info } = JSON.parse(text); // ASCII: other characters are escaped
   if (format !== FORMAT) {
     throw new HarkenError(
-      "version", `The model is of version ${format}; this library reads version ${FORMAT}.`, PAGE_TOGETHER,
+      "version", `The model has version ${format}; this library reads version ${FORMAT}.`, PAGE_TOGETHER,
     );
   }
   return info;
@@ -32,14 +32,14 @@ export async function compile(model) {
   } catch (problem) {
     if (!(problem instanceof WebAssembly.CompileError)) throw problem;
     throw new HarkenError(
-      "bad-model", "The model is damaged, or was cut short.", "Reload the page; if that does not help, export it again.",
+      "bad-model", "The model is damaged or incomplete.", "Reload the page; if that does not help, export it again.",
     );
   }
 }
 
 export function checkThreshold({ words }, word, value) {
   if (!words.includes(word)) {
-    throw new RangeError(`${word} is no word of the model; there are ${words.join(", ")}`);
+    throw new RangeError(`${word} is not a word of the model; its words are ${words.join(", ")}`);
   }
   if (value !== null && !(value > 0 && value <= 1)) {
     throw new RangeError(`the threshold of ${word} is ${value}; it must be more than 0 and at most 1`);
@@ -53,7 +53,7 @@ export function checkSensitivity(factor) {
 
 export class Engine {
   #wasm;
-  #floats; // the same place, for either kind of samples
+  #floats; // both views share one buffer
   #integers;
   #words;
   #sensitivity = 1;
@@ -70,11 +70,11 @@ export class Engine {
     rate ??= this.info.rate;
     if (!Number.isInteger(rate) || this.#wasm.open(rate) < 0) {
       throw new HarkenError(
-        "unsupported", `Sound of ${rate} samples a second cannot be converted.`,
+        "unsupported", `Audio at ${rate} Hz cannot be converted.`,
         "Use one of the usual rates, such as 16,000, 44,100 or 48,000.",
       );
     }
-    const { buffer } = this.#wasm.memory; // grows no more
+    const { buffer } = this.#wasm.memory; // does not grow any more
     this.#floats = new Float32Array(buffer, this.#wasm.samples(), CHUNK);
     this.#integers = new Int16Array(buffer, this.#wasm.samples(), CHUNK);
     this.#words = new Float64Array(buffer, this.#wasm.words(), 8 * WORD);
@@ -96,7 +96,7 @@ export class Engine {
     return found;
   }
 
-  /** Take in one chunk of float32, at most 4,096, and allocate nothing; return how many words. */
+  /** Process at most 4,096 float32 samples without allocating; return the number of words. */
   feedChunk(samples) {
     this.#floats.set(samples);
     return this.#wasm.feed(samples.length, 0);
@@ -119,7 +119,7 @@ export class Engine {
 
   setThreshold(word, value) {
     checkThreshold(this.info, word, value);
-    // Zero takes it back; the least that is none is 2^-24.
+    // 0 restores the model's threshold; the smallest other value is 2^-24.
     this.#wasm.threshold(this.info.labels.indexOf(word), value === null ? 0 : Math.max(value, 2 ** -24));
   }
 
@@ -143,7 +143,7 @@ export class Engine {
 
   pending(name, habit) {
     const index = this.info.pending.indexOf(name);
-    if (index < 0) return; // what the prior does not know of changes nothing
+    if (index < 0) return; // unknown to the prior: no effect
     if (habit) {
       const place = new Uint32Array(this.#wasm.memory.buffer, this.#wasm.share(), habit.length);
       habit.forEach((share, at) => (place[at] = Math.round(share * 2 ** 24)));

@@ -1,4 +1,4 @@
-// What can go wrong, as a sentence and what to do about it.
+// An error: a code, a sentence, and what to do about it.
 
 export class HarkenError extends Error {
   constructor(code, message, remedy) {

@@ -8,66 +8,66 @@
 
 import { Dialogue, type Grammar, type State, type Turn } from "./dialogue.js";
 
-/** A word that was heard. */
+/** A detected word. */
 export interface Word {
   word: string;
   /** The evidence that decided it, in 0..1. */
   confidence: number;
-  /** The same without what was said before. */
+  /** The same without the context (what was said before). */
   acoustic: number;
-  /** First and last of what was heard of it, in seconds since listening began or was reset. */
+  /** Start and end of the evidence, in seconds since listening began or was reset. */
   start: number;
   end: number;
-  /** The same in samples at the rate of the model. */
+  /** The same in samples at the model's rate. */
   startSample: number;
   endSample: number;
-  /** How likely the prior held it, with nothing learned, in 0..1; 0 where the model has none. */
+  /** The probability that the prior gave it, without anything learned, in 0..1; 0 without a prior. */
   foreseen: number;
 }
 
-/** What a model file says of itself. */
+/** What a model file contains. */
 export interface ModelInfo {
   name: string;
-  /** Digits of the SHA-256 of the TensorFlow Lite file that it was made of. */
+  /** First digits of the SHA-256 of the TensorFlow Lite file that it was made from. */
   digest: string;
-  /** What the posteriors stand for; the last two: "unknown" and "silence". */
+  /** The labels of the posteriors; the last two are "unknown" and "silence". */
   labels: string[];
-  /** Those of them that are heard. */
+  /** The labels that can be detected. */
   words: string[];
-  /** For each word the evidence, in (0, 1], from which it is heard. */
+  /** The evidence that each word needs, in (0, 1]. */
   thresholds: Record<string, number>;
-  /** Samples a second that the model hears; other rates are converted. */
+  /** The model's sample rate in Hz; other rates are converted. */
   rate: number;
-  /** Samples from one step of the network to the next. */
+  /** Samples per step of the network. */
   stepSamples: number;
-  /** Digest of the grammar whose prior is part of it; null where none is. */
+  /** Digest of the grammar of the built-in prior; null without one. */
   grammar: string | null;
-  /** What `pending` takes. */
+  /** The names that `pending` accepts. */
   pending: string[];
 }
 
-/** What went wrong: `message` is a sentence, `remedy` another one on what to do. */
+/** An error: `message` is a sentence, `remedy` another that says what to do. */
 export class HarkenError extends Error {
   readonly code:
-    | "insecure" // the page came over http: from another machine
+    | "insecure" // the page was loaded over http: from another machine
     | "unsupported" // no WebAssembly, AudioWorklet or getUserMedia
     | "denied" // the microphone was refused
     | "no-microphone"
-    | "busy" // another program has it, or the system refused
+    | "busy" // another program is using it, or the system refused
     | "network" // a file of the page cannot be loaded
-    | "bad-model" // not a model, or cut short
+    | "bad-model" // not a model, or truncated
     | "version" // a model for another version of this library
-    | "mismatch" // a model at odds with the page or the grammar
+    | "mismatch" // the model does not match the page or the grammar
     | "destroyed";
   readonly remedy: string;
 }
 
 export interface EngineOptions {
-  /** Samples a second of what is fed, 8,000 to 192,000; by default the model's. */
+  /** Rate of the samples in Hz, 8,000 to 192,000; default: the model's. */
   rate?: number;
 }
 
-/** PCM in, words out, at once and on this thread: for files, Node.js and workers. */
+/** PCM in, words out, synchronously on this thread: for files, Node.js and workers. */
 export class Engine {
   static load(
     model: BufferSource | WebAssembly.Module,
@@ -75,46 +75,46 @@ export class Engine {
   ): Promise<Engine>;
   readonly info: ModelInfo;
   /**
-   * Take in samples, mono: float32 with full scale at ±1, or int16. Any number at once; how they
-   * are divided among calls makes no difference.
+   * Process samples, mono: float32 with full scale at ±1, or int16. Any number per call; chunk
+   * sizes do not affect the results.
    */
   feed(samples: Float32Array | Int16Array): Word[];
-  /** Forget everything heard: the next sample is sample 0. */
+  /** Start over: the next sample is sample 0. */
   reset(): void;
-  /** The evidence, in (0, 1], from which a word is heard; null: as the model has it. */
+  /** Set the evidence that a word needs, in (0, 1]; null: the model's threshold. */
   setThreshold(word: string, value: number | null): void;
-  /** Odds that a word needs are divided by this, 1/64 to 64; 1: as the model has it. */
+  /** Divides the odds that every word needs, 1/64 to 64; 1 keeps the model's thresholds. */
   sensitivity: number;
-  /** Whether what was said before changes what is heard; without a prior it never does. */
+  /** Whether the context (what was said before) affects detection, for a model with a prior. */
   expecting: boolean;
   /**
-   * Tell what the application waits for since the last word, one of `info.pending`; and what its
-   * user tends to say there, if that is known: `Memory.habit`.
+   * Set what the application waits for after the last word, one of `info.pending`, and what its
+   * user tends to say there, if known: `Memory.habit`.
    */
   pending(name: string, habit?: number[]): void;
-  /** Forget the words that were said, and nothing else. */
+  /** Forget the words said so far, and nothing else. */
   forget(): void;
   /** Of the last step, in the order of `info.labels`. */
   posteriors(): Float32Array;
   logits(): Int8Array;
   /** Of the last frame. */
   features(): Int8Array;
-  /** Whether the last frame was heard; false while the gate of the model is shut, since the room is quiet. */
+  /** Whether the last frame was processed; false while the model's gate is shut in a quiet room. */
   readonly awake: boolean;
   /** Steps of the network since the reset. */
   readonly steps: number;
 }
 
-/** What the microphone's page is told many times a second. */
+/** The current state of listening, for display. */
 export interface Snapshot {
-  /** Greatest magnitude, and root mean square, since the last snapshot; full scale is 1. */
+  /** Peak magnitude and root mean square since the last snapshot; full scale is 1. */
   peak: number;
   rms: number;
   /** Of the last step, in the order of `info.labels`. */
   posteriors: Float32Array;
-  /** Seconds of sound heard since listening began. */
+  /** Seconds of audio processed since listening began. */
   seconds: number;
-  /** Seconds of sound that the browser lost; NaN where it does not say. */
+  /** Seconds of audio that the browser dropped; NaN if it does not report this. */
   lost: number;
   /** Rate of the microphone's samples, in Hz. */
   sampleRate: number;
@@ -124,7 +124,7 @@ export type SpotterState = "idle" | "starting" | "listening" | "interrupted" | "
 
 export interface StateChange {
   state: SpotterState;
-  /** Why, as a sentence; empty where there is nothing to say. */
+  /** Why, as a sentence; may be empty. */
   reason: string;
 }
 
@@ -133,45 +133,45 @@ export interface SpotterOptions {
   sensitivity?: number;
   /** See Engine.expecting; true by default. */
   expecting?: boolean;
-  /** Let the browser even out the level; false by default. */
+  /** The browser's automatic gain control; false by default. */
   autoGainControl?: boolean;
-  /** Of the microphone; by default the one that the system prefers. */
+  /** The microphone; by default the system's. */
   deviceId?: string;
-  /** Where worklet.js lies; by default beside this module. */
+  /** URL of worklet.js; by default beside this module. */
   workletUrl?: string | URL;
 }
 
 interface SpotterEvents {
   word: CustomEvent<Word>;
   state: CustomEvent<StateChange>;
-  /** Something for the person who listens: there is only silence, another microphone is used … */
+  /** A message for the user, such as that the microphone gives only silence. */
   notice: CustomEvent<{ message: string }>;
-  /** Listening ended, and cannot go on by itself. */
+  /** Listening ended and cannot resume by itself. */
   error: CustomEvent<HarkenError>;
 }
 
 /** The microphone in, events out. */
 export class Spotter extends EventTarget {
-  /** Load a model: its address, or its bytes. */
+  /** Load a model from its URL or its bytes. */
   static load(model: string | URL | BufferSource, options?: SpotterOptions): Promise<Spotter>;
   readonly info: ModelInfo;
   readonly state: SpotterState;
-  /** Listen. To be called when somebody clicks: the browser asks for the microphone. */
+  /** Start listening. Call it from a click handler: the browser asks for the microphone. */
   start(): Promise<void>;
-  /** Let go of the microphone. `start` listens again, from the beginning. */
+  /** Release the microphone. `start` listens again from a reset state. */
   stop(): Promise<void>;
-  /** Forget everything heard. */
+  /** Start over. */
   reset(): void;
   setThreshold(word: string, value: number | null): void;
   sensitivity: number;
   expecting: boolean;
-  /** While it is muted no words come, and the microphone stays open. */
+  /** While muted, no words are reported; the microphone stays open. */
   muted: boolean;
   pending(name: string, habit?: number[]): void;
   forget(): void;
-  /** What is heard right now; rejects while nobody listens. */
+  /** The current level, posteriors and so on; rejects while not listening. */
   snapshot(): Promise<Snapshot>;
-  /** Let go of everything. */
+  /** Release all resources. */
   destroy(): Promise<void>;
   addEventListener<K extends keyof SpotterEvents>(
     type: K,
@@ -195,40 +195,41 @@ export class Spotter extends EventTarget {
   ): void;
 }
 
-/** What was learned of a user: plain JSON, as in the file of a memory of `harken listen`. */
+/** What was learned about a user: plain JSON, as in a memory file of `harken listen`. */
 export interface Learned {
   /** How far it is trusted, in 0..1. */
   trust: number;
-  /** Words learned from, ever. */
+  /** Total number of words learned from. */
   lessons: number;
-  /** For each context, "waiting for:last word", how often each word was said; old ones fade. */
+  /** For each context, "pending:last word", how often each word was said; old counts fade. */
   counts: Record<string, Record<string, number>>;
 }
 
-/** Of a word, besides its confidence; a `Word` has the first and the last. */
+/** Details of a word besides its confidence; a `Word` has `acoustic` and `foreseen`. */
 export interface Evidence {
-  /** The evidence without what was said before, and that which the word needs: else nothing is learned. */
+  /** The evidence without the context; nothing is learned unless it reaches `threshold`. */
   acoustic?: number;
+  /** The evidence that the word needs. */
   threshold?: number;
   foreseen?: number;
 }
 
 /**
  * A dialogue that learns what its user says, as `harken listen` does, for a model with the prior of
- * this grammar. Each command that nobody takes back for five seconds counts; `tick` takes it in.
+ * this grammar. A command that is not taken back within five seconds is learned by `tick`.
  */
 export class Memory extends Dialogue {
   /**
-   * @param learned What was learned earlier; by default what the grammar came with.
-   * @throws Error As Dialogue does, or what was learned is damaged.
+   * @param learned What was learned earlier; by default what the grammar contains.
+   * @throws Error As Dialogue does, or if `learned` is damaged.
    */
   constructor(grammar: Grammar, state?: State | null, learned?: Learned | null);
   hear(word: string, at: number, confidence?: number, evidence?: Evidence): Turn;
   /** A new value each time. */
   readonly learned: Learned;
-  /** For `pending`, after each word: the prior's share of a word's probability, then what is added to each word's. */
+  /** For `pending`, after each word: the prior's share of a word's probability, then a term to add for each word. */
   readonly habit: number[];
-  /** Go back to the beginning, and unlearn everything. */
+  /** Reset the dialogue, and unlearn everything. */
   forget(): void;
 }
 

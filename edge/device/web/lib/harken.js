@@ -1,4 +1,4 @@
-// All there is: see harken.d.ts.
+// The public API: see harken.d.ts.
 export { Dialogue } from "./dialogue.js";
 export { Engine } from "./engine.js";
 export { HarkenError } from "./errors.js";

@@ -1,19 +1,19 @@
-// Words in, commands out, as dialogue.js makes them; and what their user tends to say, learned as
-// harken's memory in Python learns it, for the engine to expect.
+// Words in, commands out, as in dialogue.js. Also learns what the user tends to say, exactly as
+// harken's memory in Python does, for the engine's prior.
 import { Dialogue } from "./dialogue.js";
 
-const HALF_LIFE = 150; // words after which a count is worth half
-const SHARE = 0.02; // of the trust, shared out again after each word
-const STRENGTH = 6; // words in a context that weigh as much as what is known without it
-const REGRET = 5; // seconds in which a command can be taken back, and is not learned from
+const HALF_LIFE = 150; // words after which a count has half its weight
+const SHARE = 0.02; // of the trust, redistributed after each word
+const STRENGTH = 6; // words in a context that weigh as much as the estimate without it
+const REGRET = 5; // seconds in which a command can be taken back; then it is learned
 const MOST = 1e6;
 
 export class Memory extends Dialogue {
-  #last = null; // word, or null where all is forgotten
-  #heard = 0; // when it was
-  #waited = ""; // what was waited for since
-  #lessons = []; // of the command that is being given
-  #meant = []; // of commands: [when to learn them, lessons]
+  #last = null; // the last word; null if forgotten
+  #heard = 0; // when it was heard
+  #waited = ""; // what was pending after it
+  #lessons = []; // from the command being given
+  #meant = []; // from complete commands: [when to learn, lessons]
   #trust;
   #counts; // by context, by word
   #learnedFrom;
@@ -66,7 +66,7 @@ export class Memory extends Dialogue {
     };
   }
 
-  /** The session, and all that was learned. */
+  /** Forget the session and everything learned. */
   forget() {
     super.forget();
     this.#last = null;
@@ -78,7 +78,7 @@ export class Memory extends Dialogue {
     return [`${this.#waited}:`, `${this.#waited}:${this.#last ?? ""}`];
   }
 
-  /** Parts of a word's probability by what was learned: of the prior's, then for each word. */
+  /** The learned shares of a word's probability: the prior's, then one for each word. */
   #share(keys) {
     const { words } = this.grammar;
     let share = [1, ...words.map(() => 0)];

@@ -1,23 +1,23 @@
-// Settings in, an open microphone out that worklet.js listens to; or what keeps it from being opened.
+// Settings in, an open microphone connected to worklet.js out, or the reason why it cannot be opened.
 import { HarkenError } from "./errors.js";
 
 const PROBLEMS = {
   insecure: [
-    "The microphone is only for secure pages, and this one came over http.",
-    "Open it over https, or on this very machine as http://localhost.",
+    "Browsers allow the microphone only on secure pages; this one was loaded over http.",
+    "Open it over https, or on this machine as http://localhost.",
   ],
   unsupported: [
     "This browser lacks WebAssembly, AudioWorklet or access to the microphone.",
     "Use a current Chrome, Edge, Firefox or Safari (15.4 or later).",
   ],
   denied: [
-    "The microphone was refused.",
+    "Access to the microphone was denied.",
     "Allow it for this page in the browser's settings, beside the address, then try again.",
   ],
-  "no-microphone": ["There is no microphone.", "Plug one in, then try again."],
+  "no-microphone": ["No microphone was found.", "Plug one in, then try again."],
   busy: [
     "The microphone cannot be opened; another program may be using it.",
-    "End calls and recordings, then try again.",
+    "End any calls and recordings, then try again.",
   ],
 };
 
@@ -32,7 +32,7 @@ const CODES = {
 
 const problem = (code) => new HarkenError(code, ...PROBLEMS[code]);
 
-/** What keeps this page from listening, before anybody is asked; null if nothing does. */
+/** Why this page cannot listen, checked before the user is asked; null if it can. */
 export function obstacle() {
   if (globalThis.isSecureContext === false) return problem("insecure");
   const able =
@@ -40,12 +40,12 @@ export function obstacle() {
   return able ? null : problem("unsupported");
 }
 
-/** A microphone, and what listens to it. */
+/** A microphone and its audio worklet. */
 export class Microphone {
   /**
-   * Open it: the browser asks whoever sits there.
+   * Open it: the browser asks the user for permission.
    *
-   * @param processorOptions what worklet.js is given
+   * @param processorOptions passed to worklet.js
    */
   static async open({ deviceId, autoGainControl = false, workletUrl, processorOptions }) {
     const hindrance = obstacle();
@@ -63,7 +63,7 @@ export class Microphone {
         numberOfInputs: 1, numberOfOutputs: 1, channelCount: 1, channelCountMode: "explicit", processorOptions,
       });
       await ready(node);
-      // To the loudspeaker goes silence: what is connected to nothing, some browsers do not run.
+      // The output is silence; some browsers do not run nodes that are not connected to it.
       context.createMediaStreamSource(stream).connect(node).connect(context.destination);
       await context.resume();
       return new Microphone(context, stream, node);
@@ -86,12 +86,12 @@ export class Microphone {
     this.node.port.postMessage(message);
   }
 
-  /** Whether sound comes: neither the page nor the microphone is paused. */
+  /** Whether audio flows: neither the page nor the microphone is paused. */
   get runs() {
     return this.context.state === "running" && !this.track.muted && this.track.readyState === "live";
   }
 
-  /** Seconds of sound that the browser lost; NaN where it does not say. */
+  /** Seconds of audio that the browser dropped; NaN if it does not report this. */
   get lost() {
     const { totalFramesDuration, deliveredFramesDuration } = this.track.stats ?? {};
     return (totalFramesDuration - deliveredFramesDuration) / 1000;
@@ -122,7 +122,7 @@ async function load(context, workletUrl) {
   }
 }
 
-/** Wait until the worklet has its engine. */
+/** Wait until the worklet's engine is ready. */
 function ready(node) {
   return new Promise((resolve, reject) => {
     node.onprocessorerror = () => reject(problem("unsupported"));

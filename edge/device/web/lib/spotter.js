@@ -1,12 +1,12 @@
-// A model and the microphone in, words out, for as long as it is wanted: interruptions are noticed,
-// told of, and listening goes on after them.
+// A model and the microphone in, words out. Interruptions are detected and reported, and listening
+// resumes after them.
 import { checkSensitivity, checkThreshold, compile, describe } from "./engine.js";
 import { HarkenError } from "./errors.js";
 import { Microphone } from "./microphone.js";
 
-const SILENT_S = 3; // of nothing but zeros, before it is said
-const STALLED_S = 3; // without a sample, before the microphone is opened anew
-const RETRY_S = 2; // between two attempts
+const SILENT_S = 3; // of nothing but zeros before a notice
+const STALLED_S = 3; // without a sample before the microphone is reopened
+const RETRY_S = 2; // between attempts
 
 const seconds = () => performance.now() / 1000;
 
@@ -18,18 +18,18 @@ export class Spotter extends EventTarget {
   #expecting;
   #muted = false;
   #state = "idle";
-  #wanted = 0; // number of the start() that is in force; 0: none
+  #wanted = 0; // number of the current start(); 0: none
   #starts = 0;
   #microphone = null;
   #recovering = false;
-  #snapshots = new Map(); // that were asked for: what resolves them, by number
+  #snapshots = new Map(); // requested snapshots: resolve functions by number
   #asked = 0;
   #begun = 0; // when listening began
   #offset = 0; // seconds from then to the engine's first sample
-  #lost = 0; // seconds, by microphones that were closed
-  #told = { at: 0, frames: 0, heardAt: 0, loudAt: 0 }; // by the last snapshot, and when
-  #silent = false; // whether that was said
-  #default = ""; // microphone of the system
+  #lost = 0; // seconds dropped by microphones that are closed now
+  #told = { at: 0, frames: 0, heardAt: 0, loudAt: 0 }; // from the last snapshot, and its time
+  #silent = false; // whether the silence was reported
+  #default = ""; // the system's default microphone
   #timer = 0;
   #wake = null; // ends the wait before the next attempt
 
@@ -145,7 +145,7 @@ export class Spotter extends EventTarget {
 
   async snapshot() {
     const microphone = this.#microphone;
-    if (!microphone) throw new Error("nobody listens; call start() first");
+    if (!microphone) throw new Error("not listening; call start() first");
     const id = ++this.#asked;
     const { promise, resolve } = withResolvers();
     this.#snapshots.set(id, resolve);
@@ -161,7 +161,7 @@ export class Spotter extends EventTarget {
     };
   }
 
-  /** Turn away from the microphone, and return it. */
+  /** Detach from the microphone, and return it. */
   #leave() {
     const microphone = this.#microphone;
     this.#microphone = null;
@@ -189,12 +189,12 @@ export class Spotter extends EventTarget {
     const { context, node, track } = microphone;
     node.port.onmessage = ({ data }) => this.#hear(data);
     node.onprocessorerror = () => this.#recover("Listening failed; trying again.");
-    track.onended = () => this.#recover("The microphone is gone; waiting for one.");
+    track.onended = () => this.#recover("The microphone was disconnected; waiting for one.");
     track.onmute = () => this.#pause("Something else is using the microphone.");
     track.onunmute = () => this.#resume();
     context.onstatechange = () => {
       if (context.state === "running") this.#resume();
-      else this.#pause("The browser has paused listening.");
+      else this.#pause("The browser paused listening.");
     };
     this.#defaultDevice().then((name) => (this.#default = name));
   }
@@ -220,7 +220,7 @@ export class Spotter extends EventTarget {
     this.#snapshots.delete(id);
   }
 
-  /** Notice what no event tells of: a microphone that stalls, silence, another one plugged in. */
+  /** Watch for what has no event of its own: a stalled microphone, silence, a new default device. */
   #watch() {
     document.addEventListener("visibilitychange", this.#visible);
     navigator.mediaDevices.addEventListener("devicechange", this.#devices);
@@ -235,11 +235,11 @@ export class Spotter extends EventTarget {
       else this.#microphone.context.resume().catch(() => {});
       return;
     }
-    if (now - at > 0.9) this.snapshot().catch(() => {}); // for none but #hear
-    if (at > heardAt + STALLED_S) this.#recover("No sound comes from the microphone; opening it again.");
+    if (now - at > 0.9) this.snapshot().catch(() => {}); // only for #hear
+    if (at > heardAt + STALLED_S) this.#recover("The microphone stopped sending audio; reopening it.");
     const silent = at > loudAt + SILENT_S;
     if (silent && !this.#silent) {
-      this.#notice("Nothing but silence comes from the microphone: it may be muted, or switched off.");
+      this.#notice("The microphone sends only silence: it may be muted or switched off.");
     }
     this.#silent = silent;
   }
@@ -254,10 +254,10 @@ export class Spotter extends EventTarget {
     this.#wake?.();
     const name = await this.#defaultDevice();
     if (this.#state !== "listening" || this.#options.deviceId || name === this.#default) return;
-    this.#recover("Another microphone was plugged in, or taken away.");
+    this.#recover("A microphone was plugged in or unplugged.");
   };
 
-  /** What tells the microphone that the system prefers from others. */
+  /** Identifies the system's default microphone. */
   async #defaultDevice() {
     const devices = await navigator.mediaDevices.enumerateDevices();
     const first = devices.find((device) => device.kind === "audioinput");
@@ -270,12 +270,12 @@ export class Spotter extends EventTarget {
 
   #resume() {
     if (this.#state !== "interrupted" || this.#recovering || !this.#microphone.runs) return;
-    this.#offset = seconds() - this.#begun; // what was heard before belongs to no word from now on
+    this.#offset = seconds() - this.#begun; // audio from before the interruption is dropped
     this.#tell("reset");
     this.#become("listening", "Listening again.");
   }
 
-  /** Open the microphone anew, as often as it takes. */
+  /** Reopen the microphone, retrying until it works. */
   async #recover(reason) {
     if (this.#recovering || !this.#microphone) return;
     const mine = this.#wanted, before = this.#leave();

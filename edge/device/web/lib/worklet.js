@@ -1,6 +1,6 @@
-// The microphone's samples in, words out, on the browser's audio thread. process() allocates nothing,
-// but for the message that carries a word; all else is asked for, between two calls of it. It reads no
-// clock, either: the only one here counts milliseconds, of which it takes a small part, and allocates.
+// The microphone's samples in, words out, on the browser's audio thread. process() allocates only
+// the message that carries a word; everything else is requested between its calls. It reads no clock,
+// because the only one available here has millisecond resolution and allocates.
 import { Engine } from "./engine.js";
 
 class Listener extends AudioWorkletProcessor {

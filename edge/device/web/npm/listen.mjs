@@ -1,12 +1,12 @@
 #!/usr/bin/env node
-// PCM from standard input (16 bits, little-endian, mono), words to standard output, a line of JSON each:
+// PCM from standard input (16 bits, little-endian, mono), words to standard output, one line of JSON each:
 //
 //     arecord -q -f S16_LE -r 16000 -c 1 -t raw | node listen.mjs models/@NAME@.wasm
 //
-// --rate HZ   of the samples; by default the model's
-// --features  in place of the words the int8 features of every frame, raw
-// --logits    in place of the words the int8 logits of every step, raw
-// --awake     in place of the words a byte for every frame: 1 if it was heard, 0 if the gate was shut
+// --rate HZ   sample rate of the input; default: the model's
+// --features  instead of words, the raw int8 features of every frame
+// --logits    instead of words, the raw int8 logits of every step
+// --awake     instead of words, one byte per frame: 1 if processed, 0 if the gate was shut
 import { readFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 
@@ -46,7 +46,7 @@ async function main() {
 }
 
 process.stdout.on("error", (problem) => {
-  // Who reads no further, as `head` does, has what they wanted.
+  // A reader that stops early, such as `head`, is not an error.
   if (problem.code !== "EPIPE") process.stderr.write(`error: cannot write: ${problem.message}\n`);
   process.exit(problem.code === "EPIPE" ? 0 : 1);
 });

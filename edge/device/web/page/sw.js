@@ -1,9 +1,8 @@
 /**
- * Requests of the page in, files of one version out: the page works offline, and never from two
- * versions at once.
+ * The service worker: the page works offline, and never mixes files of two versions.
  *
- * The cache is named after the digest of all files. A new version is fetched whole beside the old
- * one and waits; the page takes it up when it is next loaded.
+ * The cache is named after the digest of all files. A new version is fetched completely beside the
+ * old one and waits; the page switches to it when it is next loaded.
  */
 
 const FILES = @FILES@;
@@ -31,8 +30,8 @@ self.addEventListener("fetch", (event) => {
 
 async function store() {
   const cache = await caches.open(CACHE);
-  // Past the browser's own cache, which may hold files of the version before. The page itself goes
-  // by its folder: many servers answer "index.html" with a redirection, which nothing may be.
+  // Bypass the browser's own cache, which may hold files of the previous version. The page itself is
+  // stored as its folder: many servers redirect "index.html", and redirects must not be cached.
   const paths = FILES.map((path) => (path === "index.html" ? "./" : path));
   await cache.addAll(paths.map((path) => new Request(path, { cache: "reload" })));
 }

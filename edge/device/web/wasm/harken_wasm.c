@@ -1,7 +1,7 @@
 /*
- * The engine as WebAssembly: what engine.js calls. One stream a module; it lives at the end of the
- * module's memory, which grows once, when the stream is opened. Samples and events pass through the
- * arrays below, so that listening allocates nothing.
+ * The engine as WebAssembly: the functions that engine.js calls. One stream per module, at the end of
+ * the module's memory, which grows once, when the stream is opened. Samples and events pass through
+ * the arrays below, so listening allocates nothing.
  */
 #include "harken_stream.h"
 #include "model_name.h"
@@ -12,22 +12,22 @@
 
 #define EXPORT(name) __attribute__((export_name(name)))
 #define PAGE 65536u
-#define SAMPLES 4096u /* at most of one call */
+#define SAMPLES 4096u /* most per call */
 #define EVENTS 8
 
-extern unsigned char __heap_base; /* where the linker's data end */
+extern unsigned char __heap_base; /* end of the linker's data */
 
 static harken_stream *stream;
 static float samples[SAMPLES];
 static struct { /* an event, as engine.js reads it: six doubles */
     double label, confidence, acoustic, start_sample, end_sample, foreseen;
 } words[EVENTS];
-static uint32_t share[256]; /* of a habit */
+static uint32_t share[256]; /* a habit's shares */
 static float level[2];
 
 EXPORT("version") uint32_t version(void) { return HARKEN_VERSION; }
 
-/* Begin to listen at a rate. Returns HARKEN_OK or an error; HARKEN_ERROR_SIZE: no memory. */
+/* Start listening at a rate. Returns HARKEN_OK or an error; HARKEN_ERROR_SIZE: out of memory. */
 EXPORT("open") int32_t open_stream(uint32_t rate_hz) {
     size_t size = harken_stream_bytes(&HARKEN_MODEL, rate_hz);
     if (!size) return HARKEN_ERROR_RANGE;
@@ -42,8 +42,7 @@ EXPORT("reset") int32_t reset(void) { return harken_stream_reset(stream); }
 
 EXPORT("samples") float *samples_place(void) { return samples; }
 
-/* Take in n samples, of float32 or int16, that were written to samples[]. Returns how many words
- * there are in words[]. */
+/* Process n samples, float32 or int16, from samples[]. Returns the number of words in words[]. */
 EXPORT("feed") int32_t feed(uint32_t n, uint32_t int16) {
     harken_event events[EVENTS];
     if (n > SAMPLES) return HARKEN_ERROR_LENGTH;
@@ -75,7 +74,7 @@ EXPORT("expecting") int32_t expecting(int32_t on) { return harken_stream_expecti
 
 EXPORT("share") uint32_t *share_place(void) { return share; }
 
-/* `learned`: whether share[] holds. */
+/* `learned`: whether share[] holds a habit. */
 EXPORT("pending") int32_t pending(uint32_t what, uint32_t learned) {
     harken *engine = harken_stream_engine(stream);
     return learned ? harken_pending_habit(engine, what, share) : harken_pending(engine, what);
@@ -105,7 +104,7 @@ EXPORT("steps") double step_count(void) {
     return (double)harken_steps(harken_stream_engine(stream));
 }
 
-/* ------------------------------------------------------------ what there is of the C library --- */
+/* ----------------------------------------------------- the parts of the C library that it needs --- */
 
 void *memcpy(void *to, const void *from, size_t n) { return memmove(to, from, n); }
 

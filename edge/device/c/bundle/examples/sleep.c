@@ -1,26 +1,27 @@
 /*
- * Asleep between buffers: a Cortex-M that wakes every 40 ms, for as long as two frames take, which
- * is next to nothing while the room is quiet and the model has a gate.
+ * Sleep between buffers: a Cortex-M wakes up every @STEP_MS@ ms to process one network step, which
+ * takes almost no time while the room is quiet and the model has a gate.
  *
- * The microphone's DMA (I2S, SAI, PDM or ADC) fills the two halves of a ring by turns, without the
- * processor. What wakes the chip is its interrupt, at each half: call dma_filled() from it, with the
- * half that is full (on STM32, HAL_I2S_RxHalfCpltCallback and HAL_I2S_RxCpltCallback). Whatever else
- * interrupts wakes it too, and it goes back to sleep. Choose the deepest sleep in which DMA and
- * microphone go on: on most chips plain sleep, which this is; turn off SysTick, or it wakes you each
- * millisecond.
+ * The microphone's DMA (I2S, SAI, PDM or ADC) alternately fills the two halves of a ring buffer,
+ * without the processor. Its half- and full-transfer interrupts wake the chip: call dma_filled() from
+ * them with the half that is full (on STM32, HAL_I2S_RxHalfCpltCallback and
+ * HAL_I2S_RxCpltCallback). Any other interrupt wakes the chip too; it then goes back to sleep. Choose
+ * the deepest sleep mode in which the DMA and the microphone keep running: on most chips plain sleep,
+ * as here. Turn off SysTick, or it wakes the chip every millisecond.
  *
- * A half is one step of the network: it runs once a wake-up, and a word is no later than that.
+ * Half the ring buffer is one step of the network: it runs once per wake-up, which adds no more delay
+ * than that.
  */
 #include "model_data.h"
 #include "model_name.h"
 
 #if defined(BOARD_HEADER)
-#include BOARD_HEADER /* of the chip, as "stm32f4xx.h": it brings CMSIS */
+#include BOARD_HEADER /* the chip's, such as "stm32f4xx.h": includes CMSIS */
 #else
 #ifdef __cplusplus
 extern "C" {
 #endif
-void __WFI(void); /* CMSIS: wait for an interrupt; one that is pending will do */
+void __WFI(void); /* CMSIS: wait for an interrupt; returns at once if one is pending */
 void __disable_irq(void);
 void __enable_irq(void);
 #ifdef __cplusplus
@@ -30,7 +31,7 @@ void __enable_irq(void);
 
 #define HALF (@STRIDE@ * @HOP@) /* samples: @STEP_MS@ ms, one step */
 
-extern void microphone_start(int16_t *ring, int n); /* DMA into ring[n], over and over */
+extern void microphone_start(int16_t *ring, int n); /* circular DMA into ring[n] */
 extern void heard(const char *word, int percent);
 extern void failed(const char *what, int code);
 void dma_filled(int half);
@@ -38,7 +39,7 @@ int listen(void);
 
 static uint64_t memory[HARKEN_MODEL_BYTES / 8];
 static int16_t ring[2][HALF];
-static volatile int full = -1; /* the half that waits to be heard, or -1 */
+static volatile int full = -1; /* the half to process next, or -1 */
 
 void dma_filled(int half) { full = half; }
 
@@ -51,8 +52,8 @@ int listen(void) {
     }
     microphone_start(ring[0], 2 * HALF);
     for (;;) {
-        /* An interrupt between the question and the sleep would be slept through; with interrupts
-         * off, it is pending and ends the sleep at once. */
+        /* With interrupts on, one that comes between the check and __WFI() would be missed. With
+         * interrupts off, it stays pending and ends the sleep at once. */
         __disable_irq();
         if (full < 0) __WFI();
         __enable_irq();

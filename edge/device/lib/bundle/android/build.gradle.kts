@@ -1,7 +1,7 @@
-// The library as a module: in the app's settings.gradle.kts
+// The library as a module. In the app's settings.gradle.kts:
 //     include(":harken")
 //     project(":harken").projectDir = file("path/to/this/folder")
-// and in the app's build.gradle.kts
+// In the app's build.gradle.kts:
 //     implementation(project(":harken"))
 plugins {
     id("com.android.library")

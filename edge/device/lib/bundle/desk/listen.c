@@ -1,14 +1,14 @@
 /*
- * The library on a desk: samples from standard input, mono, words to standard output.
+ * The library on a computer: mono samples from standard input, words to standard output.
  *
  *     ffmpeg -i FILE -f f32le -ac 1 - | ./listen --rate 48000 --float
  *
- * --rate HZ   of the samples; by default the model's
- * --float     they are float32 with full scale at 1; else int16 (both little-endian)
- * --json      a line of JSON for each word
- * --logits    in place of the words the int8 logits of every step, raw
- * --features  in place of the words the int8 features of every frame, raw: at the model's rate only
- * --check     read nothing: run the self-test, exit with 0 or 1
+ * --rate HZ   sample rate of the input; default: the model's
+ * --float     the input is float32 with full scale at 1; otherwise int16 (both little-endian)
+ * --json      one line of JSON per word
+ * --logits    instead of words, the raw int8 logits of every step
+ * --features  instead of words, the raw int8 features of every frame; only at the model's rate
+ * --check     read no input: run the self-test, exit with 0 or 1
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -36,7 +36,7 @@ static int failed(const char *what, int status) {
     return 1;
 }
 
-/* Whatever the byte order of this machine. */
+/* Decode little-endian samples, whatever the byte order of this machine, and feed them. */
 static int feed(harken_stream *s, int is_float, size_t n, harken_event *event) {
     for (size_t i = 0; i < n; i++) {
         if (is_float) {
@@ -51,7 +51,7 @@ static int feed(harken_stream *s, int is_float, size_t n, harken_event *event) {
                     : harken_stream_feed16(s, integers, n, event, 1);
 }
 
-/* A word as JSON, with quotes, as its text. */
+/* Print a word as a JSON string. */
 static void print_json(const char *text) {
     putchar('"');
     for (; *text; text++) {
@@ -98,7 +98,7 @@ int main(int argc, char **argv) {
     if (status != HARKEN_OK) return failed("harken_open", status);
     const harken *engine = harken_stream_engine(s);
     uint64_t steps = 0;
-    /* Chunks that end where frames do, and are shorter than a step. */
+    /* Chunks shorter than a step; for features, chunks that end where frames do. */
     size_t chunk = features ? HARKEN_WINDOW : rate / 100;
     for (;;) {
         size_t n = fread(bytes, is_float ? 4 : 2, chunk, stdin);

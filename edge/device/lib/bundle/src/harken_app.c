@@ -21,7 +21,7 @@ int harken_open(harken_stream **out, uint32_t rate_hz) {
     return status;
 }
 
-void harken_close(harken_stream *s) { free(s); /* it begins where its memory does */ }
+void harken_close(harken_stream *s) { free(s); /* it is at the start of its memory */ }
 
 const char *harken_model_name(void) { return HARKEN_MODEL.name; }
 
@@ -50,14 +50,14 @@ const char *harken_error(int status) {
     if (status >= 0) return "no error";
     switch (status) {
         case HARKEN_ERROR_NULL: return "a pointer is NULL";
-        case HARKEN_ERROR_ALIGNMENT: return "the memory does not begin at a multiple of 8 bytes";
+        case HARKEN_ERROR_ALIGNMENT: return "the memory is not aligned to 8 bytes";
         case HARKEN_ERROR_SIZE: return "the memory is too small";
         case HARKEN_ERROR_VERSION: return "the model is for another version of the engine";
-        case HARKEN_ERROR_LENGTH: return "more than 2^24 samples at once; feed them in parts";
-        case HARKEN_ERROR_MISMATCH: return "the self-test gave other answers than where it was made";
-        case HARKEN_ERROR_RANGE: return "a rate, label, threshold or state that cannot be";
-        case HARKEN_ERROR_MEMORY: return "there is no memory left";
-        default: return "an error that this version does not know";
+        case HARKEN_ERROR_LENGTH: return "more than 2^24 samples in one call; feed them in chunks";
+        case HARKEN_ERROR_MISMATCH: return "the self-test's results differ from those at export";
+        case HARKEN_ERROR_RANGE: return "a rate, label, threshold or state is out of range";
+        case HARKEN_ERROR_MEMORY: return "out of memory";
+        default: return "unknown error";
     }
 }
 

@@ -1,4 +1,4 @@
-/* What the shared library exports. Include it before everything else, whose symbols are hidden. */
+/* The exported symbols of the shared library. Include it first; all other symbols are hidden. */
 #ifndef HARKEN_PUBLIC_H
 #define HARKEN_PUBLIC_H
 

@@ -1,11 +1,11 @@
-// Posteriors in, a bar for each word and for other speech out, with a mark where the word is heard.
+// Posteriors in, a bar for each word and for other speech out, with a mark at the word's threshold.
 import { byId, fill, make, mark, percent } from "./dom.js";
 
 const OTHER = "unknown";
-const HOLD_S = 1; // so long what a word came to is still seen, fading
-const TOP = 3; // so many are lit up, where they have …
-const WORTH = 0.1; // … so much evidence
-const STEP = 0.004; // less than a pixel: not drawn
+const HOLD_S = 1; // a word's peak fades in this time
+const TOP = 3; // at most this many bars are highlighted …
+const WORTH = 0.1; // … if they have at least this much evidence
+const STEP = 0.004; // smaller changes are less than a pixel
 
 export class Bars {
   #bars = [];
@@ -59,7 +59,7 @@ export class Bars {
     }
   }
 
-  /** Nothing is heard. */
+  /** Clear all bars. */
   reset() {
     this.#at = 0;
     for (const bar of this.#bars) {

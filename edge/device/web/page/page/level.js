@@ -1,25 +1,25 @@
-// How loud the last moments were in, what is wrong with that out: by the limits of edge/app/view/level.py.
+// Recent levels in, a verdict on them out. The limits are those of edge/app/view/level.py.
 
 const QUIET_DBFS = -45; // speech below it is too quiet
 const FLOOR_DBFS = -96;
 const FRAME_S = 0.05;
-const SHOWN_S = 0.2; // of which the level is shown
-const HOLD_S = 1.5; // of which the highest peak is held
-const ZERO_S = 1; // so long nothing but zeros, and there is no sound
-const CLIP_S = 3; // in which clipping is looked for
-const SPEECH_S = 10; // in which speech is looked for
-const ABOVE_NOISE_DB = 10; // speech stands out of the noise by so much …
-const LEAST_SPEECH_S = 0.3; // … for so long
+const SHOWN_S = 0.2; // the displayed level covers this time
+const HOLD_S = 1.5; // the peak is held for this time
+const ZERO_S = 1; // nothing but zeros for this long means no sound
+const CLIP_S = 3; // window for clipping
+const SPEECH_S = 10; // window for speech
+const ABOVE_NOISE_DB = 10; // speech is above the noise by at least this much …
+const LEAST_SPEECH_S = 0.3; // … for at least this long
 const LEAST_SPEECH_DBFS = -80;
 const HYSTERESIS_DB = 3;
-// Here only the peak of a moment is known, not how many samples touch full scale: three moments of
-// 3 s do, where a peak that was normalised has one or two.
+// Only the peak of each frame is known here, not how many samples reach full scale. Three frames
+// within 3 s count as clipping; audio normalised to full scale has one or two.
 const CLIPPED = 32700 / 32768;
 const LEAST_CLIPPED = 3;
 
 export const FAULTS = {
-  "no sound": "No sound: is the microphone muted, or not allowed?",
-  clipping: "Clipping: lower the gain in your sound settings, or move away.",
+  "no sound": "No sound: is the microphone muted or blocked?",
+  clipping: "Clipping: lower the gain in your sound settings, or move away from the microphone.",
   quiet: "Too quiet: raise the gain in your sound settings, or come closer.",
 };
 
@@ -28,10 +28,10 @@ export function dbfs(magnitude) {
   return magnitude > 0 ? Math.max(20 * Math.log10(magnitude), FLOOR_DBFS) : FLOOR_DBFS;
 }
 
-/** Follows how loud a microphone is, told by snapshots of any rhythm. */
+/** Tracks a microphone's level from snapshots at irregular intervals. */
 export class Level {
-  #frames = []; // { end, seconds, power, peak }, the oldest first
-  #open = null; // the frame that is being filled
+  #frames = []; // { end, seconds, power, peak }, oldest first
+  #open = null; // the frame being filled
   #now = 0;
   #tooQuiet = false;
 
@@ -50,7 +50,7 @@ export class Level {
     while (this.#frames[0].end <= seconds - SPEECH_S) this.#frames.shift();
   }
 
-  /** Begin anew: nobody looked for a while, or listening began. */
+  /** Start over: listening began, or the page was hidden for a while. */
   reset(seconds = 0) {
     this.#frames = [];
     this.#open = null;
@@ -64,28 +64,28 @@ export class Level {
     return dbfs(Math.sqrt(frames.reduce((sum, { power }) => sum + power, 0) / (frames.length || 1)));
   }
 
-  /** The greatest magnitude of the last 1.5 s, in dBFS. */
+  /** Peak of the last 1.5 s, in dBFS. */
   get peak() {
     return dbfs(Math.max(0, ...this.#last(HOLD_S).map(({ peak }) => peak)));
   }
 
-  /** What is wrong: one of FAULTS, or "good" where speech is as it should be, or "" if nobody knows. */
+  /** One of FAULTS, "good" if the speech level is right, or "" if unknown. */
   get verdict() {
     const zeros = this.#last(ZERO_S);
     if (lasting(zeros) >= ZERO_S - 2 * FRAME_S && !zeros.some(({ peak }) => peak)) return "no sound";
     const clipped = this.#last(CLIP_S).filter(({ peak }) => peak >= CLIPPED);
     if (clipped.length >= LEAST_CLIPPED) return "clipping";
     const speech = this.#speech();
-    // Speech near the bound shall not make the advice come and go.
+    // Hysteresis: the advice must not flicker when speech is near the limit.
     this.#tooQuiet = speech !== null && speech < QUIET_DBFS + (this.#tooQuiet ? HYSTERESIS_DB : 0);
     if (this.#tooQuiet) return "quiet";
     return speech === null ? "" : "good";
   }
 
-  /** How loud the speech of the last 10 s is, in dBFS; null if there was none. */
+  /** Speech level of the last 10 s, in dBFS; null if there was no speech. */
   #speech() {
     if (lasting(this.#frames) < 2 * ZERO_S) return null;
-    // The zeros that a microphone begins with are no room to stand out of.
+    // The zeros that a microphone starts with are not the room's noise.
     const sound = this.#frames.filter(({ peak }) => peak);
     if (lasting(sound) < ZERO_S) return null;
     const levels = sound.map(({ power }) => dbfs(Math.sqrt(power))).sort((a, b) => a - b);
@@ -102,7 +102,7 @@ export class Level {
 
 const lasting = (frames) => frames.reduce((sum, { seconds }) => sum + seconds, 0);
 
-/** Of sorted values, between the two nearest. */
+/** A quantile of sorted values, interpolated linearly. */
 function quantile(values, share) {
   const place = (values.length - 1) * share;
   const below = Math.floor(place);

@@ -1,10 +1,10 @@
-// A dialogue and the time in; what it waits for and remembers out, fading.
+// A dialogue and the time in; a view of what is pending and remembered out, fading with age.
 import { byId, fill, make, mark, say } from "./dom.js";
 
 export class MemoryView {
   #chips = new Map();
 
-  /** Make room for all that a grammar can remember, so that nothing moves later. */
+  /** Reserve space for everything a grammar can remember, so that nothing moves later. */
   constructor(grammar) {
     const slots = grammar.slots
       .map(([name]) => name)
@@ -15,7 +15,7 @@ export class MemoryView {
     byId("memory").replaceChildren(...[...this.#chips.values()].map(({ item }) => item));
   }
 
-  /** Draw what is remembered; return whether there is anything. */
+  /** Draw what is remembered; return whether anything is. */
   draw(dialogue, at) {
     const found = new Map(dialogue.recalls(at).map((recall) => [recall.name, recall]));
     const last = dialogue.repeatable(at);

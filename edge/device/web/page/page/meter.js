@@ -2,7 +2,7 @@
 import { byId, fill, mark, say } from "./dom.js";
 import { FAULTS, Level } from "./level.js";
 
-const LOWEST_DBFS = -60; // left end of the meter; its marks are drawn by page.css
+const LOWEST_DBFS = -60; // left end of the meter; page.css draws its marks
 const JUDGE_S = 0.25;
 
 export class Meter {
@@ -25,7 +25,7 @@ export class Meter {
     this.#meter.setAttribute("aria-valuenow", Math.max(LOWEST_DBFS, Math.round(this.#level.rms)));
   }
 
-  /** Forget what was: listening begins, or nobody looked for a while. */
+  /** Start over: listening began, or the page was hidden for a while. */
   reset(seconds = 0) {
     this.#level.reset(seconds);
     this.#judged = seconds;

@@ -1,10 +1,10 @@
-// The service worker and the browser's offer to install in; what the page says of both out.
+// Registers the service worker for offline use, and offers to install the page as an app.
 import { byId } from "./dom.js";
 
 const NO_ROOM =
-  "This page could not be kept for offline use; there may be no room on this device. Free some, then reload.";
+  "This page could not be saved for offline use. Storage may be full: free some space, then reload.";
 
-/** Have the files kept for offline use; `busy` says whether a reload would disturb. */
+/** Cache the files for offline use; `busy` tells whether a reload would disturb. */
 export async function keepOffline(busy, notice) {
   if (!navigator.serviceWorker) return;
   try {
@@ -14,14 +14,14 @@ export async function keepOffline(busy, notice) {
     installing?.addEventListener("statechange", () => {
       if (installing.state === "redundant" && !before?.active) notice(NO_ROOM);
     });
-    await navigator.serviceWorker.ready; // it is, as soon as every file is in its cache
+    await navigator.serviceWorker.ready; // once every file is in its cache
     byId("offline").hidden = false;
   } catch (failure) {
     console.warn(`not kept for offline use: ${failure.message}`);
   }
 }
 
-/** A new version was fetched at the last visit: let it take over, and begin with it. */
+/** A new version was fetched at the last visit: let it take over, and reload. */
 function takeUp(worker, busy) {
   navigator.serviceWorker.addEventListener("controllerchange", () => busy() || location.reload(), {
     once: true,
@@ -41,5 +41,5 @@ export function offerInstall() {
   window.addEventListener("appinstalled", () => {
     byId("install").hidden = true;
   });
-  byId("install-ios").hidden = navigator.standalone !== false; // only there it is known
+  byId("install-ios").hidden = navigator.standalone !== false; // defined only on iOS
 }

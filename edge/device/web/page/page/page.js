@@ -1,23 +1,23 @@
-// The files of site.json and a click in; listening, and all that is seen of it, out.
+// Loads the files in site.json, listens after a click, and shows the results.
 //
-// What tests may rely on:
+// Tests may rely on:
 //   main[data-state]        loading, idle, starting, listening, interrupted, problem
-//   #button                 Listen or Stop; disabled while it could do nothing
-//   #state                  the same in words, with the reason for an interruption
-//   #words li[data-word]    the last words, the newest first; data-confidence, data-start, data-end
+//   #button                 Listen or Stop; disabled while it has no effect
+//   #state                  the same as text, with the reason for an interruption
+//   #words li[data-word]    the last words, newest first; data-confidence, data-start, data-end
 //   #bars li[data-label]    data-level: "some" with much evidence, "over" from the mark on
-//   #command                the last command in words; data-intent
-//   #outcome                what of the command was remembered, or why a word made none
-//   #pending                hidden, or what is waited for
-//   [data-slot]             what is remembered in data-text, by slot; "follow-up" and "last" beside them
-//   #learned                what was learned of whoever speaks
+//   #command                the last command as text; data-intent
+//   #outcome                the remembered parts of the command, or why a word made none
+//   #pending                hidden, or what is pending
+//   [data-slot]             what is remembered, in data-text, by slot; also "follow-up" and "last"
+//   #learned                what was learned about the speaker
 //   #robot[aria-label]      where the robot is
 //   #level[data-level]      "no sound", "quiet", "good", "clipping", or nothing
 //   #advice                 what to do about it
-//   #problem[data-code]     hidden, or what went wrong: the code of a HarkenError, "grammar", "unexpected"
-//   #problem-action         the way on
-//   #notice                 hidden, or something that is no problem
-//   #offline                hidden until every file is kept
+//   #problem[data-code]     hidden, or the error: the code of a HarkenError, "grammar", "unexpected"
+//   #problem-action         the button that resolves it
+//   #notice                 hidden, or a message that is not an error
+//   #offline                hidden until every file is cached
 import { Bars } from "./bars.js";
 import { byId, percent, say } from "./dom.js";
 import { MemoryView } from "./memory.js";
@@ -29,11 +29,11 @@ import { Settings } from "./settings.js";
 import { Store } from "./store.js";
 import { clearWords, showWord, tell } from "./words.js";
 
-const PULSE_MS = 250; // between two looks at the memory
-const REST_MS = 20; // between two looks at what is heard, before the screen is next drawn
+const PULSE_MS = 250; // between updates of the memory
+const REST_MS = 20; // between snapshots, in addition to the wait for the next animation frame
 const FACTS_S = 1;
-const AHEAD_S = 1; // what was kept later than now is from a clock that was set back
-const LONG_S = 0.5; // between two snapshots, and nobody looked for a while
+const AHEAD_S = 1; // a state saved in the future means that the clock was set back
+const LONG_S = 0.5; // a longer gap between snapshots restarts the meter
 
 const STATES = {
   idle: "Ready",
@@ -44,7 +44,7 @@ const STATES = {
 
 const now = () => Date.now() / 1000;
 
-/** Load everything, and be ready to listen. */
+/** Load everything and get ready to listen. */
 export async function run() {
   offerInstall();
   const [library, site] = await Promise.all([needed(import("../harken.js")), json("site.json")]);
@@ -60,7 +60,7 @@ async function json(path) {
   return needed(response.json());
 }
 
-/** What cannot be loaded, or is no JavaScript or JSON where it should be, is a file that is missing. */
+/** Report a file that cannot be loaded or parsed as a network problem. */
 function needed(file) {
   return file.catch(({ message }) => {
     throw problem("network", message);
@@ -73,17 +73,17 @@ class Page {
   #site;
   #grammar;
   #library;
-  #store = new Store(() => notice("This browser keeps nothing for this page: settings last until it is closed."));
+  #store = new Store(() => notice("This browser does not save data for this page: settings last until you close it."));
   #settings;
   #spotter = null;
-  #loads = 0; // so that only the model that was chosen last is taken
-  #dialogue = null; // null where no commands are made
+  #loads = 0; // so that only the model chosen last is used
+  #dialogue = null; // null without commands
   #memory = null;
-  #origin = ""; // of the words of the last command
+  #origin = ""; // where the parts of the last command come from
   #robot = null;
   #bars = new Bars();
   #meter = new Meter();
-  #looking = 0; // number of the loop that draws; others end
+  #looking = 0; // number of the drawing loop; others end
   #looked = 0;
   #facts = 0;
   #pulse = 0;
@@ -109,7 +109,7 @@ class Page {
     return this.#spotter !== null && this.#spotter.state !== "idle" && this.#spotter.state !== "destroyed";
   }
 
-  /** Load the chosen model; go on listening if it was so. */
+  /** Load the chosen model; keep listening if it was listening. */
   async load() {
     const load = ++this.#loads;
     const listening = this.listening;
@@ -133,7 +133,7 @@ class Page {
     if (listening) await this.#listen();
   }
 
-  /** Use a spotter that was loaded. */
+  /** Use a loaded spotter. */
   #take(spotter) {
     const { info } = spotter;
     spotter.addEventListener("word", ({ detail }) => this.#hear(detail));
@@ -150,7 +150,7 @@ class Page {
     this.#become({ state: "idle", reason: "" });
   }
 
-  /** Make commands, if there is a grammar that fits the model. */
+  /** Set up commands, if there is a grammar that matches the model. */
   #converse(info) {
     const grammar = this.#grammar;
     this.#dialogue = null;
@@ -173,23 +173,23 @@ class Page {
     this.#remember();
   }
 
-  /** The dialogue, as far as it was kept; throws where grammar and model are at odds. */
+  /** The dialogue with its saved state; throws if grammar and model do not match. */
   #dialogueFor(info) {
     const { Dialogue, Memory } = this.#library;
     const { words, digest } = this.#grammar;
-    const Kind = info.grammar ? Memory : Dialogue; // without a prior there is nothing to learn on top of
+    const Kind = info.grammar ? Memory : Dialogue; // learning needs a prior
     const missing = words.filter((word) => !info.words.includes(word));
     if (missing.length) throw new Error(`the model has no word ${missing.join(", ")}`);
-    if (!same(info.grammar ?? digest, digest)) throw new Error(`the model expects what grammar ${info.grammar} does`);
+    if (!same(info.grammar ?? digest, digest)) throw new Error(`the model was made for grammar ${info.grammar}, not ${digest}`);
     const kept = this.#store.load("memory");
     try {
       if (kept?.digest === digest) {
         return new Kind(this.#grammar, kept.saved < now() + AHEAD_S ? kept.state : null, kept.learned);
       }
-      if (kept) notice("What was remembered belongs to another grammar; starting afresh.");
+      if (kept) notice("The saved memory belongs to another grammar; starting fresh.");
     } catch (failure) {
       console.warn(failure.message);
-      notice("What was remembered is damaged; starting afresh.");
+      notice("The saved memory is damaged; starting fresh.");
     }
     return new Kind(this.#grammar);
   }
@@ -205,7 +205,7 @@ class Page {
   }
 
   #become({ state, reason }) {
-    if (state === "idle" && blocked()) return; // that says more
+    if (state === "idle" && blocked()) return; // the problem says more
     byId("main").dataset.state = state;
     say(byId("state"), reason || STATES[state]);
     say(byId("button"), state === "idle" ? "Listen" : "Stop");
@@ -225,7 +225,7 @@ class Page {
     showProblem(failure, () => this.#listen());
   }
 
-  /** Draw what is heard, some 30 times a second, as long as somebody sees it. */
+  /** Draw about 30 times a second while the page is visible and listening. */
   async #look() {
     const loop = ++this.#looking;
     while (loop === this.#looking && !document.hidden && this.#spotter?.state === "listening") {
@@ -249,7 +249,7 @@ class Page {
     if (Math.abs(seconds - this.#facts) < FACTS_S) return;
     this.#facts = seconds;
     const facts = [`${sampleRate / 1000} kHz`];
-    if (Number.isFinite(lost)) facts.push(`${lost.toFixed(1)} s of sound lost`);
+    if (Number.isFinite(lost)) facts.push(`${lost.toFixed(1)} s of audio lost`);
     say(byId("facts"), `Now: ${facts.join(", ")}.`);
   }
 
@@ -267,7 +267,7 @@ class Page {
     tell(turn.reason && turn.reason !== word ? `${word}: ${turn.reason}` : word);
   }
 
-  /** Show what came of a word, or of time that passed. */
+  /** Show the result of a word, or of time passing. */
   #show({ outcome, commands, reason }) {
     for (const command of commands) this.#carryOut(command);
     const told = outcome === "pending" || reason === commands.at(-1)?.text;
@@ -292,7 +292,7 @@ class Page {
     say(byId("outcome"), this.#origin);
   }
 
-  /** Keep what is remembered, and look at it until it has faded. */
+  /** Save what is remembered, and update its view until it has faded. */
   #remember() {
     const { state, learned } = this.#dialogue;
     this.#store.save("memory", { digest: this.#grammar.digest, saved: now(), state, learned });
@@ -346,7 +346,7 @@ class Page {
     await this.load();
   }
 
-  /** Somebody who allows the microphone in the browser's settings need not be told any more. */
+  /** Hide the problem once the user allows the microphone in the browser's settings. */
   async #watchPermission() {
     try {
       const permission = await navigator.permissions.query({ name: "microphone" });
@@ -356,7 +356,7 @@ class Page {
         if (!this.listening) this.#become({ state: "idle", reason: "" });
       };
     } catch {
-      // This browser does not tell; "Try again" does.
+      // This browser does not report it; "Try again" still works.
     }
   }
 }
@@ -366,12 +366,12 @@ function notice(text) {
   byId("notice").hidden = false;
 }
 
-/** Whether two digests are of the same thing; one may have fewer digits. */
+/** Whether two digests match; one may have fewer digits. */
 function same(one, other) {
   return one.startsWith(other) || other.startsWith(one);
 }
 
-/** What to say for a start. */
+/** What to say first. */
 function phrase(grammar, words) {
   const [first, second] = grammar?.examples ?? [];
   const quoted = (said) => `“${said.join(" ")}”`;
@@ -379,7 +379,7 @@ function phrase(grammar, words) {
   return second ? `${quoted(first)}, then ${quoted(second)}` : quoted(first);
 }
 
-/** Where the parts of a command come from, if not from what was just said. */
+/** Where the parts of a command come from that were not just said. */
 function origin({ remembered, slots, repeated }) {
   if (repeated) return "again";
   return Object.entries(remembered)
@@ -387,16 +387,16 @@ function origin({ remembered, slots, repeated }) {
     .join(", ");
 }
 
-/** What was learned: how much, and what is said most often after what. */
+/** What was learned: how much, and the most frequent pairs of words. */
 function inWords({ trust, lessons, counts }) {
-  if (!lessons) return "Nothing learned yet of how you speak.";
+  if (!lessons) return "Nothing learned yet about your habits.";
   const pairs = Object.entries(counts).flatMap(([key, row]) => {
     const [, last] = key.split(":");
     return Object.entries(row).map(([word, count]) => [count, `“${last} ${word}”`, last]);
   });
   const most = pairs.filter(([, , last]) => last).sort(([one], [other]) => other - one).slice(0, 3);
   const often = most.length ? `; often: ${most.map(([, said]) => said).join(", ")}` : "";
-  return `Learned from ${lessons} of your words, trusted to ${percent(trust)}${often}.`;
+  return `Learned from ${lessons} of your words, trust ${percent(trust)}${often}.`;
 }
 
 const ago = (age) => (age < 1 ? "a moment ago" : `${Math.round(age)} s ago`);

@@ -1,14 +1,14 @@
-// What went wrong in; one sentence and a way on out, on the page.
+// An error in; a sentence, a remedy and a button on the page out.
 import { byId, say } from "./dom.js";
 
 const RELOAD = "Reload";
 const AGAIN = "Try again";
 
-// For each code of a HarkenError, and for what only the page can notice: the sentence, what to do,
-// and what the button does. Those that are not fatal leave the page as useful as it was.
+// For each code of a HarkenError, and for problems that only the page can detect: the sentence, the
+// remedy, and the action of the button. Harmless ones leave the page usable.
 const PROBLEMS = {
   insecure: {
-    sentence: "A browser lends its microphone only to a page that came over https.",
+    sentence: "Browsers allow the microphone only on pages loaded over https.",
     remedy: "Open this page over https, or on the computer that serves it as http://localhost.",
     action: "Open over https",
   },
@@ -19,58 +19,58 @@ const PROBLEMS = {
       "open it in the browser.",
   },
   denied: {
-    sentence: "The microphone was refused.",
+    sentence: "Access to the microphone was denied.",
     action: AGAIN,
   },
   "no-microphone": {
-    sentence: "There is no microphone.",
-    remedy: "Plug one in, or switch it on in the settings of the system.",
+    sentence: "No microphone was found.",
+    remedy: "Plug one in, or enable it in the system settings.",
     action: AGAIN,
   },
   busy: {
     sentence: "The microphone cannot be opened: something else may be using it.",
-    remedy: "End calls and recordings.",
+    remedy: "End any calls and recordings.",
     action: AGAIN,
   },
   network: {
     sentence: "A file of this page cannot be loaded.",
-    remedy: "Check the connection. If that changes nothing, the site has to be uploaded again.",
+    remedy: "Check the connection, then reload. If that does not help, upload the site again.",
     action: RELOAD,
   },
   "bad-model": {
-    sentence: "The model is damaged, or was cut short on its way.",
-    remedy: "Fetch it anew. If that changes nothing, the site has to be uploaded again.",
+    sentence: "The model is damaged or incomplete.",
+    remedy: "Reload. If that does not help, upload the site again.",
     action: RELOAD,
   },
   version: {
     sentence: "The model is for another version of this page.",
-    remedy: "Fetch both anew. If that changes nothing, the site has to be exported again.",
+    remedy: "Reload. If that does not help, export the site again.",
     action: RELOAD,
   },
   mismatch: {
-    sentence: "The page and the model are of different versions.",
-    remedy: "Fetch both anew. If that changes nothing, the site has to be exported again.",
+    sentence: "The page and the model are from different versions.",
+    remedy: "Reload. If that does not help, export the site again.",
     action: RELOAD,
   },
   grammar: {
-    sentence: "The model and the commands do not fit together: words are heard, commands are not made.",
-    remedy: "Choose another model, if the settings offer one, or fetch the page anew.",
+    sentence: "The model does not match the commands: words are detected, but not turned into commands.",
+    remedy: "Choose another model in the settings, if there is one, or reload the page.",
     action: RELOAD,
     harmless: true,
   },
   destroyed: {
-    sentence: "Listening has ended for good.",
-    remedy: "Load the page again.",
+    sentence: "Listening has ended and cannot be resumed.",
+    remedy: "Reload the page.",
     action: RELOAD,
   },
   unexpected: {
-    sentence: "Something in this page failed.",
-    remedy: "Load it again.",
+    sentence: "Something went wrong on this page.",
+    remedy: "Reload it.",
     action: RELOAD,
   },
 };
 
-/** What keeps this browser from listening, as the code of a problem; "" if nothing does. */
+/** Why this browser cannot listen, as the code of a problem; "" if it can. */
 export function hindrance() {
   if (!window.isSecureContext) return "insecure";
   const able = window.WebAssembly && window.AudioWorkletNode && navigator.mediaDevices?.getUserMedia;
@@ -78,10 +78,10 @@ export function hindrance() {
 }
 
 /**
- * Show what went wrong.
+ * Show a problem.
  *
  * @param failure anything with the code of a problem, or any other error
- * @param again what "Try again" does
+ * @param again the action of "Try again"
  */
 export function showProblem(failure, again = () => location.reload()) {
   const code = failure.code in PROBLEMS ? failure.code : "unexpected";
@@ -102,7 +102,7 @@ export function showProblem(failure, again = () => location.reload()) {
   byId("button").disabled = action !== AGAIN;
 }
 
-/** Whether there is a problem that keeps the page from listening. */
+/** Whether a problem keeps the page from listening. */
 export function blocked() {
   const { hidden, dataset } = byId("problem");
   return !hidden && !PROBLEMS[dataset.code].harmless;
@@ -112,7 +112,7 @@ export function hideProblem() {
   byId("problem").hidden = true;
 }
 
-/** What the browser lacks; or, if it has all of it, what the library says. */
+/** The features that the browser lacks; if none, the library's message. */
 function unsupported(failure, remedy) {
   const lacks = lacking();
   return lacks ? `${lacks}${remedy}` : `${failure.message} ${failure.remedy}`;
@@ -128,25 +128,25 @@ function lacking() {
   return names.length ? `It has no ${names.join(", no ")}. ` : "";
 }
 
-/** Where this browser keeps the permission. */
+/** Where to find the permission in this browser. */
 function permission() {
   const { userAgent, maxTouchPoints } = navigator;
   const phone = /Android|iPhone|iPad/.test(userAgent) || maxTouchPoints > 2;
   if (/Firefox/.test(userAgent)) {
-    return "In Firefox: the crossed-out microphone beside the address, then take away “Blocked”.";
+    return "In Firefox: click the crossed-out microphone beside the address, then remove “Blocked”.";
   }
   if (/Chrome|CriOS/.test(userAgent)) {
-    return "In Chrome: the icon left of the address, then Permissions, Microphone, Allow.";
+    return "In Chrome: click the icon left of the address, then Permissions, Microphone, Allow.";
   }
   if (/Safari/.test(userAgent)) {
     return phone
-      ? "In Safari: the icon in the address bar, then Website Settings, Microphone, Allow."
-      : "In Safari: the menu Safari, Settings for this website, Microphone, Allow.";
+      ? "In Safari: tap the icon in the address bar, then Website Settings, Microphone, Allow."
+      : "In Safari: open the menu Safari, Settings for this website, Microphone, Allow.";
   }
-  return "Allow it for this page in the settings of the browser, beside the address.";
+  return "Allow it for this page in the browser's settings, beside the address.";
 }
 
-/** Load everything from the server, past whatever is kept on this device. */
+/** Reload everything from the server, bypassing all caches on this device. */
 async function fetchAnew() {
   try {
     const folder = new URL("./", location.href);

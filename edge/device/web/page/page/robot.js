@@ -1,4 +1,4 @@
-// Commands of robot.toml in, a small robot that carries them out on a canvas out.
+// Commands of robot.toml in, a small robot on a canvas that carries them out.
 
 const AXES = {
   left: ["x", -1],
@@ -8,26 +8,26 @@ const AXES = {
   up: ["z", 1],
   down: ["z", -1],
 };
-const SEEN = 8; // cells of the floor to each side; when it goes beyond, the floor moves along
-const ROOM = { x: [-Infinity, Infinity], y: [-Infinity, Infinity], z: [0, 8] }; // where it can be
+const SEEN = 8; // visible cells of the floor on each side; beyond, the floor scrolls
+const ROOM = { x: [-Infinity, Infinity], y: [-Infinity, Infinity], z: [0, 8] }; // allowed positions
 const NAMES = { x: ["to the left", "to the right"], y: ["backward", "forward"], z: ["down", "up"] };
-const CELL_S = 0.18; // for one cell
+const CELL_S = 0.18; // time per cell
 const START = { x: 0, y: 0, z: 0 };
 
 export class RobotView {
   #canvas;
   #reducedMotion;
   #place = { ...START };
-  #centre = { ...START }; // of the floor that is seen
-  #goal = { ...START }; // where it will be when all is carried out
-  #steps = []; // places yet to come, a cell apart
-  #path = [START]; // of the last command, to be counted
-  #faces = "backward"; // that is, who looks
+  #centre = { ...START }; // of the visible floor
+  #goal = { ...START }; // where all commands lead
+  #steps = []; // remaining positions, one cell apart
+  #path = [START]; // of the last command, so that its cells can be counted
+  #faces = "backward"; // towards the viewer
   #bumped = false;
   #drawnAt = 0;
   #frame = 0;
 
-  /** @param options `reducedMotion`: it is there at once, and does not travel */
+  /** @param options `reducedMotion`: jump to the goal instead of travelling */
   constructor(canvas, { reducedMotion = false } = {}) {
     this.#canvas = canvas;
     this.#reducedMotion = reducedMotion;
@@ -35,7 +35,7 @@ export class RobotView {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#draw());
   }
 
-  /** Carry out a command, after those before it; one of another grammar is let be. */
+  /** Carry out a command after the earlier ones; ignore one of another grammar. */
   run({ slots, values }) {
     const [axis, sign] = AXES[slots.direction] ?? [];
     const cells = Number(values.number);
@@ -55,7 +55,7 @@ export class RobotView {
     this.#go();
   }
 
-  /** Stay at the next cell, and drop what was yet to come. */
+  /** Stop at the next cell, and drop the remaining steps. */
   stop() {
     this.#steps.splice(1);
     this.#goal = this.#steps[0] ?? this.#goal;
@@ -64,7 +64,7 @@ export class RobotView {
     this.#go();
   }
 
-  /** Go back to the start, at once. */
+  /** Jump back to the start. */
   reset() {
     this.#steps = [];
     this.#place = this.#goal = { ...START };
@@ -75,13 +75,13 @@ export class RobotView {
     this.#draw();
   }
 
-  /** Where it is, or will be in a moment, for who cannot see it. */
+  /** Its position, or where it will be in a moment, for screen readers. */
   describe() {
     const parts = Object.keys(ROOM)
       .filter((axis) => this.#goal[axis])
       .map((axis) => `${Math.abs(this.#goal[axis])} ${NAMES[axis][this.#goal[axis] > 0 ? 1 : 0]}`);
     const place = parts.length ? `${listed(parts)} from its start` : "at its start";
-    return `The robot is ${place}${this.#bumped ? ", and cannot go further that way" : ""}.`;
+    return `The robot is ${place}${this.#bumped ? " and cannot go further that way" : ""}.`;
   }
 
   #go() {
@@ -135,7 +135,7 @@ export class RobotView {
     this.#drawRobot(pen, view, colour);
   }
 
-  /** The way of the last command, a dot for each cell. */
+  /** The path of the last command, with a dot for each cell. */
   #drawPath(pen, view, colour) {
     pen.strokeStyle = pen.fillStyle = colour;
     pen.lineWidth = 2;
@@ -173,7 +173,7 @@ export class RobotView {
     pen.beginPath();
     pen.roundRect(x - 0.5 * size, y - 0.9 * size, size, 0.85 * size, 0.26 * size);
     pen.fill();
-    if (this.#faces === "forward") return; // its back is seen
+    if (this.#faces === "forward") return; // seen from behind
     const [axis, sign] = AXES[this.#faces];
     const eyesX = x + (axis === "x" ? 0.16 * sign * size : 0);
     const eyesY = y - 0.5 * size - (axis === "z" ? 0.12 * sign * size : 0);
@@ -182,7 +182,7 @@ export class RobotView {
   }
 }
 
-/** How places become pixels: the floor from in front and above, what is far a little smaller. */
+/** Maps positions to pixels: the floor seen from the front and above, distant parts a little smaller. */
 function viewOf(width, height, centre) {
   const cell = Math.min(width / 20, height / 12.5);
   const floor = height - 4.6 * cell;

@@ -1,4 +1,4 @@
-// What somebody chose in, kept for the next visit; what the page is to do about it out.
+// The settings form: saves the user's choices for the next visit, and reports changes to the page.
 import { byId, make, say } from "./dom.js";
 
 const DEFAULTS = { model: "", sensitivity: 1, gain: false };
@@ -9,7 +9,7 @@ export class Settings {
 
   /**
    * @param models as in site.json
-   * @param changed what to do, by what was changed: model, sensitivity, gain, reset
+   * @param changed callbacks for each kind of change: model, sensitivity, gain, reset
    */
   constructor(store, models, changed) {
     this.#store = store;
@@ -75,13 +75,13 @@ export class Settings {
 function inWords(sensitivity) {
   const odds = sensitivity < 1 ? 1 / sensitivity : sensitivity;
   const times = odds < 9.95 ? odds.toFixed(1).replace(".0", "") : odds.toFixed(0);
-  if (sensitivity === 1) return "As measured: the evidence that the model asks for.";
+  if (sensitivity === 1) return "Default: the model's own thresholds.";
   return sensitivity > 1
-    ? `Words need less evidence (odds ÷ ${times}): more are heard, and more by mistake.`
-    : `Words need more evidence (odds × ${times}): fewer mistakes, and more words are missed.`;
+    ? `Words need less evidence (odds ÷ ${times}): fewer misses, more false accepts.`
+    : `Words need more evidence (odds × ${times}): fewer false accepts, more misses.`;
 }
 
-/** What was kept, without what is of the wrong kind. */
+/** Saved settings without invalid values. */
 function checked(kept) {
   const { model, sensitivity, gain } = kept ?? {};
   return {

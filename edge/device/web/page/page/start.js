@@ -1,4 +1,4 @@
-// A browser in; the page running in it out, or a sentence on why it cannot.
+// Runs the page, or shows why this browser cannot.
 import { hindrance, showProblem } from "./problems.js";
 
 const code = hindrance();

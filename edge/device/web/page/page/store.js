@@ -1,15 +1,15 @@
-// Settings and memory in, the same out at the next visit; where nothing can be kept, that is said once.
+// Saves settings and memory for the next visit; if the browser refuses, the user is told once.
 
-/** Values of this page, kept in the browser under its folder's name. */
+/** This page's values in the browser's local storage, under the name of its folder. */
 export class Store {
   #refused;
 
-  /** @param refused called once, if something cannot be kept */
+  /** @param refused called once, if something cannot be saved */
   constructor(refused) {
     this.#refused = refused;
   }
 
-  /** What was kept under a name; null if nothing was, or it is damaged. */
+  /** The value saved under a name; null if there is none or it is damaged. */
   load(name) {
     try {
       return JSON.parse(localStorage.getItem(key(name)));
@@ -32,7 +32,7 @@ export class Store {
       try {
         localStorage.removeItem(key(name));
       } catch {
-        // Where nothing can be kept there is nothing to take away.
+        // Without storage there is nothing to remove.
       }
     }
   }

@@ -1,4 +1,4 @@
-// Words in, the last of them out: the newest large, and each told once to who cannot see it.
+// Words in, a list of the latest out, the newest in large type; each is announced to screen readers.
 import { byId, make, percent, say } from "./dom.js";
 
 const SHOWN = 8;
@@ -17,7 +17,7 @@ export function clearWords() {
   say(byId("spoken"), "");
 }
 
-/** Tell a screen reader; the same text again is told again. */
+/** Announce a text to screen readers, even if it is the same as before. */
 export function tell(text) {
   byId("spoken").replaceChildren(make("span", { text }));
 }

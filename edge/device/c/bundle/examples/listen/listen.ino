@@ -1,5 +1,5 @@
-// Words from a microphone, on the serial port. Write microphone_read() for the microphone of your
-// board: PDM.h, I2S.h, an ADC. It returns samples of 16 bits, mono, at HARKEN_@UPPER@_SAMPLE_RATE.
+// Prints words from a microphone to the serial port. Write microphone_read() for your board's
+// microphone (PDM.h, I2S.h, an ADC): 16-bit samples, mono, at HARKEN_@UPPER@_SAMPLE_RATE.
 #include <harken.h>
 #include <model_data.h>
 #include <model_name.h>
@@ -10,7 +10,7 @@ static harken *engine;
 static int microphone_read(int16_t *pcm, int n) {
   (void)pcm;
   (void)n;
-  return 0;  // yours: how many samples were read
+  return 0;  // replace this: return the number of samples read
 }
 
 void setup() {

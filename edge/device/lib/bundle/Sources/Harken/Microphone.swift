@@ -1,15 +1,15 @@
 #if canImport(AVFoundation) && (os(iOS) || os(macOS))
 import AVFoundation
 
-/// The microphone cannot be had, or was lost.
+/// The microphone is unavailable or was lost.
 public enum MicrophoneError: Error, LocalizedError {
-    /// Ask with `Microphone.requestPermission` first; a user who refused finds it in the settings.
+    /// Ask with `Microphone.requestPermission` first; a user who refused can allow it in Settings.
     case permissionMissing
     /// There is no microphone.
     case noMicrophone
-    /// A call or another app has the microphone, and did not give it back: `start()` again.
+    /// A call or another app took the microphone and did not release it: `start()` again.
     case interrupted
-    /// The system refuses; what it says.
+    /// The system refused, with this error.
     case refused(Error)
 
     public var errorDescription: String? {
@@ -26,14 +26,14 @@ public enum MicrophoneError: Error, LocalizedError {
     }
 }
 
-/// Listens to the microphone on a thread of the system.
+/// Listens to the microphone on a system thread.
 ///
 ///     let microphone = Microphone(
 ///         onWord: { word in DispatchQueue.main.async { show(word) } },
 ///         onProblem: { problem in … })
 ///     Microphone.requestPermission { granted in if granted { try? microphone.start() } }
 ///
-/// Info.plist must have NSMicrophoneUsageDescription. start and stop may be called from any thread,
+/// Info.plist must contain NSMicrophoneUsageDescription. start and stop may be called from any thread,
 /// but not from within a callback.
 public final class Microphone: @unchecked Sendable {
     private let onWord: (Word) -> Void
@@ -45,10 +45,10 @@ public final class Microphone: @unchecked Sendable {
     private var observers: [NSObjectProtocol] = []
 
     /// - Parameters:
-    ///   - onWord: called with each word, on a thread of the system.
-    ///   - onProblem: called when the microphone is lost while listening; then it has stopped.
+    ///   - onWord: called with each word, on a system thread.
+    ///   - onProblem: called when the microphone is lost while listening; listening has then stopped.
     ///   - onSpotter: called with each new `Spotter`, at the start and when a headset with another
-    ///     rate is plugged in: the place to set thresholds. Do not feed it.
+    ///     rate is plugged in: set thresholds here. Do not feed it.
     public init(
         onWord: @escaping (Word) -> Void,
         onProblem: @escaping (MicrophoneError) -> Void,
@@ -61,7 +61,7 @@ public final class Microphone: @unchecked Sendable {
 
     deinit { observers.forEach(NotificationCenter.default.removeObserver) }
 
-    /// Ask the user, if that was not done before.
+    /// Ask the user for permission, unless that was done before.
     public static func requestPermission(_ answer: @escaping (Bool) -> Void) {
         #if os(iOS)
         AVAudioSession.sharedInstance().requestRecordPermission(answer)
@@ -70,7 +70,7 @@ public final class Microphone: @unchecked Sendable {
         #endif
     }
 
-    /// Begin to listen; what was heard before is forgotten. While it listens, this does nothing.
+    /// Start listening from a reset state. Does nothing while it already listens.
     ///
     /// - Throws: `MicrophoneError`.
     public func start() throws {
@@ -92,7 +92,7 @@ public final class Microphone: @unchecked Sendable {
         }
     }
 
-    /// Stop listening, and give the microphone back.
+    /// Stop listening, and release the microphone.
     public func stop() {
         queue.sync { end() }
     }
@@ -105,7 +105,7 @@ public final class Microphone: @unchecked Sendable {
         #endif
     }
 
-    /// Connect to the microphone that there is now, at the rate that it has now.
+    /// Connect to the current microphone at its current rate.
     private func listen() throws {
         let input = engine.inputNode
         input.removeTap(onBus: 0)

@@ -1,29 +1,29 @@
 import CHarken
 import Foundation
 
-/// A word that was heard.
+/// A detected word.
 public struct Word: Equatable, Sendable {
     /// The word.
     public let word: String
     /// The evidence that decided it, 0 to 1.
     public let confidence: Float
-    /// The same without what was said before.
+    /// The same without the context (what was said before).
     public let acoustic: Float
     /// First sample of the evidence, at the model's rate, since the reset.
     public let startSample: UInt64
-    /// Samples heard when the decision was made.
+    /// Samples processed when the decision was made.
     public let endSample: UInt64
 }
 
-/// How loud the sound was; full scale is 1.
+/// The level of the audio; full scale is 1.
 public struct Level: Equatable, Sendable {
-    /// Greatest magnitude of a sample.
+    /// Largest magnitude of a sample.
     public let peak: Float
     /// Mean of the squared samples.
     public let meanSquare: Float
 }
 
-/// What was asked for cannot be; the text says what was given and what would be right.
+/// A bad argument; the message names the value and what is allowed.
 public struct HarkenError: Error, Equatable, LocalizedError {
     public let message: String
 
@@ -35,23 +35,23 @@ public struct HarkenError: Error, Equatable, LocalizedError {
 ///     let spotter = try Spotter(rate: 48_000)
 ///     for word in spotter.feed(samples) { print(word.word) }
 ///
-/// Any thread may call any function: one waits for another.
+/// Thread-safe: calls are serialized.
 public final class Spotter: @unchecked Sendable {
     /// The name of the model in the library.
     public static let modelName = String(cString: harken_model_name())
 
-    /// The rate of the positions in a `Word`, in Hz, and that which costs least.
+    /// The rate in Hz at which positions in a `Word` count; feeding audio at this rate is cheapest.
     public static let modelRate = Int(harken_model_rate())
 
-    /// All that the model tells apart: the words, and what is none.
+    /// Everything the model distinguishes: the words, "unknown" and "silence".
     public static let labels = (0..<harken_labels()).map { String(cString: harken_label($0)) }
 
-    /// The words that can be heard.
+    /// The words that can be detected.
     public static let words = labels.indices
         .filter { harken_model_threshold(UInt32($0)) > 0 }
         .map { labels[$0] }
 
-    /// What `pending` takes; nothing for a model that does not know what was said before.
+    /// The names that `pending` accepts; empty for a model without a prior.
     public static let pendingNames: [String] = {
         var names: [String] = []
         while let name = harken_pending_name(UInt32(names.count)) {
@@ -60,14 +60,14 @@ public final class Spotter: @unchecked Sendable {
         return names
     }()
 
-    /// Whether the library answers on this device as it did where it was made: some 0.1 s.
+    /// Whether results on this device equal those at export; takes about 0.1 s.
     public static func check() -> Bool { harken_check() == 0 }
 
-    /// Of the samples, in Hz.
+    /// Rate of the samples, in Hz.
     public let rate: Int
 
     private static let chunk = 1024
-    private static let room = 16 // words of a chunk at most, one a step
+    private static let room = 16 // most words per chunk, one per step
     private static let q24: Float = 16_777_216
 
     private let lock = NSLock()
@@ -76,7 +76,7 @@ public final class Spotter: @unchecked Sendable {
     private var factor: Float = 1
     private var expects = true
 
-    /// - Parameter rate: of the samples, 8,000 to 192,000 Hz.
+    /// - Parameter rate: rate of the samples, 8,000 to 192,000 Hz.
     /// - Throws: `HarkenError` for a rate that cannot be converted.
     public init(rate: Int = Spotter.modelRate) throws {
         var opened: OpaquePointer?
@@ -85,7 +85,7 @@ public final class Spotter: @unchecked Sendable {
             throw HarkenError(
                 message: status == HARKEN_ERROR_MEMORY
                     ? String(cString: harken_error(status))
-                    : "rate is \(rate); it must be that of the sound, 8000 to 192000, such as 48000")
+                    : "rate is \(rate); it must be the rate of the audio, 8000 to 192000, such as 48000")
         }
         self.stream = stream
         self.rate = rate
@@ -93,13 +93,13 @@ public final class Spotter: @unchecked Sendable {
 
     deinit { harken_close(stream) }
 
-    /// Take in samples, mono, with full scale at 1, and give out the words that they complete.
-    /// What is not finite counts as 0.
+    /// Process samples, mono, with full scale at 1, and return the words that they complete.
+    /// Samples that are not finite count as 0.
     public func feed(_ samples: UnsafeBufferPointer<Float>) -> [Word] {
         feed(samples, by: harken_stream_feed)
     }
 
-    /// The same for samples of 16 bits.
+    /// The same for 16-bit samples.
     public func feed(_ samples: UnsafeBufferPointer<Int16>) -> [Word] {
         feed(samples, by: harken_stream_feed16)
     }
@@ -109,22 +109,22 @@ public final class Spotter: @unchecked Sendable {
         samples.withUnsafeBufferPointer { feed($0) }
     }
 
-    /// The same for an array of 16 bits.
+    /// The same for an array of 16-bit samples.
     public func feed(_ samples: [Int16]) -> [Word] {
         samples.withUnsafeBufferPointer { feed($0) }
     }
 
-    /// Forget everything heard: the next sample is sample 0. Thresholds stay as they were set.
+    /// Start over: the next sample is sample 0. Thresholds keep their settings.
     public func reset() {
         locked { _ = harken_stream_reset(stream) }
     }
 
-    /// Set the evidence from which a word is heard.
+    /// Set the evidence that a word needs.
     ///
     /// - Parameters:
     ///   - word: one of `words`.
-    ///   - threshold: more than 0, up to 1; nil: as the model has it.
-    /// - Throws: `HarkenError` for another word or number.
+    ///   - threshold: more than 0, up to 1; nil: the model's threshold.
+    /// - Throws: `HarkenError` for any other word or number.
     public func setThreshold(_ word: String, _ threshold: Float?) throws {
         guard Spotter.words.contains(word), let label = Spotter.labels.firstIndex(of: word) else {
             throw HarkenError(
@@ -142,10 +142,10 @@ public final class Spotter: @unchecked Sendable {
         locked { _ = harken_stream_threshold(stream, UInt32(label), number) }
     }
 
-    /// The odds that every word needs are divided by this: 1 as the model has it.
+    /// Divides the odds that every word needs; 1 keeps the model's thresholds.
     public var sensitivity: Float { locked { factor } }
 
-    /// - Throws: `HarkenError` for a number that is not in 1/64 to 64.
+    /// - Throws: `HarkenError` for a number outside 1/64 to 64.
     public func setSensitivity(_ value: Float) throws {
         guard value >= 1.0 / 64, value <= 64 else {
             throw HarkenError(message: "sensitivity is \(value); it must be between 1/64 and 64")
@@ -156,7 +156,7 @@ public final class Spotter: @unchecked Sendable {
         }
     }
 
-    /// Whether what was said before changes what is heard, for a model that knows of it.
+    /// Whether the context (what was said before) affects detection, for a model with a prior.
     public var expecting: Bool {
         get { locked { expects } }
         set {
@@ -167,7 +167,7 @@ public final class Spotter: @unchecked Sendable {
         }
     }
 
-    /// What was heard last of what the model knows: one number from 0 to 1 for each of `labels`.
+    /// Posteriors of the last step: one number from 0 to 1 for each of `labels`.
     public var posteriors: [Float] {
         locked {
             guard let numbers = harken_posteriors(harken_stream_engine(stream)) else { return [] }
@@ -175,7 +175,7 @@ public final class Spotter: @unchecked Sendable {
         }
     }
 
-    /// How loud it was since the last call.
+    /// The level since the last call.
     public func level() -> Level {
         locked {
             var peak: Float = 0
@@ -185,22 +185,22 @@ public final class Spotter: @unchecked Sendable {
         }
     }
 
-    /// Say what you wait for since the last word, so that it needs less evidence.
+    /// Set what the app waits for after the last word, so that it needs less evidence.
     ///
     /// - Parameter name: one of `pendingNames`; "" for nothing.
-    /// - Throws: `HarkenError` for another name.
+    /// - Throws: `HarkenError` for any other name.
     public func pending(_ name: String) throws {
         guard let number = Spotter.pendingNames.firstIndex(of: name) else {
             let known = Spotter.pendingNames.map { "\"\($0)\"" }.joined(separator: ", ")
             throw HarkenError(
                 message: known.isEmpty
-                    ? "the model \(Spotter.modelName) does not know what was said before"
+                    ? "the model \(Spotter.modelName) has no prior, so nothing can be pending"
                     : "name is \"\(name)\"; it must be one of \(known)")
         }
         locked { _ = harken_pending(harken_stream_engine(stream), UInt32(number)) }
     }
 
-    /// Forget the words that were said, and nothing else.
+    /// Forget the words said so far, and nothing else.
     public func forget() {
         locked { _ = harken_forget(harken_stream_engine(stream)) }
     }

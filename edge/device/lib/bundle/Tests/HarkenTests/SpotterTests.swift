@@ -36,7 +36,7 @@ final class SpotterTests: XCTestCase {
         }
     }
 
-    func testTheLibraryAnswersAsWhereItWasMade() throws {
+    func testResultsEqualThoseAtExport() throws {
         XCTAssertTrue(Spotter.check())
         let words = try Spotter().feed(samples("pcm.s16le"))
         XCTAssertEqual(heard(words), try expected("pcm.json"))
@@ -50,7 +50,7 @@ final class SpotterTests: XCTestCase {
         XCTAssertEqual(floats, integers)
     }
 
-    func testWhatCannotBeIsRefused() throws {
+    func testBadArgumentsAreRefused() throws {
         XCTAssertThrowsError(try Spotter(rate: 0))
         XCTAssertThrowsError(try Spotter(rate: -1))
         let spotter = try Spotter()

@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-/* Version of what harken_app.h and harken_stream.h declare, and of harken_event; raised when a
+/* Version of the declarations in harken_app.h and harken_stream.h and of harken_event; raised when a
  * function or field changes its meaning or is removed, not when one is added. */
 #define HARKEN_ABI 1
 
@@ -53,8 +53,8 @@ const char *harken_label(unsigned label);
 /* The model's threshold for a label, Q24; 0 for a label that is not a word. */
 uint32_t harken_model_threshold(unsigned label);
 
-/* Names of what an application may wait for, for harken_pending(): 0 is nothing, "". NULL after the
- * last one, and always for a model without a prior. */
+/* Names of the states that harken_pending() accepts; 0 is "", for nothing. NULL after the last one,
+ * and always for a model without a prior. */
 const char *harken_pending_name(unsigned pending);
 
 /* The number of features in a frame; see harken_features(). */
@@ -64,7 +64,7 @@ unsigned harken_n_features(void);
 const char *harken_error(int status);
 
 /* Run the self-test of harken.h, which takes about 0.1 s. Returns HARKEN_OK, HARKEN_ERROR_MISMATCH
- * if the compiler did not keep to the standard, or HARKEN_ERROR_MEMORY. */
+ * if the compiler does not follow the standard, or HARKEN_ERROR_MEMORY. */
 int harken_check(void);
 
 #ifdef __cplusplus

@@ -1,16 +1,16 @@
 /*
- * What harken.voice.Native of Kotlin calls: a stream is a number there, and words come in an array.
- * Nothing is checked here that Spotter.kt has checked.
+ * The native side of harken.voice.Native in Kotlin: a stream is passed as a number, words in an
+ * array. Arguments that Spotter.kt has checked are not checked again.
  */
 #include <jni.h>
 #include <string.h>
 
 #include "harken_app.h"
 
-#define CHUNK 1024 /* samples at most of one call; Native.CHUNK */
-#define WORDS 16   /* of one call at most, one a step; Native.WORDS */
-#define FIELDS 5   /* numbers of a word; Native.FIELDS */
-#define LETTERS 512 /* of a text at most; a word has 100 bytes */
+#define CHUNK 1024 /* most samples per call; Native.CHUNK */
+#define WORDS 16   /* most words per call, one per step; Native.WORDS */
+#define FIELDS 5   /* numbers per word; Native.FIELDS */
+#define LETTERS 512 /* most UTF-16 units of a string; a word has 100 bytes */
 
 #define NATIVE(type, name) \
     JNIEXPORT type JNICALL Java_harken_voice_Native_##name
@@ -33,7 +33,7 @@ NATIVE(void, close)(JNIEnv *env, jclass type, jlong handle) {
     harken_close(stream(handle));
 }
 
-/* Write words as numbers, and return how many there are, or the error. */
+/* Write words as numbers; return how many there are, or the error. */
 static jint words(JNIEnv *env, const harken_event *events, int count, jlongArray out) {
     jlong numbers[WORDS * FIELDS];
     if (count <= 0) return count;
@@ -110,7 +110,7 @@ NATIVE(jint, forget)(JNIEnv *env, jclass type, jlong handle) {
     return harken_forget(harken_stream_engine(stream(handle)));
 }
 
-/* One for each label, Q28. */
+/* One per label, Q28. */
 NATIVE(void, posteriors)(JNIEnv *env, jclass type, jlong handle, jintArray out) {
     NOT_USED(type);
     jint numbers[256];
@@ -128,7 +128,7 @@ NATIVE(void, level)(JNIEnv *env, jclass type, jlong handle, jfloatArray out) {
     (*env)->SetFloatArrayRegion(env, out, 0, 2, numbers);
 }
 
-/* Java's UTF-8 is not that of the rest of the world beyond 16 bits, but its UTF-16 is. */
+/* JNI's modified UTF-8 differs from UTF-8 beyond 16 bits, so strings are passed as UTF-16. */
 static jstring text(JNIEnv *env, const char *string) {
     jchar units[LETTERS];
     jsize n = 0;
@@ -174,7 +174,7 @@ NATIVE(jint, modelRate)(JNIEnv *env, jclass type) {
     return (jint)harken_model_rate();
 }
 
-/* Q24; 0 for a label that is no word. */
+/* Q24; 0 for a label that is not a word. */
 NATIVE(jint, modelThreshold)(JNIEnv *env, jclass type, jint label) {
     NOT_USED(env);
     NOT_USED(type);

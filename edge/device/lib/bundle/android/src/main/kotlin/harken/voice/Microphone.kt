@@ -9,30 +9,30 @@ import android.media.MediaRecorder
 import android.os.Process
 import java.io.Closeable
 
-/** The microphone cannot be had, or was lost; the message says what to do. */
+/** The microphone is unavailable or was lost; the message says what to do. */
 class MicrophoneException @JvmOverloads constructor(message: String, cause: Throwable? = null) :
     Exception(message, cause)
 
 /**
- * Listens to the microphone on a thread of its own.
+ * Listens to the microphone on its own thread.
  *
  *     val microphone = Microphone(context, { word -> handler.post { show(word) } }, { problem -> … })
  *     microphone.start()
  *
- * The callbacks come on that thread: whoever touches views posts to their own. They may call
- * [stop]. start, stop and close may be called from any thread.
+ * Callbacks run on that thread: to touch views, post to the main thread. They may call [stop].
+ * start, stop and close may be called from any thread.
  *
- * @param context asked whether the permission is there
+ * @param context used to check the permission
  * @param onWord called with each word
- * @param onProblem called when the microphone is lost while listening; then it has stopped
- * @throws MicrophoneException there is no microphone with a rate that can be used
+ * @param onProblem called when the microphone is lost while listening; listening has then stopped
+ * @throws MicrophoneException no microphone has a usable sample rate
  */
 class Microphone(
     private val context: Context,
     private val onWord: (Word) -> Unit,
     private val onProblem: (MicrophoneException) -> Unit
 ) : Closeable {
-    /** Hears what the microphone hears: for thresholds, level and posteriors. Do not feed it. */
+    /** Fed by the microphone; use it for thresholds, level and posteriors. Do not feed it yourself. */
     val spotter: Spotter
 
     private val bytes: Int
@@ -41,14 +41,14 @@ class Microphone(
 
     init {
         val (rate, needed) = RATES.map { it to bufferBytes(it) }.firstOrNull { it.second > 0 }
-            ?: throw MicrophoneException("this device has no microphone with any of the rates $RATES")
-        // Room for half a second: the garbage collector may take its time, and nothing is lost.
+            ?: throw MicrophoneException("this device has no microphone that supports a rate of $RATES")
+        // Half a second of buffer, so that a garbage collection loses no audio.
         bytes = maxOf(needed, rate * BYTES_A_SAMPLE / 2)
         spotter = Spotter(rate)
     }
 
     /**
-     * Begin to listen; what was heard before is forgotten. While it listens, this does nothing.
+     * Start listening from a reset state. Does nothing while it already listens.
      *
      * @throws MicrophoneException the permission is missing, or another app has the microphone
      */
@@ -66,11 +66,11 @@ class Microphone(
         }
     }
 
-    /** Stop listening, and give the microphone back. */
+    /** Stop listening, and release the microphone. */
     fun stop() {
         val ended = synchronized(lock) { listening.also { listening = null } } ?: return
         ended.goesOn = false
-        // Within a callback the thread ends by itself, after it.
+        // Called from a callback, the thread ends by itself afterwards.
         if (Thread.currentThread() !== ended.thread) ended.thread.join()
     }
 
@@ -96,7 +96,7 @@ class Microphone(
             }
             record.startRecording()
             if (record.recordingState != AudioRecord.RECORDSTATE_RECORDING) {
-                throw MicrophoneException("another app uses the microphone: end it, and try again")
+                throw MicrophoneException("another app is using the microphone: close it, and try again")
             }
             started = true
         } catch (problem: IllegalStateException) {
@@ -135,7 +135,7 @@ class Microphone(
             !goesOn -> null
             code == AudioRecord.ERROR_DEAD_OBJECT ->
                 MicrophoneException("the microphone is gone: call start() again")
-            else -> MicrophoneException("the microphone gives no more sound ($code): start() again")
+            else -> MicrophoneException("the microphone stopped sending audio ($code): call start() again")
         }
     }
 
@@ -143,7 +143,7 @@ class Microphone(
         const val BYTES_A_SAMPLE = 2
         const val BUFFERS_A_SECOND = 50
 
-        /** In the order of preference; 44,100 Hz is what every device must have. */
+        /** In order of preference; every device must support 44,100 Hz. */
         val RATES = listOf(Spotter.modelRateHz, 48000, 44100)
 
         fun bufferBytes(rate: Int): Int = AudioRecord.getMinBufferSize(

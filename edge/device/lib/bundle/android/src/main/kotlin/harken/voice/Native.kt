@@ -1,11 +1,11 @@
 package harken.voice
 
-/** The functions of harken_jni.c. Statuses below 0 are errors. */
+/** The functions of harken_jni.c. A status below 0 is an error. */
 internal object Native {
-    /** Samples at most of one call of a feed function. */
+    /** Most samples per call of a feed function. */
     const val CHUNK = 1024
 
-    /** Words at most that such a call writes, and the numbers of each. */
+    /** Most words that such a call writes, and the numbers of each. */
     const val WORDS = 16
     const val FIELDS = 5
 

@@ -9,11 +9,10 @@ import java.io.Closeable
  *         for (word in spotter.feed(samples)) println(word.word)
  *     }
  *
- * Any thread may call any function: one waits for another. Who has closed it gets an
- * IllegalStateException from then on. What is not closed keeps its memory until the process ends.
+ * Thread-safe: calls are serialized. After [close], every function throws IllegalStateException.
+ * Without close(), the memory is held until the process ends.
  *
- * @param rateHz rate of the samples, 8,000 to 192,000; the model's rate, which is the default,
- *     costs least
+ * @param rateHz rate of the samples, 8,000 to 192,000; the model's rate, the default, is cheapest
  * @throws IllegalArgumentException for a rate that cannot be converted
  */
 class Spotter @JvmOverloads constructor(val rateHz: Int = modelRateHz) : Closeable {
@@ -26,12 +25,12 @@ class Spotter @JvmOverloads constructor(val rateHz: Int = modelRateHz) : Closeab
         val status = Native.open(rateHz, out)
         if (status == ERROR_MEMORY) throw OutOfMemoryError("harken: ${Native.error(status)}")
         require(status == 0) {
-            "rateHz is $rateHz; it must be the rate of the sound, 8000 to 192000, such as 48000"
+            "rateHz is $rateHz; it must be the rate of the audio, 8000 to 192000, such as 48000"
         }
         handle = out[0]
     }
 
-    /** What was heard last of what the model knows: one number from 0 to 1 for each of [labels]. */
+    /** Posteriors of the last step: one number from 0 to 1 for each of [labels]. */
     val posteriors: FloatArray
         get() = open { handle ->
             val numbers = IntArray(labels.size)
@@ -39,7 +38,7 @@ class Spotter @JvmOverloads constructor(val rateHz: Int = modelRateHz) : Closeab
             FloatArray(numbers.size) { numbers[it] / Q28 }
         }
 
-    /** The odds that every word needs are divided by this: 1 as the model has it, 1/64 to 64. */
+    /** Divides the odds that every word needs, 1/64 to 64; 1 keeps the model's thresholds. */
     var sensitivity: Float = 1f
         set(value) = open { handle ->
             require(value >= 1f / 64 && value <= 64f) {
@@ -49,35 +48,35 @@ class Spotter @JvmOverloads constructor(val rateHz: Int = modelRateHz) : Closeab
             field = value
         }
 
-    /** Whether what was said before changes what is heard, for a model that knows of it. */
+    /** Whether the context (what was said before) affects detection, for a model with a prior. */
     var expecting: Boolean = true
         set(value) = open { handle ->
             done(Native.expecting(handle, value))
             field = value
         }
 
-    /** Take in samples, mono, and give out the words that they complete. */
+    /** Process samples, mono, and return the words that they complete. */
     @JvmOverloads
     fun feed(samples: ShortArray, offset: Int = 0, count: Int = samples.size - offset): List<Word> =
         feed(samples.size, offset, count) { handle, from, n ->
             Native.feedShorts(handle, samples, from, n, found)
         }
 
-    /** The same for samples with full scale at 1; what is not finite counts as 0. */
+    /** The same for samples with full scale at 1; samples that are not finite count as 0. */
     @JvmOverloads
     fun feed(samples: FloatArray, offset: Int = 0, count: Int = samples.size - offset): List<Word> =
         feed(samples.size, offset, count) { handle, from, n ->
             Native.feedFloats(handle, samples, from, n, found)
         }
 
-    /** Forget everything heard: the next sample is sample 0. Thresholds stay as they were set. */
+    /** Start over: the next sample is sample 0. Thresholds keep their settings. */
     fun reset() = open { handle -> done(Native.reset(handle)) }
 
     /**
-     * Set the evidence from which a word is heard.
+     * Set the evidence that a word needs.
      *
      * @param word one of [words]
-     * @param threshold more than 0, up to 1; null: as the model has it
+     * @param threshold more than 0, up to 1; null: the model's threshold
      */
     fun setThreshold(word: String, threshold: Float?) = open { handle ->
         require(word in words) { "word is \"$word\"; the words are ${words.joinToString()}" }
@@ -88,7 +87,7 @@ class Spotter @JvmOverloads constructor(val rateHz: Int = modelRateHz) : Closeab
         done(Native.threshold(handle, labels.indexOf(word), number))
     }
 
-    /** How loud it was since the last call. */
+    /** The level since the last call. */
     fun level(): Level = open { handle ->
         val numbers = FloatArray(2)
         Native.level(handle, numbers)
@@ -96,22 +95,22 @@ class Spotter @JvmOverloads constructor(val rateHz: Int = modelRateHz) : Closeab
     }
 
     /**
-     * Say what you wait for since the last word, so that it needs less evidence.
+     * Set what the app waits for after the last word, so that it needs less evidence.
      *
      * @param name one of [pendingNames]; "" for nothing
      */
     fun pending(name: String) = open { handle ->
         require(name in pendingNames) {
-            if (pendingNames.isEmpty()) "the model $modelName does not know what was said before"
+            if (pendingNames.isEmpty()) "the model $modelName has no prior, so nothing can be pending"
             else "name is \"$name\"; it must be one of ${pendingNames.joinToString { "\"$it\"" }}"
         }
         done(Native.pending(handle, pendingNames.indexOf(name)))
     }
 
-    /** Forget the words that were said, and nothing else. */
+    /** Forget the words said so far, and nothing else. */
     fun forget() = open { handle -> if (pendingNames.isNotEmpty()) done(Native.forget(handle)) }
 
-    /** Give the memory back. To close twice is no mistake. */
+    /** Free the memory. Closing twice is allowed. */
     override fun close() = synchronized(lock) {
         if (handle != 0L) Native.close(handle)
         handle = 0L
@@ -163,24 +162,24 @@ class Spotter @JvmOverloads constructor(val rateHz: Int = modelRateHz) : Closeab
         /** The name of the model in the library. */
         @JvmStatic val modelName: String = Native.modelName()
 
-        /** The rate of the positions in a [Word], and that which costs least. */
+        /** The rate at which positions in a [Word] count; feeding audio at this rate is cheapest. */
         @JvmStatic val modelRateHz: Int = Native.modelRate()
 
-        /** All that the model tells apart: the words, and what is none. */
+        /** Everything the model distinguishes: the words, "unknown" and "silence". */
         @JvmStatic val labels: List<String> =
             generateSequence(0) { it + 1 }.map { Native.label(it) }.takeWhile { it != null }
                 .filterNotNull().toList()
 
-        /** The words that can be heard. */
+        /** The words that can be detected. */
         @JvmStatic val words: List<String> =
             labels.filterIndexed { label, _ -> Native.modelThreshold(label) > 0 }
 
-        /** What [pending] takes; nothing for a model that does not know what was said before. */
+        /** The names that [pending] accepts; empty for a model without a prior. */
         @JvmStatic val pendingNames: List<String> =
             generateSequence(0) { it + 1 }.map { Native.pendingName(it) }.takeWhile { it != null }
                 .filterNotNull().toList()
 
-        /** Whether the library answers on this device as it did where it was made: some 0.1 s. */
+        /** Whether results on this device equal those at export; takes about 0.1 s. */
         @JvmStatic fun check(): Boolean = Native.check() == 0
     }
 }

@@ -1,13 +1,13 @@
 package harken.voice
 
 /**
- * A word that was heard.
+ * A detected word.
  *
  * @property word the word
  * @property confidence the evidence that decided it, 0 to 1
- * @property acoustic the same without what was said before
+ * @property acoustic the same without the context (what was said before)
  * @property startSample first sample of the evidence, at the model's rate, since the reset
- * @property endSample samples heard when the decision was made
+ * @property endSample samples processed when the decision was made
  */
 data class Word(
     val word: String,
@@ -18,9 +18,9 @@ data class Word(
 )
 
 /**
- * How loud the sound was; full scale is 1.
+ * The level of the audio; full scale is 1.
  *
- * @property peak greatest magnitude of a sample
+ * @property peak largest magnitude of a sample
  * @property meanSquare mean of the squared samples
  */
 data class Level(val peak: Float, val meanSquare: Float)
