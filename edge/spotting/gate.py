@@ -5,17 +5,18 @@ not run. Its steps count as certain silence, and the network keeps its state fro
 before; docs/energy.md says why no older frames are needed. All arithmetic is in integers, so that
 the C engine and browsers decide the same for every frame.
 
-****Level.** The sum of squared differences between neighbouring samples over the last hop of a
-frame: free of a converter's offset, and with less of the low frequencies, in which fans and traffic
-are loud and words are not. Its logarithm to the base 2 has 8 fraction bits.
+**Levels.** Two of the last hop of a frame: its energy without the mean, and the energy of the
+differences between neighbouring samples. Neither has a converter's offset in it. Over the rumble of
+fans and traffic words stand out in the differences; over hiss, which is mostly differences, in the
+energy. Logarithms to the base 2 have 8 fraction bits.
 
-**Floor.** The level of the room, with 16 fraction bits. It falls by a quarter of the distance to a
-softer frame, rises towards a louder one by a fixed step, and stays within bounds: below the lower
-one nobody speaks, and in a room above the upper one every frame passes.
+**Floors.** The levels of the room, with 16 fraction bits. Each falls by a quarter of the distance
+to a softer frame, rises towards a louder one by a fixed step, and stays within bounds: below the
+lower one nobody speaks, and in a room above the upper one every frame passes.
 
-**Hold.** A frame that is louder than the floor by the margin opens the gate, which stays open for
-the hold time after the last such frame. After a reset it is open for `WARM_UP_S`, until the floor
-is known.
+**Hold.** A frame with a level above its floor by the margin opens the gate, which stays open for
+the hold time after the last such frame. After a reset it is open for `WARM_UP_S`, until the floors
+are known.
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ WARM_UP_S = 1.0
 """How long the gate is open after a reset."""
 
 FLOOR_DBFS = (-85.0, -20.0)
-"""Bounds of the floor; 0 is the level of neighbouring samples that differ by full scale."""
+"""Bounds of the floors; 0 is the level of samples, or of differences, of full scale."""
 
 FALL_SHIFT = 2
-"""The floor falls by the distance to a softer frame, divided by two to this power."""
+"""A floor falls by the distance to a softer frame, divided by two to this power."""
 
 LEVEL_BITS, FLOOR_BITS = 8, 16
-"""Fraction bits of a level and of the floor."""
+"""Fraction bits of a level and of a floor."""
 
 _DECIBELS = 10 * math.log10(2)  # of a doubling of the energy
 _MARGIN_DB = (3.0, 30.0)
@@ -66,7 +67,7 @@ class GateConfig:
     hold_ms: int
     """How long the gate stays open after such a frame, in 100..10,000 milliseconds."""
     rise_db_per_s: float
-    """How fast the floor rises when the room gets louder, in 0.1..20 dB per second."""
+    """How fast the floors rise when the room gets louder, in 0.1..20 dB per second."""
 
     def __post_init__(self) -> None:
         for name, (least, most) in (
@@ -84,12 +85,12 @@ class GateTables:
     """The integers of a gate, for one front end; ``harken_gate`` of the C engine."""
 
     margin: int
-    """Margin above the floor, `FLOOR_BITS` fraction bits."""
+    """Margin above a floor, `FLOOR_BITS` fraction bits."""
     rise: int
-    """Rise of the floor per frame."""
-    least: int
-    """Lower bound of the floor; `most` is the upper one."""
-    most: int
+    """Rise of a floor per frame."""
+    least: tuple[int, int]
+    """Lower bounds of the floors: of the energy, of the differences. `most` are the upper ones."""
+    most: tuple[int, int]
     hold: int
     """Hold time in frames, including the loud one; at most 65,535."""
     warm_up: int
@@ -114,8 +115,12 @@ class GateTables:
         def frames(seconds: float) -> int:
             return min(math.ceil(round(seconds * rate_hz / hop, 6)), 65_535)
 
-        full_scale = math.log2((hop - 1) * 32_768.0**2) * _DECIBELS
-        least, most = (doublings(full_scale + bound) for bound in FLOOR_DBFS)
+        energy, differences = (
+            math.log2(count * 32_768.0**2) * _DECIBELS for count in (hop * hop, hop - 1)
+        )
+        least, most = (
+            (doublings(energy + bound), doublings(differences + bound)) for bound in FLOOR_DBFS
+        )
         return cls(
             margin=doublings(config.margin_db),
             rise=max(1, doublings(config.rise_db_per_s * hop / rate_hz)),
@@ -144,31 +149,34 @@ class Gate:
 
     def reset(self) -> None:
         """Start anew: forget the level of the room."""
-        self._floor = self.tables.most
+        self._floors = list(self.tables.most)
         self._left = self.tables.warm_up
 
     @property
-    def floor(self) -> int:
-        """Level of the room, `FLOOR_BITS` fraction bits."""
-        return self._floor
+    def floors(self) -> tuple[int, ...]:
+        """Levels of the room, `FLOOR_BITS` fraction bits: of the energy, of the differences."""
+        return tuple(self._floors)
 
-    def feed(self, energies: Iterable[int]) -> list[bool]:
+    def feed(self, energies: Iterable[tuple[int, int]]) -> list[bool]:
         """Process frames, and return which of them pass.
 
         Parameters
         ----------
         energies
-            One for each frame, as `frame_energies` returns them.
+            A pair for each frame, as `frame_energies` returns them.
         """
         tables = self.tables
         heard = []
-        for energy in energies:
-            level = log2(energy) << (FLOOR_BITS - LEVEL_BITS)
-            above = level - self._floor
-            self._floor += above >> FALL_SHIFT if above < 0 else min(tables.rise, above)
-            self._floor = min(max(self._floor, tables.least), tables.most)
-            if level - self._floor >= tables.margin:
-                self._left = max(self._left, tables.hold)
+        for pair in energies:
+            for index, energy in enumerate(pair):
+                level = log2(energy) << (FLOOR_BITS - LEVEL_BITS)
+                floor = self._floors[index]
+                above = level - floor
+                floor += above >> FALL_SHIFT if above < 0 else min(tables.rise, above)
+                floor = min(max(floor, tables.least[index]), tables.most[index])
+                self._floors[index] = floor
+                if level - floor >= tables.margin:
+                    self._left = max(self._left, tables.hold)
             heard.append(self._left > 0)
             self._left = max(self._left - 1, 0)
         return heard
@@ -184,8 +192,8 @@ def log2(energy: int) -> int:
     return exponent << LEVEL_BITS | fraction
 
 
-def frame_energies(samples: npt.NDArray[np.float64], hop_samples: int) -> list[int]:
-    """Return the energy of the differences between neighbours, hop by hop.
+def frame_energies(samples: npt.NDArray[np.float64], hop_samples: int) -> list[tuple[int, int]]:
+    """Return two energies of each hop.
 
     Parameters
     ----------
@@ -194,9 +202,13 @@ def frame_energies(samples: npt.NDArray[np.float64], hop_samples: int) -> list[i
 
     Returns
     -------
-    k integers.
+    k pairs: the sum of squares without the mean, times `hop_samples`; and the sum of squared
+    differences between neighbours.
     """
     hops = samples.reshape(-1, hop_samples)
     differences = hops[:, 1:] - hops[:, :-1]
-    sums = np.einsum("ij,ij->i", differences, differences)
-    return [int(value) for value in sums.tolist()]
+    sums = (hops.sum(axis=1), *(np.einsum("ij,ij->i", x, x) for x in (hops, differences)))
+    return [
+        (hop_samples * int(squares) - int(total) ** 2, int(between))
+        for total, squares, between in zip(*(each.tolist() for each in sums), strict=True)
+    ]

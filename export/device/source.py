@@ -42,13 +42,13 @@ from .tables import (
     prior_tables,
 )
 
-VERSION = 4
+VERSION = 5
 """HARKEN_VERSION of the engine that the data is for."""
 
 _WIDTH = 100
 _STATE_BYTES = 48  # sizeof(struct harken)
 _TOLD_BYTES = 8  # sizeof(prior_told)
-_GATE_BYTES = 8  # sizeof(gate_state)
+_GATE_BYTES = 16  # sizeof(gate_state)
 _WINDOW = 512
 
 
@@ -333,9 +333,13 @@ def _prior(prior: EnginePrior | None) -> Iterable[str]:
 def _gate(gate: GateTables | None) -> Iterable[str]:
     if gate is not None:
         yield (
-            f"static const harken_gate gate = {{{gate.margin}, {gate.rise}, {gate.least}, "
-            f"{gate.most}, {gate.hold}, {gate.warm_up}}};\n"
+            f"static const harken_gate gate = {{{gate.margin}, {gate.rise}, "
+            f"{{{_pair(gate.least)}}}, {{{_pair(gate.most)}}}, {gate.hold}, {gate.warm_up}}};\n"
         )
+
+
+def _pair(values: tuple[int, int]) -> str:
+    return f"{values[0]}, {values[1]}"
 
 
 def _dense(layer: DenseLayer, name: str) -> str:

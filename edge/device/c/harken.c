@@ -59,11 +59,11 @@ typedef struct {       /* of the prior */
     uint8_t unused[2];
 } prior_told;
 
-typedef struct {     /* of the gate */
-    int32_t floor;   /* noise floor of the room */
-    uint16_t open;   /* frames still to be processed, loud or not */
-    uint8_t heard;   /* whether any frame was processed since the last step */
-    uint8_t unused[1];
+typedef struct {      /* of the gate */
+    int32_t floor[2]; /* levels of the room: of the energy, of the differences */
+    uint16_t open;    /* frames still to be processed, loud or not */
+    uint8_t heard;    /* whether any frame was processed since the last step */
+    uint8_t unused[5];
 } gate_state;
 
 typedef struct {
@@ -349,9 +349,9 @@ static void remember(harken *h, const layout *l, uint32_t label, uint64_t sample
 
 /* log2(x), Q8, linear between powers of two; 0 counts as 1. */
 static int32_t log2_of(uint64_t x) {
-    uint32_t high = (uint32_t)(x >> 32), low = (uint32_t)x; /* x is below 2^41 */
-    int32_t dropped = high ? 9 : 0;
-    if (high) low = high << 23 | low >> 9; /* the dropped bits lie below the fraction */
+    int32_t dropped = 0;
+    for (; x >> 32; x >>= 8) dropped += 8; /* the dropped bits lie below the fraction */
+    uint32_t low = (uint32_t)x;
     int32_t exponent = low ? 31 - harken_leading_zeros(low) : 0;
     uint32_t fraction = exponent >= 8 ? low >> (exponent - 8) : low << (8 - exponent);
     return (exponent + dropped) * 256 + (int32_t)(fraction & 255);
@@ -362,16 +362,24 @@ HARKEN_SMALL static int is_heard(const harken *h, const layout *l) {
     const harken_gate *gate = h->of.model->gate;
     gate_state *state = l->gate;
     if (!gate) return 1;
-    const int16_t *hop = l->samples + HARKEN_WINDOW - h->of.model->hop_samples;
-    uint64_t energy = 0;
-    for (uint32_t i = 1; i < h->of.model->hop_samples; i++) {
+    uint32_t length = h->of.model->hop_samples;
+    const int16_t *hop = l->samples + HARKEN_WINDOW - length;
+    uint64_t energy[2] = {(uint32_t)(hop[0] * hop[0]), 0}; /* of samples, of differences */
+    int32_t sum = hop[0];
+    for (uint32_t i = 1; i < length; i++) {
         uint32_t difference = (uint32_t)(hop[i] - hop[i - 1]); /* its square is below 2^32 */
-        energy += difference * difference;
+        sum += hop[i];
+        energy[0] += (uint32_t)(hop[i] * hop[i]);
+        energy[1] += difference * difference;
     }
-    int32_t level = log2_of(energy) * 256, above = level - state->floor;
-    state->floor += above < 0 ? above >> 2 : above < gate->rise ? above : gate->rise;
-    state->floor = harken_clamp(state->floor, gate->least, gate->most);
-    if (level - state->floor >= gate->margin && state->open < gate->hold) state->open = gate->hold;
+    energy[0] = energy[0] * length - (uint64_t)((int64_t)sum * sum); /* without the mean */
+    for (int i = 0; i < 2; i++) {
+        int32_t level = log2_of(energy[i]) * 256, above = level - state->floor[i];
+        int32_t floor =
+            state->floor[i] + (above < 0 ? above >> 2 : above < gate->rise ? above : gate->rise);
+        state->floor[i] = floor = harken_clamp(floor, gate->least[i], gate->most[i]);
+        if (level - floor >= gate->margin && state->open < gate->hold) state->open = gate->hold;
+    }
     if (!state->open) return 0;
     state->open--;
     state->heard = 1;
@@ -409,7 +417,7 @@ int harken_reset(harken *h) {
     memset(l.armed, 1, model->n_labels);
     h->awake = 1;
     if (model->gate) {
-        l.gate->floor = model->gate->most;
+        memcpy(l.gate->floor, model->gate->most, sizeof l.gate->floor);
         l.gate->open = model->gate->warm_up;
     }
     if (model->prior) forget(h, &l);

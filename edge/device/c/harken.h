@@ -28,7 +28,7 @@
 extern "C" {
 #endif
 
-#define HARKEN_VERSION 4 /* of the structures below; model_data.c is generated for one version */
+#define HARKEN_VERSION 5 /* of the structures below; model_data.c is generated for one version */
 
 /* ------------------------------------------------------------------------- configuration --- */
 
@@ -189,14 +189,15 @@ typedef struct {
     uint16_t n_habits;
 } harken_prior;
 
-/* Which frames to process: those louder than the room. Levels are logarithms to the base 2 of the
- * squared differences between neighbouring samples, summed over a hop, Q16. */
+/* Which frames to process: those louder than the room. Two levels of a hop, logarithms to the base 2,
+ * Q16: of its energy without the mean, times its length; of the squared differences between
+ * neighbouring samples. */
 typedef struct {
-    int32_t margin;       /* above the floor */
-    int32_t rise;         /* of the floor, per frame */
-    int32_t least, most;  /* bounds on the floor */
-    uint16_t hold;        /* frames processed from a loud one onwards, including it */
-    uint16_t warm_up;     /* frames processed after a reset */
+    int32_t margin;            /* above a floor */
+    int32_t rise;              /* of a floor, per frame */
+    int32_t least[2], most[2]; /* bounds on the floors */
+    uint16_t hold;             /* frames processed from a loud one onwards, including it */
+    uint16_t warm_up;          /* frames processed after a reset */
 } harken_gate;
 
 typedef struct {

@@ -92,11 +92,12 @@ class TestDecisions:
         assert front_end.feed_gated(quiet, gate)[1] == first
 
     def test_logarithms_and_energies_are_integers_that_are_exact(self) -> None:
-        assert [log2(value) for value in (0, 1, 2, 3, 4, 511, 2**41)] == [
-            0, 0, 256, 384, 512, 2303, 41 * 256
+        assert [log2(value) for value in (0, 1, 2, 3, 4, 511, 2**47)] == [
+            0, 0, 256, 384, 512, 2303, 47 * 256
         ]  # fmt: skip
         extremes = np.where(np.arange(640) % 2, 32767.0, -32768.0)
-        assert frame_energies(extremes, 320) == [319 * 65535**2] * 2
+        without_mean = 320 * 160 * (32767**2 + 32768**2) - 160**2
+        assert frame_energies(extremes, 320) == [(without_mean, 319 * 65535**2)] * 2
 
 
 class TestOddRooms:
@@ -147,9 +148,38 @@ class TestOddRooms:
 
     def test_a_room_above_the_upper_bound_is_always_heard(self) -> None:
         gate = Gate(CONFIG, FRONT_END)
-        loudest = 319 * 65535**2
+        loudest = 320 * 320 * 2**30, 319 * 65535**2
         assert all(gate.feed([loudest] * 10_000))
-        assert gate.floor == gate.tables.most < log2(loudest) << (FLOOR_BITS - 8)
+        assert gate.floors == gate.tables.most
+        for floor, energy in zip(gate.floors, loudest, strict=True):
+            assert floor < log2(energy) << (FLOOR_BITS - 8)
+
+
+class TestNoise:
+    """Words stand out of rumble and of hiss, though not by the same level."""
+
+    @pytest.fixture
+    def shape(self) -> GateConfig:
+        return GateConfig(margin_db=12.0, hold_ms=100, rise_db_per_s=3.0)
+
+    def test_a_voice_over_hiss(self, shape: GateConfig) -> None:
+        """15 dB louder, and hardly anything of it in the differences."""
+        sound = room(6, -45)
+        time_s = np.arange(RATE // 2) / RATE
+        voice = 32768 * 10 ** (-30 / 20) * np.sqrt(2) * np.sin(2 * np.pi * 200 * time_s)
+        sound[4 * RATE : 4 * RATE + RATE // 2] += voice
+        heard = decisions(int16(sound), shape)
+        assert not heard[at(2) : at(4) - 1].any()
+        assert heard[at(4) + 1 : at(4.5)].all()
+
+    def test_a_fricative_over_rumble(self, shape: GateConfig) -> None:
+        """15 dB softer than the rumble, and far louder in the differences."""
+        time_s = np.arange(6 * RATE) / RATE
+        sound = 32768 * 10 ** (-25 / 20) * np.sqrt(2) * np.sin(2 * np.pi * 50 * time_s)
+        sound[4 * RATE : 4 * RATE + RATE // 2] += room(0.5, -40)
+        heard = decisions(int16(sound + room(6, -70, seed=1)), shape)
+        assert not heard[at(2) : at(4) - 1].any()
+        assert heard[at(4) + 1 : at(4.5)].all()
 
 
 class TestSpotter:
@@ -339,7 +369,7 @@ class TestCommands:
         assert "opens 9 dB above the room, for 600 ms" in " ".join(
             harken("info", gated).out.split()
         )
-        assert "none: everything is heard" in harken("info", "commands").out
+        assert "none: everything is heard" in harken("info", "commands-tiny").out
 
 
 @needs_compiler
