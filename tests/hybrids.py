@@ -102,8 +102,8 @@ def drawn_stream(steps: int, inputs: int = 60, *, seed: int = 0) -> np.ndarray:
 def drawn_model(
     svdf: Sequence[tuple[int, int]], lstm: Sequence[int], *, name: str = "drawn", seed: int = 0
 ) -> Model:
-    """Return a whole model with the front end and the labels of `commands`; it hears noise."""
-    manifest = load_model("commands").manifest
+    """Return a model with the front end and labels of `commands`, no gate; it hears noise."""
+    manifest = load_model("commands").ungated.manifest
     inputs, labels = manifest.input.shape[-1], len(manifest.labels)
     network = quantize(
         drawn_network(svdf, lstm, inputs=inputs, labels=labels, residual=2, seed=seed),
