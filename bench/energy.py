@@ -38,7 +38,7 @@ from harken.export.device.targets import TARGETS, measure_sound
 
 Int16 = NDArray[np.int16]
 
-GATE = GateConfig(margin_db=12.0, hold_ms=800, rise_db_per_s=3.0)
+GATE = GateConfig(margin_db=12.0, hold_ms=1500, rise_db_per_s=3.0)
 """For models without a gate."""
 
 RATE = 16_000
