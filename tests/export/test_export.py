@@ -167,7 +167,7 @@ class TestDamagedRunFolder:
         RunFolder(run).save_arrays("weights.npz", weights)
 
     def test_no_folder(self, tmp_path: Path) -> None:
-        assert "is no folder" in self.refused(tmp_path / "nowhere", tmp_path)
+        assert "is not a folder" in self.refused(tmp_path / "nowhere", tmp_path)
 
     @pytest.mark.parametrize("name", ["config.json", "weights.npz", "calibration.npz"])
     def test_a_file_is_missing(self, damaged: Path, tmp_path: Path, name: str) -> None:
@@ -270,7 +270,7 @@ class TestChecks:
     def test_state_that_is_wiped_at_every_step(self) -> None:
         runtime = FakeRuntime(remembers=False)
         logits = run_stream(runtime, self.features)
-        with pytest.raises(ExportError, match=r"state check: fake .*remembers nothing"):
+        with pytest.raises(ExportError, match=r"state check: .* fake .*remembers nothing"):
             check_state(runtime, self.features, logits, name="fake")
 
     def test_a_reset_that_does_not_reset(self) -> None:
