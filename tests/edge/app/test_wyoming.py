@@ -168,7 +168,7 @@ class TestDescribe:
 
     def test_a_word_that_two_models_have_is_offered_once(self, commands: Model) -> None:
         tiny = load_model("commands-tiny")
-        with pytest.raises(typer.BadParameter, match="of commands no word is on offer"):
+        with pytest.raises(typer.BadParameter, match="no word of commands is offered"):
             offers([tiny, commands])
         assert [offer.words for offer in offers([commands], words=["go", "left"])] == [
             ("left", "go")
@@ -515,7 +515,7 @@ class TestBadClients:
                 await service.empty()
                 sock.close()
             (line,) = service.warnings
-            assert "takes no answer for 0.3 s" in line
+            assert "accepted no answer for 0.3 s" in line
 
         run(scenario)
 
