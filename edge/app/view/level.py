@@ -50,7 +50,7 @@ class Fault(enum.Enum):
     )
     CLIPPING = (
         "clipping",
-        "lower the gain in your sound settings, or move away from the microphone",
+        "lower the gain in your sound settings, or move away",
         "lower the gain",
     )
     TOO_QUIET = (

@@ -202,7 +202,7 @@ class TestTakes:
             self.take(speaker, voice())
 
     def test_a_source_that_ends(self):
-        with pytest.raises(AudioError, match="ended before all was recorded"):
+        with pytest.raises(AudioError, match="ended before everything was recorded"):
             Tape(iter([])).read(1.0)
 
 

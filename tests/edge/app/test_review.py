@@ -466,7 +466,7 @@ class TestExport:
         for place in (folder, tmp_path):
             done = harken("review", folder, "--export", place)
             assert done.exit_code == DATA_ERROR
-            assert "the clips lie in" in done.error
+            assert "the clips are in" in done.error
         assert len(ClipFolder(folder).read().clips) == 4
 
     @pytest.mark.parametrize("place", ["file", "file/below"])
