@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 QOS = 1
 """Quality of service: delivered at least once."""
 
-_CONNECT_S = 5.0  # for the network, and once more for the broker
+_CONNECT_S = 5.0  # for the network, and the same again for the broker
 _RETAINED_S = 0.5  # for retained messages, after the subscription was accepted
 _KEEP_ALIVE_S = 30  # a broker that disappears silently is noticed after 1.5 times this
 
@@ -144,17 +144,16 @@ class Connection:
         self.close()
         if answer is None:
             wants = (
-                "a certificate of ours, give --mqtt-cert and --mqtt-key"
+                "a client certificate, give --mqtt-cert and --mqtt-key"
                 if broker.tls
                 else "TLS, write mqtts://"
             )
             raise UnreachableError(
-                f"{broker} accepts connections, but does not answer in MQTT; if it wants {wants}"
+                f"{broker} accepts connections, but does not answer in MQTT; if it requires {wants}"
             )
-        who = "nobody without a name" if broker.user is None else repr(broker.user)
-        verb = "lets" if broker.user is None else "does not let"
+        who = "a client without a user" if broker.user is None else f"the user {broker.user!r}"
         raise UnreachableError(
-            f"{broker} {verb} {who} in ({answer}); check the user in --mqtt and the password in "
+            f"{broker} refuses {who} ({answer}); check the user in --mqtt and the password in "
             f"--mqtt-password-file or {PASSWORD_VARIABLE}"
         )
 

@@ -419,7 +419,7 @@ class TestPassword:
             house.say("low")
             time.sleep(0.5)  # several attempts
             (line,) = house.warnings
-        assert f"{locked.url} does not let 'anna' in (" in line
+        assert f"{locked.url} refuses the user 'anna' (" in line
         assert "--mqtt-password-file" in line
         assert "wrong-7c1" not in " ".join(house.warnings)
 
@@ -428,7 +428,7 @@ class TestPassword:
     ) -> None:
         with House(locked.url, tones_model) as house:
             wait_until(lambda: house.warnings, "a warning")
-        assert "lets nobody without a name in (" in house.warnings[0]
+        assert "refuses a client without a user (" in house.warnings[0]
 
 
 @pytest.fixture(scope="module")
