@@ -548,7 +548,7 @@ def test_bench_says_what_each_figure_was_measured_against():
     for fact in (
         "per step of 40 ms",
         "per frame of 20 ms",
-        "for 1 s of sound",
+        "for 1 s of audio",
         "runs over 1 s of noise",
     ):
         assert fact in said
