@@ -125,33 +125,35 @@ def benchmark_table(figures: Benchmark) -> Table:
     table.add_row("arena", arena(figures.tflm_arena_bytes))
     table.add_row(
         "network",
-        f"{figures.macs_per_step:,} MACs (multiply and add) a step of {figures.step_ms:g} ms, "
-        f"{figures.macs_per_second / 1e6:.2f} million a second of sound",
+        f"{figures.macs_per_step:,} MACs (multiply-accumulate) per step of {figures.step_ms:g} ms, "
+        f"{figures.macs_per_second / 1e6:.2f} million per second of audio",
     )
     table.add_row(
         "front end",
-        f"{figures.front_end_us_per_frame:.0f} µs a frame of {figures.frame_ms:g} ms",
+        f"{figures.front_end_us_per_frame:.0f} µs per frame of {figures.frame_ms:g} ms",
     )
-    table.add_row("engine", f"{figures.engine_us_per_step:.0f} µs a step of {figures.step_ms:g} ms")
     table.add_row(
-        "whole path",
+        "engine", f"{figures.engine_us_per_step:.0f} µs per step of {figures.step_ms:g} ms"
+    )
+    table.add_row(
+        "pipeline",
         f"real-time factor {figures.real_time_factor:.4f}: "
-        f"{1000 * figures.real_time_factor:.1f} ms of one core for 1 s of sound, "
+        f"{1000 * figures.real_time_factor:.1f} ms of one core for 1 s of audio, "
         f"from samples in blocks of {BLOCK_MS} ms to events",
     )
     table.add_row(
         "memory",
-        f"{figures.peak_memory_bytes / 1e6:.0f} MB at most, of a process that listens"
+        f"{figures.peak_memory_bytes / 1e6:.0f} MB peak, for a process that listens"
         if figures.peak_memory_bytes
-        else "not known on this system",
+        else "unknown on this system",
     )
     table.add_row(
         "import",
-        f"{figures.import_s:.2f} s on the clock, of `import harken.edge` in a new process",
+        f"{figures.import_s:.2f} s elapsed, for `import harken.edge` in a new process",
     )
     table.add_row(
         "measured",
-        f"speeds as processor time of all threads, median of {figures.repeats} runs over "
+        f"speeds are processor time of all threads, median of {figures.repeats} runs over "
         f"{figures.sound_s:g} s of noise, on {figures.processor} with {figures.runtime}, "
         f"Python {figures.python}, numpy {figures.numpy}",
     )

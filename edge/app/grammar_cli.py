@@ -1,4 +1,4 @@
-"""The grammar commands: a grammar file in, its meaning in words out."""
+"""The grammar commands: a grammar file in, an explanation in words out."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def check(
 
 @grammar_app.command("list")
 def list_grammars(as_json: JsonOption = False) -> None:
-    """List the grammars that ship."""
+    """List the shipped grammars."""
     loaded = [load_grammar(name) for name in shipped_grammars()]
     if as_json:
         print_json([{"name": g.name, "description": g.description} for g in loaded])

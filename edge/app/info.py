@@ -24,7 +24,7 @@ _LONGEST_LIST = 5  # of a list inside a record, in entries
 
 
 def model_table(model: Model) -> Table:
-    """Return what a manifest says, with what is too long to read cut down to its size."""
+    """Return the content of a manifest; of values too long to read, only the size."""
     manifest = model.manifest
     front_end, step, state = manifest.front_end, manifest.step, manifest.state
     milliseconds = 1000 / front_end.sample_rate_hz

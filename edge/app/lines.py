@@ -1,4 +1,4 @@
-"""What was heard in, lines out: for people to read later, or for programs."""
+"""Words and commands in, lines out, for people or programs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class _Lines:
     Parameters
     ----------
     quiet : bool
-        Print nothing there.
+        Print nothing.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
@@ -31,20 +31,20 @@ class _Lines:
             warn(line)
 
     def close(self) -> None:
-        """Nothing is left to print."""
+        """Do nothing: everything is printed already."""
 
 
 class WithoutOutput:
-    """An observer that prints, until standard output fails.
+    """An observer that prints until standard output fails.
 
     Parameters
     ----------
     printing : Observer
-        Prints.
+        The observer that prints.
     on_failure : callable
-        Gets the `StreamError`, once.
+        Called once with the `StreamError`.
     quiet : bool
-        Say nothing on standard error afterwards.
+        Print nothing on standard error afterwards.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class WithoutOutput:
         self._quiet = quiet
 
     def heard(self, heard: Heard) -> None:
-        """Pass on what was heard; see `Observer`."""
+        """Pass on words and commands; see `Observer`."""
         self._try(lambda: self._printing.heard(heard))
 
     def notice(self, line: str) -> None:
@@ -95,7 +95,7 @@ class PlainLines(_Lines):
 
 
 class JsonLines(_Lines):
-    """An observer that prints a JSON object a line for each word, command and turn."""
+    """An observer that prints a line of JSON for each word, command and turn."""
 
     def heard(self, heard: Heard) -> None:
         """Print what was heard; see `Observer`."""

@@ -57,14 +57,14 @@ if TYPE_CHECKING:
     from types import FrameType
 
 DEMO = Path(str(files("harken.models"))) / "demo.flac"
-"""The recording that ``harken listen --demo`` plays where there is no microphone."""
+"""The recording that ``harken listen --demo`` plays if there is no microphone."""
 
 _DEMO_GRAMMAR = "robot"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _SourceOptions:
-    """Where the sound comes from, as it was typed in."""
+    """The audio source, from the command line."""
 
     wav: Path | None
     realtime: bool
@@ -104,7 +104,7 @@ class _SourceOptions:
 
     @property
     def chosen(self) -> list[str]:
-        """The options that were given of those that exclude each other."""
+        """The given options, among those that exclude each other."""
         given = {
             "--wav": self.wav,
             "--stdin": self.stdin,
@@ -117,11 +117,11 @@ class _SourceOptions:
 
     @property
     def live(self) -> bool:
-        """Whether it is the microphone, and nothing but that."""
+        """Whether it is only the microphone."""
         return self.chosen in ([], ["--device"])
 
     def open(self, rate_hz: int) -> Source:
-        """Open the source, for a model of that rate."""
+        """Open the source for a model with this sample rate."""
         if self.wav is not None:
             file = AudioFile(self.wav, sample_rate_hz=rate_hz)
             return RealTime(file, sample_rate_hz=rate_hz) if self.realtime else file
@@ -207,7 +207,7 @@ def listen_command(
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="Hear nothing until a word of this model is said, and MODEL's words then: for the "
+            help="Wait for a word of this wake model, then for words of the main model: for the "
             "grammar's window_s after each, else for 8 s.",
         ),
     ] = None,
@@ -243,12 +243,12 @@ def listen_command(
         bool,
         typer.Option(
             "--no-gate",
-            help="Hear everything, where the model skips what is no louder than the room.",
+            help="Switch off the model's gate, which skips audio that is no louder than the room.",
         ),
     ] = False,
     runtime: RuntimeOption = None,
     plain: Annotated[
-        bool, typer.Option("--plain", help="Print lines only, on a terminal, too; no live view.")
+        bool, typer.Option("--plain", help="Print only lines, even on a terminal; no live view.")
     ] = False,
     capture: Annotated[
         Path | None,
@@ -389,7 +389,7 @@ def listen_command(
 
 
 class _Warnings:
-    """Where warnings go, from any thread: while somebody listens to the observers, else printed."""
+    """Passes warnings from any thread to the observers while listening; else prints them."""
 
     def __init__(self) -> None:
         self.listener: Listener | None = None
@@ -401,17 +401,17 @@ class _Warnings:
             self.listener.warn(line)
 
     def say_awake(self, word: str) -> None:
-        """Say that a wake word was heard."""
+        """Report a detected wake word."""
         self(f"{word}: listening")
 
 
 class _OutputFailure:
-    """What to do when standard output fails: listen on for who still takes words, else end.
+    """When standard output fails: keep listening for other outputs, or stop if there are none.
 
     Parameters
     ----------
     takers
-        By option, what else takes words and commands; None where there is nothing.
+        Other outputs of words and commands, by option; None for those not in use.
     """
 
     def __init__(self, takers: Mapping[str, object]) -> None:
@@ -427,7 +427,7 @@ class _OutputFailure:
             self.listener.stop()
 
     def end(self) -> None:
-        """End with the exit code of the failure, if there was one; say it if nobody has."""
+        """Exit with the code of the failure, if any; report it unless that was done."""
         if self._problem is not None and self._takers:
             raise typer.Exit(self._problem.exit_code)
         if self._problem is not None:
@@ -443,7 +443,7 @@ def _memory(
     *,
     waking: Model | None,
 ) -> Memory:
-    """Return the memory of a grammar, kept in a file if there is somebody to warn about it."""
+    """Return the memory of a grammar, saved in a file if warnings can be shown."""
     loaded = load_grammar(grammar)
     store = None
     if on_warning is not None:
@@ -463,7 +463,7 @@ def _lines(
     quiet: bool,
     as_json: bool,
 ) -> Observer:
-    """Return who prints what is heard: for programs, for a terminal, or for a file."""
+    """Return the observer that prints: for programs, for a terminal, or for a file."""
     if as_json:
         return JsonLines(quiet=quiet)
     if plain or not output().is_terminal:
@@ -482,7 +482,7 @@ def _listen(
     *,
     quiet: bool,
 ) -> None:
-    """Listen until the source or the user ends it, and then say what there was."""
+    """Listen until the source or the user ends it, then print a summary."""
 
     def say(line: str) -> None:
         if not quiet:
@@ -508,16 +508,16 @@ def _listen(
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    """End as with Ctrl-C when the system asks for it: what is remembered is saved."""
+    """On a signal to terminate, end as with Ctrl-C, so that the memory is saved."""
     raise KeyboardInterrupt
 
 
 def _demo_source(rate_hz: int) -> Source:
-    """Return the microphone, or where there is none, the shipped recording as if spoken live."""
+    """Return the microphone or, if there is none, the demo recording in real time."""
     try:
         return Microphone(sample_rate_hz=rate_hz, recover=True)
     except AudioError as error:
         say = notes().print
         say(f"No microphone: {error}.", soft_wrap=True)
-        say("Instead, a recording of real voices is played at the speed of real time.")
+        say("Instead, a recording of real voices is played in real time.")
         return RealTime(AudioFile(DEMO, sample_rate_hz=rate_hz), sample_rate_hz=rate_hz)

@@ -1,4 +1,4 @@
-"""The memory commands: what is remembered in, words for people or JSON out."""
+"""The memory commands: a memory file in, text or JSON out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .streams import print_json
 memory_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Show, export or forget what is remembered of earlier commands.",
+    help="Show, export or forget what is remembered from earlier commands.",
 )
 
 _REMEDY = "`harken memory forget` removes it"
@@ -70,15 +70,15 @@ def export(
     *,
     memory: _File = None,
 ) -> None:
-    """Write what is remembered to a file, to look at it or to take it to another device."""
+    """Write what is remembered to a file, to inspect it or copy it to another device."""
     path, content = _read(grammar, memory)
     if not content:
         raise HarkenError(
             f"nothing is remembered: there is no {path}; `harken listen --grammar {grammar}` makes "
-            "it, and --memory FILE names another one"
+            "it, and --memory FILE names another file"
         )
     if out.is_file() and b'"harken_memory"' not in out.read_bytes()[:100]:
-        raise HarkenError(f"{out} is there, and is no memory; give another name, or move it away")
+        raise HarkenError(f"{out} exists, but is not a memory; choose another name, or move it")
     text = json.dumps({"harken_memory": VERSION, **content}, indent=2, ensure_ascii=False)
     write_atomic(out, text + "\n")
     line = ["harken", "listen", "--grammar", grammar, "--memory", str(out)]
@@ -93,8 +93,7 @@ def forget(grammar: _Grammar = "robot", *, memory: _File = None) -> None:
         removed = store.forget(path)
     except BlockingIOError:
         raise HarkenError(
-            f"a program that listens remembers in {path}, and would write it again: end that, "
-            "then forget"
+            f"a running harken uses {path}, and would write it again: stop it, then forget"
         ) from None
     except store.ForeignError as problem:
         raise HarkenError(f"{problem}; nothing was removed") from None
@@ -116,7 +115,7 @@ def _read(grammar: str, memory: Path | None) -> tuple[Path, dict[str, Any]]:
         raise HarkenError(f"cannot read {path}: {problem.strerror}") from None
     except store.ForeignError as problem:
         raise HarkenError(
-            f"{path}: {problem}; name the file that --memory of listen named"
+            f"{path}: {problem}; name the file given to `harken listen --memory`"
         ) from None
     except ValueError as problem:
         raise HarkenError(f"{path}: {problem}; {_REMEDY}") from None

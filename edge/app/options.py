@@ -1,4 +1,4 @@
-"""Options that several commands share: what is typed in, what the rest of the program takes out."""
+"""Options that several commands share: text from the command line in, checked values out."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ ThresholdOption = Annotated[
 
 
 def path_of(text: str) -> Path:
-    """Return a path that was typed in; an empty one, as of an unset variable, is a mistake.
+    """Return a path from the command line; an empty one, as from an unset variable, is an error.
 
     Raises
     ------
@@ -54,17 +54,17 @@ def path_of(text: str) -> Path:
         It is empty.
     """
     if not text.strip():
-        raise typer.BadParameter(f"{text!r} names nothing; the folder that you are in is called .")
+        raise typer.BadParameter(f"{text!r} is not a path; for the current folder, write .")
     return Path(text)
 
 
 def file_of(text: str) -> Path:
-    """Return the path of a file that was typed in; it need not be there.
+    """Return the path of a file from the command line; it need not exist.
 
     Raises
     ------
     typer.BadParameter
-        It is empty, or that of a folder.
+        It is empty, or a folder.
     """
     path = path_of(text)
     if path.is_dir():
@@ -73,7 +73,7 @@ def file_of(text: str) -> Path:
 
 
 def device_of(text: str | None) -> int | str | None:
-    """Return a device as `Microphone` takes it: a number, or a part of the name."""
+    """Return a device as `Microphone` expects it: a number, or part of its name."""
     if text == "":
         raise typer.BadParameter(
             "it is empty; give its number or a part of its name, or leave it out",
@@ -83,12 +83,12 @@ def device_of(text: str | None) -> int | str | None:
 
 
 def with_thresholds(config: DetectorConfig, settings: list[str]) -> DetectorConfig:
-    """Return the detector's configuration as the settings, each ``P`` or ``WORD=P``, change it.
+    """Return a detector configuration with thresholds set, each as ``P`` or ``WORD=P``.
 
     Raises
     ------
     typer.BadParameter
-        There is no such word, or it is no threshold.
+        A word or a threshold is invalid.
     """
     for setting in settings:
         word, equals, text = setting.rpartition("=")

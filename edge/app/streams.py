@@ -1,7 +1,7 @@
-"""Standard output and standard error as they are in, such that no character and no disk ends a run.
+"""Standard output and standard error in, robust streams out: no character or full disk ends a run.
 
-A character that a terminal lacks is written as one that it has. What cannot be written to standard
-output is a `StreamError`, once; what cannot be written to standard error is lost.
+A character that a terminal lacks is replaced by one that it has. A failed write to standard
+output raises `StreamError` once; failed writes to standard error are dropped.
 """
 
 from __future__ import annotations
@@ -26,49 +26,49 @@ _ERRORS = "harken-simpler"
 
 
 class StreamError(HarkenError):
-    """Standard output takes nothing more: its disk is full, or who read it has gone.
+    """Standard output accepts no more data: the disk is full, or the reader has closed the pipe.
 
     Attributes
     ----------
     reader_left : bool
-        It is a pipe, and nobody reads it any more, as after ``| head``.
+        Whether it is a pipe whose reader has closed it, as with ``| head``.
     """
 
     def __init__(self, problem: OSError) -> None:
         self.reader_left = isinstance(problem, BrokenPipeError)
         reason = problem.strerror or str(problem)
         super().__init__(
-            f"cannot write to standard output: {reason}; let it go somewhere that takes it"
+            f"cannot write to standard output: {reason}; redirect it to a place that accepts it"
         )
 
 
 def guard_output() -> None:
     """Take over this process's standard output and standard error; see this module.
 
-    A stream that was closed before the program began leads nowhere. One that is no file of the
-    system's, as in tests, is left as it is.
+    A stream that was closed before the program started discards everything. One that is not a
+    system file, as in tests, is left unchanged.
     """
     codecs.register_error(_ERRORS, _simpler)
     _open_closed()
     sys.stdout = _guarded(sys.stdout, 1, _StandardOutput)
     sys.stderr = _guarded(sys.stderr, 2, _StandardError)
-    # Python's own second names for them; what they name can no longer be used.
+    # Python's own aliases for them; the originals can no longer be used.
     vars(sys).update(__stdout__=sys.stdout, __stderr__=sys.stderr)
 
 
 def print_json(value: Any, *, indent: int | None = None) -> None:
-    """Print a value as JSON; what standard output's encoding lacks is escaped.
+    """Print a value as JSON, escaping characters that the encoding of standard output lacks.
 
     Raises
     ------
     StreamError
-        Standard output takes nothing more.
+        Standard output accepts no more data.
     """
     print_json_text(json.dumps(value, indent=indent, ensure_ascii=False))
 
 
 def print_json_text(text: str) -> None:
-    """Print what is JSON already; see `print_json`."""
+    """Print text that is JSON already; see `print_json`."""
     try:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
@@ -77,13 +77,13 @@ def print_json_text(text: str) -> None:
 
 
 class _Guarded(io.TextIOWrapper):
-    """A stream that leads nowhere from when writing to it has failed."""
+    """A stream that discards everything once writing to it has failed."""
 
     _silent: ClassVar[bool]
 
     def write(self, text: str, /) -> int:
         if text == "":
-            return 0  # so typer finds out whether this takes text, and swallows what is raised
+            return 0  # typer tests this way whether it accepts text, and swallows exceptions
         try:
             return super().write(text)
         except OSError as problem:
@@ -97,7 +97,7 @@ class _Guarded(io.TextIOWrapper):
             self._give_up(problem)
 
     def _give_up(self, problem: OSError) -> None:
-        # What is still in the buffer must go somewhere, at the latest when Python ends.
+        # The rest of the buffer must go somewhere, at the latest when Python exits.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.fileno())
         os.close(nowhere)
@@ -130,16 +130,16 @@ def _guarded(stream: TextIO | None, descriptor: int, kind: type[_Guarded]) -> Te
 
 
 def _open_closed() -> None:
-    """Open what is closed of the descriptors 0 to 2, else the next file takes its place."""
+    """Open closed descriptors among 0 to 2, so that no other file takes their place."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # uses the lowest free one
 
 
 def _simpler(problem: UnicodeError) -> tuple[str | bytes, int]:
-    """Return what to write for characters that an encoding lacks; see `codecs.register_error`."""
+    """Return substitutes for characters that an encoding lacks; see `codecs.register_error`."""
     if not isinstance(problem, UnicodeEncodeError):
         raise problem
     character = problem.object[problem.start]

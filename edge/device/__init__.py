@@ -1,4 +1,4 @@
-"""A model in, the same spotter without Python out: the engine in C, the page, libraries, LiteRT.
+"""A model in, the same spotter without Python out: C engine, web page, app libraries, LiteRT.
 
-Sources and templates, which `harken.export` fills; `limits` says what a device has room for.
+Sources and templates that `harken.export` fills in; `limits` has the limits of devices.
 """

@@ -1,34 +1,34 @@
-"""What a device has room for; training keeps to it, and exports check it."""
+"""Limits of devices; training respects them, and exports check them."""
 
 CELL_CLIP = 10.0
-"""Where the cells of a network that is exported are clipped."""
+"""Bound on the cells of an exported network."""
 
 WINDOW_SAMPLES = 512
 """Window of the C engine's front end."""
 
 MEL_BANDS = (2, 128)
-"""Fewest and most mel bands of the C engine."""
+"""Minimum and maximum number of mel bands in the C engine."""
 
 MOST_FRAMES = 255
-"""Frames that a step of the C engine sees, or that lie between two, at most."""
+"""Maximum context and stride of a step in the C engine, in frames."""
 
 MOST_WIDTH = 32_764
-"""Values that a layer of the C engine takes in at most, those of its own state included."""
+"""Maximum number of inputs of a layer in the C engine, including its own state."""
 
 MOST_LABELS = 127
-"""Labels of a model at most, "unknown" and "silence" included."""
+"""Maximum number of labels, including "unknown" and "silence"."""
 
 MOST_SMOOTHING_STEPS = 15
-"""Steps over which the C engine's detector takes the mean."""
+"""Maximum length of the moving average in the C engine's detector."""
 
 MOST_REFRACTORY_MS = 3_600_000
-"""Longest pause after an event."""
+"""Maximum refractory time after an event."""
 
 LEAST_THRESHOLD = 1e-5
-"""Smallest threshold; the C engine has 24 bits for one."""
+"""Minimum threshold; the C engine stores it in 24 bits."""
 
 LEAST_STD = 0.1
-"""Smallest standard deviation of a coefficient that the C engine's integers have room for."""
+"""Minimum standard deviation of a coefficient that fits the C engine's integers."""
 
 MOST_MEAN = 50.0
-"""Largest mean of a coefficient, in standard deviations of it."""
+"""Maximum mean of a coefficient, in units of its standard deviation."""

@@ -143,7 +143,7 @@ def learned_text(model: EngineModel) -> str:
     if learned is None:
         return ""
     return (
-        f"\nIt includes what a memory has learned from {learned.lessons:,} words of its user.\n"
+        f"\nThe model includes what a memory has learned from {learned.lessons:,} words of its user.\n"
         "The engine itself does not learn.\n"
     )
 

@@ -344,7 +344,7 @@ class TestBoards:
             pytest.skip(f"{TARGETS[0].missing} is not installed")
         shutil.copytree(exported / "src", tmp_path / "src")
         (tmp_path / "src" / "harken_selftest.c").write_text('#error "no self-test"\n')
-        with pytest.raises(ExportError, match=r"arm-none-eabi-gcc fails: .*no self-test"):
+        with pytest.raises(ExportError, match=r"arm-none-eabi-gcc failed: .*no self-test"):
             measure(TARGETS[0], tmp_path / "src")
 
 

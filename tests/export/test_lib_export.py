@@ -239,8 +239,8 @@ class TestCMake:
             (("--what",), 2, "usage:"),
             (("--json", "--logits"), 2, "usage:"),
             (("--features", "--rate", "48000"), 2, "usage:"),
-            (("--rate", "7999"), 1, "error: harken_open: a rate, label, threshold or state that"),
-            (("--rate", "many"), 1, "error: harken_open: a rate, label, threshold or state that"),
+            (("--rate", "7999"), 1, "error: harken_open: a rate, label, threshold or state is"),
+            (("--rate", "many"), 1, "error: harken_open: a rate, label, threshold or state is"),
             (("--rate", "99999999999999999999"), 1, "error: harken_open: a rate"),
         ],
     )

@@ -679,7 +679,9 @@ class TestChecks:
         deaf = Detection(
             word="left", confidence=0.9, acoustic=0.9, start_sample=0, end_sample=1, step=1
         )
-        with pytest.raises(ExportError, match=r"snippet check: .* hears left, three.*hears left$"):
+        with pytest.raises(
+            ExportError, match=r"snippet check: .* detects left, three.*detects left$"
+        ):
             check_snippet(written, "commands-tiny.json", [deaf])
         written["listen.py"] = b"raise SystemExit('no')"
         with pytest.raises(ExportError, match=r"snippet check: listen.py failed \(code 1\): no"):

@@ -580,7 +580,7 @@ class TestBadInput:
         outcome = harken("export", "commands", "--also", "commands", "--target", "web",
                          "--out", tmp_path / "site")  # fmt: skip
         assert outcome.exit_code == 7
-        assert "two have the same name" in outcome.error
+        assert "have the same name" in outcome.error
 
     @pytest.mark.parametrize(
         ("options", "said"),

@@ -113,7 +113,7 @@ class TestBcResNet:
             open_teacher(path)
 
     def test_refuses_what_is_no_npz(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match="is not there"):
+        with pytest.raises(DataError, match="is missing; give an npz file"):
             open_teacher(tmp_path / "net.npz")
         (tmp_path / "net.npz").write_bytes(b"PK nothing")
         with pytest.raises(DataError, match="is not a readable npz file"):
@@ -240,7 +240,7 @@ class TestOpening:
         assert [teacher.name for teacher in open_teachers(tmp_path)] == ["net"]
 
     def test_refuses(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match=r"ends in '.onnx'; it must be .tflite or .npz"):
+        with pytest.raises(DataError, match=r"ends with '.onnx'; it must be .tflite or .npz"):
             open_teacher("net.onnx")
         with pytest.raises(DataError, match="does not exist"):
             open_teachers(tmp_path / "nowhere")
@@ -400,7 +400,7 @@ class TestOutputs:
     def test_clips_that_are_not_there(self) -> None:
         outputs = outputs_of({"a/1.wav": "a", "a/2.wav": "a"})
         assert outputs.select(["a/2.wav"]).clips == ("a/2.wav",)
-        with pytest.raises(DataError, match=r"lack 1 of 2 clips, the first: a/9.wav; give the tea"):
+        with pytest.raises(DataError, match=r"lack 1 of 2 clips, the first: a/9.wav; also give"):
             outputs.select(["a/2.wav", "a/9.wav"])
 
     def test_other_teachers(self) -> None:

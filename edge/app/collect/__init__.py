@@ -1,4 +1,4 @@
-"""What a microphone hears in, recordings for training out.
+"""Audio from a microphone in, recordings for training out.
 
 Clips around words and near misses, their review, and the recording of words.
 """

@@ -1,7 +1,7 @@
-"""A folder of clips: what was kept around a word or a near miss, and what people say it was.
+"""A folder of clips: audio kept around words and near misses, and the marks that people gave it.
 
-Sound lies in FLAC files whose names sort by time, what was heard in ``clips.jsonl``, and what it
-was in ``marks.jsonl``, a line a clip in either. All of it is readable by its owner only.
+Audio is in FLAC files whose names sort by time, detections in ``clips.jsonl``, and marks in
+``marks.jsonl``, one line per clip in each. Only the owner can read the files.
 """
 
 from __future__ import annotations
@@ -28,50 +28,50 @@ MARKS_FILE = "marks.jsonl"
 SUFFIX = ".flac"
 
 RATE_HZ = 16_000
-"""Of clips; the only rate that models have."""
+"""Sample rate of clips; all models use this rate."""
 
 EVENT, NEAR_MISS = "event", "near-miss"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Clip:
-    """A clip and what was heard in it: a line of ``clips.jsonl``.
+    """A clip and its detection: a line of ``clips.jsonl``.
 
     Raises
     ------
     ModelError
-        A value is out of its range.
+        A value is out of range.
     """
 
     file: str
     kind: str
-    """"event": the word was heard; "near-miss": it was not, but came near its threshold."""
+    """"event": the word was detected; "near-miss": it came close to its threshold, but was not."""
     word: str
     confidence: float
-    """The evidence that decided the event; of a near miss, the greatest."""
+    """The evidence that decided the event; for a near miss, the highest."""
     threshold: float
     start_s: float
-    """Where in the clip its evidence begins, in seconds."""
+    """Start of its evidence, in seconds from the clip's start."""
     end_s: float
-    """Where in the clip it was decided, or the evidence was greatest; the word ends near it."""
+    """Time of the decision or the highest evidence, likewise; the word ends near it."""
     start_sample: int
     """`start_s` in samples."""
     end_sample: int
     seconds: float
     """Length of the clip."""
     session: str
-    """The same for all clips of one time of listening."""
+    """Identifies the listening session."""
     position: int
-    """The clip's first sample, counted from when that began."""
+    """The clip's first sample, counted from the start of the session."""
     time: str
-    """When the word was heard: ISO 8601, UTC."""
+    """Time of the word: ISO 8601, UTC."""
     model: str
     sha256: str
     """Digest of the model."""
     words: tuple[str, ...]
-    """All the words of the model."""
+    """All words of the model."""
     command: str | None
-    """The command that the word completed, if it did."""
+    """The command that the word completed, if any."""
 
     def __post_init__(self) -> None:
         bare = Path(self.file).name == self.file and self.file.endswith(SUFFIX)
@@ -84,11 +84,11 @@ class Clip:
 
     @property
     def name(self) -> str:
-        """The file's name without its ending."""
+        """The file name without its suffix."""
         return self.file.removesuffix(SUFFIX)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields for a line of JSON, with numbers rounded to their precision."""
+        """Return the fields for a line of JSON, with rounded numbers."""
         values = dataclasses.asdict(self)
         return {
             name: round(value, 4) if isinstance(value, float) else value
@@ -98,17 +98,17 @@ class Clip:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """What a folder of clips holds."""
+    """The content of a folder of clips."""
 
     clips: tuple[Clip, ...]
-    """Those that have sound, in the order of time."""
+    """Clips with audio, in order of time."""
     marks: Mapping[str, Mark]
     """By file."""
     problems: tuple[str, ...]
-    """What cannot be used, a line each."""
+    """Unusable entries, a line each."""
 
     def known_words(self) -> tuple[str, ...]:
-        """Return the words of the models that listened, and those that marks brought in."""
+        """Return the words of the models that listened, and those added by marks."""
         marked = sorted({mark.word for mark in self.marks.values() if mark.word is not None})
         return tuple(dict.fromkeys([*(w for clip in self.clips for w in clip.words), *marked]))
 
@@ -128,18 +128,18 @@ class ClipFolder:
         self._marks = Journal(self.path / MARKS_FILE)
 
     def require(self) -> None:
-        """Raise `DataError` if there is no such folder, or nothing was kept in it."""
+        """Raise `DataError` if the folder does not exist, or has no clips."""
         if not self.path.is_dir():
             what = "is a file, not a folder" if self.path.exists() else "does not exist"
-            raise DataError(f"{self.path} {what}; `harken listen --capture DIR` makes one of clips")
+            raise DataError(f"{self.path} {what}; `harken listen --capture DIR` creates one")
         if not self.labels.path.exists():
             raise DataError(
-                f"{self.path} holds no clips: there is no {CLIPS_FILE} in it; "
-                "`harken listen --capture DIR` keeps some"
+                f"{self.path} has no clips: there is no {CLIPS_FILE} in it; "
+                "`harken listen --capture DIR` records some"
             )
 
     def read(self) -> Contents:
-        """Return clips and marks, and what cannot be used.
+        """Return clips and marks, and unusable entries.
 
         Raises
         ------
@@ -149,12 +149,12 @@ class ClipFolder:
         sounds = set(self._sounds())
         clips: dict[str, Clip] = {}
         entries, damaged = self.labels.read()
-        problems = [f"{CLIPS_FILE}:{number}: no line of JSON, passed over" for number in damaged]
+        problems = [f"{CLIPS_FILE}:{number}: not a line of JSON; skipped" for number in damaged]
         for entry in entries:
             try:
                 clip = decode(Clip, entry)
             except ModelError as problem:
-                problems.append(f"{CLIPS_FILE}: {problem}; the line is passed over")
+                problems.append(f"{CLIPS_FILE}: {problem}; the line is skipped")
                 continue
             if clip.file in sounds:
                 clips[clip.file] = clip
@@ -165,7 +165,7 @@ class ClipFolder:
                 f"{CLIPS_FILE}"
             )
         marks, lost = self.read_marks()
-        problems += [f"{MARKS_FILE}:{number}: no mark, passed over" for number in lost]
+        problems += [f"{MARKS_FILE}:{number}: not a mark; skipped" for number in lost]
         return Contents(
             clips=tuple(clips[file] for file in sorted(clips)),
             marks=marks,
@@ -173,7 +173,7 @@ class ClipFolder:
         )
 
     def read_marks(self) -> tuple[dict[str, Mark], list[int]]:
-        """Return the last mark of each file, and the numbers of lines that are none."""
+        """Return the last mark of each file, and the numbers of invalid lines."""
         entries, damaged = self._marks.read()
         marks: dict[str, Mark] = {}
         for entry in entries:
@@ -181,13 +181,13 @@ class ClipFolder:
             if not isinstance(file, str):
                 continue
             if mark is None:
-                marks.pop(file, None)  # it was taken back
+                marks.pop(file, None)  # it was undone
             else:
                 marks[file] = mark
         return marks, damaged
 
     def mark(self, file: str, mark: Mark | None, *, time: str) -> None:
-        """Keep what a clip was, or take that back; it is on the disk when this returns.
+        """Save or undo the mark of a clip; it is on disk when this returns.
 
         Raises
         ------
@@ -198,7 +198,7 @@ class ClipFolder:
         self._marks.append({"file": file, "mark": verdict, "word": word, "time": time})
 
     def load(self, clip: Clip) -> NDArray[np.int16]:
-        """Return the sound of a clip, (n,) int16.
+        """Return the audio of a clip, (n,) int16.
 
         Raises
         ------
@@ -214,17 +214,17 @@ class ClipFolder:
             reason = getattr(problem, "error_string", None) or str(problem)
             raise AudioError(f"{path}: cannot be decoded: {reason.rstrip('.')}") from None
         if rate_hz != RATE_HZ or samples.ndim != 1 or len(samples) < clip.end_sample:
-            raise AudioError(f"{path}: is not the sound that {CLIPS_FILE} tells of")
+            raise AudioError(f"{path}: its audio does not match {CLIPS_FILE}")
         sound: NDArray[np.int16] = samples
         return sound
 
     def save(self, clip: Clip, samples: NDArray[np.int16]) -> int:
-        """Write a clip, (n,) int16, and then its line; return by how many bytes the folder grew.
+        """Write a clip, (n,) int16, and then its line; return the bytes added to the folder.
 
         Raises
         ------
         DataError
-            The system refuses. There is no part of it.
+            The system refuses. Nothing is left of the clip.
         """
         content = flac(samples)
         path = self.path / clip.file
@@ -236,27 +236,27 @@ class ClipFolder:
             raise
 
     def size(self) -> int:
-        """Return the bytes of all clips and lines."""
+        """Return the total size of clips and lines, in bytes."""
         total = 0
         for name in (*self._sounds(), CLIPS_FILE, MARKS_FILE):
             try:
                 total += (self.path / name).stat().st_size
-            except OSError:  # it was removed just now, or there is none yet
+            except OSError:  # just removed, or not there yet
                 continue
         return total
 
     def remove_oldest(self, excess_bytes: int) -> int:
-        """Remove clips that nobody has decided about, oldest first, and their lines.
+        """Remove unreviewed clips, oldest first, and their lines.
 
         Parameters
         ----------
         excess_bytes
-            How much is to go, at least.
+            Bytes to free, at least.
 
         Returns
         -------
         int
-            Bytes that were freed; less if there is nothing else that may go.
+            Bytes freed; fewer if nothing else may be removed.
 
         Raises
         ------
@@ -295,12 +295,12 @@ class ClipFolder:
 
 
 def flac(samples: NDArray[np.int16]) -> bytes:
-    """Return sound, (n,) int16, as a FLAC file: bit for bit, in about half the bytes."""
+    """Return audio, (n,) int16, as a FLAC file: lossless, in about half the bytes."""
     return _encoded(samples, "FLAC")
 
 
 def wav(samples: NDArray[np.int16]) -> bytes:
-    """Return sound, (n,) int16, as a WAV file."""
+    """Return audio, (n,) int16, as a WAV file."""
     return _encoded(samples, "WAV")
 
 

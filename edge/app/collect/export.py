@@ -1,10 +1,10 @@
 """Reviewed clips in, recordings for ``harken train`` and scenes for ``harken tune`` out.
 
-A folder a word, with the clips in which it is said; ``_unknown_`` for other speech that was
-taken, or almost taken, for a word; ``_background_noise_`` for what is no speech; and ``_scenes_``,
-which training passes over, for stretches of sound with a label track. Clips that overlap are one
-stretch, but those with a word and those without are kept apart, for false accepts are counted where
-nobody says a word; and it ends where nobody has said yet what is heard.
+One folder per word, with the clips in which it is said; ``_unknown_`` for other speech that was
+mistaken, or almost, for a word; ``_background_noise_`` for anything but speech; and ``_scenes_``,
+which training ignores, for stretches of audio with a label track. Overlapping clips form one
+stretch, but those with a word and those without are kept apart, since false accepts are counted
+where nobody says a word; and it ends where clips are not reviewed yet.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 UNKNOWN_FOLDER, NOISE_FOLDER = "_unknown_", "_background_noise_"
-"""As `harken.train.data` reads them."""
+"""Folder names as in `harken.train.data`."""
 
 SCENES_FOLDER = "_scenes_"
 
 _Item = TypeVar("_Item", Clip, "_Reviewed")
 
-_RECORDING_S = 1.0  # as long as recordings of single words are
+_RECORDING_S = 1.0  # length of recordings of single words
 
-# A word lies between these, counted from the beginning of its evidence and from the decision:
-# measured on the demo recording, it begins 0.15 to 0.4 s before the one, and ends 0.15 s before to
-# 0.13 s after the other.
+# A word is between these, relative to the start of its evidence and to the decision: measured
+# on the demo recording, it begins 0.15 to 0.4 s before the former, and ends 0.15 s before to
+# 0.13 s after the latter.
 _BEFORE_S, _AFTER_S = 0.5, 0.25
 _LONGEST_S = 1.1
 
-# As far from that, nothing of the word is heard, even if it was decided in its middle.
+# Beyond this distance there is no trace of the word, even if it was decided in its middle.
 _GUARD_S = 0.2
 
-_LEAST_S = 0.05  # of a label
+_LEAST_S = 0.05  # length of a label
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """What was written.
+    """The result of an export.
 
     Attributes
     ----------
@@ -58,11 +58,11 @@ class Exported:
     unknown, noise : int
         Recordings of other speech, and of noise.
     scenes : int
-        Stretches of sound with a label track.
+        Stretches of audio with a label track.
     waiting : int
-        Clips that nobody has decided about.
+        Unreviewed clips.
     left_out : tuple of str
-        What could not be written, and why, a line each.
+        Omitted clips, with the reason, a line each.
     """
 
     words: Mapping[str, int]
@@ -75,26 +75,26 @@ class Exported:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Reviewed:
-    """A clip with its sound and its mark."""
+    """A clip with its audio and its mark."""
 
     clip: Clip
     mark: Mark
     samples: NDArray[np.int16]
     first: int
-    """Where in the clip the word, or what was taken for one, begins …"""
+    """Start in the clip of the word, or of what was mistaken for one …"""
     last: int
-    """… and ends."""
+    """… and its end."""
     visible: tuple[int, int] | None
-    """Positions in the session between which there is nothing that a scene of this clip must not
-    hold; None where there is no such stretch around its own evidence."""
+    """Positions in the session between which a scene of this clip is free of unreviewed audio or
+    conflicting marks; None if there is no such stretch around its own evidence."""
 
     @property
     def span(self) -> tuple[int, int]:
-        """Where the word is, counted from when the session began."""
+        """Position of the word in the session."""
         return self.clip.position + self.first, self.clip.position + self.last
 
     def repeats(self, other: _Reviewed) -> bool:
-        """Whether it is the very utterance of another clip."""
+        """Whether it is the same utterance as another clip's."""
         (first, last), (other_first, other_last) = self.span, other.span
         return (
             self.clip.session == other.clip.session
@@ -105,17 +105,17 @@ class _Reviewed:
 
 
 def export(folder: ClipFolder, out: Path, *, speaker: str) -> Exported:
-    """Write what reviewed clips are good for; what was exported before is brought up to date.
+    """Write recordings and scenes from reviewed clips, and update earlier exports.
 
     Parameters
     ----------
     folder
         The clips.
     out
-        Folder of recordings, for their owner only if it is made; others in it stay.
+        Folder of recordings; if created, readable by its owner only. Other recordings in it stay.
     speaker
-        Name of the folder for whoever was heard. Clips do not tell voices apart: all of them count
-        as one speaker, who is in one part of a split by speakers.
+        Name of the speaker's folder. Clips do not distinguish voices: all count as one speaker,
+        who belongs to one part of a split by speakers.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def export(folder: ClipFolder, out: Path, *, speaker: str) -> Exported:
         A folder cannot be read or written.
     """
     if folder.path.resolve().is_relative_to(out.resolve()):
-        raise DataError(f"the clips lie in {out}; give a folder of its own to export to")
+        raise DataError(f"the clips are in {out}; export to another folder")
     _make_folder(out)
     contents = folder.read()
     left_out: list[str] = []
@@ -163,7 +163,7 @@ def export(folder: ClipFolder, out: Path, *, speaker: str) -> Exported:
 
 
 class _ContradictionError(Exception):
-    """Marks of clips that overlap cannot all be right; the message says which."""
+    """Marks of overlapping clips contradict each other; the message names them."""
 
 
 def _write(path: Path, content: bytes | str) -> None:
@@ -185,7 +185,7 @@ def _decided(marks: Mapping[str, Mark], clip: Clip) -> bool:
 def _reviewed(
     folder: ClipFolder, clips: Sequence[Clip], marks: Mapping[str, Mark], left_out: list[str]
 ) -> list[_Reviewed]:
-    """Load those of clips that overlap that somebody has decided about."""
+    """Load the reviewed clips of a group that overlaps."""
     loaded: dict[Clip, NDArray[np.int16]] = {}
     for clip in clips:
         if _decided(marks, clip):
@@ -216,7 +216,7 @@ def _reviewed(
 
 
 def _visible(clip: Clip, unlike: Iterable[Clip]) -> tuple[int, int] | None:
-    """Return what of a clip, around its own evidence, holds nothing of others."""
+    """Return the part of a clip, around its own evidence, that holds nothing of other clips."""
     guard = _samples(_GUARD_S)
     first, last = _extent(clip)[1:]
     own_first, own_last = _evidence(clip)
@@ -232,21 +232,21 @@ def _visible(clip: Clip, unlike: Iterable[Clip]) -> tuple[int, int] | None:
 
 
 def _extent(clip: Clip) -> tuple[str, int, int]:
-    """Return a clip's session, and its first position in that and the one after its last."""
+    """Return a clip's session, its first position in it, and the one after its last."""
     return clip.session, clip.position, clip.position + _samples(clip.seconds)
 
 
 def _evidence(clip: Clip) -> tuple[int, int]:
-    """Return the positions in a session between which a clip's word is."""
+    """Return the start and end of a clip's word in its session."""
     first = max(clip.start_sample - _samples(_BEFORE_S), clip.end_sample - _samples(_LONGEST_S), 0)
     last = min(clip.end_sample + _samples(_AFTER_S), _samples(clip.seconds))
     return clip.position + first, clip.position + last
 
 
 def word_in(clip: Clip, samples: NDArray[np.int16]) -> tuple[int, int]:
-    """Return where in a clip its word begins and ends, in samples.
+    """Return the start and end of a clip's word in the clip, in samples.
 
-    Searched for around the evidence only, because others may be said before and after.
+    Searches only around the evidence, since there may be other words before and after.
     """
     first, last = (place - clip.position for place in _evidence(clip))
     start, end = find_word(samples[first:last])
@@ -254,7 +254,7 @@ def word_in(clip: Clip, samples: NDArray[np.int16]) -> tuple[int, int]:
 
 
 def _distinct(parts: Iterable[_Reviewed]) -> list[_Reviewed]:
-    """Return clips without those of words that another one of them has: none is used twice."""
+    """Return clips without duplicates of the same utterance."""
     distinct: list[_Reviewed] = []
     for part in parts:
         if part.mark.verdict != WORD or not any(part.repeats(other) for other in distinct):
@@ -263,10 +263,10 @@ def _distinct(parts: Iterable[_Reviewed]) -> list[_Reviewed]:
 
 
 def _recording(part: _Reviewed, *, alone: bool) -> tuple[str, NDArray[np.int16]]:
-    """Return the folder that a clip belongs into, and what of its sound does.
+    """Return the folder that a clip belongs in, and the audio to write there.
 
-    That is a second with the word in its middle, or all of a longer word; all of a noise, if no
-    other clip tells of something else in it.
+    That is one second around the word, or all of a longer word; for a noise, the whole clip unless
+    another clip has something else in it.
     """
     if part.mark.verdict == NOISE and alone:
         return NOISE_FOLDER, part.samples
@@ -282,7 +282,7 @@ def _recording(part: _Reviewed, *, alone: bool) -> tuple[str, NDArray[np.int16]]
 def _stretches(
     items: Iterable[_Item], extent: Callable[[_Item], tuple[str, int, int]]
 ) -> list[list[_Item]]:
-    """Group what overlaps, each group in the order of time."""
+    """Group overlapping clips, each group in order of time."""
     groups: list[list[_Item]] = []
     end, session = 0, None
     for item in sorted(items, key=extent):
@@ -297,7 +297,7 @@ def _stretches(
 
 
 def _scene(parts: Sequence[_Reviewed]) -> tuple[NDArray[np.int16], str]:
-    """Return the sound of clips that overlap, as far as it is reviewed, and its label track."""
+    """Return the reviewed audio of overlapping clips, and its label track."""
     begin = min(_bounds(part)[1] for part in parts)
     sound = np.zeros(max(_bounds(part)[2] for part in parts) - begin, np.int16)
     for part in parts:
@@ -311,7 +311,7 @@ def _scene(parts: Sequence[_Reviewed]) -> tuple[NDArray[np.int16], str]:
         first = max(first, end)
         if last - first < _samples(_LEAST_S):
             raise _ContradictionError(
-                f"{part.clip.file}: {part.mark} is said where another clip has another word"
+                f"{part.clip.file}: {part.mark} is at the place of another clip's word"
             )
         track += f"{first / RATE_HZ:.6f}\t{last / RATE_HZ:.6f}\t{part.mark}\n"
         end = last
@@ -319,19 +319,19 @@ def _scene(parts: Sequence[_Reviewed]) -> tuple[NDArray[np.int16], str]:
 
 
 def _bounds(part: _Reviewed) -> tuple[str, int, int]:
-    """Return the session, of clips with a word or without, and what is visible in it."""
+    """Return a key for session and kind (with a word or without), and the clip's clean part."""
     assert part.visible is not None
     return f"{part.clip.session} {part.mark.verdict == WORD}", *part.visible
 
 
 def _remove_others(out: Path, names: set[str], written: set[Path]) -> None:
-    """Remove what was exported of these clips before, under another mark."""
+    """Remove earlier exports of these clips under other marks."""
     try:
         for path in [*out.glob("*/*.*"), *out.glob("*/*/*.*")]:
             if path.suffix in (SUFFIX, ".txt") and path.stem in names and path not in written:
                 path.unlink()
     except OSError as problem:
-        raise DataError(f"cannot remove what was exported before: {problem}") from None
+        raise DataError(f"cannot remove the earlier export: {problem}") from None
 
 
 def _samples(seconds: float) -> int:

@@ -1,4 +1,4 @@
-"""JSON objects in, a line each at the end of a file; out again, whatever a power cut left of it."""
+"""JSON objects in, appended to a file, one per line; read back even after a power cut."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Journal:
-    """A file of JSON objects, one a line, that grows at its end; only its owner may read it.
+    """An append-only file of JSON objects, one per line, readable by its owner only.
 
-    What was appended stays, whatever happens to a later line: a line that was cut short is passed
-    over, and the next one begins on a line of its own.
+    Earlier lines are safe whatever happens to later ones: a truncated line is skipped, and the
+    next object starts on a new line.
 
     Parameters
     ----------
@@ -31,21 +31,21 @@ class Journal:
         self.path = path
 
     def append(self, entry: dict[str, Any]) -> int:
-        """Add an object, and flush it to the disk.
+        """Append an object, and flush it to disk.
 
         Returns
         -------
         int
-            Bytes by which the file grew.
+            Bytes added to the file.
 
         Raises
         ------
         DataError
-            The system refuses: disk full, no permission. The file is as it was.
+            The system refuses: disk full, no permission. The file is unchanged.
         """
         line = utf8(json.dumps(entry, ensure_ascii=False, allow_nan=False)) + b"\n"
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
-        flags |= getattr(os, "O_BINARY", 0)  # Windows writes other line ends without
+        flags |= getattr(os, "O_BINARY", 0)  # otherwise Windows changes line endings
         try:
             descriptor = os.open(self.path, flags, 0o600)
             try:
@@ -56,12 +56,12 @@ class Journal:
             raise DataError(f"cannot write {self.path}: {problem.strerror}") from None
 
     def read(self) -> tuple[list[dict[str, Any]], list[int]]:
-        """Return the objects, and the numbers of lines, from 1, that are none.
+        """Return the objects, and the numbers (from 1) of invalid lines.
 
         Raises
         ------
         DataError
-            The file is there, and cannot be read.
+            The file exists, but cannot be read.
         """
         entries: list[dict[str, Any]] = []
         damaged: list[int] = []
@@ -74,12 +74,12 @@ class Journal:
         return entries, damaged
 
     def drop(self, unwanted: Callable[[dict[str, Any]], bool]) -> None:
-        """Write the file anew without some of its objects; all other lines stay as they are.
+        """Rewrite the file without some of its objects; all other lines are unchanged.
 
         Raises
         ------
         DataError
-            The system refuses. The file is as it was.
+            The system refuses. The file is unchanged.
         """
         kept = []
         for line in self._lines():
@@ -102,7 +102,7 @@ def _append(descriptor: int, line: bytes) -> int:
     if size:
         os.lseek(descriptor, size - 1, os.SEEK_SET)
     if size and os.read(descriptor, 1) != b"\n":
-        line = b"\n" + line  # the last one was cut short
+        line = b"\n" + line  # the last line was truncated
     try:
         written = 0
         while written < len(line):

@@ -1,7 +1,7 @@
-"""What is heard in, clips out: two seconds around every word and every near miss, on this machine.
+"""Audio and detections in, clips out: two seconds around each word and near miss, stored locally.
 
-A clip begins `BEFORE_S` before the moment in which its word was decided, and ends `AFTER_S` after
-it; it is shorter where sound was lost, for no clip reaches across a gap. Where listening ends, so
+A clip begins `BEFORE_S` before its word was decided, and ends `AFTER_S` after that; it is shorter
+where audio was lost, since no clip spans a gap, and where listening ends.
 does the clip.
 """
 
@@ -33,22 +33,22 @@ if TYPE_CHECKING:
     from .near import NearMiss
 
 BEFORE_S = 1.25
-"""The word is in these: it is decided about 0.1 s after its end, and lasts less than a second."""
+"""Enough for the word, which lasts less than a second and is decided about 0.1 s after its end."""
 
 AFTER_S = 0.75
 
 LIMIT_MB = 200.0
-"""What a folder of clips may grow to: some 8,000 clips of a quiet room."""
+"""Default limit for a folder of clips: about 8,000 clips of a quiet room."""
 
-_PIECE_S = 1.0  # a longer block is taken in piece by piece
-_RING_S = BEFORE_S + LONGEST_S + QUIET_S + AFTER_S + _PIECE_S  # how late a near miss may be told
+_PIECE_S = 1.0  # longer blocks are processed in pieces
+_RING_S = BEFORE_S + LONGEST_S + QUIET_S + AFTER_S + _PIECE_S  # a near miss may come this late
 _LEAST_MB = 1.0
-_PROBE_BYTES = 1 << 16  # of a clip that would find room
+_PROBE_BYTES = 1 << 16  # of a clip that would fit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wanted:
-    """A clip whose sound is not complete yet."""
+    """A clip whose audio is not complete yet."""
 
     kind: str
     word: str
@@ -59,7 +59,7 @@ class _Wanted:
     command: str | None
 
     def bounds(self, rate_hz: int) -> tuple[int, int]:
-        """Return the positions of its first sample and after its last."""
+        """Return its first position and the one after its last."""
         before, after = round(BEFORE_S * rate_hz), round(AFTER_S * rate_hz)
         return self.end_sample - before, self.end_sample + after
 
@@ -70,19 +70,19 @@ class Keeper:
     Parameters
     ----------
     folder : str or Path
-        Where clips go; made, for its owner only, if it is missing.
+        Folder of clips; created, readable by its owner only, if missing.
     spotter : Spotter
-        Who listens; nothing was fed to it yet.
+        The spotter, in its initial state.
     limit_mb : float
-        Most that the folder may hold, in megabytes; see `ClipWriter`.
+        Maximum size of the folder, in megabytes; see `ClipWriter`.
     on_warning : callable
-        Gets a line for the person who listens, once for each kind of trouble, in the thread that
-        listens. Listening goes on.
+        Called with a line for the user, once for each kind of problem, in the listening thread.
+        Listening continues.
 
     Raises
     ------
     DataError
-        The folder cannot be written, is used by another program, or the limit is too small.
+        The folder is not writable, is used by another program, or the limit is too small.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Keeper:
     ) -> None:
         if not limit_mb >= _LEAST_MB:
             raise DataError(
-                f"a limit of {limit_mb:g} MB holds no clips; give {_LEAST_MB:g} or more"
+                f"a limit of {limit_mb:g} MB is too small for clips; give {_LEAST_MB:g} or more"
             )
         self._folder = ClipFolder(folder)
         self._lock: int | None = _open_folder(self._folder.path)
@@ -104,7 +104,7 @@ class Keeper:
         self._rate_hz = spotter.model.manifest.front_end.sample_rate_hz
         self._near = NearMisses(spotter.model.manifest, spotter.detector)
         self._ring = Ring(round(_RING_S * self._rate_hz))
-        self._heard = 0  # position of now
+        self._heard = 0  # current position
         self._wanted: list[_Wanted] = []
         self._warn = on_warning
         self._session = os.urandom(4).hex()
@@ -114,9 +114,9 @@ class Keeper:
         self._writer = ClipWriter(self._folder, limit_bytes=round(limit_mb * 1e6))
 
     def heard(self, heard: Heard) -> None:
-        """Take in a block; see `harken.edge.app.listen.Observer`."""
+        """Process a block; see `harken.edge.app.listen.Observer`."""
         if heard.lost_samples or heard.start_sample != self._ring.end:
-            # A word that was complete when the sound was lost is decided in the gap.
+            # A word that was complete when audio was lost is decided within the gap.
             self._want_events(heard, (event for event in heard.events if _in_gap(event, heard)))
             self._want_near(self._near.restart(heard.start_sample))
             self._cut(to_the_end=True)
@@ -131,10 +131,10 @@ class Keeper:
         self._pass_on_warnings()
 
     def notice(self, line: str) -> None:
-        """Take in a notice: there is nothing to keep of it."""
+        """Ignore a notice."""
 
     def close(self) -> None:
-        """Write what is left, and let another program have the folder."""
+        """Write remaining clips, and unlock the folder."""
         if self._lock is None:
             return
         self._want_near(self._near.end())
@@ -145,11 +145,11 @@ class Keeper:
         self._lock = None
 
     def summary(self) -> str:
-        """Return what was kept, in words; after `close`, all that will be."""
+        """Return a summary of the kept clips; it is final after `close`."""
         words, near = self._kinds[EVENT], self._kinds[NEAR_MISS]
         text = f"{words} words and {near} near misses in {self._folder.path}"
         if self._writer.missed:
-            text += f", but for {self._writer.missed} that could not be written"
+            text += f", except {self._writer.missed} that could not be written"
         return text
 
     def _want_events(self, heard: Heard, events: Iterable[Event]) -> None:
@@ -182,7 +182,7 @@ class Keeper:
         ]
 
     def _cut(self, *, to_the_end: bool = False) -> None:
-        """Hand over the clips whose sound is complete, or all of them."""
+        """Hand complete clips, or all clips, to the writer."""
         left = []
         for wanted in self._wanted:
             first, last = wanted.bounds(self._rate_hz)
@@ -195,17 +195,17 @@ class Keeper:
     def _hand_over(self, wanted: _Wanted, position: int, samples: NDArray[np.int16]) -> None:
         if not len(samples):
             return
-        # The end of a step lies within its window; the last samples of that may not be in the clip.
+        # A step's end is inside its window; the window's last samples may not be in the clip.
         end = min(max(wanted.end_sample - position, 0), len(samples))
         start = min(max(wanted.start_sample - position, 0), end)
         ago_s = (self._heard - wanted.end_sample) / self._rate_hz
-        # A file is heard faster than it was spoken; the order stays that of the sound all the same.
+        # A file is processed faster than real time; the order is still that of the audio.
         time = max(self._last_time, datetime.now(UTC) - timedelta(seconds=ago_s))
         self._last_time = time
         self._clips += 1
         self._kinds[wanted.kind] += 1
         clip = Clip(
-            # By time, then by session and number: no two are alike.
+            # By time, then by session and number, so names are unique.
             file=f"{time:%Y%m%dT%H%M%S}-{time.microsecond // 1000:03}"
             f"-{self._session}-{self._clips:05}{SUFFIX}",
             kind=wanted.kind,
@@ -237,24 +237,24 @@ def _in_gap(event: Event, heard: Heard) -> bool:
 
 
 def _open_folder(path: Path) -> int:
-    """Make a folder, see that it can be written, and lock it; return the lock."""
+    """Create a folder, check that it is writable, and lock it; return the lock."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as problem:
         if problem.errno in (errno.EEXIST, errno.ENOTDIR):
-            reason = "it is a file, or below one"
+            reason = "it is a file, or inside one"
         else:
             reason = str(problem.strerror)
         raise DataError(
-            f"cannot keep clips in {path}: {reason}; give a folder that you may write to"
+            f"cannot keep clips in {path}: {reason}; choose a folder that you can write to"
         ) from None
     try:
         lock(descriptor)
     except OSError:
         os.close(descriptor)
         raise DataError(
-            f"another program keeps clips in {path}; give this one a folder of its own"
+            f"another program keeps clips in {path}; choose another folder for this one"
         ) from None
     try:
         write_atomic(path / ".probe", bytes(_PROBE_BYTES), private=True, error=DataError)

@@ -1,4 +1,4 @@
-"""What a person says of a clip: typed text in, a mark out."""
+"""A person's verdict on a clip: typed text in, a mark out."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ WORD, WRONG, SPEECH, NOISE, SKIP = "word", "wrong", "speech", "noise", "skip"
 _VERDICTS = (WORD, WRONG, SPEECH, NOISE, SKIP)
 
 RIGHT = "right"
-"""What is typed for "it was the word that was heard, or almost heard"."""
+"""Typed for "it was the word that was detected, or almost detected"."""
 
 _IS, _NEW = "word:", "new:"
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What a clip holds."""
+    """What a clip contains."""
 
     verdict: str
-    """"word": that word is said; "speech": something else is said; "noise": nothing is; "wrong":
-    not the word that was heard, whatever it was; "skip": nobody can tell."""
+    """"word": that word; "speech": other speech; "noise": no speech; "wrong": anything but the
+    detected word; "skip": undecidable."""
     word: str | None = None
-    """What is said, where the verdict is "word"."""
+    """The word, if the verdict is "word"."""
 
     @classmethod
     def of(cls, verdict: object, word: object) -> Mark | None:
-        """Return a mark from its parts; None where they are none."""
+        """Return a mark from its parts; None if they are invalid."""
         if verdict == WORD and isinstance(word, str):
             return cls(WORD, word)
         if verdict in _VERDICTS and verdict != WORD:
@@ -37,7 +37,7 @@ class Mark:
 
     @property
     def decided(self) -> bool:
-        """Whether it says what the clip holds."""
+        """Whether it says what the clip contains."""
         return self.verdict != SKIP
 
     def __str__(self) -> str:
@@ -45,22 +45,22 @@ class Mark:
 
 
 def parse_mark(text: str, *, heard: str, known: Sequence[str]) -> Mark:
-    """Read what was typed.
+    """Parse a typed mark.
 
     Parameters
     ----------
     text
-        ``right``, ``wrong``, ``speech``, ``noise`` or ``skip``; a word that is known, as it is or
-        as ``word:WORD``, for one that is called like a verdict; ``new:WORD`` for any other word.
+        ``right``, ``wrong``, ``speech``, ``noise`` or ``skip``; a known word, by itself or, if it
+        has the name of a verdict, as ``word:WORD``; ``new:WORD`` for any other word.
     heard
-        The word that was heard, or almost heard, in the clip.
+        The word that was detected, or almost detected, in the clip.
     known
-        The words that need no ``new:``.
+        Words that need no ``new:``.
 
     Raises
     ------
     BadNameError
-        It is none of these. The message says what would be right.
+        It is none of these. The message says what is allowed.
     """
     text = text.strip()
     if text == RIGHT:
@@ -73,6 +73,6 @@ def parse_mark(text: str, *, heard: str, known: Sequence[str]) -> Mark:
     if word in known:
         return Mark(WORD, word)
     raise BadNameError(
-        f"{word!r} is no mark and none of the words, {', '.join(known)}; marks are {RIGHT}, "
-        f"{', '.join(_VERDICTS[1:])}, a word, and {_NEW}WORD for a word that is not among them"
+        f"{word!r} is neither a mark nor one of the words {', '.join(known)}; marks are {RIGHT}, "
+        f"{', '.join(_VERDICTS[1:])}, a word, or {_NEW}WORD for any other word"
     )

@@ -1,4 +1,4 @@
-"""What people type in, names of folders out: of those who speak; of words see `words`."""
+"""Typed names of speakers in, folder names out; for words see `words`."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ...words import BadNameError, check_word
 __all__ = ["SALT_FILE", "BadNameError", "check_word", "pseudonym", "speaker_folder"]
 
 SALT_FILE = ".speaker-salt"
-"""Makes pseudonyms of names; stays hidden beside the recordings, and need not go with them."""
+"""Salt for pseudonyms; a hidden file beside the recordings, which you need not share."""
 
-_LONGEST_BYTES = 100  # file systems take 255
+_LONGEST_BYTES = 100  # file systems allow 255
 
 
 def speaker_folder(name: str) -> str:
-    """Return a name as a folder can have it, the same for all ways to write it.
+    """Return a name as a folder name, the same for all spellings of it.
 
-    Letters and digits of any script stay, in lower case; whatever is between them becomes ``_``. So
-    nobody who is once "Anna" and once "anna " becomes two speakers.
+    Letters and digits of any script are kept, in lower case; anything between them becomes ``_``.
+    So "Anna" and "anna " are the same speaker.
 
     Raises
     ------
@@ -36,17 +36,17 @@ def speaker_folder(name: str) -> str:
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     slug = re.sub(r"[\W_]+", "_", folded).strip("_")
     if not slug:
-        raise BadNameError(f"{name!r} is no name; give one with a letter or a digit, as anna")
+        raise BadNameError(f"{name!r} is not a name; it needs a letter or a digit, as in anna")
     if len(slug.encode()) > _LONGEST_BYTES:
-        raise BadNameError(f"{name[:20]!r}… has more than {_LONGEST_BYTES} bytes; give a shorter")
+        raise BadNameError(f"{name[:20]!r}… has more than {_LONGEST_BYTES} bytes; shorten it")
     return slug
 
 
 def pseudonym(name: str, folder: Path) -> str:
-    """Return eight digits in place of a name: always the same ones for a folder of recordings.
+    """Return eight digits in place of a name, always the same within a folder of recordings.
 
-    A hash of a name alone could be found out by trying names; so it is taken with a salt, which is
-    made at the first time and kept in `SALT_FILE`.
+    A hash of the name alone could be reversed by trying names, so it includes a salt, which is
+    created on first use and stored in `SALT_FILE`.
 
     Raises
     ------

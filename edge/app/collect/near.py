@@ -1,12 +1,12 @@
-"""Evidence in, near misses out: words that came close to their thresholds, and were not heard.
+"""Evidence in, near misses out: words that came close to their thresholds, but did not fire.
 
-A word comes near when the odds of its evidence are at least a 4.5th of those that it takes: its
-log-odds lie `NEAR_LOG_ODDS` or less below those of its threshold. A share of the threshold would
-not do: half of 0.95 is nothing special, half of 0.6 is, and log-odds below 0 have no share.
+A word is near when the odds of its evidence are at least 1/4.5 of those at its threshold: its
+log-odds are at most `NEAR_LOG_ODDS` below the threshold's. A share of the threshold would not
+work: half of 0.95 is common, half of 0.6 is not, and negative log-odds have no share.
 
-Steps in which any word is near, less than `QUIET_S` apart, are one burst. A burst in which a word
-is heard, or that follows one at so short a distance that the detector rests, is that word's. Any
-other is one near miss: of the word, and at the step, that came nearest.
+Steps with any near word, less than `QUIET_S` apart, are one burst. If a word fires in a burst, or
+the burst follows one within the refractory time, it belongs to that word. Any
+other burst is one near miss: of the word, and at the step, that came closest.
 """
 
 from __future__ import annotations
@@ -26,50 +26,50 @@ if TYPE_CHECKING:
     from ...spotting.spotter import Event
 
 NEAR_LOG_ODDS = 1.5
-"""How far below its threshold a word is still near."""
+"""Largest distance below the threshold, in log-odds, at which a word is near."""
 
 QUIET_S = 0.4
-"""A burst is over when no word was near for so long."""
+"""A burst ends when no word was near for this long."""
 
 LONGEST_S = 3.0
-"""A burst is told after so long at the latest; what is left of it is the same near miss."""
+"""A burst is reported after this time at the latest; the rest of it is the same near miss."""
 
-_TINY = 1e-7  # evidence of 0 and 1 has no log-odds
+_TINY = 1e-7  # evidence of 0 or 1 has no finite log-odds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NearMiss:
-    """A word that was almost heard."""
+    """A word that almost fired."""
 
     word: str
     evidence: float
-    """The greatest that it came to, in 0..1."""
+    """Its highest evidence, in 0..1."""
     threshold: float
     start_sample: int
-    """Samples heard when the burst began."""
+    """Samples processed when the burst began."""
     end_sample: int
-    """Samples heard at the step of the greatest evidence."""
+    """Samples processed at the step of the highest evidence."""
 
 
 @dataclass(slots=True, kw_only=True)
 class _Burst:
     nearest: NearMiss
     distance: float
-    """Log-odds of the evidence less those of the threshold, at its greatest."""
+    """Largest difference between the log-odds of the evidence and of the threshold."""
     last_near: int
     over: bool
-    """Whether it is told, or belongs to a word that was heard."""
+    """Whether it was reported, or belongs to a detected word."""
 
 
 class NearMisses:
-    """Finds near misses in a stream; how it is cut into blocks makes no difference.
+    """Finds near misses in a stream, independent of block sizes.
 
     Parameters
     ----------
     manifest
-        Of the model that listens.
+        Manifest of the model.
     detector
-        The thresholds in force.
+        The current thresholds.
     """
 
     def __init__(self, manifest: Manifest, detector: DetectorConfig) -> None:
@@ -91,20 +91,20 @@ class NearMisses:
         self.restart(0)
 
     def restart(self, at_sample: int) -> list[NearMiss]:
-        """Begin at a position, after sound that was lost; return what was not told before."""
+        """Restart at a position after lost audio; return pending near misses."""
         left = self._close()
         self._heard = at_sample + self._overhang
         return left
 
     def feed(self, evidence: Float32, events: Sequence[Event]) -> list[NearMiss]:
-        """Take in the steps of a block, and the words in it.
+        """Process the steps of a block, and the words in it.
 
         Parameters
         ----------
         evidence
             (m, n_labels) float32; m may be 0.
         events
-            The words heard in these steps.
+            The words that fired in these steps.
 
         Returns
         -------
@@ -124,7 +124,7 @@ class NearMisses:
         return found
 
     def end(self) -> list[NearMiss]:
-        """Return what was not told before; nothing more will come."""
+        """Return pending near misses at the end of the stream."""
         return self._close()
 
     def _come_near(self, row: Float32) -> None:
@@ -148,7 +148,7 @@ class NearMisses:
         )
 
     def _settle(self) -> list[NearMiss]:
-        """Tell of the burst if it is over, or lasts too long."""
+        """Report the burst if it is over, or too long."""
         burst = self._burst
         if burst is None:
             return []

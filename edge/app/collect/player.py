@@ -1,4 +1,4 @@
-"""Samples in, sound from the loudspeaker out (through PortAudio)."""
+"""Samples in, audio from the loudspeaker out (through PortAudio)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 class Player:
-    """The loudspeaker; what it plays, it plays in the background.
+    """The loudspeaker; plays in the background.
 
     Parameters
     ----------
     rate_hz : int
-        Rate of what is to be played.
+        Sample rate of the audio.
 
     Raises
     ------
@@ -37,7 +37,7 @@ class Player:
         self._device_rate_hz = round(device["default_samplerate"])
 
     def play(self, samples: NDArray[np.int16]) -> None:
-        """Play sound, (n,) int16, from now on; what was playing ends.
+        """Play audio, (n,) int16, and stop what was playing.
 
         Raises
         ------

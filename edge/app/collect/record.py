@@ -1,8 +1,8 @@
 """Words to record in, a folder of recordings as ``harken train`` reads them out.
 
-``DIR/WORD/SPEAKER/0001.wav``: a folder a speaker, because training then keeps speakers apart where
-there are three or more, and divides the recordings of one or two among its parts. A name such as
-``SPEAKER_nohash_0.wav`` would put all of a speaker into one part, be it the only one.
+``DIR/WORD/SPEAKER/0001.wav``: a folder per speaker, because training then keeps speakers apart if
+there are three or more, and splits the recordings of one or two among its parts. A name such as
+``SPEAKER_nohash_0.wav`` would put all recordings of a speaker into one part, even the only speaker.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ if TYPE_CHECKING:
 
     from .player import Player
 
-_COUNT_S = 0.4  # from one number of the countdown to the next
+_COUNT_S = 0.4  # between numbers of the countdown
 _COUNT = ("3", "2", "1")
 _PAUSE_S = 0.25  # after a take
-_GUESSED_S = 3.5  # for a recording, while there are none to tell from
-_TRIES = 5  # of one recording in a row
+_GUESSED_S = 3.5  # estimate for a recording, before there are any
+_TRIES = 5  # consecutive attempts at one recording
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is to be recorded."""
+    """What to record."""
 
     out: Path
     speaker: str
-    """Name of the speaker's folder."""
+    """The speaker's folder name."""
     words: Sequence[str]
     clips: int
-    """Recordings of each word that there shall be."""
+    """Number of recordings per word."""
     seconds: float
     """Length of a recording."""
 
     def folder(self, word: str) -> Path:
-        """Return where the recordings of a word go."""
+        """Return the folder for a word's recordings."""
         return self.out / word / self.speaker
 
     def there(self) -> dict[str, int]:
-        """Return how many recordings of each word there are.
+        """Return the number of existing recordings of each word.
 
         Raises
         ------
@@ -64,35 +64,35 @@ class Plan:
         return {word: len(_numbers(self.folder(word))) for word in self.words}
 
     def missing(self) -> dict[str, int]:
-        """Return how many recordings of each word are missing; see `there`."""
+        """Return the number of missing recordings of each word; see `there`."""
         return {word: max(0, self.clips - count) for word, count in self.there().items()}
 
 
 @dataclass(slots=True, kw_only=True)
 class Progress:
-    """How far recording is."""
+    """The progress of recording."""
 
     todo: int
     done: int = 0
     repeated: int = 0
-    """Takes that had to be said again."""
+    """Takes that had to be repeated."""
     noise_s: float = 0.0
-    """Background noise that was recorded."""
+    """Length of the recorded background noise."""
     spent_s: float = 0.0
-    """Time that the recordings took, countdowns and repetitions included."""
+    """Time spent on recordings, including countdowns and repetitions."""
 
     @property
     def clip_s(self) -> float | None:
-        """Time for one recording; None while there is none."""
+        """Time per recording; None before the first."""
         return self.spent_s / self.done if self.done else None
 
     @property
     def left_s(self) -> float:
-        """Time that the rest will take."""
+        """Estimated remaining time."""
         return (self.todo - self.done) * (self.clip_s or _GUESSED_S)
 
     def to_dict(self, plan: Plan) -> dict[str, Any]:
-        """Return all about it as plain JSON types."""
+        """Return the progress as plain JSON types."""
         there = plan.there()
         return {
             "out": str(plan.out),
@@ -116,27 +116,27 @@ def record(
     player: Player | None = None,
     seed: int | None = None,
 ) -> None:
-    """Record what is missing, each as soon as it is said; what is on the disk stays.
+    """Record the missing words, saving each at once; existing recordings are kept.
 
     Parameters
     ----------
     plan
-        What there shall be.
+        What to record.
     tape
         The sound.
     progress
-        Is brought up to date.
+        Updated after each take.
     say
-        Prints a text, and ends the line unless it is given ``end=""``.
+        Prints a text, like `print`, and a line end unless ``end=""``.
     player
         Plays each recording back, if given.
     seed
-        Of the order of the words.
+        Seed for the order of the words.
 
     Raises
     ------
     AudioError
-        The source failed, or a recording failed again and again.
+        The source failed, or a recording failed repeatedly.
     DataError
         A recording cannot be written.
     """
@@ -159,7 +159,7 @@ def record(
 def record_noise(
     plan: Plan, tape: Tape, progress: Progress, seconds: float, *, say: Callable[..., object]
 ) -> None:
-    """Record background noise, whole: where sound is lost, it begins anew.
+    """Record background noise without gaps: if audio is lost, it starts over.
 
     Raises
     ------
@@ -168,7 +168,7 @@ def record_noise(
     DataError
         The recording cannot be written.
     """
-    say(f"Background noise, {seconds:g} s: say nothing, and let the room sound as it does.")
+    say(f"Background noise, {seconds:g} s: be quiet, and let the room sound as usual.")
     pieces: list[np.ndarray[Any, np.dtype[np.int16]]] = []
     left_s = seconds
     while left_s > 0:
@@ -187,7 +187,7 @@ def record_noise(
             "program not use it?"
         )
     if too_loud(noise):
-        say("it was so loud that it is clipped: turn the microphone down for the next time")
+        say("it was so loud that it clipped: turn the microphone down next time")
     name = f"noise_{datetime.now(UTC):%Y%m%dT%H%M%S%f}.wav"
     _write(plan.out / NOISE_FOLDER / name, wav(noise))
     progress.noise_s += len(noise) / RATE_HZ
@@ -195,7 +195,7 @@ def record_noise(
 
 
 def duration(seconds: float) -> str:
-    """Return a time that is left, for people."""
+    """Return a remaining time as text."""
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ...sound.sources import Source
 
-_NOISE_S = 40.0  # longer than 30 s: training then cuts it into its three parts
+_NOISE_S = 40.0  # longer than 30 s, so that training can split it into three parts
 
 
 def record_command(
@@ -121,7 +121,7 @@ def _record(
     play: bool,
     as_json: bool,
 ) -> None:
-    """Record from the microphone; say how to go on if it does not come to an end."""
+    """Record from the microphone; if interrupted, say how to continue."""
     say = notes().print
     player = _player() if play else None
     with Microphone(device_of(device), channel=channel, sample_rate_hz=RATE_HZ) as source:
@@ -160,25 +160,25 @@ def _player() -> Player | None:
 
 
 def _finish(plan: Plan, progress: Progress, *, as_json: bool) -> None:
-    """Say what there is, and how to go on."""
+    """Report the recordings, and the next step."""
     if as_json:
         print_json(progress.to_dict(plan), indent=2)
     say = notes().print
     pace = "" if progress.clip_s is None else f", {progress.clip_s:.1f} s each"
-    say(f"{progress.done} recorded{pace}, {progress.repeated} said again", soft_wrap=True)
+    say(f"{progress.done} recorded{pace}, {progress.repeated} repeated", soft_wrap=True)
     there = ", ".join(f"{word} {count}" for word, count in plan.there().items())
     if there:
-        say(f"{plan.out} has of {plan.speaker}: {there}", soft_wrap=True)
+        say(f"{plan.out} has from {plan.speaker}: {there}", soft_wrap=True)
     if any(plan.missing().values()):
         say("run the same command to continue with what is missing")
     elif plan.words:
         words = ",".join(plan.words)
         train = ["harken", "train", str(plan.out), "--words", words, "--out", "RUN"]
-        say(f"all there; train with: {shlex.join(train)}", soft_wrap=True)
+        say(f"complete; train with: {shlex.join(train)}", soft_wrap=True)
 
 
 def _named(words: Sequence[str], speaker: str | None, *, noise: bool) -> tuple[str, ...]:
-    """Check what is to be said, and by whom."""
+    """Check the words and the speaker."""
     if not words and not noise:
         raise typer.BadParameter("give words to record, or --noise", param_hint="WORD")
     if words and speaker is None:
@@ -201,11 +201,11 @@ def _speaker(name: str | None, out: Path, *, anonymous: bool) -> str:
 
 
 def _require_folder(out: Path) -> None:
-    """Make the folder of recordings."""
+    """Create the folder of recordings."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
-        reason = "it is a file, or below one" if out.exists() else problem.strerror
+        reason = "it is a file, or inside one" if out.exists() else problem.strerror
         raise DataError(
-            f"cannot record into {out}: {reason}; give a folder that you may write to"
+            f"cannot record into {out}: {reason}; choose a folder that you can write to"
         ) from None

@@ -1,4 +1,4 @@
-"""Clips and keys in, marks out: a person hears each clip, and says what it was."""
+"""Clips and keys in, marks out: a person listens to each clip, and marks it."""
 
 from __future__ import annotations
 
@@ -30,37 +30,37 @@ HELP = (
 
 
 class _Wish(Enum):
-    """What a person wants instead of marking a clip."""
+    """Actions other than marking a clip."""
 
     UNDO = auto()
     QUIT = auto()
 
 
 class Keys(Protocol):
-    """Where a person's answers come from."""
+    """The source of a person's answers."""
 
     def key(self) -> str | None:
-        """Return the key that was pressed; None when nothing more will come."""
+        """Return the pressed key; None at the end of input."""
 
     def line(self, question: str) -> str | None:
-        """Return what was typed after a question; None when nothing more will come."""
+        """Return the typed answer to a question; None at the end of input."""
 
 
 class Review:
-    """Goes through clips one by one; each mark is on the disk before the next clip is heard.
+    """Goes through clips one by one; each mark is on disk before the next clip is played.
 
     Parameters
     ----------
     folder
         The clips.
     contents
-        What it holds.
+        Its content.
     keys
-        Where answers come from.
+        The source of answers.
     say
         Prints a line.
     player
-        Lets the person hear the clips, if there is a loudspeaker.
+        Plays the clips, if there is a loudspeaker.
     """
 
     def __init__(
@@ -79,15 +79,15 @@ class Review:
         self._say = say
         self._player = player
         self.marked = 0
-        """Clips that were marked, less those taken back."""
+        """Number of marked clips, not counting undone ones."""
 
     def run(self, clips: Sequence[Clip]) -> None:
-        """Ask about clips, in their order, until the person quits.
+        """Ask about clips, in order, until the person quits.
 
         Raises
         ------
         DataError
-            A mark cannot be kept. Those before it are.
+            A mark cannot be saved. Earlier ones are saved.
         """
         at = 0
         undo: list[tuple[int, Mark | None]] = []
@@ -115,7 +115,7 @@ class Review:
             self._player.stop()
 
     def _ask(self, clip: Clip) -> Mark | _Wish:
-        """Return a mark, or what is wanted instead."""
+        """Return a mark, or another action."""
         while True:
             key = self._keys.key()
             if key is None or key == _QUIT:
@@ -134,13 +134,13 @@ class Review:
                 self._say(HELP)
 
     def _other(self, clip: Clip) -> Mark | None:
-        """Ask for the word; None where none was typed."""
+        """Ask for the word; None if none was typed."""
         text = self._keys.line("  which word? (new:WORD for one that the model lacks) ")
         if not text or not text.strip():
             return None
         typed = text.strip()
         try:
-            # Here a word is asked for: "right" is the word.
+            # This asks for a word, so "right" is the word.
             prefix = "" if typed.startswith(("new:", "word:")) else "word:"
             mark = parse_mark(prefix + typed, heard=clip.word, known=self._known)
         except BadNameError as problem:
@@ -172,13 +172,13 @@ def now() -> str:
 
 
 def clip_line(clip: Clip, number: str) -> Text:
-    """Return what was heard in a clip, as a line."""
+    """Return a clip's detection as a line."""
     heard = "heard" if clip.kind == EVENT else "almost heard"
     line = Text.assemble(
         (f"{number:>9}  ", "dim"),
         f"{heard} ",
         (clip.word, "bold green" if clip.kind == EVENT else "bold yellow"),
-        f"  {clip.confidence:.0%}, it takes {clip.threshold:.0%}",
+        f"  {clip.confidence:.0%}, threshold {clip.threshold:.0%}",
         (f"  {clip.time[:19].replace('T', ' ')}", "dim"),
     )
     if clip.command:
@@ -187,7 +187,7 @@ def clip_line(clip: Clip, number: str) -> Text:
 
 
 def clip_table(contents: Contents, clips: Sequence[Clip]) -> Table:
-    """Return clips as a table, with what people said of them."""
+    """Return clips as a table, with their marks."""
     table = Table(box=None, pad_edge=False)
     for title in ("clip", "", "word"):
         table.add_column(title, overflow="fold")

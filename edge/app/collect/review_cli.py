@@ -1,4 +1,4 @@
-"""``harken review``: a folder of clips in, what each of them was out, for training and tuning."""
+"""``harken review``: a folder of clips in, their marks out, for training and tuning."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .review import HELP, Review, clip_table, now
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_ENDED = "\x03\x04"  # Ctrl-C and Ctrl-D, as a terminal in raw mode gives them
+_ENDED = "\x03\x04"  # Ctrl-C and Ctrl-D, from a terminal in raw mode
 
 
 def review_command(
@@ -70,9 +70,9 @@ def review_command(
     mute: Annotated[bool, typer.Option("--mute", help="Play nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Listen to captured clips, and mark what they were; nothing leaves this machine.
+    """Listen to captured clips, and mark what they are; nothing leaves this machine.
 
-    Each clip is played, and you press a key for what it was. Marks are saved at once: quit at any
+    Each clip is played, and you press a key to mark it. Marks are saved at once: quit at any
     time, and the next review continues with the clips that have none.
     """
     clips = ClipFolder(folder)
@@ -104,7 +104,7 @@ def review_command(
 
 
 class _Terminal:
-    """Keys from a terminal, as they are pressed; from anything else, the first of each line."""
+    """Single keys from a terminal; from any other input, the first character of each line."""
 
     def key(self) -> str | None:
         if not sys.stdin.isatty():
@@ -151,7 +151,7 @@ def _ask(clips: ClipFolder, contents: Contents, *, again: bool, mute: bool) -> N
 
 
 def _parsed(contents: Contents, texts: Sequence[str]) -> list[tuple[Clip, Mark]]:
-    """Return what is to be marked, after a check of all of it: either all is marked or nothing."""
+    """Return the marks to set, all checked first: either all are set or none."""
     by_file = {clip.file: clip for clip in contents.clips}
     known = contents.known_words()
     parsed = []
@@ -176,7 +176,7 @@ def _parsed(contents: Contents, texts: Sequence[str]) -> list[tuple[Clip, Mark]]
     typed_right = any(text.endswith(f"={RIGHT}") for text in texts)
     if typed_right and RIGHT in known:
         notes().print(
-            f"harken: note: {RIGHT} says that a clip was heard rightly; the word {RIGHT!r} is "
+            f"harken: note: {RIGHT} means a clip was detected correctly; the word {RIGHT!r} is "
             f"word:{RIGHT}",
             soft_wrap=True,
         )
@@ -220,14 +220,14 @@ def _tell(exported: Exported, out: Path) -> None:
         soft_wrap=True,
     )
     if exported.waiting:
-        say(f"{exported.waiting} clips wait for a mark, and were left out", soft_wrap=True)
+        say(f"{exported.waiting} clips have no mark yet, and were skipped", soft_wrap=True)
     if exported.words:
         train = ["harken", "train", str(out), "--words", ",".join(exported.words), "--out", "RUN"]
         say(f"train with: {shlex.join(train)}", soft_wrap=True)
     if exported.scenes:
         tune = ["harken", "tune", "MODEL", "--scenes", str(out / SCENES_FOLDER), "--negatives"]
         say(
-            f"tune with: {shlex.join(tune)} PATH, where PATH is sound of as many hours as were "
-            "listened to: clips alone are all mistakes, and tell no rate",
+            f"tune with: {shlex.join(tune)} PATH, where PATH has as many hours of audio as were "
+            "listened to: clips alone contain only detections and give no rate",
             soft_wrap=True,
         )

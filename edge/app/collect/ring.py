@@ -1,4 +1,4 @@
-"""Sound in, block by block; any stretch of its last seconds out, never across a gap."""
+"""A ring buffer: blocks of audio in, any stretch of the last seconds out, never across a gap."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ if TYPE_CHECKING:
 
 
 class Ring:
-    """The last samples of a stream, by their positions in it.
+    """The last samples of a stream, addressed by position.
 
     Parameters
     ----------
     capacity : int
-        Samples that it holds.
+        Size in samples.
     """
 
     def __init__(self, capacity: int) -> None:
         self._samples = np.zeros(capacity, np.int16)
         self.start = 0
-        """Position of the oldest sample that it holds."""
+        """Position of the oldest sample."""
         self.end = 0
-        """Position after the newest."""
+        """Position after the newest sample."""
 
     def restart(self, at_sample: int) -> None:
-        """Forget all: what comes next, from this position on, does not follow what came before."""
+        """Clear it after a gap; the next sample has this position."""
         self.start = self.end = at_sample
 
     def push(self, samples: NDArray[np.int16]) -> None:
-        """Take in samples, (n,) int16, that follow the last ones; the oldest make room."""
+        """Append samples, (n,) int16, dropping the oldest."""
         capacity = len(self._samples)
         kept = samples[-capacity:]
         self.end += len(samples)
@@ -42,12 +42,12 @@ class Ring:
         self.start = max(self.start, self.end - capacity)
 
     def cut(self, first: int, last: int) -> tuple[int, NDArray[np.int16]]:
-        """Return a copy of a stretch, as far as it is there.
+        """Return a copy of the available part of a stretch.
 
         Parameters
         ----------
         first, last
-            Positions of its first sample and after its last.
+            Its first position and the one after its last.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""How many recordings of each word are missing in, an order to say them in out."""
+"""Numbers of missing recordings per word in, an order to say them in out."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ if TYPE_CHECKING:
 
 
 def interleave(missing: Mapping[str, int], rng: Random) -> list[str]:
-    """Return the words, each as often as it is missing, in an order that a person cannot chant.
+    """Return the words, each as often as it is missing, in an order that avoids chanting.
 
-    No word comes twice in a row as long as there is another one to say. Whatever is missing most
-    often comes next; so the words stay mixed up to the end.
+    No word comes twice in a row while there is another one. The word missing most often comes
+    next, so the words stay mixed to the end.
 
     Parameters
     ----------
     missing
         Recordings by word.
     rng
-        Decides among words that are missing equally often.
+        Breaks ties.
     """
     left = {word: count for word, count in missing.items() if count > 0}
     order: list[str] = []

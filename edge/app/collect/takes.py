@@ -1,4 +1,4 @@
-"""A live source in, one spoken word after the other out: found, judged, and cut with margins."""
+"""A live source in, spoken words out, one by one: located, judged, and cut with margins."""
 
 from __future__ import annotations
 
@@ -22,45 +22,45 @@ if TYPE_CHECKING:
     from ...sound.sources import Block
 
 MARGIN_S = 0.1
-"""Sound that is kept on either side of a word, at least."""
+"""Minimum audio kept on either side of a word."""
 
 _HISTORY_S = 12.0
-_LEAD_S = 0.5  # before the prompt, that belongs to a take: the noise, and those who come in early
-_PATIENCE_S = 2.5  # after the prompt, for a word to be over
-_PATIENCE_MORE_S = 4.0  # for one that has begun
-_TAIL_S = 0.35  # of quiet after a word, until it counts as over; pauses in words are shorter
-_LOOK_S = 0.06  # how often that is looked at
+_LEAD_S = 0.5  # of a take before the prompt: the noise, and early speakers
+_PATIENCE_S = 2.5  # after the prompt, for a word to end
+_PATIENCE_MORE_S = 4.0  # for a word that has begun
+_TAIL_S = 0.35  # of quiet after a word before it counts as over; pauses within words are shorter
+_LOOK_S = 0.06  # interval between checks
 
 _CLIPPED = 32_700  # samples at or above this …
-_CLIPPED_COUNT = 8  # … so many of them are too loud
+_CLIPPED_COUNT = 8  # … this many of them are too loud
 _QUIETEST_DBFS = -40.0  # of the peak
-_SNR_DB = 10.0  # of a word over what was heard around it
+_SNR_DB = 10.0  # of a word over its surroundings
 _SHORTEST_S = 0.1  # margins of `find_word` are 0.04 s of these
 _LONGEST_S = 2.0
 
 
 class BadTakeError(Exception):
-    """A take that is not kept; the message says why, and what to do."""
+    """A rejected take; the message says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Take:
-    """A word that was recorded."""
+    """A recorded word."""
 
     samples: NDArray[np.int16]
-    """(n,) int16, the word in their middle."""
+    """(n,) int16, with the word in the middle."""
     peak_dbfs: float
     snr_db: float
-    """Level of the word over that of the noise around it."""
+    """Level of the word above the surrounding noise."""
 
 
 class Tape:
-    """What a source delivers, read as it comes; time is that of the sound.
+    """Audio from a live source; times are positions in the audio.
 
     Parameters
     ----------
     blocks : iterator of Block
-        Of a source that goes on, as a microphone does; 16 kHz.
+        Blocks of a continuous source, such as a microphone; 16 kHz.
     """
 
     def __init__(self, blocks: Iterator[Block]) -> None:
@@ -69,16 +69,16 @@ class Tape:
 
     @property
     def position(self) -> int:
-        """Samples read so far, those that were lost included."""
+        """Samples so far, including lost ones."""
         return self._ring.end
 
     @property
     def whole_since(self) -> int:
-        """Position since which nothing was lost, and all is still there."""
+        """Start of the gapless audio that is still available."""
         return self._ring.start
 
     def read(self, seconds: float) -> None:
-        """Read on for at least so long.
+        """Read at least this much more audio.
 
         Raises
         ------
@@ -89,38 +89,38 @@ class Tape:
         while self._ring.end < until:
             block = next(self._blocks, None)
             if block is None:
-                raise AudioError("the sound ended before all was recorded")
+                raise AudioError("the audio ended before everything was recorded")
             if block.lost_samples:
                 self._ring.restart(self._ring.end + block.lost_samples)
             self._ring.push(block.samples)
 
     def since(self, position: int) -> NDArray[np.int16]:
-        """Return what was read since a position, (n,) int16; less where sound was lost."""
+        """Return the audio since a position, (n,) int16; less if audio was lost."""
         return self._ring.cut(position, self._ring.end)[1]
 
     def cut(self, first: int, last: int) -> NDArray[np.int16]:
-        """Return a stretch, (n,) int16; reads on where it is not there yet."""
+        """Return a stretch, (n,) int16, reading more if necessary."""
         if last > self._ring.end:
             self.read((last - self._ring.end) / RATE_HZ)
         return self._ring.cut(first, last)[1]
 
 
 def take_word(tape: Tape, *, seconds: float, prompt: Callable[[], object]) -> Take:
-    """Prompt for a word, and record it: until it is over, and not longer.
+    """Prompt for a word, and record it until it ends.
 
     Parameters
     ----------
     tape
-        The sound; at least half a second of it was read already.
+        The audio, with at least half a second already read.
     seconds
-        Length of the recording; a longer word makes it longer.
+        Length of the recording; extended for a longer word.
     prompt
-        Tells the person to speak.
+        Prompts the person to speak.
 
     Raises
     ------
     BadTakeError
-        It is to be said again.
+        The word must be said again.
     AudioError
         The source failed.
     """
@@ -157,24 +157,24 @@ def take_word(tape: Tape, *, seconds: float, prompt: Callable[[], object]) -> Ta
 
 
 def peak_dbfs(samples: NDArray[np.int16]) -> float:
-    """Return the greatest magnitude of samples in decibels of full scale; −inf for zeros."""
+    """Return the peak of samples in dBFS; −inf for zeros."""
     peak = int(np.abs(samples.astype(np.int32)).max(initial=0))
     return 20 * math.log10(peak / 32768) if peak else -math.inf
 
 
 def too_loud(samples: NDArray[np.int16]) -> bool:
-    """Whether samples reach full scale so often that they must be clipped."""
+    """Whether so many samples reach full scale that they must be clipped."""
     return bool(np.count_nonzero(np.abs(samples.astype(np.int32)) >= _CLIPPED) >= _CLIPPED_COUNT)
 
 
 def _find(sound: NDArray[np.int16]) -> tuple[int, int] | None:
-    """Return where a word is; None where nothing stands out from the noise."""
+    """Return the position of a word; None if nothing stands out from the noise."""
     first, last = find_word(sound)
     return (first, last) if _snr_db(sound, first, last) >= _SNR_DB else None
 
 
 def _snr_db(sound: NDArray[np.int16], first: int, last: int) -> float:
-    """Return the level of a stretch over that of the quietest tenth of all."""
+    """Return the level of a stretch above that of the quietest tenth of the recording."""
     count = len(sound) // HOP
     frames = sound[: count * HOP].reshape(count, HOP).astype(np.float64)
     noise = np.percentile((frames * frames).mean(axis=1), 10)
@@ -185,7 +185,7 @@ def _snr_db(sound: NDArray[np.int16], first: int, last: int) -> float:
 def _judge(
     sound: NDArray[np.int16], word: tuple[int, int] | None, prompted: int
 ) -> tuple[int, int]:
-    """Return where the word is, or raise `BadTakeError` if it cannot be used."""
+    """Return the position of the word; raise `BadTakeError` if the take is unusable."""
     peak = peak_dbfs(sound)
     if not sound.any():
         raise BadTakeError(

@@ -1,4 +1,4 @@
-"""Clips in, files out, in a thread of its own, so that who listens never waits for a disk."""
+"""Clips in, files out, in a separate thread, so that listening never waits for the disk."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
     from .clips import Clip, ClipFolder
 
 QUEUE_CLIPS = 256
-"""Clips that wait for the disk at most: 16 MB."""
+"""Most clips waiting for the disk: 16 MB."""
 
-_TRIMMED = 0.9  # share of the limit that is left when room was made, so that it is seldom made
+_TRIMMED = 0.9  # share of the limit that is kept when space is freed, so that this is rare
 
 
 class ClipWriter:
-    """Writes clips in the background, and keeps their folder below a size.
+    """Writes clips in the background, and limits the size of their folder.
 
-    When the folder is full, the oldest clips that nobody has decided about make room. Clips that
-    were reviewed are never removed: when there is nothing else left, no more are kept.
+    When the folder is full, the oldest unreviewed clips are removed. Reviewed clips are never
+    removed: when only these are left, no more clips are kept.
 
     Parameters
     ----------
     folder : ClipFolder
-        Where to.
+        Folder to write to.
     limit_bytes : int
-        Most that the folder may hold.
+        Maximum size of the folder.
     """
 
     def __init__(self, folder: ClipFolder, *, limit_bytes: int) -> None:
@@ -44,9 +44,9 @@ class ClipWriter:
         self._told: set[str] = set()
         self._warnings: deque[str] = deque()
         self.written = 0
-        """Clips on the disk."""
+        """Number of clips on disk."""
         self.missed = 0
-        """Clips that could not be kept."""
+        """Number of clips that could not be written."""
         self._thread = threading.Thread(target=self._run, name="harken-capture", daemon=True)
         self._thread.start()
 
@@ -61,14 +61,14 @@ class ClipWriter:
                 self._changed.notify()
 
     def take_warnings(self) -> list[str]:
-        """Return what went wrong and was not returned yet: each kind of trouble once."""
+        """Return new problems, each kind once."""
         taken = []
         while self._warnings:
             taken.append(self._warnings.popleft())
         return taken
 
     def close(self) -> None:
-        """Write all that was handed over; nothing may be handed over any more."""
+        """Write the remaining clips; none may be added afterwards."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -94,8 +94,8 @@ class ClipWriter:
         if self._bytes > self._limit_bytes and not self._make_room():
             self._warn(
                 "full",
-                f"{self._folder.path} is full ({self._limit_bytes / 1e6:g} MB) of clips that were "
-                "reviewed: no more are kept. Export them with `harken review DIR --export OUT` and "
+                f"{self._folder.path} is full ({self._limit_bytes / 1e6:g} MB) of reviewed "
+                "clips: no more are kept. Export them with `harken review DIR --export OUT` and "
                 "remove the folder, or raise the limit with --capture-limit",
             )
             return False
@@ -105,8 +105,8 @@ class ClipWriter:
         return True
 
     def _make_room(self) -> bool:
-        """Remove old clips; return whether there is room for one more."""
-        self._bytes = self._folder.size()  # a review may have added to it, a person removed some
+        """Remove old clips; return whether there is space for one more."""
+        self._bytes = self._folder.size()  # others may have changed it
         excess = self._bytes - round(self._limit_bytes * _TRIMMED)
         if self._bytes > self._limit_bytes:
             self._bytes -= self._folder.remove_oldest(excess)

@@ -1,4 +1,4 @@
-"""``harken doctor``: an installation in, a report with what to do out."""
+"""``harken doctor``: an installation in, a report with remedies out."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from ...spotting.manifest import Model
 
 _WORD = "yes"
-"""What is asked for; of a model that lacks it, its first word."""
+"""The word to ask for; if a model lacks it, its first word."""
 
 _SPARE_MODEL = "commands-tiny"
-"""What the interpreter is tried with where the model to look at cannot be read."""
+"""Used to test the interpreter if the model cannot be read."""
 
 
 def doctor_command(
@@ -53,9 +53,9 @@ def doctor_command(
     runtime: RuntimeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check this installation, and say what to do about each problem.
+    """Check this installation, and suggest a remedy for each problem.
 
-    Checks versions, the model and what it makes of a known recording, speed, PortAudio,
+    Checks versions, the model, its results on a known recording, speed, PortAudio,
     permissions, and the audio of the microphone. The report contains nothing private. The exit
     code is that of the first problem; it stays 0 if there are only warnings.
     """
@@ -72,9 +72,9 @@ def doctor_command(
     doctor.look_at_model(model)
     devices = doctor.look_at_sound_system()
     if no_microphone:
-        doctor.skip("microphone.level", "not looked at: --no-microphone")
+        doctor.skip("microphone.level", "not checked: --no-microphone")
     elif not devices:
-        doctor.skip("microphone.level", "there is none to listen to")
+        doctor.skip("microphone.level", "there is none")
     else:
         doctor.listen(devices, listening)
     if as_json:
@@ -95,21 +95,21 @@ class _Listening:
 
 
 class _Doctor:
-    """Goes through the checks; what one of them finds out, later ones build on."""
+    """Runs the checks; later ones use the results of earlier ones."""
 
     def __init__(self, findings: Findings, privacy: Privacy, runtime: str | None) -> None:
         self._findings = findings
         self._privacy = privacy
         self._runtime = runtime
         self._around = sound_system.surroundings()
-        self._model: Model | None = None  # if it is whole, and can be run
+        self._model: Model | None = None  # if it is intact and runs
 
     def skip(self, check: str, why: str) -> None:
-        """Say that a check was not made."""
+        """Report a check as skipped."""
         self._findings.add(Finding(check=check, state=State.SKIPPED, text=why))
 
     def look_at_program(self) -> None:
-        """Check what is installed."""
+        """Check the installed packages."""
         wanted = program.own_requirements()
         with self._findings.isolated("program.harken", DependencyError):
             self._findings.add(program.describe_program())
@@ -119,7 +119,7 @@ class _Doctor:
             self._findings.add(program.check_extras(wanted))
 
     def look_at_model(self, reference: str) -> None:
-        """Check the model, the interpreter that runs it, what it hears, and how fast."""
+        """Check the model, its interpreter, its results, and its speed."""
         findings, runtime = self._findings, self._runtime
         model: Model | None = None
         with findings.isolated("model.file", ModelError):
@@ -144,7 +144,7 @@ class _Doctor:
         self._model = model
 
     def look_at_sound_system(self) -> list[InputDevice]:
-        """Check PortAudio and what it needs; return what sound can be recorded from."""
+        """Check PortAudio and what it needs; return the input devices."""
         findings, around = self._findings, self._around
         devices: list[InputDevice] = []
         works = served = False
@@ -166,7 +166,7 @@ class _Doctor:
         return devices
 
     def listen(self, devices: list[InputDevice], listening: _Listening) -> None:
-        """Check what the microphone delivers, and what the model hears of it."""
+        """Check the microphone's audio, and the words that the model detects in it."""
         if isinstance(listening.device, str):
             self._privacy.typed_device(listening.device)
         try:
@@ -222,15 +222,15 @@ class _Doctor:
             *level.judge(measured, lost_s=recording.lost_s, mixer=live.mixer(self._around.system))
         )
         if spotter is None or word is None:
-            self.skip("microphone.words", "there is no model that could hear")
+            self.skip("microphone.words", "there is no usable model")
         elif measured.silent:
-            self.skip("microphone.words", "nothing was to be heard")
+            self.skip("microphone.words", "there was only silence")
         else:
             threshold = spotter.detector.thresholds[word]
             self._findings.add(live.check_heard(recording.events, word, threshold))
 
     def _name_holders(self) -> None:
-        """Say who has the sound card, where that can be found out."""
+        """Report the programs that are using the sound card, if that can be determined."""
         with self._findings.isolated("microphone.holder", AudioError):
             found = sound_system.holders(self._around.proc)
             if found:

@@ -1,4 +1,4 @@
-"""What the checks say in, a list that goes on whatever breaks, and an exit code, out."""
+"""Results of checks in, a list of findings and an exit code out, even if a check crashes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class State(StrEnum):
-    """How a check went."""
+    """The outcome of a check."""
 
     OK = "ok"
     WARNING = "warning"
@@ -27,22 +27,22 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What one check found.
+    """The result of one check.
 
     Attributes
     ----------
     check : str
-        Section and name, such as ``microphone.level``; stays the same from version to version.
+        Section and name, such as ``microphone.level``; stable across versions.
     state : State
-        How it went.
+        The outcome.
     text : str
-        What was found, with figures.
+        The result, with figures.
     remedy : str, optional
         What to do about it.
     kind : type of HarkenError
-        Whose exit code a problem has.
+        Error class whose exit code a problem has.
     figures : mapping
-        The same for programs: what JSON can hold.
+        The same for programs: JSON types.
     """
 
     check: str
@@ -59,7 +59,7 @@ class Finding:
 
     @property
     def name(self) -> str:
-        """The part after the dot, for people."""
+        """The part after the dot, for display."""
         return self.check.partition(".")[2].replace("_", " ")
 
     def to_dict(self) -> dict[str, Any]:
@@ -75,16 +75,16 @@ class Finding:
 
 
 class Findings:
-    """Collects findings, free of private data, and passes them on as they come.
+    """Collects findings, removes private data, and passes them on as they come.
 
     Parameters
     ----------
     privacy : Privacy
-        What every finding goes through.
+        Filter for every finding.
     show : callable
-        Gets each finding.
+        Called with each finding.
     lenient : collection of str
-        Sections in which a problem is only worth a warning.
+        Sections in which a problem is only a warning.
     """
 
     def __init__(
@@ -98,10 +98,10 @@ class Findings:
         self._show = show
         self._lenient = lenient
         self.all: list[Finding] = []
-        """Those that were added, as they were shown."""
+        """All findings so far, as shown."""
 
     def add(self, *findings: Finding) -> None:
-        """Take in findings."""
+        """Add findings."""
         for finding in findings:
             shown = dataclasses.replace(
                 finding,
@@ -116,14 +116,14 @@ class Findings:
 
     @contextmanager
     def isolated(self, check: str, kind: type[HarkenError]) -> Iterator[None]:
-        """Turn whatever goes wrong inside into a problem, and go on after it.
+        """Turn any exception inside into a problem, and continue after it.
 
         Parameters
         ----------
         check : str
-            Which check it is.
+            The check.
         kind : type of HarkenError
-            Whose exit code it has when nobody foresaw it.
+            Error class whose exit code an unexpected exception has.
         """
         try:
             yield
@@ -151,12 +151,12 @@ class Findings:
             )
 
     def count(self, state: State) -> int:
-        """Return how many are in a state."""
+        """Return the number of findings in a state."""
         return sum(finding.state is state for finding in self.all)
 
     @property
     def exit_code(self) -> int:
-        """That of the first problem; 0 where there is none."""
+        """The exit code of the first problem; 0 if there is none."""
         for finding in self.all:
             if finding.state is State.PROBLEM:
                 return finding.kind.exit_code

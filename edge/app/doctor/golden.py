@@ -1,20 +1,21 @@
-"""Golden vectors: what a model must make of the demo recording; and how far this machine is off.
+"""Golden vectors: a model's expected results on the demo recording, compared with this machine's.
 
-For each model that ships, ``models/golden/NAME.npz`` holds what the Python path made of
+For each shipped model, ``models/golden/NAME.npz`` holds the Python results for
 ``demo.flac``: the int8 features of all steps, the int8 logits, and the words. It is bound to the
 model by its SHA-256, so that a copy under another name, with other thresholds, is compared as well.
 ``python tests/make_golden.py`` writes it.
 
-How far off is well:
+Tolerances:
 
 * **Features.** The front end computes in double precision, whose last bit may depend on the
-  processor's FFT and on BLAS; where a value lies at the middle between two int8 values, it falls to
-  either side. At least 99.9 % must be equal, and none more than 1 apart: what the front end is held
-  to against librosa.
-* **Logits.** The interpreter gets the golden features, so that the front end has no part in it.
+  processor's FFT and on BLAS; a value midway between two int8 values may be rounded to
+  either one. At least 99.9 % must be equal, and none more than 1 apart: the same tolerance as
+  against librosa.
+* **Logits.** The interpreter gets the golden features, so that the front end has no influence.
   The fused LSTM operator is not defined to the last bit: LiteRT and the reference kernels of
-  TensorFlow Lite Micro are up to 3 apart, over thousands of steps with the state kept, and hear the
-  same. An error adds up in the state: an interpreter that loses it is more than 100 off.
+  TensorFlow Lite Micro are up to 3 apart, over thousands of steps with the state kept, and detect
+  the same words. Errors accumulate in the state: an interpreter that loses it is off by more than
+  100.
 * **Words**: the same in the same order.
 """
 
@@ -52,7 +53,7 @@ LEAST_FEATURES_EQUAL = 0.999
 MOST_FEATURES_APART = 1
 MOST_LOGITS_APART = 3
 
-# What numpy raises on a file that was cut off, changed, or is something else.
+# Raised by NumPy for a file that is truncated, modified, or of another kind.
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 
 _REINSTALL = "pip install --force-reinstall harken"
@@ -60,24 +61,24 @@ _REINSTALL = "pip install --force-reinstall harken"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Golden:
-    """What a model makes of a recording.
+    """A model's results on a recording.
 
     Attributes
     ----------
     model_sha256 : str
-        Of the TFLite file.
+        SHA-256 of the TFLite file.
     recording_sha256 : str
-        Of the samples, int16, little endian.
+        SHA-256 of the samples, int16, little endian.
     features : numpy.ndarray
-        Shape ``(steps, inputs)``, int8: what the network gets.
+        Shape ``(steps, inputs)``, int8: the network's inputs.
     logits : numpy.ndarray
-        Shape ``(steps, n_labels)``, int8: what it answers, its state kept from the first step.
+        Shape ``(steps, n_labels)``, int8: its outputs, with the state kept from the first step.
     detector : DetectorConfig
-        With what the words were made.
+        Detector settings for the words.
     words : tuple of str
-        In the order in which they were heard.
+        Detected words, in order.
     end_samples : tuple of int
-        When each of them was decided.
+        Position at which each was decided.
     """
 
     model_sha256: str
@@ -96,7 +97,7 @@ class Golden:
         *,
         runtime: str | Runtime | None = None,
     ) -> Golden:
-        """Let a model hear a recording, (n,) int16 at the model's rate, from a fresh state."""
+        """Run a model on a recording, (n,) int16 at the model's rate, from a fresh state."""
         features = _features(model, recording, runtime)
         events = _events(model, recording, runtime, model.manifest.detector)
         return cls(
@@ -110,7 +111,7 @@ class Golden:
         )
 
     def save(self, path: Path) -> None:
-        """Write it, whole or not at all.
+        """Write the file atomically.
 
         Raises
         ------
@@ -132,12 +133,12 @@ class Golden:
 
     @classmethod
     def load(cls, path: Path) -> Golden:
-        """Read it.
+        """Read a file.
 
         Raises
         ------
         ModelError
-            It cannot be read, or is damaged.
+            The file cannot be read, or is damaged.
         """
         try:
             with np.load(path) as stored:
@@ -153,28 +154,28 @@ class Golden:
         except (*_UNREADABLE, ModelError) as problem:
             reason = " ".join(str(problem).split())
             raise ModelError(
-                f"the golden data {path.name} are damaged ({reason}); {_REINSTALL}"
+                f"the golden data {path.name} is damaged ({reason}); {_REINSTALL}"
             ) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deviation:
-    """How far this machine is off the golden vectors.
+    """The differences between this machine's results and the golden vectors.
 
     Attributes
     ----------
     features_equal : float
-        Share of the features that are equal.
+        Share of equal features.
     features_apart : int
-        The greatest distance of two.
+        Largest difference of a feature.
     logits_equal, logits_apart
-        The same of the logits, from the golden features.
+        The same for logits, computed from the golden features.
     labels_equal : float
         Share of the steps with the same most likely label.
     words, expected : tuple of str
-        What is heard, and what should be.
+        Detected words, and golden words.
     late_samples : int or None
-        The greatest distance between the decisions on a word; None where the words differ.
+        Largest difference between the decision times of a word; None if the words differ.
     """
 
     features_equal: float
@@ -188,7 +189,7 @@ class Deviation:
 
     @property
     def front_end_is_well(self) -> bool:
-        """Whether the features are as they must be."""
+        """Whether the features are within tolerance."""
         return (
             self.features_equal >= LEAST_FEATURES_EQUAL
             and self.features_apart <= MOST_FEATURES_APART
@@ -196,23 +197,23 @@ class Deviation:
 
     @property
     def network_is_well(self) -> bool:
-        """Whether the logits are as they must be."""
+        """Whether the logits are within tolerance."""
         return self.logits_apart <= MOST_LOGITS_APART
 
 
 def golden_of(model: Model) -> Golden | None:
-    """Return the golden vectors that ship for a model's content; None where there are none.
+    """Return the shipped golden vectors for a model's content; None if there are none.
 
     Raises
     ------
     ModelError
-        Golden data are missing or damaged, and these may be the model's.
+        Golden data that may be the model's is missing or damaged.
     """
     damaged: ModelError | None = None
     try:
         files = packaged("harken.models", "golden", suffix=".npz")
     except OSError:
-        raise ModelError(f"the golden data of harken are missing; {_REINSTALL}") from None
+        raise ModelError(f"harken's golden data is missing; {_REINSTALL}") from None
     for path in files.values():
         try:
             golden = Golden.load(path)
@@ -227,7 +228,7 @@ def golden_of(model: Model) -> Golden | None:
 
 
 def demo_recording(rate_hz: int) -> NDArray[np.int16]:
-    """Return the recording that ships, (n,) int16 at a model's rate.
+    """Return the demo recording, (n,) int16 at a model's rate.
 
     Raises
     ------
@@ -246,20 +247,20 @@ def compare(
     *,
     runtime: str | Runtime | None = None,
 ) -> Deviation:
-    """Let the model hear the recording on this machine.
+    """Run the model on the recording on this machine.
 
-    The words are those of the whole path, with the detector of the golden vectors.
+    The words come from the whole pipeline, with the detector settings of the golden vectors.
 
     Raises
     ------
     ModelError
-        The recording is not the one of the golden vectors, or features and logits are of another
-        shape: something was changed after it was installed.
+        The recording is not that of the golden vectors, or features or logits have another
+        shape: a file was changed after installation.
     """
     if _sha256(recording) != golden.recording_sha256:
         raise ModelError(
-            "the demo recording is not the one that the golden data are of: it was changed, or is "
-            f"of another version; {_REINSTALL}"
+            "the demo recording does not belong to the golden data: it was changed, or is "
+            f"from another version; {_REINSTALL}"
         )
     features = _features(model, recording, runtime)
     if features.shape != golden.features.shape:

@@ -1,9 +1,9 @@
-"""Samples of a microphone in; level, noise, hum, offset and gaps, and what to do about them, out.
+"""Samples from a microphone in; level, noise, hum, offset and gaps, with remedies, out.
 
-The limits were chosen by what the shipped models hear of the demo recording when it is played
-softer, louder, over noise, or over hum (`tests/edge/app/test_doctor.py` holds them to it). They
-hear all of it 40 dB softer than it was spoken, and with any offset; what they do not forgive is
-noise within 18 dB of the words, hum as loud as that, and words of which a tenth is clipped.
+The limits were chosen by what the shipped models detect in the demo recording when it is played
+softer, louder, over noise, or over hum (`tests/edge/app/test_doctor.py` checks them). They
+detect all words at 40 dB less, and with any offset; what they do not tolerate is
+noise or hum within 18 dB of the words, and words with a tenth of their samples clipped.
 """
 
 from __future__ import annotations
@@ -20,69 +20,69 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FLOOR_DBFS = -120.0
-"""What digital silence reads as; the softest that 16 bits can hold is -90 dBFS."""
+"""Reading for digital silence; the lowest level of 16 bits is -90 dBFS."""
 
 QUIET_DBFS = -50.0
-"""Softer words are in danger of drowning in the hiss of most sound cards."""
+"""Softer words may drown in the noise of most sound cards."""
 
 CLEAR_DB = 18.0
-"""Words must be so much louder than the noise."""
+"""Words must be this much louder than the noise."""
 
 SPOKEN_DB = 6.0
-"""What varies by less over the recording is noise, and nobody spoke."""
+"""With less variation than this, the recording is only noise: nobody spoke."""
 
 MOST_CLIPPED = 0.001
-"""Share of all samples: some more, and a tenth of a word's are."""
+"""Share of all samples; slightly above it, a tenth of a word's samples are clipped."""
 
 HUM_SHARE = 0.5
 HUM_DBFS = -45.0
-"""Hum is worth a warning from this level on, if it is that share of the noise."""
+"""Hum causes a warning from this level on, if it is at least this share of the noise."""
 
 MOST_OFFSET = 0.05
-"""Share of full scale."""
+"""DC offset, as a share of full scale."""
 
 DEAD_DB = 40.0
-"""A channel so much softer than the loudest is not connected."""
+"""A channel this much softer than the loudest is not connected."""
 
 GATED = 0.3
-"""Share of exact zeros from which on something is cutting the pauses out."""
+"""Share of exact zeros from which on pauses must have been muted."""
 
 _FRAME_S = 0.02
 _QUIET_S = 1.0  # window for hum: resolves 1 Hz
-_LOWEST_HZ = 20.0  # what lies below is offset that drifts, not noise
+_LOWEST_HZ = 20.0  # below this is offset drift, not noise
 _MAINS_HZ = (50, 60)
 _HARMONICS = 6
-_LINE_HZ = 2.0  # half the width of a line behind a Hann window of `_QUIET_S`
-_FULL_SCALE = 32_700  # what is rounded after it was clipped does not reach 32,767
-_GAP_S = 0.005  # a value that stays exactly the same for so long was not recorded
+_LINE_HZ = 2.0  # half the width of a spectral line after a Hann window of `_QUIET_S`
+_FULL_SCALE = 32_700  # samples rounded after clipping do not reach 32,767
+_GAP_S = 0.005  # a value that stays exactly the same for this long was not recorded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """What a stretch of sound is like. Levels are root mean squares in dB of full scale.
+    """Measurements of a recording. Levels are RMS in dBFS.
 
     Attributes
     ----------
     seconds : float
         Its length.
     peak_dbfs : float
-        The greatest magnitude; -120 where there are only zeros.
+        Largest magnitude; -120 for only zeros.
     noise_dbfs, speech_dbfs : float
         The 10th and the 95th percentile of the levels of frames of 20 ms, without the offset.
     clipped, clipped_share
-        Samples at full scale, and their share.
+        Number of samples at full scale, and their share.
     offset : float
-        The mean, as a share of full scale, with its sign.
+        Signed mean, as a share of full scale.
     hum_hz : int
-        50 or 60: whose multiples there is more of.
+        50 or 60, whichever has stronger harmonics.
     hum_share, hum_dbfs : float
-        Share of the power of the quietest second that is at those multiples, and its level.
+        Share of the power of the quietest second at those harmonics, and its level.
     zeros : float
-        Share of the samples that are exactly 0.
+        Share of samples that are exactly 0.
     gaps : int
-        Stretches of 5 ms and more in which no sample differs from the one before.
+        Number of stretches of at least 5 ms in which the value does not change.
     gaps_s : float
-        Their length together.
+        Their total length.
     """
 
     seconds: float
@@ -101,17 +101,17 @@ class Level:
 
     @property
     def silent(self) -> bool:
-        """Whether there is nothing but zeros."""
+        """Whether there are only zeros."""
         return self.peak_dbfs <= FLOOR_DBFS
 
     @property
     def contrast_db(self) -> float:
-        """By how much the loudest stands out of the noise."""
+        """Level of the loudest parts above the noise."""
         return self.speech_dbfs - self.noise_dbfs
 
 
 def measure(samples: NDArray[np.int16], rate_hz: int) -> Level:
-    """Measure a stretch of sound.
+    """Measure a recording.
 
     Parameters
     ----------
@@ -123,12 +123,12 @@ def measure(samples: NDArray[np.int16], rate_hz: int) -> Level:
     Raises
     ------
     AudioError
-        It is shorter.
+        The recording is shorter.
     """
     if 2 * len(samples) < rate_hz:
         raise AudioError(
-            f"only {len(samples) / rate_hz:.2f} s of sound came; half a second is the least to "
-            "judge it by"
+            f"only {len(samples) / rate_hz:.2f} s of audio arrived; at least half a second is "
+            "needed"
         )
     magnitude = np.abs(samples.astype(np.int32))
     clipped = int(np.count_nonzero(magnitude >= _FULL_SCALE))
@@ -158,26 +158,26 @@ def measure(samples: NDArray[np.int16], rate_hz: int) -> Level:
 
 
 def decibels(magnitude: float) -> float:
-    """Return a magnitude as a level, full scale being 1; `FLOOR_DBFS` at least."""
+    """Return a magnitude (full scale 1) as a level, at least `FLOOR_DBFS`."""
     return max(FLOOR_DBFS, 20 * float(np.log10(max(magnitude, 1e-9))))
 
 
 def judge(level: Level, *, lost_s: float = 0.0, mixer: str = "") -> list[Finding]:
-    """Say what is well with the sound of a microphone, and what to do about the rest.
+    """Judge a microphone's audio, with remedies for problems.
 
     Parameters
     ----------
     level : Level
-        What was measured, while somebody was asked to say a word.
+        Measurements of a recording in which the user was asked to say a word.
     lost_s : float
-        Sound that was lost on the way, in seconds.
+        Lost audio, in seconds.
     mixer : str
-        Where this system sets the level of a microphone, to be read after "in".
+        Where this system's microphone level is set; completes a sentence after "in".
 
     Returns
     -------
     list of Finding
-        ``microphone.level``; where there is any sound also its noise, hum, offset and gaps.
+        ``microphone.level``; unless there is only silence, also noise, hum, offset and gaps.
     """
     where = f" in {mixer}" if mixer else ""
     if level.silent:
@@ -187,7 +187,7 @@ def judge(level: Level, *, lost_s: float = 0.0, mixer: str = "") -> list[Finding
                 state=State.PROBLEM,
                 text=f"digital silence: nothing but zeros for {level.seconds:.1f} s",
                 remedy=(
-                    f"muted, or this program may not use it: look for a switch at the microphone, "
+                    f"muted, or this program may not use it: look for a switch on the microphone, "
                     f"and unmute it{where}"
                 ),
                 kind=AudioError,
@@ -217,7 +217,7 @@ def _judge_level(level: Level, where: str) -> Finding:
         state = State.WARNING
         text = f"too quiet: {text}"
         remedy = (
-            f"raise the input level{where}, or speak from nearer, {QUIET_DBFS:.0f} dBFS at least"
+            f"raise the input level{where}, or come closer: loud parts need {QUIET_DBFS:.0f} dBFS"
         )
     return Finding(
         check="microphone.level", state=state, text=text, remedy=remedy, figures=asdict(level)
@@ -226,7 +226,7 @@ def _judge_level(level: Level, where: str) -> Finding:
 
 def _judge_noise(level: Level) -> Finding:
     text = (
-        f"noise {level.noise_dbfs:.0f} dBFS; the loudest stands out of it by "
+        f"noise {level.noise_dbfs:.0f} dBFS; the loudest parts exceed it by "
         f"{level.contrast_db:.0f} dB"
     )
     state, remedy = State.OK, None
@@ -234,13 +234,13 @@ def _judge_noise(level: Level) -> Finding:
         state = State.WARNING
         text += ": nobody spoke, or not loud enough"
         remedy = (
-            "run it again and say the word when asked; if you did, come nearer, or raise the level"
+            "run it again and say the word when asked; if you did, come closer, or raise the level"
         )
     elif level.contrast_db < CLEAR_DB:
         state = State.WARNING
         remedy = (
-            f"{CLEAR_DB:.0f} dB is the least for words to be heard well: come nearer, put the "
-            "microphone away from fans and loudspeakers, or use one that points at you"
+            f"{CLEAR_DB:.0f} dB is the least for reliable detection: come closer, move the "
+            "microphone away from fans and loudspeakers, or use a directional one"
         )
     return Finding(check="microphone.noise", state=state, text=text, remedy=remedy)
 
@@ -257,8 +257,8 @@ def _judge_hum(level: Level) -> Finding:
         state=State.WARNING,
         text=text,
         remedy=(
-            "mains hum: another power supply, a shielded or shorter cable, no extension lead side "
-            "by side with it; a USB microphone has none"
+            "mains hum: try another power supply, a shielded or shorter cable away from mains "
+            "cables, or a USB microphone, which picks up none"
         ),
     )
 
@@ -271,7 +271,7 @@ def _judge_offset(level: Level) -> Finding:
         check="microphone.offset",
         state=State.WARNING,
         text=text,
-        remedy="words are heard all the same, but clip sooner: the sound card is a poor one",
+        remedy="words are still detected, but clip sooner: the sound card is of poor quality",
     )
 
 
@@ -280,22 +280,20 @@ def _judge_gaps(level: Level, lost_s: float) -> Finding:
     if lost_s:
         texts.append(f"{lost_s:.2f} s of audio were dropped")
         remedies.append(
-            "end what keeps this computer busy; try another USB port or a shorter cable"
+            "stop programs that keep this computer busy; try another USB port or a shorter cable"
         )
     if level.zeros >= GATED:
         texts.append(
-            f"{level.zeros:.0%} of the samples are exactly zero: pauses are cut out, or "
-            "hardly anything comes in"
+            f"{level.zeros:.0%} of the samples are exactly zero: pauses are muted, or "
+            "there is hardly any signal"
         )
-        remedies.append(
-            "switch off noise suppression and noise gates of the device or sound server"
-        )
+        remedies.append("turn off noise suppression and noise gates in the device or sound server")
     elif level.gaps:
         texts.append(
             f"{level.gaps} gap{'' if level.gaps == 1 else 's'} ({1000 * level.gaps_s:.0f} ms) in "
-            "which nothing moves"
+            "which the signal is constant"
         )
-        remedies.append("dropouts: try another USB port, cable or, of a radio, a nearer place")
+        remedies.append("dropouts: try another USB port or cable or, if wireless, come closer")
     return Finding(
         check="microphone.gaps",
         state=State.WARNING if texts else State.OK,
@@ -306,7 +304,7 @@ def _judge_gaps(level: Level, lost_s: float) -> Finding:
 
 
 def _hum(sound: NDArray[np.float64], rate_hz: int) -> tuple[int, float, float]:
-    """Return 50 or 60, the share of its multiples in the quietest second, and that one's power."""
+    """Return 50 or 60, its harmonics' share of the quietest second's power, and that power."""
     length = min(len(sound), round(_QUIET_S * rate_hz))
     starts = range(0, len(sound) - length + 1, max(1, length // 4))
     windows = [sound[start : start + length] for start in starts]
@@ -331,7 +329,7 @@ def _hum(sound: NDArray[np.float64], rate_hz: int) -> tuple[int, float, float]:
 
 
 def _constant_stretches(samples: NDArray[np.int16], least: int) -> NDArray[np.int64]:
-    """Return the lengths, from `least` samples on, of stretches of one value below full scale."""
+    """Return the lengths of constant stretches below full scale of at least `least` samples."""
     changes = np.flatnonzero(np.diff(samples)) + 1
     bounds = np.concatenate(([0], changes, [len(samples)]))
     lengths = np.diff(bounds)
@@ -341,12 +339,12 @@ def _constant_stretches(samples: NDArray[np.int16], least: int) -> NDArray[np.in
 
 
 def judge_channels(peaks: list[float]) -> Finding:
-    """Say which channels of a microphone are alive.
+    """Report which channels of a microphone are alive.
 
     Parameters
     ----------
     peaks : list of float
-        Greatest deviation of each channel from its mean, full scale being 1; recorded one after the
+        Largest deviation of each channel from its mean (full scale 1); recorded one after the
         other.
     """
     levels = [decibels(peak) for peak in peaks]
@@ -361,7 +359,7 @@ def judge_channels(peaks: list[float]) -> Finding:
     if alive and len(alive) < len(peaks):
         state = State.WARNING
         text = f"only {len(alive)} of {len(peaks)} alive; peaks of {text}"
-        remedy = f"--channel {alive[0]} uses that one alone; a dead channel makes the mean softer"
+        remedy = f"--channel {alive[0]} uses only that one; dead channels lower the mean"
     else:
         text = f"peaks of {text}"
     return Finding(

@@ -1,4 +1,4 @@
-"""A microphone in; which channels are alive, what it delivers, and what a model hears, out."""
+"""A microphone in; its live channels, its audio, and the words that a model detects out."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ if TYPE_CHECKING:
     from ...sound.sources import Block, Source
     from ...spotting.spotter import Event
 
-_CHANNEL_S = 0.4  # of each channel: enough to tell a dead one
-_MOST_CHANNELS = 8  # devices with more are sound servers, which make as many as are asked for
-_QUIET_PART = 0.4  # of the time, before the word is asked for
-_LOWER = 0.75  # of a threshold: what is advised where a word was not heard
-_LATE_S = 10.0  # patience beyond the time that was asked for
+_CHANNEL_S = 0.4  # per channel: enough to detect a dead one
+_MOST_CHANNELS = 8  # devices with more are sound servers, which create as many as requested
+_QUIET_PART = 0.4  # share of the time before the word is requested
+_LOWER = 0.75  # share of the threshold that is suggested if a word was not detected
+_LATE_S = 10.0  # extra time to wait for the audio
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Recording:
-    """What came from the microphone.
+    """A recording from the microphone.
 
     Attributes
     ----------
     samples : numpy.ndarray
         Shape ``(n,)``, int16.
     rate_hz : int
-        Their rate.
+        Sample rate.
     lost_s : float
-        Sound that was lost in between.
+        Audio lost during the recording, in seconds.
     description : str
-        What it was recorded with.
+        The device.
     events : tuple of Event
-        What the model heard.
+        The detected words.
     """
 
     samples: NDArray[np.int16]
@@ -57,7 +57,7 @@ class Recording:
 
 
 def mixer(system: str) -> str:
-    """Return where a system sets the level of its microphones."""
+    """Return where a system's microphone level is set."""
     return {
         "Linux": "alsamixer (F4 shows what records) or pavucontrol",
         "Darwin": "System Settings, Sound, Input",
@@ -66,7 +66,7 @@ def mixer(system: str) -> str:
 
 
 def chosen_device(devices: list[InputDevice], device: int | str | None) -> InputDevice | None:
-    """Return the device that `Microphone` would take; None where that is not clear."""
+    """Return the device that `Microphone` would choose; None if ambiguous."""
     if device is None:
         found = [each for each in devices if each.default]
     elif isinstance(device, int):
@@ -77,12 +77,12 @@ def chosen_device(devices: list[InputDevice], device: int | str | None) -> Input
 
 
 def check_channels(device: InputDevice) -> Finding | None:
-    """Look at the channels of a device one by one; None where it does not say what they are.
+    """Check the channels of a device one by one; None if their number is not known.
 
     Raises
     ------
     AudioError
-        It cannot be opened.
+        The device cannot be opened.
     """
     if not 1 < device.channels <= _MOST_CHANNELS:
         return None
@@ -103,25 +103,25 @@ def record(
     seconds: float,
     ask: Callable[[], object],
 ) -> Recording:
-    """Record for a while, and ask for a word when the noise was heard.
+    """Record for a while; first the noise, then prompt for a word.
 
     Parameters
     ----------
     source : Source
         The microphone.
     spotter : Spotter, optional
-        Hears what it records.
+        Detects words in the recording.
     rate_hz : int
-        Rate of the source.
+        Sample rate of the source.
     seconds : float
-        How long.
+        Length of the recording.
     ask : callable
-        Asks the person to speak.
+        Prompts the user to speak.
 
     Raises
     ------
     AudioError
-        The microphone was lost, or delivers much less than its rate.
+        The microphone was lost, or delivers far fewer samples than its rate.
     """
     blocks: list[NDArray[np.int16]] = []
     events: list[Event] = []
@@ -149,7 +149,7 @@ def record(
 
 
 def check_heard(events: tuple[Event, ...], word: str, threshold: float) -> Finding:
-    """Say what the model heard after a word was asked for that has this threshold."""
+    """Report whether the model detected the requested word; `threshold` is that word's."""
     heard = ", ".join(f"{event.word} ({event.confidence:.0%})" for event in events)
     figures = {
         "asked": word,
@@ -162,9 +162,9 @@ def check_heard(events: tuple[Event, ...], word: str, threshold: float) -> Findi
     return Finding(
         check="microphone.words",
         state=State.WARNING,
-        text=f'"{word}" was asked for, {heard or "no word"} was heard',
+        text=f'asked for "{word}", detected {heard or "no word"}',
         remedy=(
-            "if you said it: follow the advice on level and noise, come nearer, or lower the "
+            "if you said it: follow the advice on level and noise, come closer, or lower the "
             f"threshold: harken listen --threshold {word}={_LOWER * threshold:.2f}"
         ),
         figures=figures,
@@ -172,7 +172,7 @@ def check_heard(events: tuple[Event, ...], word: str, threshold: float) -> Findi
 
 
 def _for_a_while(source: Source, wanted: int, rate_hz: int) -> Iterator[Block]:
-    """Yield blocks until there are enough samples, what was lost not counted."""
+    """Yield blocks until there are enough samples, not counting lost audio."""
     patience_s = wanted / rate_hz + _LATE_S
     started_s = time.monotonic()
     held = 0
@@ -183,6 +183,6 @@ def _for_a_while(source: Source, wanted: int, rate_hz: int) -> Iterator[Block]:
             return
         if time.monotonic() - started_s > patience_s:
             raise AudioError(
-                f"in {patience_s:.0f} s only {held / rate_hz:.1f} s of sound came; try another "
+                f"in {patience_s:.0f} s only {held / rate_hz:.1f} s of audio arrived; try another "
                 "device (--device) or another USB port"
             )

@@ -1,4 +1,4 @@
-"""A model in; whether it is whole, hears on this machine what it should, and how fast, out."""
+"""A model in; whether it is intact, gives the expected results here, and how fast, out."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ if TYPE_CHECKING:
     from ...spotting.manifest import Model
 
 SLOW = 0.5
-"""Real-time factor from which on advice is given: live, with cold caches, it is several times what
-it is on a recording."""
+"""Real-time factor from which on a remedy is suggested: live, with cold caches, it is several
+times as high as on a recording."""
 
-_STREAM_S = 4.0  # of the demo recording, for what has no golden vectors, and for speed
-_CHUNKS = (1, 7, 160, 321, 1000, 4096)  # samples; hops and windows do not fit into them
+_STREAM_S = 4.0  # of the demo recording: for models without golden vectors, and for speed
+_CHUNKS = (1, 7, 160, 321, 1000, 4096)  # samples; not multiples of hops or windows
 
 _REMEDY = (
-    "try another interpreter (--runtime), then pip install --force-reinstall harken; if it stays, "
-    "please open an issue with this report"
+    "try another interpreter (--runtime), then pip install --force-reinstall harken; if that does "
+    "not help, please open an issue with this report"
 )
 
 
 def describe_model(model: Model) -> Finding:
-    """Return what a model is; that it was read says that it agrees with its manifest."""
+    """Describe a loaded model; loading has already checked it against its manifest."""
     manifest = model.manifest
     return Finding(
         check="model.file",
@@ -73,7 +73,7 @@ def check_golden(model: Model, *, runtime: str | Runtime | None = None) -> list[
     Raises
     ------
     ModelError
-        The golden vectors are damaged, or do not fit the model.
+        The golden vectors are damaged, or do not match the model.
     AudioError
         The demo recording cannot be read.
     """
@@ -84,8 +84,8 @@ def check_golden(model: Model, *, runtime: str | Runtime | None = None) -> list[
                 check="model.golden",
                 state=State.SKIPPED,
                 text=(
-                    "no golden data: this model does not ship with harken. That it streams as it "
-                    "must is checked, not what it hears; harken eval measures that"
+                    "no golden data: this model is not shipped with harken. Its streaming is "
+                    "checked, but not its accuracy; harken eval measures that"
                 ),
             )
         ]
@@ -94,7 +94,7 @@ def check_golden(model: Model, *, runtime: str | Runtime | None = None) -> list[
 
 
 def judge(found: Deviation) -> list[Finding]:
-    """Say of each stage whether it is as it must be, and how far off it is."""
+    """Judge each stage, with its differences."""
 
     def finding(check: str, well: bool, text: str, **figures: object) -> Finding:
         return Finding(
@@ -107,9 +107,10 @@ def judge(found: Deviation) -> list[Finding]:
         )
 
     late = "" if not found.late_samples else f", decided {found.late_samples} samples apart at most"
-    heard = f"all {len(found.expected)} golden words, in their order{late}"
+    heard = f"all {len(found.expected)} golden words, in order{late}"
     if found.words != found.expected:
-        heard = f"hears {' '.join(found.words) or 'nothing'} instead of {' '.join(found.expected)}"
+        words = " ".join(found.words) or "nothing"
+        heard = f"detects {words} instead of {' '.join(found.expected)}"
     return [
         finding(
             "model.front_end",
@@ -142,7 +143,7 @@ def judge(found: Deviation) -> list[Finding]:
 
 
 def check_stream(model: Model, *, runtime: str | Runtime | None = None) -> Finding:
-    """Check that the model answers the same twice, however the sound is cut, and what can be.
+    """Check that results are valid, repeatable, and independent of chunk sizes.
 
     Raises
     ------
@@ -153,18 +154,18 @@ def check_stream(model: Model, *, runtime: str | Runtime | None = None) -> Findi
     whole = _posteriors(model, [recording], runtime)
     wrong = []
     if not np.isfinite(whole).all():
-        wrong.append("some posteriors are no number")
+        wrong.append("some posteriors are not numbers")
     elif np.abs(whole.sum(axis=1) - 1).max(initial=0) > 1e-4:
         wrong.append("the posteriors of a step do not sum to one")
     if not np.array_equal(_posteriors(model, [recording], runtime), whole, equal_nan=True):
-        wrong.append("the second time it answers something else")
+        wrong.append("the second run gives different results")
     if not np.array_equal(_posteriors(model, _cut(recording), runtime), whole, equal_nan=True):
-        wrong.append("what it answers depends on how the sound is cut into chunks")
+        wrong.append("results depend on the chunk size")
     return Finding(
         check="model.stream",
         state=State.PROBLEM if wrong else State.OK,
         text="; ".join(wrong)
-        or f"{len(whole)} steps: the same twice, however the sound is cut; they sum to one",
+        or f"{len(whole)} steps: repeatable, independent of chunk sizes; posteriors sum to one",
         remedy=_REMEDY if wrong else None,
         kind=ModelError,
         figures={"steps": len(whole), "wrong": wrong},
@@ -172,7 +173,7 @@ def check_stream(model: Model, *, runtime: str | Runtime | None = None) -> Findi
 
 
 def check_speed(model: Model, *, runtime: str | Runtime | None = None) -> Finding:
-    """Measure the processor time that the model takes, from samples to events.
+    """Measure the model's processor time, from samples to events.
 
     Raises
     ------
@@ -192,16 +193,16 @@ def check_speed(model: Model, *, runtime: str | Runtime | None = None) -> Findin
 
 
 def judge_speed(factor: float, clock_factor: float) -> Finding:
-    """Say whether this machine is fast enough.
+    """Judge whether this machine is fast enough.
 
     Parameters
     ----------
     factor : float
-        Processor time for time of sound.
+        Processor time per second of audio.
     clock_factor : float
-        Time on the clock for time of sound.
+        Elapsed time per second of audio.
     """
-    text = f"real-time factor {factor:.4f}: {1000 * factor:.1f} ms of a core for 1 s of sound"
+    text = f"real-time factor {factor:.4f}: {1000 * factor:.1f} ms of one core for 1 s of audio"
     slow = factor > SLOW
     busy = not slow and clock_factor > SLOW
     if busy:
@@ -210,10 +211,10 @@ def judge_speed(factor: float, clock_factor: float) -> Finding:
     if slow:
         remedy = (
             "too slow to listen live: choose a smaller model (commands-tiny), ai-edge-litert as "
-            "interpreter, a 64-bit system, and see whether the processor is throttled"
+            "interpreter or a 64-bit system, and check whether the processor is throttled"
         )
     elif busy:
-        remedy = "end what keeps this computer busy, or sound will be lost"
+        remedy = "stop programs that keep this computer busy, or audio will be lost"
     return Finding(
         check="speed.real_time",
         state=State.WARNING if slow or busy else State.OK,
@@ -224,15 +225,18 @@ def judge_speed(factor: float, clock_factor: float) -> Finding:
 
 
 def _distance(equal: float, apart: int, what: str, least: float | None, most: int) -> str:
-    """Return how far values are from the golden ones, and how far they may be."""
+    """Describe the differences from the golden values, and the limits."""
     if not apart:
-        return f"all {what} are the golden ones"
-    limits = f"{most} may be" if least is None else f"{least:.1%} and {most} must be"
-    return f"{equal:.2%} of the {what} are the golden ones, the others up to {apart} off ({limits})"
+        return f"all {what} match the golden ones"
+    limits = f"allowed: {most}" if least is None else f"required: {least:.1%} and at most {most}"
+    return (
+        f"{equal:.2%} of the {what} match the golden ones, the others are off by up to {apart} "
+        f"({limits})"
+    )
 
 
 def _cut(recording: NDArray[np.int16]) -> Iterable[NDArray[np.int16]]:
-    """Yield a recording in chunks of all kinds of lengths."""
+    """Yield a recording in chunks of varying length."""
     start = 0
     for length in itertools.cycle(_CHUNKS):
         if start >= len(recording):
@@ -244,7 +248,7 @@ def _cut(recording: NDArray[np.int16]) -> Iterable[NDArray[np.int16]]:
 def _posteriors(
     model: Model, chunks: Iterable[NDArray[np.int16]], runtime: str | Runtime | None
 ) -> NDArray[np.float32]:
-    """Return what the network answers from a fresh state, (steps, n_labels)."""
+    """Return the network's outputs from a fresh state, (steps, n_labels)."""
     front_end = FrontEnd(model.manifest.front_end)
     engine = Engine(model, runtime=runtime)
     engine.reset()
@@ -252,6 +256,6 @@ def _posteriors(
 
 
 def _beginning(model: Model) -> NDArray[np.int16]:
-    """Return so much of the demo recording as streaming is checked with, at the model's rate."""
+    """Return the part of the demo recording used to check streaming, at the model's rate."""
     rate_hz = model.manifest.front_end.sample_rate_hz
     return demo_recording(rate_hz)[: round(_STREAM_S * rate_hz)]

@@ -1,6 +1,6 @@
-"""Text of a report in, the same without what tells whose machine it is out.
+"""Text of a report in, the same without personal data out.
 
-Left out are names of users and hosts, home folders, network and Bluetooth addresses, serial numbers
+Removed are names of users and hosts, home folders, network and Bluetooth addresses, serial numbers
 in the names of devices, and the owner's part of such a name: “Anna's AirPods”.
 """
 
@@ -17,7 +17,7 @@ from typing import TypeVar, cast
 
 T = TypeVar("T")
 
-# They name nobody, and replacing them would spoil the report.
+# They identify nobody, and replacing them would garble the report.
 _ANYBODYS = {
     *("admin", "audio", "debian", "harken", "linux", "localhost", "pi", "raspberrypi", "root"),
     *("runner", "ubuntu", "user"),
@@ -27,7 +27,7 @@ _ADDRESS = re.compile(r"(?<![0-9A-Fa-f])(?:[0-9A-Fa-f]{2}[:_-]){5}[0-9A-Fa-f]{2}
 _IP_ADDRESS = re.compile(r"(?<![\d.])(?!127\.)(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")
 _HOME = re.compile(r"(?:[A-Za-z]:)?[\\/](?:home|Users)[\\/][^\\/\s:;,'\"]+")
 
-# A serial number: eight letters and digits or more, at least four of them digits. With hyphens it
+# A serial number: at least eight letters and digits, at least four of them digits. With hyphens it
 # is the name of a driver, such as bcm2835-i2s-wm8960-hifi.
 _SERIAL = re.compile(r"(?<![A-Za-z0-9])(?=(?:[A-Za-z_]*\d){4})\w{8,}(?!\w)", re.ASCII)
 
@@ -40,7 +40,7 @@ _OWNER_AFTER = re.compile(
 
 
 class Privacy:
-    """Knows what is private on this machine.
+    """Removes this machine's private data from texts.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class Privacy:
 
     @classmethod
     def here(cls) -> Privacy:
-        """Return that of this user on this machine."""
+        """Return one for this user and machine."""
         names: set[str] = set()
         host = platform.node()
         names |= {host, host.partition(".")[0]}
@@ -74,7 +74,7 @@ class Privacy:
             with suppress(KeyError):
                 entry = pwd.getpwuid(os.getuid())
                 full_name = entry.pw_gecos.partition(",")[0]
-                # Of "Debian Exim" or "Anna Weber" each part; an initial names nobody.
+                # Each part of "Debian Exim" or "Anna Weber"; an initial identifies nobody.
                 names |= {entry.pw_name, *(part for part in full_name.split() if len(part) > 2)}
         home = None
         with suppress(RuntimeError):
@@ -82,7 +82,7 @@ class Privacy:
         return cls(home=home, names=names)
 
     def device(self, name: str) -> str:
-        """Return a device's name without its owner, addresses and serial number; remember it.
+        """Return a device name without owner, addresses and serial number, and remember it.
 
         From then on `clean` replaces it wherever it occurs.
         """
@@ -96,16 +96,16 @@ class Privacy:
         return shown
 
     def typed_device(self, text: str) -> None:
-        """Remember what the user called a device: a part of its name that may be the owner's."""
+        """Remember the part of a device name that the user typed: it may be the owner's name."""
         if len(text) < 3:
-            return  # too short to be a name, and it would be found in every other word
+            return  # too short for a name, and part of too many other words
         for name, shown in self._devices.items():
             if text.lower() in name.lower() and text.lower() not in shown.lower():
                 self._devices[text] = "<owner>"
                 return
 
     def clean(self, value: T) -> T:
-        """Return a text, or whatever of texts JSON can hold, without what is private."""
+        """Return a text, or JSON data with texts, without private data."""
         if isinstance(value, str):
             return cast("T", self._text(value))
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""An installation in; versions, what is missing, and whether the interpreter runs, out."""
+"""An installation in; versions, missing packages, and whether the interpreter runs, out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NAME = re.compile(r"[A-Za-z0-9._-]+")
 _AT_LEAST = re.compile(r">=\s*([0-9.]+)")
 _EXTRA = re.compile(r"extra\s*==\s*['\"]([\w-]+)['\"]")
 
-# Run in a process of its own: an interpreter that was built for another processor ends it.
+# Run in its own process: an interpreter built for another processor crashes it.
 _PROBE = """
 import json, sys
 import numpy as np
@@ -44,19 +44,19 @@ try:
 except HarkenError as error:
     print(json.dumps({"error": str(error), "exit_code": error.exit_code}))
 """
-_PROBE_S = 120.0  # TensorFlow takes long to begin on a small computer
+_PROBE_S = 120.0  # TensorFlow starts slowly on a small computer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requirement:
-    """A package that harken asks for.
+    """A package that harken requires.
 
     Attributes
     ----------
     name : str
-        As it is called on PyPI.
+        Its name on PyPI.
     at_least : str
-        The oldest version that will do; empty if any does.
+        Oldest supported version; empty for any.
     extra : str
         The extra that it belongs to; empty for the base installation.
     """
@@ -67,7 +67,7 @@ class Requirement:
 
 
 def requirements(lines: Iterable[str]) -> list[Requirement]:
-    """Read requirements as a package's metadata hold them: ``keras>=3.10; extra == "train"``."""
+    """Parse requirements from package metadata: ``keras>=3.10; extra == "train"``."""
     found = []
     for line in lines:
         package, _, marker = line.partition(";")
@@ -84,7 +84,7 @@ def requirements(lines: Iterable[str]) -> list[Requirement]:
 
 
 def own_requirements() -> list[Requirement]:
-    """Return what harken asks for; nothing where it runs from a folder and was not installed."""
+    """Return harken's requirements; empty if it runs from a folder without installation."""
     try:
         return requirements(metadata.requires("harken") or [])
     except metadata.PackageNotFoundError:
@@ -92,7 +92,7 @@ def own_requirements() -> list[Requirement]:
 
 
 def installed_version(package: str) -> str | None:
-    """Return a package's version; None where it is not installed. It is not imported."""
+    """Return a package's version without importing it; None if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -100,9 +100,9 @@ def installed_version(package: str) -> str | None:
 
 
 def describe_program() -> Finding:
-    """Return harken, Python, and the system that they run on."""
+    """Describe harken, Python, and the system."""
     system = platform.system()
-    with suppress(OSError):  # no os-release: another system than Linux, or a bare container
+    with suppress(OSError):  # no os-release: not Linux, or a minimal container
         system = platform.freedesktop_os_release().get("PRETTY_NAME", system)
     if sys.platform == "darwin":
         system = f"macOS {platform.mac_ver()[0]}"
@@ -132,9 +132,9 @@ def describe_program() -> Finding:
 
 
 def check_packages(wanted: Iterable[Requirement]) -> Finding:
-    """Check that what the base installation needs is there, and new enough.
+    """Check that the packages of the base installation are present and new enough.
 
-    The interpreter is left out: any of three will do, see `check_interpreter`.
+    The interpreter is checked separately, since there are three: see `check_interpreter`.
     """
     versions: dict[str, str | None] = {}
     wrong = []
@@ -166,9 +166,9 @@ def check_packages(wanted: Iterable[Requirement]) -> Finding:
 
 
 def check_extras(wanted: Iterable[Requirement]) -> Finding:
-    """Say which extras are installed; none of them has to be."""
+    """Report which extras are installed; all are optional."""
     wanted = list(wanted)
-    base = {each.name for each in wanted if not each.extra}  # says nothing about an extra
+    base = {each.name for each in wanted if not each.extra}  # implies nothing about an extra
     extras: dict[str, dict[str, str | None]] = {}
     for each in wanted:
         if each.extra and each.extra != "dev" and each.name not in {"harken", *base}:
@@ -180,7 +180,7 @@ def check_extras(wanted: Iterable[Requirement]) -> Finding:
             what = ", ".join(f"{name} {version}" for name, version in versions.items())
             texts.append(f"{extra} ({what})")
         elif len(missing) < len(versions):
-            texts.append(f"{extra} in part (without {', '.join(missing)})")
+            texts.append(f"{extra} partly (without {', '.join(missing)})")
         else:
             texts.append(f"no {extra}")
     return Finding(
@@ -192,7 +192,7 @@ def check_extras(wanted: Iterable[Requirement]) -> Finding:
 
 
 def installed_interpreters() -> dict[str, str]:
-    """Return the interpreters that are installed, with their versions; none is imported."""
+    """Return the installed interpreters with versions, without importing any."""
     found = {}
     for package, module in RUNTIMES.items():
         if importlib.util.find_spec(module.partition(".")[0]) is not None:
@@ -201,19 +201,19 @@ def installed_interpreters() -> dict[str, str]:
 
 
 def check_interpreter(model: str, runtime: str | None) -> Finding:
-    """Let the interpreter that would be used run one step, in a process of its own.
+    """Run one step with the interpreter that would be used, in its own process.
 
     Parameters
     ----------
     model : str
-        A model that is whole, as `load_model` takes it.
+        An intact model, as for `load_model`.
     runtime : str, optional
-        Which interpreter; as `harken.edge.spotting.engine.load_interpreter_class` takes it.
+        The interpreter, as for `harken.edge.spotting.engine.load_interpreter_class`.
 
     Raises
     ------
     DependencyError
-        There is none, it cannot be imported, or it ends the process.
+        There is none, it cannot be imported, or it crashes.
     ModelError
         It refuses the model.
     """
@@ -246,8 +246,8 @@ def check_interpreter(model: str, runtime: str | None) -> Finding:
 
 
 def _ask(program: str, arguments: list[str]) -> Mapping[str, Any] | str:
-    """Run a Python program that prints one line of JSON; return that, or how it failed."""
-    # -P: a file of the current folder that is called like a module is not taken for it.
+    """Run a Python program that prints one line of JSON; return that, or its failure."""
+    # -P: files in the current folder must not shadow modules.
     command = [sys.executable, "-P", "-c", program, *arguments]
     try:
         ran = subprocess.run(
@@ -259,23 +259,23 @@ def _ask(program: str, arguments: list[str]) -> Mapping[str, Any] | str:
             errors="replace",
         )
     except subprocess.TimeoutExpired:
-        return f"has not run a step in {_PROBE_S:g} s"
+        return f"did not finish a step within {_PROBE_S:g} s"
     if ran.returncode < 0:
         try:
             name = signal.Signals(-ran.returncode).name
         except ValueError:
             name = f"signal {-ran.returncode}"
-        return f"ends the process ({name}): it was built for another processor, or is damaged"
+        return f"crashes ({name}): it was built for another processor, or is damaged"
     lines = ran.stdout.splitlines()
     if ran.returncode or not lines:
         said = ran.stderr.strip().splitlines()
-        return f"fails with exit code {ran.returncode}: {said[-1] if said else 'it says nothing'}"
+        return f"fails with exit code {ran.returncode}: {said[-1] if said else 'no message'}"
     answer: dict[str, Any] = json.loads(lines[-1])
     return answer
 
 
 def _libsndfile() -> str | Exception:
-    """Return the version of libsndfile, or why it cannot be told."""
+    """Return the version of libsndfile, or the error that hides it."""
     try:
         import soundfile
     except (ImportError, OSError) as problem:
@@ -284,5 +284,5 @@ def _libsndfile() -> str | Exception:
 
 
 def _numbers(version: str) -> list[int]:
-    """Return the first three numbers of a version, to compare."""
+    """Return the first three numbers of a version, for comparison."""
     return [*map(int, re.findall(r"\d+", version)), 0, 0, 0][:3]

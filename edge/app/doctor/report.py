@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .finding import Findings
 
 VERSION = 1
-"""Of the JSON report; raised when a key changes its meaning or goes."""
+"""Version of the JSON report; raised when a key changes its meaning or is removed."""
 
 _TITLES = {
     "program": "Program",
@@ -59,7 +59,7 @@ class Checklist:
         self._print(_row(finding))
 
     def end(self, findings: Findings) -> None:
-        """Print what it comes to."""
+        """Print the summary."""
         counts = [
             f"{count} {state if count == 1 else f'{state}s'}"
             for state in (State.PROBLEM, State.WARNING)
@@ -68,15 +68,15 @@ class Checklist:
         self._print(Text(f"\n{' and '.join(counts) or 'All is well'}.", "bold"))
         self._print(
             Text(
-                "Names of users, hosts and owners, home folders, addresses and serial numbers were "
-                "taken out: the report can be passed on."
+                "User, host and owner names, home folders, addresses and serial numbers were "
+                "removed: the report is safe to share."
             )
         )
 
     def _print(self, what: RenderableType) -> None:
         with self._console.capture() as captured:
             self._console.print(what)
-        for line in captured.get().splitlines():  # without the blanks that fill lines up
+        for line in captured.get().splitlines():  # without padding
             print(line.rstrip(), file=self._console.file, flush=True)
 
 

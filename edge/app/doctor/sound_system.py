@@ -1,6 +1,6 @@
-"""The sound system of this machine in; PortAudio, devices, permissions and sound servers out.
+"""The machine's sound system in; findings on PortAudio, devices, permissions and servers out.
 
-What only Linux can be asked is asked there; elsewhere it is said what applies.
+Some checks are possible only on Linux; on other systems, a hint takes their place.
 """
 
 from __future__ import annotations
@@ -26,37 +26,37 @@ if TYPE_CHECKING:
     from ...sound.microphone import InputDevice
     from .privacy import Privacy
 
-_ANSWER_S = 1.0  # patience with a sound server; one that works answers at once
+_ANSWER_S = 1.0  # timeout for a sound server; a working one answers at once
 
 _PLUGINS = {"PulseAudio": "libasound2-plugins", "PipeWire": "pipewire-alsa"}
-"""Packages of Debian through which ALSA, and so PortAudio, reaches a sound server."""
+"""Debian packages through which ALSA, and so PortAudio, reaches a sound server."""
 
 _OWNER = re.compile(r"^owner_pid\s*:\s*(\d+)", re.MULTILINE)
 
-# Names under which ALSA offers a sound server.
+# ALSA's names for a sound server.
 _SERVER_DEVICES = ("pulse", "pipewire", "default")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What the system says about sound; in tests, what it shall say.
+    """The system's state as far as it concerns sound; tests provide their own.
 
     Attributes
     ----------
     system : str
         ``Linux``, ``Darwin`` (macOS) or ``Windows``.
     sound_cards : Path
-        Folder of the devices of sound cards.
+        Folder of sound card devices.
     proc : Path
-        Where the kernel tells about itself.
+        The kernel's ``/proc``.
     runtime_dir : Path, optional
-        Where the user's sound server has its sockets; None where no user is logged in.
+        Folder of the user's sound server sockets; None if no user is logged in.
     pulse_server : str
-        The environment's PULSE_SERVER.
+        The environment variable PULSE_SERVER.
     groups : frozenset of str
-        Groups that this process has.
+        Groups of this process.
     enrolled : frozenset of str
-        Groups that the user is in, from the next login on at the latest.
+        Groups of the user, effective from the next login at the latest.
     may_use : callable
         Whether this process may read and write a device.
     """
@@ -72,7 +72,7 @@ class Surroundings:
 
 
 def surroundings() -> Surroundings:
-    """Return what this system says."""
+    """Return this system's state."""
     groups, enrolled = _groups()
     runtime_dir = os.environ.get("XDG_RUNTIME_DIR")
     return Surroundings(
@@ -85,7 +85,7 @@ def surroundings() -> Surroundings:
 
 
 def check_portaudio() -> Finding:
-    """Check that PortAudio is there; say its version and the sound systems that it reaches.
+    """Check that PortAudio is present; report its version and the sound systems it reaches.
 
     Raises
     ------
@@ -114,15 +114,15 @@ def check_portaudio() -> Finding:
 
 
 def check_devices(devices: list[InputDevice], privacy: Privacy) -> Finding:
-    """List the devices that sound can be recorded from; to have none is a problem."""
+    """List the input devices; having none is a problem."""
     if not devices:
         return Finding(
             check="sound.devices",
             state=State.PROBLEM,
             text="PortAudio sees no microphone",
             remedy=(
-                "plug one in; look at what is said here about permissions and the sound server; "
-                "harken listen --wav FILE and --stdin work without; --no-microphone leaves it out"
+                "plug one in; see the results on permissions and the sound server; "
+                "harken listen --wav FILE and --stdin work without one; --no-microphone skips this"
             ),
             kind=AudioError,
             figures={"devices": []},
@@ -154,7 +154,7 @@ def check_permissions(around: Surroundings, *, served: bool) -> Finding:
     around : Surroundings
         The system.
     served : bool
-        Whether a sound server answers: then it is the one that must reach the sound cards.
+        Whether a sound server answers: then only the server needs access to the sound cards.
     """
     if around.system != "Linux":
         return _privacy_settings(around.system)
@@ -180,44 +180,44 @@ def check_permissions(around: Surroundings, *, served: bool) -> Finding:
     if nodes and not forbidden:
         return found(State.OK, f"may use {_some(len(nodes), 'recording device')}")
     if served:
-        return found(State.OK, "the sound server records, this user need not")
+        return found(State.OK, "the sound server records; this user needs no access")
     if not nodes and known and not around.sound_cards.exists():
         return found(
             State.WARNING,
             f"the kernel has {_some(len(known), 'sound card')}, but {around.sound_cards} is not "
             "there: is this a container?",
-            "start it with: docker run --device /dev/snd --group-add audio …",
+            "start the container with: docker run --device /dev/snd --group-add audio …",
         )
     if not nodes:
         what = "no sound card" if not known else "no sound card that records"
         return found(
             State.WARNING,
             f"the system has {what}",
-            "plug a microphone in; in a virtual machine, pass it on; a board on top of a Raspberry "
-            "Pi needs its overlay in /boot/firmware/config.txt",
+            "plug a microphone in; in a virtual machine, pass it through; a sound board on a "
+            "Raspberry Pi needs its overlay in /boot/firmware/config.txt",
         )
-    text = f"{_some(len(forbidden), 'recording device')} in {around.sound_cards} may not be used"
+    text = f"{_some(len(forbidden), 'recording device')} in {around.sound_cards} not accessible"
     if "audio" in around.groups:
-        remedy = f"this user is in the group audio already; look at: ls -l {around.sound_cards}"
+        remedy = f"this user is already in the group audio; check: ls -l {around.sound_cards}"
     elif "audio" in around.enrolled:
         remedy = "this user is in the group audio, but not yet in this session: log in again"
     else:
         remedy = (
-            "sudo usermod -aG audio $USER, and log in again; in a unit of systemd: "
+            "sudo usermod -aG audio $USER, and log in again; in a systemd unit: "
             "SupplementaryGroups=audio"
         )
     return found(State.PROBLEM, text, remedy)
 
 
 def check_server(around: Surroundings, devices: list[InputDevice] | None) -> Finding | None:
-    """See whether PulseAudio or PipeWire answers; to have neither is well. None beyond Linux.
+    """Check whether PulseAudio or PipeWire answers; having neither is fine. None outside Linux.
 
     Parameters
     ----------
     around : Surroundings
         The system.
     devices : list of InputDevice, optional
-        What PortAudio sees; None where it does not work.
+        Devices that PortAudio sees; None if it does not work.
     """
     if around.system != "Linux":
         return None
@@ -235,7 +235,7 @@ def check_server(around: Surroundings, devices: list[InputDevice] | None) -> Fin
             for device in devices
         )
         text = f"{' and '.join(running)} answer{'s' if len(running) == 1 else ''}"
-        # A PipeWire that plays PulseAudio has both sockets; its own plugin is the one to have.
+        # PipeWire in place of PulseAudio has both sockets; its own plugin is the right one.
         plugin = _PLUGINS["PipeWire" if "PipeWire" in running else running[0]]
         if reached:
             return found(State.OK, text)
@@ -252,15 +252,15 @@ def check_server(around: Surroundings, devices: list[InputDevice] | None) -> Fin
         )
     if around.pulse_server and not around.pulse_server.startswith(("unix:", "/")):
         return found(
-            State.SKIPPED, "PULSE_SERVER names a server on the network, which was not asked"
+            State.SKIPPED, "PULSE_SERVER names a server on the network, which was not checked"
         )
     if around.runtime_dir is None:
         return found(
             State.OK,
-            "no sound server is looked for: XDG_RUNTIME_DIR is not set, as with sudo and in a "
-            "service of the system; PortAudio then uses the sound cards themselves",
+            "sound servers were not checked: XDG_RUNTIME_DIR is not set, as with sudo and in a "
+            "system service; PortAudio then uses the sound cards directly",
         )
-    return found(State.OK, "no sound server runs; PortAudio uses the sound cards themselves")
+    return found(State.OK, "no sound server is running; PortAudio uses the sound cards directly")
 
 
 def serves(finding: Finding | None) -> bool:
@@ -269,10 +269,10 @@ def serves(finding: Finding | None) -> bool:
 
 
 def holders(proc: Path) -> list[str]:
-    """Return the names of the programs that record from a sound card at the moment (Linux)."""
+    """Return the names of programs that are recording from a sound card (Linux)."""
     found = []
     for status in sorted(proc.glob("asound/card*/pcm*c/sub*/status")):
-        with suppress(OSError):  # it was closed, or is another user's
+        with suppress(OSError):  # closed meanwhile, or another user's
             owner = _OWNER.search(status.read_text("utf-8"))
             if owner is not None:
                 found.append((proc / owner[1] / "comm").read_text("utf-8", "replace").strip())
@@ -287,12 +287,12 @@ def _privacy_settings(system: str) -> Finding:
     return Finding(
         check="sound.permissions",
         state=State.SKIPPED,
-        text=f"not checked: a program cannot ask. {where}; where it does not, there is silence",
+        text=f"not checked: programs cannot query it. {where}; otherwise there is only silence",
     )
 
 
 def _sockets(around: Surroundings) -> dict[str, Path]:
-    """Return where the sound servers listen, by the server's name."""
+    """Return the sockets of the sound servers, by server name."""
     sockets = {}
     if around.runtime_dir is not None:
         sockets["PipeWire"] = around.runtime_dir / "pipewire-0"
@@ -304,8 +304,8 @@ def _sockets(around: Surroundings) -> dict[str, Path]:
 
 
 def _answers(path: Path) -> bool | None:
-    """Return whether somebody listens at a socket; None where there is no socket."""
-    if sys.platform == "win32":  # no such sockets
+    """Return whether a socket accepts connections; None if it does not exist."""
+    if sys.platform == "win32":  # no Unix sockets
         return None
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(_ANSWER_S)
@@ -313,7 +313,7 @@ def _answers(path: Path) -> bool | None:
             client.connect(str(path))
         except FileNotFoundError:
             return None
-        except OSError:  # left behind by one that is gone, or another user's
+        except OSError:  # stale, or another user's
             return False
     return True
 
@@ -328,7 +328,7 @@ def _cards(proc: Path) -> list[str]:
 
 
 def _groups() -> tuple[frozenset[str], frozenset[str]]:
-    """Return the groups of this process, and those that the user is in."""
+    """Return the groups of this process, and those of the user."""
     try:
         import grp
         import pwd

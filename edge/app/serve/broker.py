@@ -1,4 +1,4 @@
-"""The address of an MQTT broker as it was typed in, and files, in; how to reach the broker out."""
+"""The URL of an MQTT broker and the options for files in; how to connect to the broker out."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ PASSWORD_VARIABLE = "HARKEN_MQTT_PASSWORD"
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 _PREFIX = "harken"
-_MOST_BYTES = 200  # of a prefix; some brokers take no more than 255 of a topic
+_MOST_BYTES = 200  # of a prefix; some brokers limit topics to 255
 _MOST_PASSWORD_BYTES = 65_535  # the protocol's limit
 
 
 class MqttError(HarkenError):
-    """What was said about a broker cannot be used."""
+    """The URL or an option for a broker cannot be used."""
 
     exit_code = 2
 
@@ -40,13 +40,13 @@ class Broker:
     port : int
         TCP port.
     user : str, optional
-        Who logs in; nobody if not given.
+        User name; None logs in without one.
     password : str, optional
         Never shown.
     prefix : str
-        Topics begin with it and a slash.
+        Prefix of all topics, before a slash.
     tls : ssl.SSLContext, optional
-        Encrypts; nothing does if not given.
+        TLS settings; None means no encryption.
     """
 
     host: str
@@ -70,25 +70,26 @@ def parse_broker(
     key_file: Path | None = None,
     insecure: bool = False,
 ) -> Broker:
-    """Return the broker that a URL and options mean.
+    """Return the broker for a URL and options.
 
     Parameters
     ----------
     url : str
         ``mqtt[s]://[USER@]HOST[:PORT][/PREFIX]``.
     password_file : Path, optional
-        Its first line is the password; by default what `PASSWORD_VARIABLE` holds.
+        File whose first line is the password. Default: the variable `PASSWORD_VARIABLE`.
     ca_file : Path, optional
-        Certificates (PEM) that the broker's must be signed by; by default those of the system.
+        CA certificates (PEM) to verify the broker's with. Default: those of the system.
     cert_file, key_file : Path, optional
-        Certificate and key (PEM) of this client, for a broker that asks for them.
+        Certificate and key (PEM) of this client, for a broker that requires them.
     insecure : bool
-        Whether to encrypt without a look at the broker's certificate.
+        Whether to encrypt without checking the broker's certificate.
 
     Raises
     ------
     MqttError
-        The URL is none, holds a password, or does not fit the options; or a file cannot be used.
+        The URL is invalid, contains a password or conflicts with an option, or a file cannot be
+        used.
     """
     address = _split(url)
     secure = address.scheme == "mqtts"
@@ -100,9 +101,9 @@ def parse_broker(
     }
     for option, value in given.items():
         if value and not secure:
-            raise MqttError(f"{option} needs TLS; write mqtts:// in place of mqtt://")
+            raise MqttError(f"{option} needs TLS; write mqtts:// instead of mqtt://")
     if insecure and ca_file:
-        raise MqttError("--mqtt-insecure and --mqtt-ca exclude each other")
+        raise MqttError("--mqtt-insecure and --mqtt-ca exclude each other; leave one out")
     if key_file and not cert_file:
         raise MqttError("--mqtt-key needs --mqtt-cert, the certificate that belongs to it")
     user = unquote(address.username) if address.username else None
@@ -124,31 +125,31 @@ def parse_broker(
 
 def _split(url: str) -> SplitResult:
     form = "it must be mqtt[s]://[USER@]HOST[:PORT][/PREFIX], as in mqtt://localhost/harken"
-    # Also where a URL cannot be taken apart, because the password holds a slash, say.
+    # Also if the URL cannot be parsed, for example because the password contains a slash.
     has_password = re.search("//.*:.*@", url) is not None
     try:
         address = urlsplit(url)
         fits = (
             address.scheme in _PORTS
             and bool(address.hostname)
-            and address.port != 0  # raises ValueError for what is no port
+            and address.port != 0  # raises ValueError for an invalid port
             and address.username != ""
         )
         (address.hostname or "").encode("idna")
     except ValueError:
         fits = False
     if has_password:
-        # It is not repeated here: what is said may be kept in a log.
+        # The URL is not repeated here, since messages may end up in a log.
         raise MqttError(
-            "a URL for --mqtt must not hold a password, which others can see in the list of "
+            "a URL for --mqtt must not contain a password, which others can see in the list of "
             f"processes: write USER@HOST, and put the password into {PASSWORD_VARIABLE} or a file "
             "for --mqtt-password-file"
         )
-    if not fits or re.search(r"[\s\x00-\x1f\x7f]", url):  # some of these urlsplit drops
-        raise MqttError(f"{url!r} is no broker; {form}")
-    for mark, why in (("#", "no topic can have"), ("?", "must be written %3F in a URL")):
+    if not fits or re.search(r"[\s\x00-\x1f\x7f]", url):  # urlsplit drops some of these
+        raise MqttError(f"{url!r} is not a broker; {form}")
+    for mark, why in (("#", "no topic may contain"), ("?", "must be written %3F in a URL")):
         if mark in url:
-            raise MqttError(f"{url!r} is no broker; {form}, and has a {mark}, which {why}")
+            raise MqttError(f"{url!r} is not a broker; {form}, and has a {mark}, which {why}")
     return address
 
 
@@ -177,11 +178,9 @@ def _password(file: Path | None) -> str | None:
     except OSError as problem:
         raise MqttError(f"cannot read the password from {file}: {problem.strerror}") from None
     except UnicodeDecodeError:
-        raise MqttError(f"{file} holds no password: it is not UTF-8") from None
+        raise MqttError(f"{file} does not contain a password: it is not UTF-8") from None
     if not password or len(line) > _MOST_PASSWORD_BYTES:
-        raise MqttError(
-            f"{file} holds no password: its first line must have 1 to {_MOST_PASSWORD_BYTES} bytes"
-        )
+        raise MqttError(f"{file} does not contain a password: its first line must have 1 to ")
     return password
 
 
@@ -202,7 +201,7 @@ def _tls(
         context.verify_mode = ssl.CERT_NONE
     if cert_file is not None:
         try:
-            # A password is an error, too: nobody is there to type it in.
+            # A key with a password is an error: nobody is there to type it.
             context.load_cert_chain(cert_file, key_file, password=lambda: b"")
         except OSError as problem:
             named = f"--mqtt-cert {cert_file}" + (f", --mqtt-key {key_file}" if key_file else "")

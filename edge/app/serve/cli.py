@@ -1,4 +1,4 @@
-"""``harken serve``: models in, a service in the house that hears with them."""
+"""``harken serve``: models in, a local service that detects their words out."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ async def _run(service: WyomingService, *, as_json: bool) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        if sys.platform == "win32":  # its loops know no signals
+        if sys.platform == "win32":  # its event loops do not support signal handlers
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(ended.set))
         else:
             loop.add_signal_handler(number, ended.set)

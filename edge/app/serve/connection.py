@@ -20,30 +20,31 @@ if TYPE_CHECKING:
     from .broker import Broker
 
 QOS = 1
-"""All is delivered at least once."""
+"""Quality of service: delivered at least once."""
 
-_CONNECT_S = 5.0  # for the network, and once more for the broker
-_RETAINED_S = 0.5  # for what is retained, after the broker has agreed to tell
-_KEEP_ALIVE_S = 30  # a broker that is gone without a word is missed after half as much more
+_CONNECT_S = 5.0  # for the network, and the same again for the broker
+_RETAINED_S = 0.5  # for retained messages, after the subscription was accepted
+_KEEP_ALIVE_S = 30  # a broker that disappears silently is noticed after 1.5 times this
 
 
 class UnreachableError(MqttError):
-    """The broker cannot be reached, or does not let us in; the text says why."""
+    """The broker cannot be reached or refuses the connection; the message says why."""
 
     exit_code = 1
 
 
 class Connection:
-    """A connection that ends when it ends: it is not renewed, and nothing of it is kept.
+    """A single connection: once lost, it is not renewed, and its state is discarded.
 
     Parameters
     ----------
     broker : Broker
-        Whom to connect to.
+        Broker to connect to.
     changed : threading.Condition
-        Notified when a message was acknowledged, and when the connection is lost.
+        Notified when a message is acknowledged, and when the connection is lost.
     will : tuple of str and str, optional
-        Topic and payload of what the broker is to publish, retained, when the connection is lost.
+        Topic and payload of the last will: the broker publishes it, retained, when the connection
+        is lost.
 
     Raises
     ------
@@ -82,14 +83,14 @@ class Connection:
     def publish(
         self, topic: str, payload: str, *, retain: bool = False, patience_s: float | None = None
     ) -> bool:
-        """Publish, and wait until the broker has it; tell whether it has.
+        """Publish, and wait for the broker's acknowledgement; return whether it came.
 
         Parameters
         ----------
         topic, payload : str
             What to publish.
         retain : bool
-            Whether the broker is to keep it for who subscribes later.
+            Whether the broker keeps it for later subscribers.
         patience_s : float, optional
             Longest wait; by default until the connection is lost.
         """
@@ -101,7 +102,7 @@ class Connection:
         return acknowledged
 
     def retained(self, topics: Sequence[str]) -> dict[str, str] | None:
-        """Return what the broker keeps of some topics, and its payload; None: it does not tell."""
+        """Return the retained payloads of some topics; None if the broker does not tell."""
         kept: dict[str, str] = {}
         granted: list[bool] = []
 
@@ -124,7 +125,7 @@ class Connection:
         return kept
 
     def close(self) -> None:
-        """Say goodbye: the broker does not publish the will."""
+        """Disconnect cleanly: the broker does not publish the will."""
         self._client.disconnect()
         self._client.loop_stop()
 
@@ -143,22 +144,21 @@ class Connection:
         self.close()
         if answer is None:
             wants = (
-                "a certificate of ours, give --mqtt-cert and --mqtt-key"
+                "a client certificate, give --mqtt-cert and --mqtt-key"
                 if broker.tls
                 else "TLS, write mqtts://"
             )
             raise UnreachableError(
-                f"{broker} is there, but gives no MQTT answer; if it wants {wants}"
+                f"{broker} accepts connections, but does not answer in MQTT; if it requires {wants}"
             )
-        who = "nobody without a name" if broker.user is None else repr(broker.user)
-        verb = "lets" if broker.user is None else "does not let"
+        who = "a client without a user" if broker.user is None else f"the user {broker.user!r}"
         raise UnreachableError(
-            f"{broker} {verb} {who} in ({answer}); check the user in --mqtt and the password in "
+            f"{broker} refuses {who} ({answer}); check the user in --mqtt and the password in "
             f"--mqtt-password-file or {PASSWORD_VARIABLE}"
         )
 
-    # What the network thread calls. It holds locks of its own meanwhile, so `_changed` must not be
-    # held where the client is called.
+    # Called by the network thread, which holds its own locks meanwhile, so `_changed` must not be
+    # held while calling the client.
 
     def _on_connect(
         self, client: Client, data: Any, flags: Any, answer: ReasonCode, properties: Any
@@ -186,7 +186,7 @@ def _reason(problem: OSError) -> str:
     if isinstance(problem, ssl.SSLCertVerificationError):
         return (
             f"its certificate is not trusted ({problem.verify_message.rstrip('.')}); name the "
-            "certificate of who signed it with --mqtt-ca"
+            "certificate of its CA with --mqtt-ca"
         )
     if isinstance(problem, ssl.SSLError):
         return f"{(problem.reason or 'TLS failed').replace('_', ' ').lower()}; does it speak TLS?"

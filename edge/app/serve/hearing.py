@@ -1,4 +1,4 @@
-"""One client's chunks of sound in, the words in them with the client's own times out."""
+"""One client's audio chunks in, the words in them with the client's timestamps out."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 WIDTHS = (1, 2, 3, 4)
 """Bytes that a sample may have; all are signed and little endian."""
 
-# Heard at a time, so that many clients take turns; 0.25 s of sound take about 1 ms.
+# Processed at a time, so that clients take turns; 0.25 s of audio takes about 1 ms.
 _PIECE_SAMPLES = 4_000
 
 
 class ChunkFormat(NamedTuple):
-    """What a chunk says about its samples."""
+    """The format that a chunk declares."""
 
     rate_hz: int
     width: int
@@ -36,18 +36,18 @@ class ChunkFormat(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A word that was heard.
+    """A detected word.
 
     Attributes
     ----------
     word : str
-        Which.
+        The word.
     confidence : float
-        How sure, in 0..1.
+        The evidence that decided it, in 0..1.
     end_sample : int
-        Samples heard when it was decided, at the model's rate, since the sound began.
+        Samples processed when it was decided, at the model's rate, since the audio began.
     timestamp_ms : int
-        The same moment by the client's clock; without one since the sound began.
+        The same moment by the client's clock; without one, since the audio began.
     """
 
     word: str
@@ -57,12 +57,12 @@ class Found:
 
 
 class Hearing:
-    """Hears what one client sends.
+    """Detects words in the audio of one client.
 
     Parameters
     ----------
     offered : sequence of Offer
-        What can be heard.
+        The models and words to detect.
     """
 
     def __init__(self, offered: Sequence[Offer]) -> None:
@@ -71,15 +71,15 @@ class Hearing:
         self._spotters: dict[int, Spotter] = {}
         self._resamplers: dict[int, MonoResampler] = {}
         self._form: ChunkFormat | None = None
-        self._came_s = 0.0  # sound that came, resampled or still on its way
-        self._origin_ms = 0.0  # the client's clock when the sound began
+        self._came_s = 0.0  # audio received, resampled or still in the resampler
+        self._origin_ms = 0.0  # the client's clock when the audio began
 
     def want(self, words: Collection[str] | None) -> None:
-        """Hear these words only; None means all. What was heard before is not forgotten."""
+        """Report only these words; None means all. The audio so far is not forgotten."""
         self._wanted = words
 
     def begin(self, timestamp_ms: float | None = None) -> None:
-        """Forget all sound: what comes next is its beginning."""
+        """Reset: the next chunk is the beginning of the audio."""
         for spotter in self._spotters.values():
             spotter.reset()
         self._resamplers = {}
@@ -90,21 +90,21 @@ class Hearing:
     def feed(
         self, data: bytes, form: ChunkFormat, timestamp_ms: float | None = None
     ) -> Iterator[list[Found]]:
-        """Hear a chunk, piece by piece; yield what was found after each piece.
+        """Process a chunk piece by piece; yield the words found after each piece.
 
         Parameters
         ----------
         data : bytes
             Whole samples of all channels, interleaved.
         form : ChunkFormat
-            What they are; it may change from chunk to chunk.
+            Their format; it may change from chunk to chunk.
         timestamp_ms : float, optional
-            When the first of them was recorded, by the client's clock.
+            When the first sample was recorded, by the client's clock.
 
         Raises
         ------
         AudioError
-            The format is not possible, or the samples are not whole. Nothing was heard.
+            The format is not supported, or a sample is incomplete. Nothing was processed.
         """
         sound = _decode(data, form)
         if form != self._form:
@@ -119,7 +119,7 @@ class Hearing:
             yield self._hear(sound[start : start + length], form.rate_hz)
 
     def end(self) -> Iterator[list[Found]]:
-        """Hear what is left of the sound; yield what was found in it."""
+        """Process the rest of the audio; yield the words found in it."""
         if self._form is not None:
             yield self._hear(np.zeros(0, np.float32), self._form.rate_hz, last=True)
         self._resamplers = {}
@@ -136,8 +136,8 @@ class Hearing:
                 if model_hz not in self._resamplers:
                     self._resamplers[model_hz] = MonoResampler(rate_hz, model_hz)
                 samples[model_hz] = self._resamplers[model_hz].feed(sound, last=last)
-            # Each model hears all of the sound, whatever is wanted, so that its positions are
-            # right and its state is that of the sound when a word of it is wanted later.
+            # Each model processes all audio, whatever words are wanted, so that its positions are
+            # right and its state is current if one of its words is wanted later.
             for event in self._spotter(index).feed(samples[model_hz]):
                 if event.word in words:
                     timestamp_ms = self._origin_ms + 1000 * event.end_s
@@ -165,11 +165,11 @@ def _decode(data: bytes, form: ChunkFormat) -> NDArray[np.float32]:
         raise AudioError(
             f"sends {channels} channels of {width} bytes at {rate_hz} Hz; 1 to {MOST_CHANNELS} "
             f"channels of {WIDTHS[0]} to {WIDTHS[-1]} bytes at {RATES_HZ.start} to "
-            f"{RATES_HZ.stop - 1} Hz can be heard"
+            f"{RATES_HZ.stop - 1} Hz are supported"
         )
     if len(data) % (width * channels):
         raise AudioError(
-            f"sends {len(data)} bytes, which are no whole samples of {width} bytes and "
+            f"sends {len(data)} bytes, which is not a whole number of samples of {width} bytes and "
             f"{channels} channels"
         )
     if width == 2:

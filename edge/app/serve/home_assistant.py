@@ -1,7 +1,7 @@
-"""A prefix of topics and words in, what makes Home Assistant find them out: discovery messages.
+"""A topic prefix and words in, Home Assistant's discovery messages for them out.
 
 See https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery. Words and commands are `event`
-entities, since they happen and do not last; the last command is a sensor.
+entities, since they are momentary; the last command is a sensor.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def node_of(prefix: str) -> str:
-    """Return a name for a prefix of topics that may stand in a topic of discovery.
+    """Return a name for a topic prefix that is allowed in a discovery topic.
 
-    Only letters, digits, ``_`` and ``-`` may; what else there is counts in a checksum, so that no
+    It has only letters, digits, ``_`` and ``-``; a checksum stands for other characters, so that no
     two prefixes have the same name.
     """
     node = re.sub("[^A-Za-z0-9_-]", "_", prefix)
@@ -29,7 +29,7 @@ def node_of(prefix: str) -> str:
 
 
 def discovery_topics(root: str, prefix: str) -> dict[str, str]:
-    """Return the topics of discovery by what is discovered: word, command, last_command."""
+    """Return the discovery topics by entity: word, command, last_command."""
     node = node_of(prefix)
     kinds = {"word": "event", "command": "event", "last_command": "sensor"}
     return {name: f"{root}/{kind}/{node}/{name}/config" for name, kind in kinds.items()}
@@ -38,18 +38,18 @@ def discovery_topics(root: str, prefix: str) -> dict[str, str]:
 def discovery(
     root: str, prefix: str, *, words: Sequence[str], intents: Sequence[str], model: str
 ) -> dict[str, dict[str, Any] | None]:
-    """Return the message for each topic of discovery; None where there must be none.
+    """Return the message for each discovery topic; None for entities that must not exist.
 
     Parameters
     ----------
     root : str
-        Where Home Assistant looks; ``homeassistant`` unless it was told otherwise.
+        Home Assistant's discovery prefix, by default ``homeassistant``.
     prefix : str
-        Where words and commands are published.
+        Topic prefix of words and commands.
     words : sequence of str
-        Words that may be heard.
+        Words that can be detected.
     intents : sequence of str
-        Commands that may be made of them; none where there is no grammar.
+        Intents of the grammar's commands; empty without a grammar.
     model : str
         Name of the model.
     """

@@ -1,4 +1,4 @@
-"""What one client of a service may do, so that it cannot harm the others."""
+"""Limits for each client of a service, so that it cannot harm the others."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a client may do.
+    """Limits for a client.
 
     Attributes
     ----------
     clients : int
-        How many there may be at a time.
+        Most clients at a time.
     idle_s : float
         Longest silence between two messages.
     message_s : float
-        Longest time from the first byte of a message to its last, and for an answer to be taken.
+        Longest time to receive a message from its first byte, and to send an answer.
     data_bytes : int
-        Longest data of a message; its header may have 64 KiB.
+        Largest data of a message; its header may have 64 KiB.
     payload_bytes : int
-        Longest sound in a message.
+        Largest audio in a message.
     """
 
     clients: int = 32

@@ -1,4 +1,4 @@
-"""Options for MQTT as they are typed in, in; a publisher out. Imports nothing until it is used."""
+"""Command-line options for MQTT in, a publisher out. Imports the MQTT package only when used."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .publisher import MqttPublisher
 
 HOME_ASSISTANT = "homeassistant"
-"""Where Home Assistant looks for what there is, unless it was told otherwise."""
+"""Home Assistant's default discovery prefix."""
 
 MqttOption = Annotated[
     str | None,
@@ -95,27 +95,27 @@ def mqtt_publisher(
     keep_s: float | None = None,
     on_warning: Callable[[str], object] = warn,
 ) -> MqttPublisher | None:
-    """Return what publishes at a broker, started; None where there is no URL.
+    """Return a started publisher; None without a URL.
 
     Parameters
     ----------
     url : str, optional
         See `parse_broker`, also for the files.
     model : Model
-        What is heard.
+        The model whose words are published.
     grammar : Grammar, optional
-        The commands that are made of it.
+        The grammar of the commands.
     discovery : str, optional
-        Where Home Assistant looks for what there is; if not given it is not told.
+        Home Assistant's discovery prefix; None announces nothing.
     keep_s : float, optional
-        How long what is said is kept while the broker is away.
+        How long messages are kept while the broker is away, in seconds.
     on_warning : callable
-        Gets a line for the person who listens, from another thread.
+        Called with a line for the user, from another thread.
 
     Raises
     ------
     MqttError
-        The options do not fit each other, or a file cannot be used.
+        The options conflict, or a file cannot be used.
     DependencyError
         ``paho-mqtt`` is not installed.
     """
@@ -161,7 +161,7 @@ def mqtt_publisher(
 
 
 def forget(broker: Broker, *, discovery: str) -> list[str]:
-    """Remove what was left at a broker; return where there was any. See `publisher.forget`."""
+    """Remove retained messages; return their topics. See `publisher.forget`."""
     root = discovery_root(discovery)
     require_paho()
     from . import publisher
@@ -170,17 +170,17 @@ def forget(broker: Broker, *, discovery: str) -> list[str]:
 
 
 def discovery_root(text: str) -> str:
-    """Return where Home Assistant looks, or raise MqttError if it can look at no such topic."""
+    """Return a discovery prefix, or raise MqttError if it cannot begin a topic."""
     root = text.strip("/")
     if not root or not root.isprintable() or any(letter in root for letter in "+#") or "//" in root:
         raise MqttError(
-            f"{text!r} cannot begin a topic for --mqtt-discovery; mostly it is {HOME_ASSISTANT}"
+            f"{text!r} cannot begin a topic for --mqtt-discovery; usually it is {HOME_ASSISTANT}"
         )
     return root
 
 
 def require_paho() -> None:
-    """Raise DependencyError if the package is not there."""
+    """Raise DependencyError if the package is not installed."""
     try:
         import paho.mqtt.client  # noqa: F401
     except ModuleNotFoundError as missing:

@@ -1,4 +1,4 @@
-"""Models in, the words that are on offer out: each with the model that hears it."""
+"""Models in, the offered words out, each with the model that detects it."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """Words of one model.
+    """The offered words of one model.
 
     Attributes
     ----------
     model : Model
-        Hears them.
+        Detects them.
     words : tuple of str
-        Those of its words that are on offer; at least one.
+        The words of the model that are offered; at least one.
     detector : DetectorConfig
-        When they are heard.
+        Detector settings for them.
     """
 
     model: Model
@@ -42,23 +42,23 @@ def offers(
     thresholds: Sequence[str] = (),
     refractory_ms: int | None = None,
 ) -> tuple[Offer, ...]:
-    """Return what is on offer; a word that several models have is heard by the first of them.
+    """Return the offers; if several models have a word, the first one detects it.
 
     Parameters
     ----------
     models : sequence of Model
         At least one.
     words : sequence of str
-        Only these; all if there are none.
+        Only these; empty means all.
     thresholds : sequence of str
         ``P`` for all words, or ``WORD=P`` for one.
     refractory_ms : int, optional
-        Rest after a word, in place of what the manifests say.
+        Refractory time, instead of the manifests'.
 
     Raises
     ------
     typer.BadParameter
-        No model has such a word, a model has no word that is on offer, or it is no threshold.
+        No model has a word, a model has no offered word, or a threshold is invalid.
     """
     known = {word for model in models for word in model.manifest.words}
     for word in words:
@@ -74,7 +74,7 @@ def offers(
         offered = tuple(w for w in own if w not in taken and (not words or w in words))
         if not offered:
             raise typer.BadParameter(
-                f"of {model.manifest.name} no word is on offer; leave it out, or name one of its "
+                f"no word of {model.manifest.name} is offered; leave it out, or name one of its "
                 f"words with --word: {', '.join(own)}",
                 param_hint="MODEL",
             )
@@ -89,6 +89,6 @@ def offers(
 
 
 def _meant(threshold: str, own: Sequence[str], known: set[str]) -> bool:
-    """Tell whether a threshold is for a model: for one of its words, for all, or for none's."""
+    """Return whether a threshold is for a model: for its word, for all, or for no known word."""
     word, equals, _ = threshold.rpartition("=")
     return not equals or word in own or word not in known

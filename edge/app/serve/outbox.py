@@ -1,4 +1,4 @@
-"""Messages in, the same messages out in their order: few enough, and none that is too old."""
+"""Messages in, the same messages out in order; bounded in number and age."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass, field
 from threading import Condition
 
 MOST = 1000
-"""Messages that are kept."""
+"""Most messages to keep."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Message:
-    """What is to be published.
+    """A message to publish.
 
     Attributes
     ----------
     topic, payload : str
-        Where, and what.
+        Topic and payload.
     retain : bool
-        Whether it is kept for who subscribes later.
+        Whether the broker keeps it for later subscribers.
     put_at : float
-        `time.monotonic` of when it came.
+        Time of arrival (`time.monotonic`).
     """
 
     topic: str
@@ -32,19 +32,19 @@ class Message:
 
 
 class Outbox:
-    """A queue that never makes anybody wait who puts something in.
+    """A queue whose `put` never blocks.
 
-    When it is full, or a message is too old, the oldest is dropped and counted: a command that is
-    carried out long after it was said is worse than one that is not.
+    When it is full, or a message is too old, the oldest is dropped and counted: carrying out a
+    command long after it was said is worse than losing it.
 
     Parameters
     ----------
     changed : threading.Condition
-        Notified when a message came.
+        Notified when a message arrives.
     keep_s : float
-        Age from which on a message is dropped.
+        Age at which a message is dropped, in seconds.
     most : int
-        Messages that are kept.
+        Most messages to keep.
     """
 
     def __init__(self, changed: Condition, *, keep_s: float, most: int = MOST) -> None:
@@ -53,7 +53,7 @@ class Outbox:
         self._most = most
         self._messages: deque[Message] = deque()
         self.dropped = 0
-        """Messages that were dropped."""
+        """Number of dropped messages."""
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -67,7 +67,7 @@ class Outbox:
             self._changed.notify_all()
 
     def first(self) -> Message | None:
-        """Return the oldest message that is not too old, if there is one; it stays."""
+        """Return the oldest message that is not too old, if any, without removing it."""
         with self._changed:
             while self._messages:
                 if time.monotonic() - self._messages[0].put_at <= self._keep_s:
@@ -76,7 +76,7 @@ class Outbox:
             return None
 
     def done(self, message: Message) -> None:
-        """Remove a message that was delivered; it may have been dropped meanwhile."""
+        """Remove a delivered message; it may have been dropped meanwhile."""
         with self._changed:
             if self._messages and self._messages[0] is message:
                 self._messages.popleft()

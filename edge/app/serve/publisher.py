@@ -1,12 +1,12 @@
-"""What was heard in, MQTT messages out: words, commands, and whether anybody listens.
+"""Words and commands in, MQTT messages out, with the state of the listener.
 
 | topic | payload | retained |
 |---|---|---|
 | ``PREFIX/word`` | JSON, a word | no |
 | ``PREFIX/command`` | JSON, a command | no |
-| ``PREFIX/last_command`` | the same, for who comes later | yes |
-| ``PREFIX/turn`` | JSON, what else came of a word: something pending, cancelled, ignored | no |
-| ``PREFIX/notice`` | JSON, a line for people: the microphone is gone | no |
+| ``PREFIX/last_command`` | the same, for later subscribers | yes |
+| ``PREFIX/turn`` | JSON, any other outcome of a word: pending, cancelled, ignored | no |
+| ``PREFIX/notice`` | JSON, a line for people, such as: the microphone is gone | no |
 | ``PREFIX/state`` | ``online`` or ``offline`` | yes |
 """
 
@@ -30,31 +30,31 @@ if TYPE_CHECKING:
     from .broker import Broker
 
 KEEP_S = 60.0
-"""How long what was said is kept while the broker is away, unless somebody says otherwise."""
+"""Default time to keep messages while the broker is away."""
 
 ONLINE, OFFLINE = "online", "offline"
 
-_OWN = "mqtt: "  # how what this module warns of begins
+_OWN = "mqtt: "  # prefix of this module's warnings
 
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 30.0  # between two attempts to connect
-_STEADY_S = 10.0  # a connection that lasted so long is no reason to wait longer for the next one
-_CLOSE_S = 3.0  # for what is left to be delivered at the end
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 30.0  # between attempts to connect
+_STEADY_S = 10.0  # a connection that lasted this long resets the wait before the next attempt
+_CLOSE_S = 3.0  # to deliver the remaining messages at the end
 
 
 class MqttPublisher:
     """An observer that publishes; see `harken.edge.app.listen.Observer` and this module.
 
-    Everything that waits for the network does so in a thread of its own. While the broker is away
-    the last messages are kept for a while (see `Outbox`), and it is tried again and again.
+    All network calls run in a separate thread. While the broker is away, messages are kept for a
+    while (see `Outbox`), and connecting is retried.
 
     Parameters
     ----------
     broker : Broker
-        Where to.
+        Broker to publish to.
     words : sequence of str
-        That may be heard.
+        Words that can be detected.
     intents : sequence of str
-        Of commands that may be made of them; none without a grammar.
+        Intents of the grammar's commands; empty without a grammar.
     model : str
         Name of the model.
     discovery_root : str, optional
@@ -63,7 +63,7 @@ class MqttPublisher:
     keep_s : float
         How long a message is kept while the broker is away, in seconds.
     on_warning : callable
-        Gets a line for the person who listens, from a thread of its own.
+        Called with a line for the user, from another thread.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class MqttPublisher:
         self._warn = on_warning
         self._changed = threading.Condition()
         self._outbox = Outbox(self._changed, keep_s=keep_s)
-        self._told: str | None = None  # why the broker cannot be reached, as it was said last
+        self._told: str | None = None  # the last reported reason why the broker cannot be reached
         self._dropped_told = 0
         self._give_up_at: float | None = None
         self._thread = threading.Thread(target=self._work, name="harken-mqtt", daemon=True)
@@ -94,7 +94,7 @@ class MqttPublisher:
 
     @property
     def dropped(self) -> int:
-        """Messages that were lost, because the broker was away for too long."""
+        """Number of messages lost because the broker was away for too long."""
         return self._outbox.dropped
 
     def heard(self, heard: Heard) -> None:
@@ -112,17 +112,17 @@ class MqttPublisher:
 
     def notice(self, line: str) -> None:
         """Publish a line for people; see `Observer`."""
-        if not line.startswith(_OWN):  # when it can be read there, it is no longer so
+        if not line.startswith(_OWN):  # by the time it can be read there, it no longer holds
             self._put("notice", _payload({"notice": line}))
 
     def close(self) -> None:
-        """Deliver what is left, for some seconds at most, and say goodbye; see `Observer`."""
+        """Deliver remaining messages, within a few seconds, and disconnect; see `Observer`."""
         with self._changed:
             if self._give_up_at is not None:
                 return
             self._give_up_at = time.monotonic() + _CLOSE_S
             self._changed.notify_all()
-        # The thread may hang in a connection that nobody answers; then it dies with the process.
+        # The thread may hang in a connection attempt; then it ends with the process.
         self._thread.join(_CLOSE_S + 1.0)
         left = len(self._outbox) + self._outbox.dropped - self._dropped_told
         if left:
@@ -156,7 +156,7 @@ class MqttPublisher:
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
     def _deliver(self, connection: Connection) -> None:
-        """Publish what there is and what comes, until the connection is lost or all is over."""
+        """Publish messages as they come, until the connection is lost or the publisher closes."""
         connection.publish(self._topic("state"), ONLINE, retain=True)
         for topic, values in self._discovery.items():
             payload = "" if values is None else json.dumps(values, ensure_ascii=False)
@@ -178,7 +178,7 @@ class MqttPublisher:
         connection.close()
 
     def _finished(self) -> bool:
-        """Tell whether to stop: at the end, when nothing is left, or the time for it is over."""
+        """Return whether to stop: closing, and nothing is left or the time is up."""
         with self._changed:
             return self._give_up_at is not None and (
                 not self._outbox or time.monotonic() >= self._give_up_at
@@ -188,18 +188,18 @@ class MqttPublisher:
         with self._changed:
             self._changed.wait_for(lambda: self._give_up_at is not None, wait_s)
             if self._give_up_at is not None:
-                self._changed.wait(0.2)  # the last attempts come fast
+                self._changed.wait(0.2)  # when closing, retry quickly
 
     def _tell_away(self, why: str) -> None:
         if why != self._told and self._give_up_at is None:
             self._told = why
-            self._warn(f"{_OWN}{why}; harken keeps listening, and tries again")
+            self._warn(f"{_OWN}{why}; harken keeps listening and will retry")
 
     def _tell_back(self) -> None:
         if self._told is None:
             return
         self._told = None
-        self._outbox.first()  # drops what is too old
+        self._outbox.first()  # drops old messages
         lost = self._outbox.dropped - self._dropped_told
         self._dropped_told = self._outbox.dropped
         ending = f"; {_counted(lost)} dropped meanwhile" if lost else ""
@@ -209,21 +209,21 @@ class MqttPublisher:
 def forget(
     broker: Broker, *, discovery_root: str, on_warning: Callable[[str], object]
 ) -> list[str]:
-    """Remove what was left at a broker: state, last command, discovery; return where there was any.
+    """Remove the retained messages (state, last command, discovery); return their topics.
 
     Parameters
     ----------
     broker : Broker
-        Where to.
+        Broker to publish to.
     discovery_root : str
-        Where Home Assistant looks.
+        Home Assistant's discovery prefix.
     on_warning : callable
-        Is told if somebody still publishes there, and so brings it back.
+        Called with a line if another program still publishes there, and so restores them.
 
     Raises
     ------
     MqttError
-        The broker cannot be reached, or did not take it.
+        The broker cannot be reached, or refuses.
     """
     topics = [f"{broker.prefix}/state", f"{broker.prefix}/last_command"]
     topics += discovery_topics(discovery_root, broker.prefix).values()
@@ -232,25 +232,25 @@ def forget(
         kept = connection.retained(topics)
         if kept is not None and kept.get(topics[0]) == ONLINE:
             on_warning(
-                f"{_OWN}somebody listens and publishes at {broker.prefix} now, and brings it "
-                "back: end that, then forget once more"
+                f"{_OWN}another harken is publishing at {broker.prefix} and will restore it; "
+                "stop it, then repeat this command"
             )
         for topic in topics:
             if not connection.publish(topic, "", retain=True, patience_s=_CLOSE_S):
-                raise UnreachableError(f"{broker} did not take what was to be removed at {topic}")
+                raise UnreachableError(f"{broker} did not accept the removal of {topic}")
     finally:
         connection.close()
     return topics if kept is None else [topic for topic in topics if topic in kept]
 
 
 def _payload(values: dict[str, Any]) -> str:
-    """Return JSON, with the time at which it was heard."""
+    """Return JSON with the current time added."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     return json.dumps({**values, "time": now}, ensure_ascii=False)
 
 
 def _values(command: Command) -> dict[str, Any]:
-    """Return a command without the states around it, which are for tests and long."""
+    """Return a command without the states before and after it, which are long."""
     values = command.to_dict()
     return {"event_type": command.intent} | {
         name: value for name, value in values.items() if name not in ("before", "after")

@@ -1,8 +1,8 @@
-"""Bytes of the Wyoming protocol in, events out: whatever a stranger sends, within bounds.
+"""Bytes of the Wyoming protocol in, events out; safe with untrusted clients.
 
-The reader of the ``wyoming`` package believes the lengths that a message declares and waits for
-them without end. This one reads the same messages, and refuses what is no message, what is too
-long, and what does not come.
+The reader of the ``wyoming`` package trusts the lengths that a message declares and waits for
+them forever. This one reads the same messages, and rejects invalid, oversized and incomplete
+ones.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from .limits import Limits
 
 
-class Rubbish(Exception):  # noqa: N818 - it is what was received
-    """What came is no message. The text says why, for one line of a log."""
+class Rubbish(Exception):  # noqa: N818 - it names the input
+    """The input is not a valid message. The text says why, for one line of a log."""
 
 
 async def read_event(reader: asyncio.StreamReader, limits: Limits) -> Event | None:
-    """Return the next event, or None where the stream ends between two of them.
+    """Return the next event, or None if the stream ends between events.
 
     Raises
     ------
     Rubbish
-        What came is no message, is too long, or did not come in time.
+        The message is invalid, too long, or did not arrive in time.
     """
     try:
         async with asyncio.timeout(limits.idle_s):
@@ -60,7 +60,7 @@ async def _message(first: bytes, reader: asyncio.StreamReader, limits: Limits) -
     payload_bytes = _length(header, "payload_length", limits.payload_bytes)
     data = header.get("data") or {}
     if not isinstance(data, dict):
-        raise Rubbish("sent data that are no JSON object")
+        raise Rubbish("sent data that is not a JSON object")
     if data_bytes:
         data |= _object(await reader.readexactly(data_bytes), "data")
     payload = await reader.readexactly(payload_bytes) if payload_bytes else None
@@ -71,9 +71,9 @@ def _object(text: bytes, what: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        raise Rubbish(f"sent {what} that is no JSON: {_shown(text)}") from None
+        raise Rubbish(f"sent {what} that is not JSON: {_shown(text)}") from None
     if not isinstance(value, dict):
-        raise Rubbish(f"sent {what} that is no JSON object: {_shown(text)}")
+        raise Rubbish(f"sent {what} that is not a JSON object: {_shown(text)}")
     return value
 
 
@@ -82,11 +82,11 @@ def _length(header: dict[str, Any], name: str, most: int) -> int:
     if value is None:
         return 0
     if type(value) is not int or not 0 <= value <= most:
-        raise Rubbish(f"declares a {name} of {_shown(value)}; 0 to {most} are taken")
+        raise Rubbish(f"declares a {name} of {_shown(value)}; it must be 0 to {most}")
     return value
 
 
 def _shown(value: object) -> str:
-    """Return something that was sent for one line of a log: short, and nothing in it unprinted."""
+    """Return received data for one line of a log: short and printable."""
     text = ascii(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,10 +1,10 @@
-"""Sound from clients of the Wyoming protocol in, the words in it out: a service for wake words.
+"""Audio from clients of the Wyoming protocol in, the words in it out: a wake word service.
 
-Home Assistant is such a client. Each has a spotter of its own; the models are loaded once. All of
-it runs in one thread: a chunk of 64 ms takes 0.2 ms, less than to hand it to another thread and
-back, and what is longer is heard in pieces between which the others have their turn.
+Home Assistant is such a client. Each client has its own spotter; models are loaded once. It
+runs in one thread: a chunk of 64 ms takes 0.2 ms, less than handing it to another thread and
+back; longer chunks are processed in pieces, between which other clients get their turn.
 
-The protocol knows neither passwords nor encryption: bind to an address of a network that you trust.
+The protocol has no passwords and no encryption: bind only to addresses of networks you trust.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ if TYPE_CHECKING:
 
     Say = Callable[[str], object]
 
-_FAREWELL_S = 2.0  # for what was sent to be taken when a connection is closed
+_FAREWELL_S = 2.0  # to flush sent data when a connection is closed
 
 
 def describe(offered: Sequence[Offer], *, language: str) -> Info:
-    """Return what a client is told about the words: one wake model for each."""
+    """Return the service description for clients: one wake model per word."""
     maker = Attribution(name="harken", url="")
     return Info(
         wake=[
@@ -76,27 +76,27 @@ def describe(offered: Sequence[Offer], *, language: str) -> Info:
 
 
 class WyomingService:
-    """A server that hears for its clients.
+    """A server that detects words for its clients.
 
     Parameters
     ----------
     offered : sequence of Offer
-        What can be heard.
+        The models and words to detect.
     uri : str
         ``tcp://HOST:PORT`` or ``unix:///PATH``; port 0 takes a free one.
     limits : Limits
-        What a client may do.
+        Limits for each client.
     language : str
-        Of the words, as Home Assistant writes it: ``en``.
+        Language of the words, as in Home Assistant: ``en``.
     warn : callable
-        Gets a line for each client that is turned away.
+        Called with a line for each rejected client.
     tell : callable
-        Gets a line for all else that happens.
+        Called with a line for everything else.
 
     Raises
     ------
     AudioError
-        The address is none, or it names a file that is no socket, or a socket in use.
+        The address is invalid, or names a file that is not a socket, or a socket in use.
     """
 
     def __init__(
@@ -114,24 +114,24 @@ class WyomingService:
         self.warn = warn
         self.tell = tell
         self.words = tuple(word for offer in offered for word in offer.words)
-        """All words on offer."""
+        """All offered words."""
         self.info = describe(self.offered, language=language).event()
-        """What a client is told."""
+        """The service description for clients."""
         self.clients: set[_Client] = set()
-        """Those that are connected."""
+        """The connected clients."""
         self.uri = uri
-        """Where it listens; with the port that it has, once it is started."""
+        """The address it listens on; after `start`, with the actual port."""
         self._address = _address(uri)
         self._server = AsyncServer.from_uri(uri)
         self._count = 0
 
     async def start(self) -> None:
-        """Begin to listen, and return.
+        """Start listening, and return.
 
         Raises
         ------
         AudioError
-            The address is in use, or not to be had.
+            The address is in use or not available.
         """
         if self._address.scheme == "unix":
             await asyncio.to_thread(_make_room, Path(self._address.path))
@@ -145,13 +145,13 @@ class WyomingService:
                 f"cannot listen on {self.uri}: {problem.strerror or problem}; {remedy}"
             ) from None
         if self._address.port == 0:
-            # The package keeps its sockets to itself, and there is no other way to learn the port.
+            # The package does not expose its sockets, and there is no other way to get the port.
             sockets = cast(Any, self._server)._server.sockets
             host = self._address.netloc.rpartition(":")[0]
             self.uri = f"tcp://{host}:{sockets[0].getsockname()[1]}"
 
     async def stop(self) -> None:
-        """Close all connections, and stop to listen."""
+        """Close all connections, and stop listening."""
         await self._server.stop()
         until = time.monotonic() + 2 * _FAREWELL_S
         while self.clients and time.monotonic() < until:
@@ -179,7 +179,7 @@ class _Client(AsyncEventHandler):
         self._service = service
         self._name = name
         self._hearing = Hearing(service.offered)
-        self._found = 0  # since the sound began
+        self._found = 0  # since the audio began
 
     async def run(self) -> None:
         """Serve until either side closes the connection."""
@@ -187,7 +187,7 @@ class _Client(AsyncEventHandler):
         self._is_running = True
         try:
             if len(service.clients) >= service.limits.clients:
-                raise Rubbish(f"is one too many; {service.limits.clients} are served at a time")
+                raise Rubbish(f"is one too many; at most {service.limits.clients} are served")
             service.clients.add(self)
             service.tell(f"{self._name} is connected")
             while self._is_running:
@@ -197,7 +197,7 @@ class _Client(AsyncEventHandler):
             service.tell(f"{self._name} is gone")
         except (Rubbish, AudioError) as problem:
             if self._is_running:
-                service.warn(f"{self._name} {problem}; it is turned away")
+                service.warn(f"{self._name} {problem}; rejected")
                 await self._refuse(str(problem))
         except OSError as problem:
             service.tell(f"{self._name} is gone: {problem.strerror or problem}")
@@ -206,7 +206,7 @@ class _Client(AsyncEventHandler):
             service.clients.discard(self)
 
     async def handle_event(self, event: Event) -> bool:
-        """Answer an event; events of a kind that is not for wake words are passed over."""
+        """Answer an event; events unrelated to wake words are ignored."""
         if AudioChunk.is_type(event.type):
             form = ChunkFormat(*(_whole(event, name) for name in ("rate", "width", "channels")))
             chunk = self._hearing.feed(event.payload or b"", form, _timestamp_ms(event))
@@ -234,14 +234,14 @@ class _Client(AsyncEventHandler):
         Raises
         ------
         Rubbish
-            The client does not take it.
+            The client does not accept it in time.
         """
         limit_s = self._service.limits.message_s
         try:
             async with asyncio.timeout(limit_s):
                 await super().write_event(event)
         except TimeoutError:
-            raise Rubbish(f"takes no answer for {limit_s:g} s") from None
+            raise Rubbish(f"accepted no answer for {limit_s:g} s") from None
 
     async def _want(self, names: Any) -> None:
         if names is None:
@@ -251,7 +251,7 @@ class _Client(AsyncEventHandler):
             raise Rubbish("asks for words with something that is not a list of names")
         words = self._service.words
         unknown = [name for name in names if name not in words]
-        # An empty list asks for nothing in particular, as in the other servers of this protocol.
+        # An empty list means all words, as in other servers of this protocol.
         self._hearing.want(frozenset(names) if names else None)
         if unknown:
             shown = ", ".join(ascii(name)[:60] for name in unknown[:5])
@@ -268,7 +268,7 @@ class _Client(AsyncEventHandler):
                 )
                 detection = Detection(name=each.word, timestamp=each.timestamp_ms)
                 await self.write_event(detection.event())
-            await asyncio.sleep(0)  # the others' turn
+            await asyncio.sleep(0)  # let other clients run
 
     async def _refuse(self, reason: str) -> None:
         with suppress(OSError, Rubbish):
@@ -279,7 +279,7 @@ class _Client(AsyncEventHandler):
         try:
             async with asyncio.timeout(min(_FAREWELL_S, self._service.limits.message_s)):
                 await self.writer.wait_closed()
-        except OSError:  # gone already, or takes nothing (TimeoutError)
+        except OSError:  # already gone, or not reading (TimeoutError)
             self.writer.transport.abort()
 
 
@@ -291,7 +291,7 @@ def _whole(event: Event, name: str) -> int:
 
 
 def _timestamp_ms(event: Event) -> float | None:
-    """Return the client's clock; anything but a number within 300,000 years is none."""
+    """Return the client's timestamp; None unless it is a number within 300,000 years."""
     value = event.data.get("timestamp")
     if not isinstance(value, int | float) or not -1e16 < value < 1e16:
         return None
@@ -308,7 +308,7 @@ def _address(uri: str) -> SplitResult:
             and address.username is None
             and not re.search(r"[?#\s]", uri)
             if address.scheme == "tcp"
-            # A file may be called anything, but this would be cut off.
+            # Any file name is allowed, but urlsplit would cut this one short.
             else address.scheme == "unix"
             and not address.netloc
             and len(address.path) > 1
@@ -318,16 +318,16 @@ def _address(uri: str) -> SplitResult:
         fits = False
     if not fits:
         raise AudioError(
-            f"{uri!r} is no address to listen on; it must be tcp://HOST:PORT or unix:///PATH, as "
+            f"{uri!r} is not an address to listen on; use tcp://HOST:PORT or unix:///PATH, as "
             "in tcp://127.0.0.1:10400"
         )
     if address.scheme == "unix" and sys.platform == "win32":
-        raise AudioError(f"{uri!r}: Windows has no such sockets; give tcp://HOST:PORT instead")
+        raise AudioError(f"{uri!r}: Windows has no Unix sockets; use tcp://HOST:PORT instead")
     return address
 
 
 def _make_room(path: Path) -> None:
-    """Refuse a path that somebody uses: the package removes whatever is there."""
+    """Refuse a path that is in use: the package would remove whatever is there."""
     import socket
 
     if sys.platform == "win32":  # refused already
@@ -335,9 +335,9 @@ def _make_room(path: Path) -> None:
     try:
         mode = path.stat().st_mode
     except OSError:
-        return  # there is nothing, or the reason comes up when it is bound
+        return  # nothing is there, or binding will report the reason
     if not stat.S_ISSOCK(mode):
-        raise AudioError(f"cannot listen on unix://{path}: it is there, and no socket")
+        raise AudioError(f"cannot listen on unix://{path}: it exists and is not a socket")
     with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
         probe.settimeout(1.0)
         probe.connect(str(path))

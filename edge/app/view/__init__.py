@@ -1,4 +1,4 @@
-"""Blocks of sound and what was heard in them in, a live picture of it at a terminal out."""
+"""Blocks of audio and the words in them in, a live view in a terminal out."""
 
 from .live import LiveView
 

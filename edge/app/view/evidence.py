@@ -1,4 +1,4 @@
-"""What the detector compares with its thresholds in, a bar for each word out."""
+"""The detector's evidence in, a bar for each word out."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from .row import DIM, GOOD, GOOD_BOLD, Row, shortened
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_LONGEST_WORD = 14  # cells; what is longer is cut
+_LONGEST_WORD = 14  # cells; longer names are cut
 _LEAST_BAR, _MOST_BAR = 5, 40  # cells
-_USUAL_ROWS = 6  # where that is enough for all words
+_USUAL_ROWS = 6  # if all words fit
 _GAP = 3  # cells between two columns
 _NUMBER = 4  # cells of the percentage, with the space before it
 
-_HOLD_S = 1.0  # so long what a word came to is still seen, fading
-_LIT_S = 1.5  # so long a word that was heard is lit
+_HOLD_S = 1.0  # a word's peak fades in this time
+_LIT_S = 1.5  # a detected word is highlighted for this long
 
-# Where there are more words than bars, one takes the place of another only if it has so much
-# evidence, and more by so much; else they would change places all the time.
+# If there are more words than bars, a word replaces another only if it has this much
+# evidence, and this much more than the other; otherwise they would swap all the time.
 _WORTH_A_BAR = 0.1
 
 
 class EvidenceBars:
-    """The evidence of each word, and of speech that is none of them.
+    """The evidence of each word, and of other speech.
 
     Parameters
     ----------
     labels : sequence of str
-        What the evidence stands for.
+        Labels of the evidence.
     thresholds : mapping
-        For each word the evidence from which it is heard.
+        For each word the evidence at which it fires.
     step_s : float
         Seconds from one row of evidence to the next.
     """
@@ -55,14 +55,14 @@ class EvidenceBars:
         self._held = np.zeros(len(self._names), np.float32)
         self._lit_s = dict.fromkeys(self._names, 0.0)
         self._drawn = False
-        self._shown = list(range(self._words))  # words in view, the best at the front if too many
+        self._shown = list(range(self._words))  # visible words, best first if too many
 
     def feed(self, evidence: NDArray[np.float32]) -> None:
-        """Take in the evidence of steps, shape ``(m, n_labels)``; m may be 0."""
+        """Add the evidence of steps, shape ``(m, n_labels)``; m may be 0."""
         if not len(evidence):
             return
         most = evidence[:, self._columns].max(axis=0)
-        # What came up between two pictures is seen, however short it was.
+        # Peaks between two frames stay visible, however short.
         self._now = most if self._drawn else np.maximum(self._now, most)
         self._drawn = False
         passed_s = len(evidence) * self._step_s
@@ -72,7 +72,7 @@ class EvidenceBars:
                 self._lit_s[name] = max(0.0, lit_s - passed_s)
 
     def heard(self, word: str) -> None:
-        """Light a word up that was heard."""
+        """Highlight a detected word."""
         self._lit_s[word] = _LIT_S
 
     def rows(self, width: int, most_rows: int) -> list[Row]:
@@ -83,7 +83,7 @@ class EvidenceBars:
         width : int
             Cells of a line.
         most_rows : int
-            Lines at most, at least 1; if they do not hold all words, those with the most evidence
+            Most lines, at least 1; if not all words fit, those with the most evidence
             are drawn.
         """
         name_cells = min(max(cell_len(name) for name in self._names), _LONGEST_WORD)
@@ -92,7 +92,7 @@ class EvidenceBars:
         drawn = self._chosen(min(len(self._names), most_columns * most_rows))
         if len(drawn) <= most_columns * _USUAL_ROWS:
             most_rows = min(most_rows, _USUAL_ROWS)
-        # As few columns as will do, so that bars are long.
+        # As few columns as possible, so that bars are long.
         columns = -(-len(drawn) // most_rows)
         n_rows = -(-len(drawn) // columns)
         bar_cells = (width + _GAP) // columns - _GAP - name_cells - 1 - _NUMBER
@@ -124,7 +124,7 @@ class EvidenceBars:
         row.add(f"{percent or '':>{_NUMBER}}", GOOD_BOLD if over else DIM)
 
     def _chosen(self, count: int) -> list[int]:
-        """Return which of the words to draw, in their order; the other speech is always there."""
+        """Return the words to draw, in order; other speech is always included."""
         others = list(range(self._words, len(self._names)))
         count = max(1, count - len(others))
         if count >= self._words:

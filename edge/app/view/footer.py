@@ -1,10 +1,10 @@
 """Lines in, the lowest lines of a terminal out: drawn in place, while other lines scroll above.
 
 Why not `rich.live.Live`: it leaves the cursor below what it drew and finds the top again by
-counting lines. After the terminal was made narrower, or a program of ``--exec`` printed something,
-the count is wrong, and pieces of what was drawn before stay. Here the cursor waits above, at the
-beginning of an empty line: whatever else is printed lands there and stays to be read, and what was
-drawn is below it, however often the terminal broke its lines anew.
+counting lines. If the terminal becomes narrower, or a program of ``--exec`` prints something,
+the count is wrong, and parts of earlier drawings remain. Here the cursor waits above, at the
+beginning of an empty line: other output lands there and remains readable, and the drawing
+is below it, however the terminal rewraps lines.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 
 _RETURN = Control(ControlType.CARRIAGE_RETURN)
 _ERASE_RIGHT = Control((ControlType.ERASE_IN_LINE, 0))
-# ECMA-48's ED, to the end of the screen. Rich has no name for it; the nearest one makes rich take
-# the text for what it is, which takes no cells.
+# ECMA-48's ED: erase to the end of the screen. Rich has no name for it; this control code makes
+# rich treat the text as zero cells wide.
 _ERASE_BELOW = Control()
 _ERASE_BELOW.segment = Segment("\x1b[J", None, [(ControlType.CLEAR,)])
 
 
 class Footer(RenderHook):
-    """The live area of a console, at whose top the cursor waits.
+    """The live area of a console; the cursor waits at its top.
 
     Parameters
     ----------
     console : Console
-        A terminal. All that is printed through it scrolls above the area.
+        A terminal. Everything printed through it scrolls above the area.
     draw : callable
-        Gets width and height of the terminal, returns the lines of the area: segments without line
-        ends, no wider and fewer than that.
+        Takes the terminal's width and height, returns the lines of the area: segments without line
+        ends, no wider than that, and fewer lines.
     """
 
     def __init__(self, console: Console, draw: Draw) -> None:
@@ -49,9 +49,9 @@ class Footer(RenderHook):
         self._drawn = False
 
     def show(self, above: Sequence[ConsoleRenderable] = ()) -> None:
-        """Draw the area, anew if it is there, and print something above it.
+        """Draw or redraw the area, and print something above it.
 
-        On a terminal that cannot move its cursor there is only what is above.
+        On a terminal that cannot move its cursor, only the latter is printed.
         """
         if self._can_draw and not self._drawn:
             self._drawn = True
@@ -72,7 +72,7 @@ class Footer(RenderHook):
                 self._console.print(Group(*above))
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
-        """Put the area below what is printed; rich calls it."""
+        """Append the area to printed output; called by rich."""
         if all(isinstance(each, Control) for each in renderables):
             return [_RETURN, *renderables, self]
         return [_RETURN, _ERASE_BELOW, *renderables, self]
@@ -81,7 +81,7 @@ class Footer(RenderHook):
         width, height = options.size
         # Not the last column: after a character there, terminals differ in where the cursor is.
         lines = self._draw(width - 1, height)[: height - 1]
-        # Each line is written over the one that stood there: nothing flickers.
+        # Each line overwrites the previous one, so nothing flickers.
         yield _ERASE_RIGHT.segment
         for line in lines:
             yield Segment.line()

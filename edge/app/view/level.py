@@ -1,6 +1,6 @@
-"""Samples in, how loud they are out, and whether that is too loud, too quiet, or nothing at all.
+"""Samples in, their level out, and whether it is too loud, too quiet, or digital silence.
 
-Levels are in dBFS: 0 is full scale, so that a sine of full scale has an RMS of −3.
+Levels are in dBFS: 0 is full scale, so a full-scale sine has an RMS of −3.
 """
 
 from __future__ import annotations
@@ -16,37 +16,37 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FLOOR_DBFS = -96.0
-"""What digital silence is said to have; one bit of 16 is not far above."""
+"""Level shown for digital silence; one bit of 16 is slightly above."""
 
 QUIET_DBFS = -45.0
-"""Speech below it is too quiet: over the noise of a usual microphone, words get lost from there."""
+"""Speech below this is too quiet: words start to drown in the noise of a typical microphone."""
 
 _FRAME_MS = 50
-_SHOWN_FRAMES = 4  # of which the level is shown: 0.2 s
-_HOLD_FRAMES = 30  # of which the highest peak is held: 1.5 s
-_ZERO_FRAMES = 20  # so long nothing but zeros, and there is no sound: 1 s
-_CLIP_FRAMES = 60  # in which clipping is looked for: 3 s
-_SPEECH_FRAMES = 200  # in which speech is looked for: 10 s
+_SHOWN_FRAMES = 4  # the displayed level covers 0.2 s
+_HOLD_FRAMES = 30  # the peak is held for 1.5 s
+_ZERO_FRAMES = 20  # nothing but zeros for 1 s means no sound
+_CLIP_FRAMES = 60  # window for clipping: 3 s
+_SPEECH_FRAMES = 200  # window for speech: 10 s
 
-# A peak that was normalised to full scale touches it once or twice; a gain too high, again and
-# again. The highest values of 16 bits are taken together: a resampler rounds them.
+# Audio normalised to full scale reaches it once or twice; with too much gain, it does again and
+# again. The highest 16-bit values count as full scale, since a resampler rounds them.
 _CLIPPED = 32_700
 _MOST_CLIPPED_SAMPLES = 9
 
-# Speech stands out of the noise between the words, and lasts; a click does not.
+# Speech is above the noise between words, and lasts; a click does not.
 _ABOVE_NOISE_DB = 10.0
 _LEAST_SPEECH_FRAMES = 6
-_LEAST_SPEECH_DBFS = -80.0  # below, it is the rounding to 16 bits that stands out
+_LEAST_SPEECH_DBFS = -80.0  # below this, it is only 16-bit rounding noise
 _HYSTERESIS_DB = 3.0
 
 
 class Fault(enum.Enum):
-    """What is wrong with the level: what it is called, what to do about it, and that in short."""
+    """A problem with the level: its name, a remedy, and a short remedy."""
 
     NO_SOUND = (
         "no sound",
-        "nothing but zeros: is the microphone muted, or not allowed?",
-        "muted, or not allowed?",
+        "nothing but zeros: is the microphone muted or blocked?",
+        "muted or blocked?",
     )
     CLIPPING = (
         "clipping",
@@ -72,12 +72,12 @@ class _Frame(NamedTuple):
 
 
 class LevelMeter:
-    """Follows how loud a stream is.
+    """Tracks the level of a stream.
 
     Parameters
     ----------
     sample_rate_hz : int
-        Samples a second.
+        Sample rate.
     """
 
     def __init__(self, sample_rate_hz: int) -> None:
@@ -87,7 +87,7 @@ class LevelMeter:
         self._too_quiet = False
 
     def feed(self, samples: NDArray[np.int16]) -> None:
-        """Take in samples, shape ``(n,)``; any n."""
+        """Add samples, shape ``(n,)``; any n."""
         joined = np.concatenate((self._rest, samples)) if len(self._rest) else samples
         whole = len(joined) // self._frame_samples * self._frame_samples
         self._rest = joined[whole:]
@@ -114,11 +114,11 @@ class LevelMeter:
 
     @property
     def peak_dbfs(self) -> float:
-        """The greatest magnitude of the last 1.5 s."""
+        """Peak of the last 1.5 s."""
         return _dbfs(max((frame.peak for frame in self._last(_HOLD_FRAMES)), default=0) / 32768)
 
     def fault(self) -> Fault | None:
-        """Return what is wrong with the level, judged over some seconds; None if nothing is."""
+        """Return the problem with the level over the last seconds; None if there is none."""
         zeros = self._last(_ZERO_FRAMES)
         if len(zeros) == _ZERO_FRAMES and not any(frame.peak for frame in zeros):
             return Fault.NO_SOUND
@@ -126,15 +126,15 @@ class LevelMeter:
         if len(clipped) > 1 and sum(clipped) > _MOST_CLIPPED_SAMPLES:
             return Fault.CLIPPING
         speech_dbfs = self.speech_dbfs()
-        # Speech near the bound shall not make the warning come and go.
+        # Hysteresis: the warning must not flicker when speech is near the limit.
         bound_dbfs = QUIET_DBFS + _HYSTERESIS_DB * self._too_quiet
         self._too_quiet = speech_dbfs is not None and speech_dbfs < bound_dbfs
         return Fault.TOO_QUIET if self._too_quiet else None
 
     def speech_dbfs(self) -> float | None:
-        """Return how loud the speech of the last 10 s is; None if there was none.
+        """Return the level of speech in the last 10 s; None if there was none.
 
-        Speech is here whatever stands out of the quietest moments by 10 dB for 0.3 s in all.
+        Speech is whatever exceeds the quietest moments by 10 dB for at least 0.3 s in total.
         """
         levels = np.array([frame.rms_dbfs for frame in self._frames])
         if len(levels) < 2 * _ZERO_FRAMES:
@@ -150,5 +150,5 @@ class LevelMeter:
 
 
 def _dbfs(magnitude: float) -> float:
-    """Return a magnitude, full scale 1, in dBFS."""
+    """Return a magnitude (full scale 1) in dBFS."""
     return max(20 * math.log10(magnitude), FLOOR_DBFS) if magnitude else FLOOR_DBFS

@@ -1,7 +1,7 @@
-"""Blocks of sound and what was heard in them in, a live picture at a terminal out.
+"""Blocks of audio and the words in them in, a live view in a terminal out.
 
-Words and commands scroll above as the lines that `harken.edge.app.display` makes of them. Below, in
-place, is what they came from: level, evidence, memory, and how well this computer keeps up.
+Words and commands scroll above, as lines from `harken.edge.app.display`. Below, in
+place, is the live area: level, evidence, memory, and how well this computer keeps up.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
     from ..listen import Heard
 
 REFRESH_S = 0.2
-"""Time on the clock from one picture to the next, at least."""
+"""Minimum time between frames."""
 
 COST = 0.01
-"""Share of a core that pictures may take at most; a slow computer draws fewer of them."""
+"""Maximum share of a core for drawing; a slow computer draws fewer frames."""
 
-_LINES_S = 0.05  # the same where words have come that are to be printed
+_LINES_S = 0.05  # the same if there are words to print
 
-_NOTICE_S = 5.0  # so much sound has to come after a notice until it is taken from the picture
+_NOTICE_S = 5.0  # a notice is removed after this much audio
 
-_LEAST_MISSING_S = 0.005  # less is rounding, and would be 0.00
+_LEAST_MISSING_S = 0.005  # less is rounding, and would show as 0.00
 
 _LINES_LEFT = 8  # of the terminal, for words and commands
-_LEAST_LINES = 6  # for the picture; on a small terminal it leaves fewer of the others in sight
+_LEAST_LINES = 6  # for the live area; on a small terminal, fewer other lines remain visible
 _LEAST_BAR_ROWS = 2
 _MARGIN = 1
 _LABEL_CELLS = 11
@@ -56,22 +56,22 @@ _LOUD_DBFS = -3.0
 
 
 class LiveView:
-    """An `harken.edge.app.listen.Observer` for a person at a terminal.
+    """An `harken.edge.app.listen.Observer` for a user at a terminal.
 
-    On a terminal that cannot move its cursor, there are the lines alone.
+    On a terminal that cannot move its cursor, only the lines are printed.
 
     Parameters
     ----------
     spotter : Spotter
-        Who listens; its model's words and the thresholds in force are drawn.
+        The spotter; its model's words and current thresholds are drawn.
     source : Source
-        Where the sound comes from, and how much of it got lost.
+        The audio source, and how much audio it lost.
     memory : Memory, optional
         The spotter's context.
     console : Console
-        The terminal; nothing is drawn on it before there is something to show.
+        The terminal; nothing is drawn before there is something to show.
     quiet : bool
-        Show notices in the picture only, and leave no lines of them.
+        Show notices only in the live area, not as lines.
 
     Examples
     --------
@@ -104,8 +104,8 @@ class LiveView:
         self._words = 0
         self._commands = 0
         self._notice = ""
-        self._notice_until = 0  # samples heard
-        self._lines: list[Text] = []  # that are to be printed
+        self._notice_until = 0  # samples processed
+        self._lines: list[Text] = []  # to be printed
         self._thread_s_before: float | None = None
         self._drawn_at = -math.inf
         self._refresh_s = REFRESH_S
@@ -123,7 +123,7 @@ class LiveView:
         self.close()
 
     def heard(self, heard: Heard) -> None:
-        """Handle the result of a block, and draw it if it is time to."""
+        """Handle the result of a block, and draw a frame if it is time."""
         if self._thread_s_before is None:
             self._thread_s_before = time.thread_time()
         self._samples += len(heard.samples)
@@ -141,7 +141,7 @@ class LiveView:
             self._refresh()
 
     def notice(self, line: str) -> None:
-        """Show a line at once, and in the picture until sound has come for a while."""
+        """Show a line at once, and in the live area until audio has come for a while."""
         if not self._quiet:
             self._lines.append(Text(f"harken: warning: {line}"))
         self._notice = line
@@ -149,12 +149,12 @@ class LiveView:
         self._refresh()
 
     def close(self) -> None:
-        """Remove the picture; the lines stay. More than one call does no harm."""
+        """Remove the live area; the lines stay. May be called more than once."""
         self._footer.close(self._lines)
         self._lines = []
 
     def _refresh(self) -> None:
-        """Print the lines that came, and draw the picture."""
+        """Print new lines, and draw the live area."""
         before_s = time.thread_time()
         self._footer.show(self._lines)
         self._lines = []
@@ -163,13 +163,13 @@ class LiveView:
         self._refresh_s = max(REFRESH_S, cost_s / COST)
 
     def _draw(self, width: int, height: int) -> list[list[Segment]]:
-        """Return the picture, for `Footer`."""
+        """Return the live area, for `Footer`."""
         room = max(height - _LINES_LEFT, min(_LEAST_LINES, height - 1))
         rows = [row.fit(width, ascii_only=self._ascii_only) for row in self._rows(width, room)]
         return rows[:room]
 
     def _rows(self, width: int, room: int) -> list[Row]:
-        """Return the rows of the picture, about as many as there is room for."""
+        """Return the rows of the live area, about as many as fit."""
         inner = width - 2 * _MARGIN
         head = [self._header(width), self._meter(inner), self._state(inner)]
         foot = [self._status(inner)]
@@ -207,7 +207,7 @@ class LiveView:
         return row.add(f"{_decibels(rms_dbfs):>5} dBFS").add(f"  peak {_decibels(peak_dbfs)}", DIM)
 
     def _state(self, width: int) -> Row:
-        """Return the most important thing that there is to say."""
+        """Return the most important message."""
         if self._notice and self._samples < self._notice_until:
             return _badge("notice", CAUTION_BADGE, self._notice, width)
         self._notice = ""
@@ -225,7 +225,7 @@ class LiveView:
         return Row().add("listening", GOOD)
 
     def _status(self, width: int) -> Row:
-        """Return how much was heard, how much was lost, and how busy that keeps this computer."""
+        """Return how much was processed, how much was lost, and the load on this computer."""
         heard_s = self._samples / self._rate_hz
         losses = self._losses()
         parts = [
@@ -242,7 +242,7 @@ class LiveView:
         row = Row()
         for text, style in parts:
             if row.cells + len(text) + 3 > width:
-                break  # half a figure would be a wrong one
+                break  # a truncated number would be wrong
             row.add(" · " if row.cells else "", DIM).add(text, style)
         return row
 
@@ -253,7 +253,7 @@ class LiveView:
             parts.append(_count(overflow.device, "xrun"))
         if overflow.queue:
             parts.append(f"{overflow.queue_s:.2f} s too slow")
-        # What the queue dropped is among what was lost, too; the rest never came.
+        # Lost audio includes what the queue dropped; the rest never arrived.
         missing_s = self._lost_samples / self._rate_hz - overflow.queue_s
         if missing_s > _LEAST_MISSING_S:
             parts.append(f"{missing_s:.2f} s missing")

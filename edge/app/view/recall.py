@@ -1,4 +1,4 @@
-"""What the memory holds in, rows that shrink as it fades out."""
+"""The memory's content in, rows with bars that shrink as it fades out."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
     from ...memory.turns import Recall
 
 _MOST_BAR = 30  # cells
-_SECONDS = 7  # cells of the time that is left, with the space before it
+_SECONDS = 7  # cells of the remaining time, with the space before it
 
 
 def memory_rows(memory: Memory, width: int, label_cells: int, most_rows: int) -> list[Row]:
-    """Draw the follow-up window, the slots that may be left out, and the command to be repeated.
+    """Draw the follow-up window, the remembered slots, and the repeatable command.
 
-    There are always as many rows: what a grammar can remember has its place even while there is
-    nothing, so that nothing moves.
+    The number of rows is constant: everything a grammar can remember has its place even while
+    empty, so that nothing moves.
 
     Parameters
     ----------
     memory
-        What is drawn, as of its own time.
+        The memory, at its current time.
     width
         Cells of a line.
     label_cells
         Where the bars begin.
     most_rows
-        Lines at most.
+        Most lines.
     """
     grammar, dialogue, now_s = memory.grammar, memory.dialogue, memory.now_s
     bar_cells = max(4, min((width - label_cells) // 4, _MOST_BAR))
@@ -65,7 +65,7 @@ def memory_rows(memory: Memory, width: int, label_cells: int, most_rows: int) ->
 
 
 def _expected(memory: Memory, left_s: float) -> tuple[str, Style | None]:
-    """Return what is waited for, in words."""
+    """Return what is pending, as text."""
     dialogue, controls = memory.dialogue, memory.grammar.controls
     if left_s and dialogue.pending_kind == "confirm":
         return f"“{controls.confirm}”? {dialogue.pending_text()}", None

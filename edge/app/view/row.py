@@ -1,7 +1,7 @@
-"""Texts and bars in, a line of a terminal out: as segments that rich writes as they are.
+"""Texts and bars in, a terminal line out, as segments that rich writes unchanged.
 
-Not `rich.text.Text`: that is made to be wrapped and justified, and takes several times as long,
-which counts on a small computer that draws five times a second beside listening.
+`rich.text.Text` supports wrapping and justification, and takes several times as long,
+which matters on a small computer that draws five times a second while listening.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ GOOD_BOLD = Style(color="green", bold=True)
 RECALLED = Style(color="cyan")
 CAUTION = Style(color="yellow")
 BAD = Style(color="red")
-# Colours of both sides, so that they are read on light and dark terminals alike.
+# Foreground and background colours, so that they are readable on light and dark terminals.
 CAUTION_BADGE = Style(color="black", bgcolor="yellow")
 BAD_BADGE = Style(color="white", bgcolor="red", bold=True)
 
@@ -39,7 +39,7 @@ class Row:
     def __init__(self) -> None:
         self._segments: list[Segment] = []
         self.cells = 0
-        """How wide it is so far."""
+        """Its width so far."""
 
     def add(self, text: str, style: Style | None = None) -> Self:
         """Append a text without line ends or control characters."""
@@ -49,11 +49,11 @@ class Row:
         return self
 
     def to(self, cell: int) -> Self:
-        """Append as many spaces as it takes to get to a cell."""
+        """Append spaces up to a cell."""
         return self.add(" " * (cell - self.cells))
 
     def indented(self, cells: int) -> Row:
-        """Return the row with so many spaces before it."""
+        """Return the row indented by a number of spaces."""
         row = Row().to(cells)
         row._segments += self._segments
         row.cells += self.cells
@@ -73,15 +73,15 @@ class Row:
         Parameters
         ----------
         cells : int
-            How long it is.
+            Its length.
         share : float
-            How much of it is filled, in 0..1.
+            Filled share, in 0..1.
         style : Style, optional
-            Of what is filled.
+            Style of the filled part.
         held : float
-            How far it was filled a while ago, in 0..1.
+            Peak fill of the recent past, in 0..1.
         mark : float, optional
-            Where on it a mark stands, in 0..1; it is drawn as passed from exactly there.
+            Position of a mark, in 0..1; it is drawn as passed from exactly there on.
         """
         halves = _halves(share, cells)
         if mark is None:
@@ -103,7 +103,7 @@ class Row:
         *,
         of: int | None = None,
     ) -> Self:
-        """Append the cells of a bar from one to before another; `halves` of all are filled."""
+        """Append a range of a bar's cells; the bar is filled by `halves` half cells."""
         full = at = min(max(halves // 2, first), end)
         held_end = min(max(_halves(held, of or end) // 2, full), end)
         self.add(_FULL * (full - first), style)
@@ -118,7 +118,7 @@ class Row:
         """Return the segments, cut to a width."""
         line = Segment.adjust_line_length(self._segments, width, pad=False)
         if ascii_only:
-            # What is still foreign, such as a word of the model, is not known to be printable.
+            # Foreign text, such as a word of the model, may not be printable.
             line = [
                 Segment(text.translate(_ASCII).encode("ascii", "replace").decode("ascii"), style)
                 for text, style, _ in line
@@ -127,9 +127,9 @@ class Row:
 
 
 def shortened(text: str, cells: int) -> str:
-    """Return a text on one line, cut to a width if it is wider; then it ends in an ellipsis."""
+    """Return a text on one line, cut to a width with an ellipsis."""
     text = " ".join(text.split())
-    if not text.isprintable():  # a device may be called anything
+    if not text.isprintable():  # a device name may contain anything
         text = "".join(character for character in text if character.isprintable())
     if cell_len(text) <= cells:
         return text

@@ -1,4 +1,4 @@
-"""Sound in, words out, by LiteRT's ``CompiledModel``; front end and detector are harken's.
+"""Audio in, words out, with LiteRT's ``CompiledModel`` and harken's front end and detector.
 
     python listen.py NAME.json sound.wav
     arecord -q -t raw -f S16_LE -r 16000 -c 1 | python listen.py NAME.json -
@@ -21,7 +21,7 @@ from harken.edge.sound.sources import AudioFile
 
 
 class Network:
-    """One step after another; the state that comes out of one goes into the next."""
+    """Runs step by step; the output state of one step is the input of the next."""
 
     def __init__(self, path: Path, description: dict[str, Any]) -> None:
         self.model = CompiledModel.from_file(str(path))
@@ -40,7 +40,7 @@ class Network:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Reset the state to zeros."""
         for name in self.states:
             self.inputs[name].write(np.zeros(self.shapes[name], np.float32))
 
@@ -57,7 +57,7 @@ class Network:
 
 
 def samples(source: str, rate_hz: int) -> Iterator[np.ndarray]:
-    """Give a sound file's samples, or those that come in raw: int16, mono."""
+    """Yield the samples of an audio file, or raw int16 mono samples from standard input."""
     if source == "-":
         while data := sys.stdin.buffer.read(rate_hz // 10 * 2):
             yield np.frombuffer(data[: len(data) // 2 * 2], "<i2").astype(np.int16)
@@ -81,7 +81,7 @@ def main(description_path: str, source: str) -> None:
         sample_rate_hz=config.sample_rate_hz,
         overhang_samples=config.window_samples - config.hop_samples,
     )
-    # The network reads the last `context` frames at every `stride`-th; before the first, zeros.
+    # Every `stride` frames, the network reads the last `context` frames; zeros precede the first.
     stride, context = step["stride_frames"], step["context_frames"]
     waiting = np.zeros((context - stride, config.n_mfcc), np.float32)
     for block in samples(source, config.sample_rate_hz):
@@ -99,5 +99,5 @@ if __name__ == "__main__":
         sys.exit("usage: python listen.py NAME.json SOUND   (SOUND: a file, or - for raw samples)")
     try:
         main(sys.argv[1], sys.argv[2])
-    except BrokenPipeError:  # who reads no further, as `head` does, has what they wanted
+    except BrokenPipeError:  # a reader that stops early, such as `head`, is not an error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -355,7 +355,7 @@ def test_the_demo_plays_a_recording_where_portaudio_is_missing(monkeypatch):
     assert words(heard.out) == ["high"]
     assert time.monotonic() - started >= 1.0
     assert "No microphone: the microphone needs the PortAudio library" in heard.err
-    assert "Instead, a recording of real voices is played at the speed of real time." in heard.err
+    assert "Instead, a recording of real voices is played in real time." in heard.err
 
 
 @pytest.mark.usefixtures("short_demo")
@@ -546,9 +546,9 @@ def test_bench_measures_the_model():
 def test_bench_says_what_each_figure_was_measured_against():
     said = " ".join(harken("bench", MODEL).out.split())
     for fact in (
-        "a step of 40 ms",
-        "a frame of 20 ms",
-        "for 1 s of sound",
+        "per step of 40 ms",
+        "per frame of 20 ms",
+        "for 1 s of audio",
         "runs over 1 s of noise",
     ):
         assert fact in said

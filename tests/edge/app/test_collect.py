@@ -323,7 +323,7 @@ class TestFolder:
         keep(tmp_path, tones_model, Blocks(*in_blocks(tones.stream("high"))))
         contents = ClipFolder(tmp_path).read()
         assert [clip.word for clip in contents.clips] == ["low", "high"]
-        assert contents.problems == ("clips.jsonl:2: no line of JSON, passed over",)
+        assert contents.problems == ("clips.jsonl:2: not a line of JSON; skipped",)
 
     @pytest.mark.parametrize(
         ("change", "said"),
@@ -345,7 +345,7 @@ class TestFolder:
     @pytest.mark.parametrize("below", ["", "sub"])
     def test_a_file_in_its_place_is_refused(self, tmp_path, tones_model, below):
         (tmp_path / "file").write_text("mine")
-        with pytest.raises(DataError, match="it is a file, or below one") as refused:
+        with pytest.raises(DataError, match="it is a file, or inside one") as refused:
             Keeper(tmp_path / "file" / below, Spotter(tones_model))
         assert refused.value.exit_code == 5
         assert (tmp_path / "file").read_text() == "mine"
@@ -370,7 +370,7 @@ class TestFolder:
 
     @pytest.mark.parametrize("limit_mb", [0, -1, float("nan")])
     def test_a_limit_without_room_is_refused(self, tmp_path, tones_model, limit_mb):
-        with pytest.raises(DataError, match="holds no clips; give 1 or more"):
+        with pytest.raises(DataError, match="is too small for clips; give 1 or more"):
             Keeper(tmp_path / "new", Spotter(tones_model), limit_mb=limit_mb)
         assert not (tmp_path / "new").exists()
 
@@ -404,7 +404,7 @@ class TestTrouble:
         assert len(warnings) == 1
         assert "No space left on device. harken keeps listening" in warnings[0]
         assert keeper.summary() == (
-            f"4 words and 0 near misses in {tmp_path}, but for 4 that could not be written"
+            f"4 words and 0 near misses in {tmp_path}, except 4 that could not be written"
         )
         assert not list(tmp_path.glob("*.flac"))
         full = False
@@ -448,7 +448,7 @@ class TestTrouble:
         assert "too slow" in warnings[0]
         lost = 6 - len(kept(tmp_path))
         assert lost >= 1
-        assert f"but for {lost} that could not be written" in keeper.summary()
+        assert f"except {lost} that could not be written" in keeper.summary()
 
     def test_nothing_is_lost_at_the_end(self, tmp_path, tones_model, monkeypatch):
         real = ClipFolder.save
@@ -519,7 +519,7 @@ class TestLimit:
         assert writer.written == 0
         assert writer.missed == 5
         assert len(warnings) == 1
-        assert "of clips that were reviewed: no more are kept" in warnings[0]
+        assert "of reviewed clips: no more are kept" in warnings[0]
         assert {clip.file for clip in before} <= {
             clip.file for clip in ClipFolder(tmp_path).read().clips
         }

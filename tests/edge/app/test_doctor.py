@@ -237,7 +237,7 @@ def test_a_word_that_is_not_said(monkeypatch, interpreter):
     plug_in(monkeypatch, sound=tones.to_int16(tones.quiet(2.0)))
     code, checks = examine()
     assert code == 0
-    assert checks["microphone.words"]["text"] == '"low" was asked for, no word was heard'
+    assert checks["microphone.words"]["text"] == 'asked for "low", detected no word'
     assert checks["microphone.words"]["figures"] == {"asked": "low", "heard": []}
 
 
@@ -335,7 +335,7 @@ def test_an_interpreter_that_ends_the_process(monkeypatch):
     monkeypatch.setattr(program, "_PROBE", crash)
     code, checks = examine()
     assert code == DEPENDENCY_ERROR
-    assert "ends the process (SIGSEGV)" in checks["model.interpreter"]["text"]
+    assert "crashes (SIGSEGV)" in checks["model.interpreter"]["text"]
     assert "HARKEN_RUNTIME" in checks["model.interpreter"]["remedy"]
 
 
@@ -583,7 +583,7 @@ def test_a_libsndfile_that_cannot_be_loaded(monkeypatch):
 def test_extras_are_there_in_part_or_not(installed):
     finding = program.check_extras(WANTED)
     assert finding.state is OK
-    assert finding.text == "train in part (without librosa); wyoming (wyoming 1.10); no mqtt"
+    assert finding.text == "train partly (without librosa); wyoming (wyoming 1.10); no mqtt"
 
 
 def test_what_is_not_installed_as_a_package_is_said_to_be_unknown():
@@ -594,9 +594,9 @@ def test_what_is_not_installed_as_a_package_is_said_to_be_unknown():
     ("probe", "said"),
     [
         ("import sys; sys.exit('no such thing')", "fails with exit code 1: no such thing"),
-        ("pass", "fails with exit code 0: it says nothing"),
-        ("import time; time.sleep(9)", "has not run a step in 0.2 s"),
-        ("import os; os.kill(os.getpid(), 9)", "ends the process (SIGKILL)"),
+        ("pass", "fails with exit code 0: no message"),
+        ("import time; time.sleep(9)", "did not finish a step within 0.2 s"),
+        ("import os; os.kill(os.getpid(), 9)", "crashes (SIGKILL)"),
     ],
 )
 def test_an_interpreter_that_fails_otherwise(monkeypatch, probe, said):
@@ -644,7 +644,7 @@ def test_who_records_is_found_out(linux):
     ("change", "state", "words"),
     [
         ({}, PROBLEM, "usermod -aG audio"),
-        ({"groups": frozenset({"audio"})}, PROBLEM, "in the group audio already"),
+        ({"groups": frozenset({"audio"})}, PROBLEM, "already in the group audio"),
         ({"enrolled": frozenset({"audio"})}, PROBLEM, "log in again"),
         ({"may_use": lambda path: True}, OK, ""),
     ],
@@ -710,7 +710,7 @@ def microphone(name, host_api="ALSA", **changes):
 
 def test_a_sound_server_that_answers_and_is_reached(linux, runtime_dir):
     around = dataclasses.replace(linux, runtime_dir=runtime_dir)
-    assert "no sound server runs" in sound_system.check_server(around, []).text
+    assert "no sound server is running" in sound_system.check_server(around, []).text
     with listen_at(runtime_dir / "pulse" / "native"):
         finding = sound_system.check_server(around, [microphone("pulse")])
         assert (finding.state, finding.text) == (OK, "PulseAudio answers")
@@ -865,7 +865,7 @@ def test_features_may_be_one_off_now_and_then(monkeypatch, by, share, state):
     checks = tampered(monkeypatch, features=features)
     assert checks["model.front_end"].state is state
     assert checks["model.front_end"].figures["apart"] == by
-    assert f"up to {by} off" in checks["model.front_end"].text
+    assert f"off by up to {by}" in checks["model.front_end"].text
 
 
 @pytest.mark.parametrize(("by", "state"), [(3, OK), (4, PROBLEM)])
@@ -873,7 +873,7 @@ def test_logits_may_be_three_off(monkeypatch, by, state):
     checks = tampered(monkeypatch, logits=moved(golden_of(load_model("commands")).logits, by))
     finding = checks["model.network"]
     assert (finding.state, finding.kind) == (state, ModelError)
-    assert f"up to {by} off" in finding.text
+    assert f"off by up to {by}" in finding.text
 
 
 def test_words_must_be_the_same_in_the_same_order(monkeypatch):
@@ -896,7 +896,7 @@ def test_a_golden_mismatch_is_a_problem_of_the_model(monkeypatch, interpreter):
 
 def test_another_recording_is_not_compared(recording):
     model = load_model("commands")
-    with pytest.raises(ModelError, match="the demo recording is not the one"):
+    with pytest.raises(ModelError, match="the demo recording does not belong to"):
         compare(model, golden_of(model), recording + 1)
 
 
@@ -960,7 +960,7 @@ def test_damaged_golden_data(monkeypatch, tmp_path, content):
     path = tmp_path / "commands.npz"
     path.write_bytes(content)
     monkeypatch.setattr(golden, "packaged", lambda *_, **__: {"commands": path})
-    with pytest.raises(ModelError, match=r"commands\.npz are damaged.*pip install"):
+    with pytest.raises(ModelError, match=r"commands\.npz is damaged.*pip install"):
         golden_of(load_model("commands"))
 
 
@@ -969,7 +969,7 @@ def test_missing_golden_data(monkeypatch, tones_model):
         raise FileNotFoundError("golden")
 
     monkeypatch.setattr(golden, "packaged", missing)
-    with pytest.raises(ModelError, match=r"are missing.*pip install"):
+    with pytest.raises(ModelError, match=r"is missing.*pip install"):
         golden_of(tones_model)
 
 
@@ -979,7 +979,7 @@ def test_missing_golden_data(monkeypatch, tones_model):
 def test_a_model_of_ones_own_has_no_golden_vectors(tones_model):
     [finding] = model_check.check_golden(tones_model)
     assert finding.state is SKIPPED
-    assert "does not ship" in finding.text
+    assert "is not shipped" in finding.text
     assert model_check.check_stream(tones_model).state is OK
 
 
@@ -996,7 +996,7 @@ class Moody(TfliteRuntime):
 def test_a_stream_that_is_not_repeatable(tones_model):
     finding = model_check.check_stream(tones_model, runtime=Moody(tones_model))
     assert (finding.state, finding.kind) == (PROBLEM, ModelError)
-    assert "the second time it answers something else" in finding.text
+    assert "the second run gives different results" in finding.text
 
 
 def test_a_stream_that_depends_on_its_chunks(monkeypatch, tones_model):
@@ -1008,14 +1008,12 @@ def test_a_stream_that_depends_on_its_chunks(monkeypatch, tones_model):
 
     monkeypatch.setattr(model_check.FrontEnd, "feed", forgets)
     finding = model_check.check_stream(tones_model)
-    assert finding.figures["wrong"] == [
-        "what it answers depends on how the sound is cut into chunks"
-    ]
+    assert finding.figures["wrong"] == ["results depend on the chunk size"]
 
 
 def test_a_stream_of_what_is_no_posterior(monkeypatch, tones_model):
     posteriors = model_check.Engine.posteriors
-    for factor, complaint in [(2, "do not sum to one"), (np.nan, "are no number")]:
+    for factor, complaint in [(2, "do not sum to one"), (np.nan, "are not numbers")]:
         monkeypatch.setattr(
             model_check.Engine, "posteriors", lambda *each, by=factor: by * posteriors(*each)
         )
@@ -1035,7 +1033,7 @@ def test_speed_is_measured_on_this_machine(tones_model):
         (0.01, 0.02, OK, ""),
         (0.5, 0.5, OK, ""),
         (0.51, 0.6, WARNING, "commands-tiny"),
-        (0.1, 0.9, WARNING, "end what keeps this computer busy"),
+        (0.1, 0.9, WARNING, "stop programs that keep this computer busy"),
     ],
 )
 def test_advice_for_slow_machines(factor, clock, state, words):
@@ -1126,7 +1124,7 @@ def test_gaps_are_counted_and_flat_tops_are_none():
 
 
 def test_too_little_sound_cannot_be_judged():
-    with pytest.raises(AudioError, match=r"only 0\.25 s of sound came"):
+    with pytest.raises(AudioError, match=r"only 0\.25 s of audio arrived"):
         measured(noise(0.25))
 
 
@@ -1151,7 +1149,7 @@ def test_silence_is_a_problem_and_all_there_is_to_say():
     [
         (spoken(-60, -85), "level", "too quiet", "raise the input level in the mixer"),
         (3 * spoken(-6), "level", "too loud", "lower the input level in the mixer"),
-        (spoken(-40, -48), "noise", "by 9 dB", "come nearer"),
+        (spoken(-40, -48), "noise", "by 9 dB", "come closer"),
         (noise(), "noise", "nobody spoke", "run it again"),
         (spoken(noise_dbfs=-80) + 0.06, "offset", "of full scale", "clip sooner"),
     ],
@@ -1233,7 +1231,7 @@ def test_a_microphone_that_delivers_far_too_slowly(monkeypatch):
         def __iter__(self):
             return (live_block(block) for block in blocks)
 
-    with pytest.raises(AudioError, match=r"in 12 s only 0\.0 s of sound came.*--device"):
+    with pytest.raises(AudioError, match=r"in 12 s only 0\.0 s of audio arrived.*--device"):
         live.record(Slow(), None, rate_hz=RATE, seconds=2.0, ask=lambda: None)
 
 

@@ -101,7 +101,7 @@ def test_a_memory_is_not_exported_over_something_else(grammar, recording, tmp_pa
     other.write_text("{}")
     done = harken("memory", "export", other, grammar, "--memory", kept)
     assert done.exit_code == 1
-    assert "package.json is there, and is no memory; give another name" in done.error
+    assert "package.json exists, but is not a memory; choose another name" in done.error
     copy = tmp_path / "my copy.json"
     for _ in range(2):
         done = harken("memory", "export", copy, grammar, "--memory", kept)
@@ -114,7 +114,7 @@ def test_a_memory_in_use_is_not_forgotten_but_refused(grammar, recording, tmp_pa
     store = Store(kept, on_warning=print)
     refused = harken("memory", "forget", grammar, "--memory", kept)
     assert refused.exit_code == 1
-    assert "end that, then forget" in refused.error
+    assert "stop it, then forget" in refused.error
     assert kept.exists()
     store.close()
     assert harken("memory", "forget", grammar, "--memory", kept).exit_code == 0

@@ -202,7 +202,7 @@ class TestTakes:
             self.take(speaker, voice())
 
     def test_a_source_that_ends(self):
-        with pytest.raises(AudioError, match="ended before all was recorded"):
+        with pytest.raises(AudioError, match="ended before everything was recorded"):
             Tape(iter([])).read(1.0)
 
 
@@ -402,7 +402,7 @@ class TestCommand:
         assert names(tmp_path) == [
             f"{word}/anna/000{number}.wav" for word in ("fan", "lights") for number in (1, 2)
         ]
-        assert "all there; train with: harken train" in done.err
+        assert "complete; train with: harken train" in done.err
         assert "--words lights,fan --out RUN" in done.err
         assert room.speaker.closed
 
@@ -506,8 +506,8 @@ class TestMistakes:
             ([], "give words to record, or --noise"),
             (["a/b", "--speaker", "anna"], "'a/b' holds '/'"),
             (["", "--speaker", "anna"], "is no word"),
-            (["fan", "--speaker", ""], "is no name; give one with a letter"),
-            (["fan", "--speaker", "//"], "is no name"),
+            (["fan", "--speaker", ""], "is not a name; it needs a letter"),
+            (["fan", "--speaker", "//"], "is not a name"),
             (["fan", "--speaker", "anna", "--clips", "0"], "--clips"),
             (["fan", "--speaker", "anna", "--seconds", "9"], "--seconds"),
         ],

@@ -136,7 +136,7 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("mark", "said"),
         [
-            ("{0}=lwo", "'lwo' is no mark and none of the words, low, high;"),
+            ("{0}=lwo", "'lwo' is neither a mark nor one of the words low, high;"),
             ("{0}=new:", "is no word"),
             ("{0}=new:../x", "cannot have"),
             ("nothing.flac=right", "there is no clip 'nothing.flac'"),
@@ -296,7 +296,7 @@ class TestBadFolders:
     def test_without_clips(self, tmp_path):
         done = harken("review", tmp_path)
         assert done.exit_code == DATA_ERROR
-        assert "holds no clips: there is no clips.jsonl" in done.error
+        assert "has no clips: there is no clips.jsonl" in done.error
 
     def test_with_damaged_lines_are_reviewed_all_the_same(self, folder, files):
         labels = folder / "clips.jsonl"
@@ -305,10 +305,10 @@ class TestBadFolders:
         (folder / "marks.jsonl").write_text('{"file": "' + files[0] + '", "mark": "noi\n[]\n')
         done = harken("review", folder, "--mark", f"{files[0]}=right")
         assert done.exit_code == 0
-        assert "clips.jsonl:2: no line of JSON" in done.err
-        assert "clips.jsonl:5: no line of JSON" in done.err
+        assert "clips.jsonl:2: not a line of JSON" in done.err
+        assert "clips.jsonl:5: not a line of JSON" in done.err
         assert f"1 sound files, such as {files[1]}, have no line" in done.err
-        assert "marks.jsonl:1: no mark" in done.err
+        assert "marks.jsonl:1: not a mark" in done.err
         assert marks(folder) == ["low", None, None]
 
     def test_that_cannot_be_written_lose_no_mark(self, folder, files, monkeypatch):
@@ -359,7 +359,7 @@ class TestExport:
             "low/anna_b": 1, "_unknown_/anna_b": 1, "_background_noise_": 1, "_scenes_": 6,
         }  # fmt: skip
         assert "low 1; 1 of other speech, 1 of noise; 3 scenes" in done.out
-        assert "1 clips wait for a mark" in done.err
+        assert "1 clips have no mark yet" in done.err
         assert "harken train" in done.err
         assert "--words low --out RUN" in done.err
 
@@ -410,7 +410,7 @@ class TestExport:
         self.marked(folder, ["2099.flac"], "high")
         exported = export(clips, tmp_path / "out", speaker="a")
         assert exported.scenes == 0
-        assert "is said where another clip has another word" in exported.left_out[0]
+        assert "is at the place of another clip's word" in exported.left_out[0]
 
     def test_a_scene_ends_where_nobody_said_what_is_heard(self, folder, tones_model, tmp_path):
         files = capture(folder, tones_model, "low", "high", "low", pause_s=1.0)
@@ -450,7 +450,7 @@ class TestExport:
         done = harken("review", folder, "--export", tmp_path / "out")
         assert done.exit_code == 0
         assert "no words; 0 of other speech, 0 of noise; 0 scenes" in done.out
-        assert "4 clips wait for a mark" in done.err
+        assert "4 clips have no mark yet" in done.err
 
     def test_programs_get_counts(self, folder, files, tmp_path):
         self.marked(folder, files, "right")
@@ -466,7 +466,7 @@ class TestExport:
         for place in (folder, tmp_path):
             done = harken("review", folder, "--export", place)
             assert done.exit_code == DATA_ERROR
-            assert "the clips lie in" in done.error
+            assert "the clips are in" in done.error
         assert len(ClipFolder(folder).read().clips) == 4
 
     @pytest.mark.parametrize("place", ["file", "file/below"])
@@ -491,7 +491,7 @@ class TestExport:
         assert done.exit_code == 0
         assert "low 2;" in done.out
         assert "cannot be decoded" in done.err
-        assert "is not the sound that clips.jsonl tells of" in done.err
+        assert "its audio does not match clips.jsonl" in done.err
 
 
 class TestWhatItIsFor:

@@ -177,7 +177,7 @@ class TestGroundTruth:
         ("change", "what"),
         [
             ({"harken_scenes": 3}, "harken_scenes is 3, but this harken reads 2; upgrade harken"),
-            ({"harken_scenes": 0}, "harken_scenes is 0, .* keep the scenes anew"),
+            ({"harken_scenes": 0}, "harken_scenes is 0, .* keep the scenes again"),
             ({"harken_scenes": None}, "not a description of scenes"),
             ({"complete": 1}, "complete is 1; it must be true or false"),
             ({"notes": 1}, "notes is 1; it must be a JSON array"),

@@ -33,7 +33,7 @@ public enum MicrophoneError: Error, LocalizedError {
 ///         onProblem: { problem in … })
 ///     Microphone.requestPermission { granted in if granted { try? microphone.start() } }
 ///
-/// Info.plist must contain NSMicrophoneUsageDescription. start and stop may be called from any thread,
+/// Info.plist must contain NSMicrophoneUsageDescription. start and stop may be called on any thread,
 /// but not from within a callback.
 public final class Microphone: @unchecked Sendable {
     private let onWord: (Word) -> Void
