@@ -143,8 +143,8 @@ def learned_text(model: EngineModel) -> str:
     if learned is None:
         return ""
     return (
-        f"\nThe model includes what a memory has learned from {learned.lessons:,} words of its user.\n"
-        "The engine itself does not learn.\n"
+        f"\nThe model includes what a memory has learned from {learned.lessons:,} words of its\n"
+        "user. The engine itself does not learn.\n"
     )
 
 
