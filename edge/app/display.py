@@ -48,6 +48,17 @@ def event_line(event: Event) -> Text:
     )
 
 
+def wake_line(event: Event) -> Text:
+    """Return a wake word as a line: time, word, and that the command model listens now."""
+    return Text(f"{event.start_s:9.2f} s  {event.word} – listening", "dim")
+
+
+def wake_dict(event: Event) -> dict[str, str | int | float]:
+    """Return a wake word for a line of JSON: the fields of an event, `wake` in place of `word`."""
+    fields = event.to_dict()
+    return {"wake": fields.pop("word"), **fields}
+
+
 def turn_line(turn: Turn) -> Text:
     """Return a turn as a line: the command, and which parts came from memory."""
     line = Text("             ")

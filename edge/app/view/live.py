@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from rich.text import Text
 
-from ..display import event_line, turn_line
+from ..display import event_line, turn_line, wake_line
 from .evidence import EvidenceBars
 from .footer import Footer
 from .level import FLOOR_DBFS, Fault, LevelMeter
@@ -132,6 +132,7 @@ class LiveView:
         self._commands += sum(len(turn.commands) for turn in heard.turns)
         self._level.feed(heard.samples)
         self._bars.feed(heard.evidence)
+        self._lines += map(wake_line, heard.wakes)
         for event in heard.events:
             self._bars.heard(event.word)
             self._lines.append(event_line(event))
