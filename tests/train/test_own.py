@@ -7,7 +7,10 @@ import errno
 import json
 import os
 import shutil
+import signal
+import subprocess
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +25,9 @@ from harken.edge.errors import DataError, DependencyError
 from harken.edge.memory.grammar_file import load_grammar
 from harken.edge.memory.woken import WokenSpotter, memory_of
 from harken.edge.spotting.frontend import FrontEndConfig
+from harken.train.batches import DataSource
 from harken.train.config import StreamConfig, TrainConfig
-from harken.train.own import new, new_cli, voices
+from harken.train.own import material, new, new_cli, voices
 from harken.train.own.accents import espeak_phonemes, with_accent
 from harken.train.own.advice import advise
 from harken.train.own.base import base_file, load_base, pack_file, save_base
@@ -421,6 +425,49 @@ class TestMaterial:
         with pytest.raises(DataError, match=r"1 of 1 recordings .* holds no word"):
             gather(*line, seed=0)
 
+    @pytest.fixture
+    def small_disk(self, tmp_path: Path) -> Iterator[Path]:
+        """A disk of 200 kB."""
+        disk = tmp_path / "disk"
+        disk.mkdir()
+        line = ["mount", "-t", "tmpfs", "-o", "size=200k", "none", str(disk)]
+        try:
+            subprocess.run(line, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            pytest.skip("may not mount a tmpfs")
+        yield disk
+        subprocess.run(["umount", str(disk)], check=True)
+
+    def test_a_disk_that_is_full_again_and_again(self, small_disk: Path) -> None:
+        """Each time it grows a bit, and the same call goes on, to the end."""
+
+        def problem_with(kilobytes: int) -> str:
+            grow = ["mount", "-o", f"remount,size={kilobytes}k", str(small_disk)]
+            subprocess.run(grow, check=True)
+            try:
+                made = gather(small_disk, ["go"], ["no"], [tone_speaker()], None, seed=0)
+                cache = small_disk / "cache"
+                DataSource(root=made.folder, cache_dir=cache, split_rule="lists").open()
+            except DataError as problem:
+                return str(problem)
+            return ""
+
+        problems = []
+        while problem := problem_with(200 + 150 * len(problems)):
+            problems.append(problem)
+            assert "No space left on device" in problem
+            assert "free some space" in problem or "make room" in problem
+            assert not list(small_disk.rglob("*.tmp"))
+            assert len(problems) < 30, "it never ends"
+        for folder in ("voices", "data"):
+            assert any(f"{small_disk}/{folder}" in problem for problem in problems)
+        assert len(list((small_disk / "data/speech_commands/go").iterdir())) == 12
+
+    def test_no_room_for_rooms(self, tmp_path: Path) -> None:
+        (tmp_path / "rooms").write_text("a file")
+        with pytest.raises(DataError, match=r"cannot write .*rooms: File exists"):
+            material._rooms(tmp_path / "rooms", 0)
+
     @pytest.mark.parametrize("where", ["copyfile", "rmtree"])
     def test_a_full_disk(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
         def full(*args: object, **options: object) -> None:
@@ -519,18 +566,30 @@ class TestCommand:
         assert message in refused.error
         assert not (tmp_path / "model").exists()
 
-    @pytest.mark.parametrize("stage", ["gather", "train", "export_run", "load_model"])
-    def test_ctrl_c_at_every_stage(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+    @pytest.mark.parametrize(
+        ("stage", "number"),
+        [
+            ("advice_on", signal.SIGTERM),
+            ("near_misses", signal.SIGINT),
+            ("gather", signal.SIGTERM),
+            ("gather", signal.SIGINT),
+            ("_open", signal.SIGTERM),
+            ("train", signal.SIGINT),
+            ("export_run", signal.SIGTERM),
+            ("load_model", signal.SIGINT),
+        ],
+    )
+    def test_stopped_at_every_stage(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, number: int
     ) -> None:
         """What is done stays, and the same line goes on from there."""
         pytest.importorskip("tensorflow")
         from harken.export import bundle
 
         def interrupt(*args: object, **options: object) -> None:
-            raise KeyboardInterrupt
+            signal.raise_signal(number)
 
-        finished = types.SimpleNamespace(finished=True)
+        finished = types.SimpleNamespace(finished=True, signal=None)
         monkeypatch.setattr(new_cli, "_voices", lambda speaking: ("tone",))
         monkeypatch.setattr(voices, "speakers", lambda **options: [tone_speaker()])
         monkeypatch.setattr(new, "train", lambda *args, **options: finished)
@@ -538,11 +597,27 @@ class TestCommand:
         monkeypatch.setattr(bundle if stage == "export_run" else new, stage, interrupt)
         line = ("new", "go", "--out", tmp_path / "mine", "--base", "commands-tiny")
         stopped = harken(*line)
-        assert stopped.exit_code == 130, stopped.err
-        assert "keeps what is done, and the same command goes on from there" in stopped.err
+        assert stopped.exit_code == 128 + number, stopped.err
+        if stage == "advice_on":
+            assert "stopped at: looking at the words; nothing was made yet" in stopped.err
+            assert not (tmp_path / "mine").exists()
+        else:
+            assert "keeps what is done, and the same command goes on from there" in stopped.err
         assert "Traceback" not in stopped.err
-        assert harken(*line).exit_code == 130, "it is no folder of something else now"
+        again = harken(*line)
+        assert again.exit_code == 128 + number, "it is no folder of something else now"
         assert not list((tmp_path / "mine").rglob("*.tmp"))
+        assert not list((tmp_path / "mine").glob("mine.*")), "no model that was not measured"
+
+    def test_a_signal_while_the_finished_run_is_written_stops_it_too(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pytest.importorskip("tensorflow")
+        ended = types.SimpleNamespace(finished=True, signal=signal.SIGTERM)
+        monkeypatch.setattr(voices, "speakers", lambda **options: [tone_speaker()])
+        monkeypatch.setattr(new, "train", lambda *args, **options: ended)
+        stopped = harken("new", "go", "--out", tmp_path / "mine", "--base", "commands-tiny")
+        assert stopped.exit_code == 143
 
     def test_a_folder_of_something_else(self, tmp_path: Path) -> None:
         if shutil.which("espeak-ng") is None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...edge.errors import DataError
-from ...edge.files import write_atomic
+from ...edge.files import refusal, write_atomic
 from ..cache import Progress
 from ..decode import AUDIO_SUFFIXES, SAMPLE_RATE_HZ, DecodeError, decode
 from ..scan import WORDS_COLLECTION
@@ -23,6 +24,11 @@ from .advice import LEAST_UNLIKENESS
 from .likeness import REFERENCES, Likeness
 from .near import pronunciations, unlikeness
 from .voices import Speaker
+
+T = TypeVar("T")
+
+STATE_FILE = "new.json"
+"""In the folder of all that is made: what was asked for, and what came of it."""
 
 ROOMS = 24
 _COMPARED = 8  # other words that a clip may sound like
@@ -59,6 +65,7 @@ def gather(
     seed: int,
     spellings: Mapping[str, Sequence[str]] | None = None,
     checked: bool = True,
+    on_stage: Callable[[str], None] = lambda stage: None,
     progress: Progress | None = None,
 ) -> Material:
     """Let voices say words, add recordings, and lay both out as training reads them.
@@ -85,8 +92,10 @@ def gather(
         See `make`.
     checked
         Whether clips that sound like another word are left out.
+    on_stage
+        Called with a few words at the start of every stage.
     progress
-        Called with (clips done, clips in all).
+        Called with (clips done, clips in all), of each stage anew.
 
     Raises
     ------
@@ -105,6 +114,7 @@ def gather(
     total = sum(len(chosen) * len(engine.voices) * takes for engine, chosen, takes in plan)
     names: list[str] = []
     done = 0
+    on_stage("voices say the words")
     for engine, chosen, takes in plan:
 
         def tell(count: int, _: int, *, before: int = done) -> None:
@@ -133,18 +143,22 @@ def gather(
             )
     left_out: dict[str, str] = {}
     if checked:
+        on_stage("comparing clips with each other")
         ear = _likeness(collection, kept, spoken)
-        unlike = _unlike_voices(ear, collection, kept, spoken)
+        own = sum(name.split("/")[0] in spoken for name in kept)
+        count = _Count(own + sum(map(len, recorded.values())), progress)
+        unlike = _unlike_voices(ear, collection, kept, spoken, count)
         kept = [name for name in kept if name not in unlike]
         for word in spoken:
-            count = sum(name.startswith(f"{word}/") for name in unlike)
+            gone = sum(name.startswith(f"{word}/") for name in unlike)
             tally = by_word[word]
-            by_word[word] = replace(tally, kept=tally.kept - count, unheard=tally.unheard + count)
-        left_out = _unlike_recordings(ear, recorded)
+            by_word[word] = replace(tally, kept=tally.kept - gone, unheard=tally.unheard + gone)
+        left_out = _unlike_recordings(ear, recorded, count)
     used = {
         word: [path for path in files if str(path) not in left_out]
         for word, files in recorded.items()
     }
+    on_stage("reading the clips")
     _lay_out(folder / "data", collection, kept, set(spoken), used)
     _rooms(folder / "data" / "simulated_rooms", seed)
     return Material(
@@ -153,6 +167,20 @@ def gather(
         recorded={word: len(files) for word, files in used.items()},
         left_out=left_out,
     )
+
+
+class _Count:
+    """Tells how far several loops are together."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self._done, self._total, self._progress = 0, total, progress
+
+    def each(self, items: Iterable[T]) -> Iterator[T]:
+        for item in items:
+            yield item
+            self._done += 1
+            if self._progress is not None:
+                self._progress(self._done, self._total)
 
 
 @dataclass(frozen=True)
@@ -223,7 +251,11 @@ def _evenly(names: Sequence[str], count: int) -> list[str]:
 
 
 def _unlike_voices(
-    ear: Likeness, collection: Collection, kept: Sequence[str], words: Sequence[str]
+    ear: Likeness,
+    collection: Collection,
+    kept: Sequence[str],
+    words: Sequence[str],
+    count: _Count,
 ) -> set[str]:
     """Return the clips of the words that sound like something else.
 
@@ -234,7 +266,7 @@ def _unlike_voices(
         names = [name for name in kept if name.startswith(f"{word}/")]
         found = [
             name
-            for name in names
+            for name in count.each(names)
             if ear.other_than(word, _decoded(collection.folder / name)) is not None
         ]
         if len(found) <= _MOST_UNLIKE * len(names):
@@ -242,13 +274,15 @@ def _unlike_voices(
     return unlike
 
 
-def _unlike_recordings(ear: Likeness, recorded: Mapping[str, Sequence[Path]]) -> dict[str, str]:
+def _unlike_recordings(
+    ear: Likeness, recorded: Mapping[str, Sequence[Path]], count: _Count
+) -> dict[str, str]:
     """Return the recordings that do not sound like their words, each with what it sounds like."""
     left_out: dict[str, str] = {}
     for word, files in recorded.items():
         found = {
             str(path): other
-            for path in files
+            for path in count.each(files)
             if (other := ear.other_than(word, _decoded(path))) is not None
         }
         if len(found) > _MOST_UNLIKE * len(files):
@@ -305,7 +339,7 @@ def _lay_out(
             shutil.rmtree(data)
         (data / "lists").mkdir(parents=True)
     except OSError as problem:
-        raise DataError(f"cannot make {data} anew: {problem.strerror}") from None
+        raise DataError(refusal(data, problem)) from None
     kept = list(kept)
     unheard = _held_out([(name, collection.clips[name].voice) for name in kept])
     for name in kept:
@@ -333,10 +367,7 @@ def _copy(source: Path, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
     except OSError as problem:
-        raise DataError(
-            f"cannot copy {source} to {target}: {problem.strerror}; the same command goes on from "
-            "there"
-        ) from None
+        raise DataError(refusal(target, problem)) from None
 
 
 def _held_out(clips: Sequence[tuple[str, str]]) -> set[str]:
@@ -353,7 +384,10 @@ def _held_out(clips: Sequence[tuple[str, str]]) -> set[str]:
 
 def _rooms(folder: Path, seed: int) -> None:
     """Write impulse responses: a direct sound, and noise that dies away."""
-    folder.mkdir(exist_ok=True)
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as problem:
+        raise DataError(refusal(folder, problem)) from None
     for index in range(ROOMS):
         rng = np.random.default_rng([seed, index])
         seconds = float(rng.uniform(*_RT60_S))
