@@ -21,7 +21,7 @@ from command import harken
 
 from harken.edge import Model, Spotter, load_model
 from harken.edge.app.serve.offer import offers
-from harken.edge.errors import DataError, DependencyError
+from harken.edge.errors import DataError, DependencyError, RunError
 from harken.edge.memory.grammar_file import load_grammar
 from harken.edge.memory.woken import WokenSpotter, memory_of
 from harken.edge.spotting.frontend import FrontEndConfig
@@ -36,6 +36,7 @@ from harken.train.own.material import gather
 from harken.train.own.near import near_misses, pronunciations, unlikeness
 from harken.train.own.voices import Speaker, speakers
 from harken.train.pack import Pack, PackSounds, Section, load_pack, pack_of, save_pack
+from harken.train.run import RunFolder
 from harken.train.synth.engines import UnspeakableError
 
 RATE = 16_000
@@ -574,7 +575,7 @@ class TestCommand:
             ("near_misses", signal.SIGINT),
             ("gather", signal.SIGTERM),
             ("gather", signal.SIGINT),
-            ("_open", signal.SIGTERM),
+            ("_remedies", signal.SIGTERM),
             ("train", signal.SIGINT),
             ("export_run", signal.SIGTERM),
             ("load_model", signal.SIGINT),
@@ -609,6 +610,22 @@ class TestCommand:
         assert again.exit_code == 128 + number, "it is no folder of something else now"
         assert not list((tmp_path / "mine").rglob("*.tmp"))
         assert not list((tmp_path / "mine").glob("mine.*")), "no model that was not measured"
+
+    @pytest.mark.parametrize(
+        ("said", "says"),
+        [
+            ("continue with --resume", "continue with the same command"),
+            ("choose another folder with --cache-dir", "choose another folder with --out"),
+            ("it is damaged; train again", "it is damaged; remove x/run, and train again"),
+        ],
+    )
+    def test_remedies_are_of_options_that_it_has(self, said: str, says: str) -> None:
+        def fail() -> None:
+            with new._remedies(RunFolder("x/run")):
+                raise RunError(said)
+
+        with pytest.raises(RunError, match=says):
+            fail()
 
     def test_a_signal_while_the_finished_run_is_written_stops_it_too(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

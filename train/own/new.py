@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ from ...edge.spotting.manifest import Model, load_model
 from ..batches import DataSource
 from ..cache import Progress as Count
 from ..config import StreamConfig, TrainConfig
-from ..corpus import Corpus
 from ..ending import interruption
 from ..fit import Progress, train
 from ..pack import load_pack
@@ -226,21 +226,23 @@ def make_model(
     source = DataSource(
         root=material.folder, pack=pack, split_rule="lists", cache_dir=out / "cache"
     )
-    corpus = _open(source, on_count)
     run = RunFolder(out / "run")
+    with _remedies(run):
+        corpus = source.open(on_count)
     if not (run.has("weights.npz") and not run.has("checkpoint.npz")):
-        outcome = train(
-            config,
-            source,
-            corpus,
-            run,
-            recipe=_recipe(request),
-            resume=run.has("config.json"),
-            on_progress=on_batch,
-            workers=workers,
-            first=base.first_weights(config),
-            on_stage=on_stage,
-        )
+        with _remedies(run):
+            outcome = train(
+                config,
+                source,
+                corpus,
+                run,
+                recipe=_recipe(request),
+                resume=run.has("config.json"),
+                on_progress=on_batch,
+                workers=workers,
+                first=base.first_weights(config),
+                on_stage=on_stage,
+            )
         if not outcome.finished or outcome.signal is not None:
             raise interruption(outcome.signal)
     from ...export.bundle import export_run, require_own
@@ -275,12 +277,16 @@ def make_model(
     return found
 
 
-def _open(source: DataSource, progress: Count | None) -> Corpus:
+@contextmanager
+def _remedies(run: RunFolder) -> Iterator[None]:
+    """Let errors of `harken train` say what helps here: it has options that are none of ours."""
     try:
-        return source.open(progress)
-    except DataError as problem:
-        # The cache is in the folder, and there is no option for it.
-        raise DataError(str(problem).replace("--cache-dir", "--out")) from None
+        yield
+    except (DataError, RunError) as problem:
+        text = str(problem).replace("--cache-dir", "--out")
+        text = text.replace("with --resume", "with the same command")
+        text = text.replace("; train again", f"; remove {run.path}, and train again")
+        raise type(problem)(text) from problem
 
 
 def _claim(out: Path, request: Request) -> None:
