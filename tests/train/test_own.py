@@ -313,6 +313,17 @@ class TestMaterial:
         assert len(voices_held_out) == 2
         assert len(list((made.folder / "simulated_rooms").iterdir())) == 24
 
+    def test_of_a_single_voice_one_clip_of_six_is_held_out(self, tmp_path: Path) -> None:
+        class Alone(Tone):
+            voices = ("voice3",)
+
+        made = gather(tmp_path, ["go"], ["no"], [Speaker(engine=Alone(), takes=24)], None, seed=0)
+        corpus = DataSource(
+            root=made.folder, cache_dir=tmp_path / "cache", split_rule="lists"
+        ).open()
+        counts = corpus.report.word_counts["go"]
+        assert (counts["training"], counts["validation"]) == (20, 4)
+
     def test_recordings_are_words_and_voices_an_addition(self, tmp_path: Path) -> None:
         mine = tmp_path / "mine" / "go"
         mine.mkdir(parents=True)
@@ -343,7 +354,8 @@ class TestMaterial:
 
     def test_a_word_that_no_voice_can_say(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"no voice could say 'x ray'; .*--spelling"):
-            gather(tmp_path, ["x_ray", "go"], [], [tone_speaker()], None, seed=0)
+            gather(tmp_path, ["x_ray", "go"], ["no"], [tone_speaker()], None, seed=0)
+        assert not (tmp_path / "voices" / "no").exists(), "it is said before the others are"
 
     def test_what_one_engine_cannot_say_another_may(self, tmp_path: Path) -> None:
         class Other(Tone):
@@ -422,6 +434,7 @@ class TestMaterial:
         line = (tmp_path / "out", ["go"], [], [tone_speaker()], tmp_path / "mine")
         with pytest.raises(DataError, match=r"0\.wav: .*; remove it, or record it again"):
             gather(*line, seed=0)
+        assert not (tmp_path / "out").exists(), "it is said before minutes of speaking"
         soundfile.write(folder / "0.wav", np.zeros(RATE), RATE)
         with pytest.raises(DataError, match=r"1 of 1 recordings .* holds no word"):
             gather(*line, seed=0)

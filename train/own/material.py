@@ -105,17 +105,21 @@ def gather(
     """
     collection = Collection(folder / "voices")
     recorded = _recorded(recordings, words)
+    for path in (path for files in recorded.values() for path in files):
+        _decoded(path)  # one that cannot be read is to be known before minutes of speaking
     spoken = [folder_of(word) for word in words]
-    plan = [
-        part
-        for speaker in speakers
-        for part in _plan(speaker, spoken, [folder_of(other) for other in others])
-    ]
+    # The words first: where no voice can say one, that is known before the others are said.
+    plan = [(speaker.engine, spoken, speaker.takes) for speaker in speakers]
+    words_said = len(plan)
+    for speaker in speakers:
+        plan += _plan(speaker, [folder_of(other) for other in others])
     total = sum(len(chosen) * len(engine.voices) * takes for engine, chosen, takes in plan)
     names: list[str] = []
     done = 0
     on_stage("voices say the words")
-    for engine, chosen, takes in plan:
+    for place, (engine, chosen, takes) in enumerate(plan):
+        if place == words_said:
+            _require_said(collection, names, spoken)
 
         def tell(count: int, _: int, *, before: int = done) -> None:
             if progress is not None:
@@ -134,13 +138,8 @@ def gather(
         )
         done += len(chosen) * len(engine.voices) * takes
     kept = [name for name in names if collection.clips[name].thrown is None]
+    _require_said(collection, names, spoken)
     by_word = collection.by_word(names)
-    for word in spoken:
-        if not by_word[word].kept:
-            raise DataError(
-                f"no voice could say {word.replace('_', ' ')!r}; say how it is read with "
-                "--spelling, or record it with `harken record`"
-            )
     left_out: dict[str, str] = {}
     if checked:
         on_stage("comparing clips with each other")
@@ -198,11 +197,20 @@ class _Some:
         return self.engine.say(text, voice, speed)
 
 
-def _plan(
-    speaker: Speaker, words: list[str], others: list[str]
-) -> Iterator[tuple[Engine, list[str], int]]:
-    """Yield what an engine says, and how often each of its voices does."""
-    yield speaker.engine, words, speaker.takes
+def _require_said(collection: Collection, names: Iterable[str], words: Iterable[str]) -> None:
+    """Refuse to go on without a clip of a word."""
+    tallies = collection.by_word(names)
+    for word in words:
+        if word not in tallies or not tallies[word].kept:
+            raise DataError(
+                f"no voice could say {word.replace('_', ' ')!r}; listen to what the voices say, "
+                "write how it is read with --spelling, or record it with `harken record` and use "
+                "`harken train`"
+            )
+
+
+def _plan(speaker: Speaker, others: list[str]) -> Iterator[tuple[Engine, list[str], int]]:
+    """Yield what else an engine says, and how often each of its voices does."""
     voices = speaker.engine.voices
     if not others:
         return
@@ -346,10 +354,13 @@ def _lay_out(
         word, file = name.split("/")
         validation = name in unheard
         addition = word in recorded and not validation
+        if validation:
+            # Else all that a single voice says would be held out: who is in a list is in no part
+            # but that (see `harken.train.splits`).
+            file = file.replace("_nohash_", "-held-out_nohash_")
+            held_out.append(f"{word}/{file}")
         target = data / ("synthetic" if addition else WORDS_COLLECTION) / word / file
         _copy(collection.folder / name, target)
-        if validation:
-            held_out.append(name)
     for word, files in recorded.items():
         for index, recording in enumerate(files):
             name = f"{word}/recorded_{index:04d}{recording.suffix.lower()}"

@@ -155,8 +155,8 @@ class CommandEngine:
             _require_space(folder)  # else the program's own error, or half a word, would hide it
             if ended.returncode != 0:
                 said = ended.stderr.decode(errors="replace").strip().splitlines()
-                reason = said[-1] if said else "and said nothing"
-                raise DataError(f"`{line}` failed with {ended.returncode}: {reason}")
+                reason = f": {said[-1]}" if said else " and said nothing; try it in a shell"
+                raise DataError(f"`{line}` failed with {ended.returncode}{reason}")
             if not wav.exists():
                 raise DataError(f"`{line}` ended well but did not write {wav.name}")
             try:
