@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import io
+import itertools
 import json
 import os
 import shutil
@@ -18,21 +20,25 @@ import numpy as np
 import pytest
 import soundfile
 from command import harken
+from rich.console import Console
 
 from harken.edge import Model, Spotter, load_model
 from harken.edge.app.serve.offer import offers
-from harken.edge.errors import DataError, DependencyError, RunError
+from harken.edge.errors import DataError, DependencyError, OutputError, RunError
 from harken.edge.memory.grammar_file import load_grammar
 from harken.edge.memory.woken import WokenSpotter, memory_of
 from harken.edge.spotting.frontend import FrontEndConfig
 from harken.train.batches import DataSource
 from harken.train.config import StreamConfig, TrainConfig
+from harken.train.display import Stages
+from harken.train.fit import Progress
 from harken.train.own import material, new, new_cli, voices
 from harken.train.own.accents import espeak_phonemes, with_accent
 from harken.train.own.advice import advise
 from harken.train.own.base import base_file, load_base, pack_file, save_base
 from harken.train.own.likeness import Likeness
-from harken.train.own.material import gather
+from harken.train.own.material import Material, gather
+from harken.train.own.measure import Expectation
 from harken.train.own.near import near_misses, pronunciations, unlikeness
 from harken.train.own.voices import Speaker, speakers
 from harken.train.pack import Pack, PackSounds, Section, load_pack, pack_of, save_pack
@@ -533,6 +539,71 @@ class TestVoices:
         speech, rate_hz = accented.say("View glass!", accented.voices[0], 1.0)
         assert 0.3 < len(speech) / rate_hz < 2
         assert len(accented.say("qqzx", accented.voices[0], 1.0)[0])
+
+
+class TestStages:
+    """What is on standard error while work goes on."""
+
+    def test_in_a_log_a_line_a_stage_and_how_long_a_long_one_takes(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        now = itertools.count(step=3.0)
+        monkeypatch.setattr("harken.train.display.time.monotonic", lambda: next(now))
+        with Stages() as stages:
+            stages.stage("speaking")
+            for done in range(1, 30):  # three seconds each
+                stages.count(done, 100)
+            assert stages.where == "speaking (29 of 100)"
+            stages.stage("writing")
+            stages.count(1, 2)
+            stages.count(2, 2)
+            assert stages.where == "writing (2 of 2)"
+        lines = capsys.readouterr().err.splitlines()
+        assert lines == ["speaking …", "  about 5 minutes to go", "writing …"]
+
+    def test_in_a_terminal_one_bar_at_a_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Older releases of rich refuse a second one."""
+        screen = io.StringIO()
+        terminal = Console(file=screen, force_terminal=True, width=100)
+        monkeypatch.setattr("harken.edge.app.display.notes", lambda: terminal)
+        batch = Progress(epoch=0, epochs=4, step=1, steps=10, loss=0.5, history=[])
+        with Stages() as stages:
+            for stage in ("speaking", "reading"):
+                stages.stage(stage)
+                stages.count(1, 100)
+            stages.stage("training")
+            stages.batch(batch)
+        for text in ("speaking …", "reading …", "1/100", "epoch 1/4"):
+            assert text in screen.getvalue()
+
+
+class TestWriting:
+    def test_a_full_disk_leaves_no_part_of_a_model(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(descriptor: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        (tmp_path / new.UNMEASURED).mkdir()
+        (tmp_path / new.UNMEASURED / "mine.md").write_text("# mine\n\n## Limits\n\nNone.\n")
+        found = new.NewModel(
+            model=dataclasses.replace(load_model("commands-tiny"), path=tmp_path / "mine.tflite"),
+            expectation=Expectation(threshold=0.5, hours=1.0, false_accepts=0, words={}),
+            advice=(),
+            material=Material(folder=tmp_path, spoken={}, recorded={}, left_out={}),
+            near=(),
+        )
+        request = new.Request(words=("go",), name="mine")
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(OutputError, match=r"mine\.tflite: No space left .*; free some space"):
+            new._write(found, tmp_path, request)
+        assert [path.name for path in tmp_path.iterdir()] == [new.UNMEASURED]
+        monkeypatch.undo()
+        new._write(found, tmp_path, request)
+        names = {"mine.tflite", "mine.json", "mine.md", "new.json", new.UNMEASURED}
+        assert {path.name for path in tmp_path.iterdir()} == names
+        card = (tmp_path / "mine.md").read_text()
+        assert card.index("## What to expect") < card.index("## Limits")
 
 
 class TestCommand:
