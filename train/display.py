@@ -131,7 +131,7 @@ class Stages:
 
     def __init__(self) -> None:
         self._shown = ExitStack()
-        self._stage, self._count = "", ""
+        self._stage, self._count = "the start", ""
         self._began: tuple[float, int] | None = None
         self._on_count: Progress | None = None
         self._on_batch: Callable[[TrainingProgress], None] | None = None
@@ -232,7 +232,7 @@ def training_bar() -> Iterator[Callable[[TrainingProgress], None]]:
             )
             if len(progress.history) > shown:
                 shown = len(progress.history)
-                console.print(_epoch_line(progress.history[-1]), highlight=False)
+                console.print(_epoch_line(progress.history[-1]), highlight=False, soft_wrap=True)
 
         yield update
 

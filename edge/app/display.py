@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..sound.sources import BLOCK_MS, kilohertz
+from ..sound.sources import BLOCK_MS, Announcement, kilohertz
 
 if TYPE_CHECKING:
     from ..memory.turns import Turn
@@ -57,6 +57,13 @@ def wake_dict(event: Event) -> dict[str, str | int | float]:
     """Return a wake word for a line of JSON: the fields of an event, `wake` in place of `word`."""
     fields = event.to_dict()
     return {"wake": fields.pop("word"), **fields}
+
+
+def notice_line(line: str) -> Text:
+    """Return a line for the user: a warning, unless it is an `Announcement`."""
+    if isinstance(line, Announcement):
+        return Text(line, "dim")
+    return Text(f"harken: warning: {line}")
 
 
 def turn_line(turn: Turn) -> Text:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .display import event_line, notes, output, turn_line, turn_lines, wake_dict, wake_line
+from .display import (
+    event_line,
+    notes,
+    notice_line,
+    output,
+    turn_line,
+    turn_lines,
+    wake_dict,
+    wake_line,
+)
 from .streams import StreamError, print_json
 
 if TYPE_CHECKING:
@@ -111,5 +120,5 @@ class JsonLines(_Lines):
 
 
 def warn(line: str) -> None:
-    """Print a warning on standard error."""
-    notes().print(f"harken: warning: {line}", soft_wrap=True)
+    """Print a warning on standard error; an `Announcement` as it is."""
+    notes().print(notice_line(line), soft_wrap=True)

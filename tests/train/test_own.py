@@ -509,13 +509,13 @@ class TestBegin:
         assert new.known_already(("yes", "jarvis"), base) == ["yes"]
 
     def test_spellings(self) -> None:
-        found = new.checked_spellings(["go=goh", "go= g  o "], ("go",))
+        found = material.checked_spellings(["go=goh", "go= g  o "], ("go",))
         assert found == (("go", "goh"), ("go", "g o"))
 
     @pytest.mark.parametrize("text", ["go", "go=", "go=?", "stop=stopp", "=x"])
     def test_spellings_that_say_nothing(self, text: str) -> None:
         with pytest.raises(DataError):
-            new.checked_spellings([text], ("go",))
+            material.checked_spellings([text], ("go",))
 
 
 class TestVoices:
@@ -634,6 +634,25 @@ class TestCommand:
         assert refused.exit_code != 0
         assert message in refused.err
         assert "Traceback" not in refused.err
+
+    @pytest.mark.parametrize("word", ["../x", "x" * 300, "jarvis", "?"])
+    def test_bad_words_are_refused_before_tensorflow_starts(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
+    ) -> None:
+        monkeypatch.setattr("harken.train.cli._start_tensorflow", pytest.fail)
+        refused = harken("new", "jarvis", word, "--out", tmp_path / "model")
+        assert refused.exit_code == 5
+        assert not (tmp_path / "model").exists()
+
+    def test_a_file_in_place_of_the_folder(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("harken.train.cli._start_tensorflow", pytest.fail)
+        (tmp_path / "model").write_text("mine")
+        refused = harken("new", "jarvis", "--out", tmp_path / "model")
+        assert refused.exit_code == 5
+        assert "is no folder; choose another --out" in refused.error
+        assert (tmp_path / "model").read_text() == "mine"
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

@@ -55,6 +55,47 @@ class Material:
     """Recordings that are not, and what they sound like; "" where nothing is heard."""
 
 
+def checked_words(words: Sequence[str]) -> tuple[str, ...]:
+    """Return words as folders call them.
+
+    Raises
+    ------
+    DataError
+        A word cannot be said or named, or is there twice.
+    """
+    named = tuple(folder_of(word) for word in words)
+    for word in named:
+        if named.count(word) > 1:
+            raise DataError(f"{word!r} is there twice; name each word once")
+    return named
+
+
+def checked_spellings(
+    spellings: Sequence[str], words: Sequence[str]
+) -> tuple[tuple[str, str], ...]:
+    """Return spellings, ``WORD=TEXT`` each, by words as folders call them.
+
+    Raises
+    ------
+    DataError
+        One has no word or no letter, or is of a word that is not wanted.
+    """
+    found: list[tuple[str, str]] = []
+    for each in spellings:
+        word, _, text = each.partition("=")
+        if not any(letter.isalnum() for letter in text):
+            raise DataError(
+                f"--spelling {each!r} says nothing; write a word, '=', and how it is read, as in "
+                "--spelling harken=hark-en"
+            )
+        if folder_of(word) not in words:
+            raise DataError(
+                f"--spelling {each!r} is of none of the words; they are: {', '.join(words)}"
+            )
+        found.append((folder_of(word), " ".join(text.split())))
+    return tuple(found)
+
+
 def gather(
     folder: Path,
     words: Sequence[str],

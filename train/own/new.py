@@ -26,7 +26,6 @@ from ..ending import interruption
 from ..fit import Progress, train
 from ..pack import load_pack
 from ..run import RunFolder
-from ..synth.make import folder_of
 from .advice import Advice, advise
 from .base import Base
 from .material import STATE_FILE, Material, gather
@@ -109,47 +108,6 @@ class NewModel:
             "left_out": dict(self.material.left_out),
             "expected": self.expectation.to_dict(),
         }
-
-
-def checked_words(words: Sequence[str]) -> tuple[str, ...]:
-    """Return words as folders call them.
-
-    Raises
-    ------
-    DataError
-        A word cannot be said or named, or is there twice.
-    """
-    named = tuple(folder_of(word) for word in words)
-    for word in named:
-        if named.count(word) > 1:
-            raise DataError(f"{word!r} is there twice; name each word once")
-    return named
-
-
-def checked_spellings(
-    spellings: Sequence[str], words: Sequence[str]
-) -> tuple[tuple[str, str], ...]:
-    """Return spellings, ``WORD=TEXT`` each, by words as folders call them.
-
-    Raises
-    ------
-    DataError
-        One has no word or no letter, or is of a word that is not wanted.
-    """
-    found: list[tuple[str, str]] = []
-    for each in spellings:
-        word, _, text = each.partition("=")
-        if not any(letter.isalnum() for letter in text):
-            raise DataError(
-                f"--spelling {each!r} says nothing; write a word, '=', and how it is read, as in "
-                "--spelling harken=hark-en"
-            )
-        if folder_of(word) not in words:
-            raise DataError(
-                f"--spelling {each!r} is of none of the words; they are: {', '.join(words)}"
-            )
-        found.append((folder_of(word), " ".join(text.split())))
-    return tuple(found)
 
 
 def known_already(words: Sequence[str], base: Base) -> list[str]:

@@ -10,6 +10,8 @@ import typer
 
 from ...edge.app.options import JsonOption, path_of
 from ...edge.app.streams import print_json
+from ...edge.errors import DataError
+from ...edge.files import require_writable
 from ...edge.spotting.manifest import MODEL_NAME
 from ..display import Stages
 from ..ending import exit_code, terminable
@@ -103,6 +105,7 @@ def new_command(
     """
     from ..cli import _require_train, _start_tensorflow
     from ..options import listed
+    from .material import checked_spellings, checked_words
     from .voices import speakers
 
     _require_train()
@@ -117,6 +120,9 @@ def new_command(
     stages = Stages()
     try:
         with terminable(), stages:
+            named = checked_words(words)
+            read = checked_spellings(spelling or (), named)
+            require_writable(out, error=DataError)
             stages.stage("looking for voices")
             speaking = speakers(
                 command=engine,
@@ -127,9 +133,8 @@ def new_command(
             )
             stages.stage("starting TensorFlow")
             _start_tensorflow()
-            from .new import Request, checked_spellings, checked_words, expectation_lines
+            from .new import Request, expectation_lines
 
-            named = checked_words(words)
             request = Request(
                 words=named,
                 name=chosen_name,
@@ -139,7 +144,7 @@ def new_command(
                 recordings=None if recordings is None else str(recordings),
                 base=base,
                 languages=languages,
-                spellings=checked_spellings(spelling or (), named),
+                spellings=read,
                 checked=not unchecked,
                 voices=_voices(speaking),
             )

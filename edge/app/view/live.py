@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from rich.text import Text
 
-from ..display import event_line, turn_line, wake_line
+from ..display import event_line, notice_line, turn_line, wake_line
 from .evidence import EvidenceBars
 from .footer import Footer
 from .level import FLOOR_DBFS, Fault, LevelMeter
@@ -144,7 +144,7 @@ class LiveView:
     def notice(self, line: str) -> None:
         """Show a line at once, and in the picture until sound has come for a while."""
         if not self._quiet:
-            self._lines.append(Text(f"harken: warning: {line}"))
+            self._lines.append(notice_line(line))
         self._notice = line
         self._notice_until = self._samples + round(_NOTICE_S * self._rate_hz)
         self._refresh()
