@@ -350,6 +350,12 @@ class TestMaterial:
         with pytest.raises(DataError, match=r"has none of go: .* there is stop"):
             gather(tmp_path / "out", ["go"], [], [], tmp_path / "mine", seed=0)
 
+    def test_a_folder_without_recordings(self, tmp_path: Path) -> None:
+        (tmp_path / "mine" / "go").mkdir(parents=True)
+        (tmp_path / "mine" / "go" / "notes.txt").write_text("go")
+        with pytest.raises(DataError, match=r"mine/go holds no recording; .*\.flac.*\.wav"):
+            gather(tmp_path / "out", ["go"], [], [], tmp_path / "mine", seed=0)
+
     def test_one_recording_is_enough_and_weighs_little(self, tmp_path: Path) -> None:
         write_recordings(tmp_path / "mine" / "go", 1)
         made = gather(tmp_path / "out", ["go"], [], [tone_speaker()], tmp_path / "mine", seed=0)

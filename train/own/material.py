@@ -365,6 +365,12 @@ def _recorded(recordings: Path | None, words: Sequence[str]) -> dict[str, list[P
         files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
         if files:
             found[word] = files
+    empty = [word for word in map(folder_of, words) if (recordings / word).is_dir()]
+    if not found and empty:
+        raise DataError(
+            f"{recordings / empty[0]} holds no recording; those are files of "
+            f"{', '.join(sorted(AUDIO_SUFFIXES))}: `harken record` makes some"
+        )
     if not found:
         there = ", ".join(sorted(p.name for p in recordings.iterdir() if p.is_dir())) or "nothing"
         raise DataError(
