@@ -23,6 +23,7 @@ _MOST_TEXT_BYTES = 1 << 28
 
 _ADVICE = {
     errno.ENOSPC: "; free some space there and run the command again",
+    errno.EFBIG: "; allow larger files (ulimit -f), or choose another folder",
     errno.EDQUOT: "; free some of your quota and run the command again",
     errno.EACCES: "; choose a folder that you may write to",
     errno.EPERM: "; choose a folder that you may write to",
@@ -79,7 +80,7 @@ def write_atomic(
         finally:
             temporary.unlink(missing_ok=True)  # gone already when the rename went through
     except OSError as problem:
-        raise error(_refusal(path, problem)) from problem
+        raise error(refusal(path, problem)) from problem
 
 
 def write_together(files: Mapping[Path, bytes], *, error: type[HarkenError] = HarkenError) -> None:
@@ -116,7 +117,7 @@ def write_together(files: Mapping[Path, bytes], *, error: type[HarkenError] = Ha
             for temporary in staged.values():
                 temporary.unlink(missing_ok=True)  # already renamed
     except OSError as problem:
-        raise error(_refusal(path, problem)) from problem
+        raise error(refusal(path, problem)) from problem
 
 
 def lock(descriptor: int) -> None:
@@ -253,6 +254,7 @@ def require_writable(
         ) from None
 
 
-def _refusal(path: Path, problem: OSError) -> str:
+def refusal(path: Path, problem: OSError) -> str:
+    """Return a line for the person at the keyboard: what cannot be written, why, what to do."""
     reason = problem.strerror or str(problem)
     return f"cannot write {path}: {reason}{_ADVICE.get(problem.errno or 0, '')}"

@@ -85,7 +85,7 @@ def export_run(
     name = Path(run).resolve().name if name is None else name
     _check_name(name)
     check_target(out)
-    _require_own(out, name)
+    require_own(out, name)
     on_stage("reading the run")
     trained = load_run(run)
     on_stage("quantizing to int8")
@@ -124,7 +124,7 @@ def export_run(
     return bundle
 
 
-def _require_own(out: Path, name: str) -> None:
+def require_own(out: Path, name: str) -> None:
     """Refuse to replace files that are not a harken model with its card."""
     paths = [out / f"{name}{suffix}" for suffix in (".tflite", ".json", ".md")]
     there = [path for path in paths if path.exists()]

@@ -21,6 +21,7 @@ from ..edge.errors import RunError
 from ..edge.spotting.manifest import MODEL_NAME
 from .config import SIZES, TrainConfig
 from .display import data_notes, progress_bar, training_bar
+from .ending import exit_code, interruption
 from .options import AddOption, CacheOption, DataArgument, SplitRuleChoice, SplitRuleOption, listed
 
 if TYPE_CHECKING:
@@ -108,7 +109,8 @@ def train_command(
     """Train a keyword spotter on recordings.
 
     RUN then holds weights, figures, plots and the recipe; `harken export RUN` makes a model of it.
-    Ctrl-C stops after the current batch, with exit code 130, and --resume continues from there.
+    Ctrl-C stops after the current batch, with exit code 130 (SIGTERM: 143), and --resume continues
+    from there.
     """
     _require_train()
     from ..edge.app.display import notes
@@ -198,7 +200,7 @@ def train_command(
             f"{shlex.join(again)}",
             soft_wrap=True,
         )
-        raise typer.Exit(130)
+        raise typer.Exit(exit_code(interruption(outcome.signal)))
     if as_json:
         print_json({"run": str(out), "best": best}, indent=2)
         return

@@ -6,9 +6,10 @@ Nothing heavy is imported before something is shown, so that the light installat
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from .evaluate import Evaluation
     from .fit import Progress as TrainingProgress
 
+_ESTIMATE_AFTER_S, _WORTH_TELLING_S = 5.0, 10.0
 _REASONS = 4  # for leaving out files that are listed one by one
 _EXAMPLES = 3  # of those, where files are left out for several reasons of a kind
 
@@ -120,6 +122,78 @@ def progress_bar(description: str) -> Iterator[Progress]:
         yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
 
 
+class Stages:
+    """Says which stage some work is in, on standard error, and how far that is.
+
+    If that is a terminal, a bar shows it; else a line says once how long it will take, if that is
+    long. A context manager.
+    """
+
+    def __init__(self) -> None:
+        self._shown = ExitStack()
+        self._stage, self._count = "the start", ""
+        self._began: tuple[float, int] | None = None
+        self._on_count: Progress | None = None
+        self._on_batch: Callable[[TrainingProgress], None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._shown.close()
+
+    @property
+    def where(self) -> str:
+        """The stage, and how far it is."""
+        return f"{self._stage} ({self._count})" if self._count else self._stage
+
+    def stage(self, stage: str) -> None:
+        """Begin a stage."""
+        from ..edge.app.display import notes
+
+        self._shown.close()
+        self._stage, self._count, self._began = stage, "", None
+        self._on_count = self._on_batch = None
+        notes().print(f"{stage} …", soft_wrap=True)
+
+    def count(self, done: int, total: int) -> None:
+        """Show that so much is done."""
+        if self._on_count is None:
+            self._on_count = self._shown.enter_context(progress_bar(self._stage))
+        self._on_count(done, total)
+        self._tell(done, total, f"{done} of {total}")
+
+    def batch(self, progress: TrainingProgress) -> None:
+        """Show how far a training is."""
+        if self._on_batch is None:
+            self._on_batch = self._shown.enter_context(training_bar())
+        self._on_batch(progress)
+        self._tell(
+            progress.step, progress.steps, f"{progress.epoch} of {progress.epochs} epochs done"
+        )
+
+    def _tell(self, done: int, total: int, count: str) -> None:
+        """Say how long it takes, where no bar does."""
+        from ..edge.app.display import notes
+
+        now = time.monotonic()
+        if not self._count:
+            self._began = now, done
+        self._count = count
+        if self._began is None or done <= self._began[1] or notes().is_terminal:
+            return
+        passed_s = now - self._began[0]
+        left_s = passed_s * (total - done) / (done - self._began[1])
+        if passed_s >= _ESTIMATE_AFTER_S:
+            self._began = None
+            if left_s >= _WORTH_TELLING_S:
+                notes().print(f"  about {_duration(left_s)} to go", soft_wrap=True)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} minutes"
+
+
 @contextmanager
 def training_bar() -> Iterator[Callable[[TrainingProgress], None]]:
     """Print a line per epoch to standard error; if that is a terminal, show a bar below them."""
@@ -158,7 +232,7 @@ def training_bar() -> Iterator[Callable[[TrainingProgress], None]]:
             )
             if len(progress.history) > shown:
                 shown = len(progress.history)
-                console.print(_epoch_line(progress.history[-1]), highlight=False)
+                console.print(_epoch_line(progress.history[-1]), highlight=False, soft_wrap=True)
 
         yield update
 

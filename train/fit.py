@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +66,8 @@ class Outcome:
     """Epochs complete."""
     best: dict[str, float] | None
     """Figures of the epoch whose weights were kept."""
+    signal: int | None = None
+    """What it was interrupted by, SIGINT or SIGTERM."""
 
 
 def train(
@@ -80,6 +82,7 @@ def train(
     workers: int = 2,
     streams: Path | None = None,
     first: Weights | None = None,
+    on_stage: Callable[[str], None] = lambda stage: None,
 ) -> Outcome:
     """Train a model, or continue an interrupted run.
 
@@ -110,6 +113,8 @@ def train(
         Folder of drawn streams, shared with other runs.
     first
         Initial weights, by name; missing ones are drawn. A resumed run has its own.
+    on_stage
+        Called with a few words at the start of every stage.
 
     Returns
     -------
@@ -125,6 +130,7 @@ def train(
         diverged.
     """
     _check_corpus(config, corpus)
+    on_stage("preparing the training")
     if resume:
         record = resumed_record(run, config, corpus, recipe)
         run.remove_temporary()
@@ -136,8 +142,8 @@ def train(
         run.save_arrays(_FIRST, first)  # a run resumed before its first checkpoint starts with it
     elif run.has(_FIRST):
         first = dict(run.load_arrays(_FIRST))
-    stop = threading.Event()
-    with _signals(stop.set):  # from here on, since setting up takes a while, too
+    stop = _Stop()
+    with _signals(stop.ask):  # from here on, since setting up takes a while, too
         fitting = _Fitting(record.config, corpus, run, stop, first)
         if resume and run.has("checkpoint.npz"):
             fitting.restore()
@@ -157,7 +163,8 @@ def train(
             workers=workers,
             store=store,
         )
-        return fitting.go(batches, on_progress)
+        on_stage("training")
+        return fitting.go(batches, on_progress, on_stage)
 
 
 def _bound(config: TrainConfig, name: str) -> float:
@@ -181,6 +188,15 @@ def _check_corpus(config: TrainConfig, corpus: Corpus) -> None:
         )
 
 
+class _Stop:
+    """A signal that asked to stop, if there was one."""
+
+    signal: int | None = None
+
+    def ask(self, number: int) -> None:
+        self.signal = number
+
+
 class _Fitting:
     """The state of a run: weights, optimizer, averages, history."""
 
@@ -189,7 +205,7 @@ class _Fitting:
         config: TrainConfig,
         corpus: Corpus,
         run: RunFolder,
-        stop: threading.Event | None = None,
+        stop: _Stop | None = None,
         first: Weights | None = None,
     ) -> None:
         self.config, self.run, self.corpus = config, run, corpus
@@ -238,14 +254,21 @@ class _Fitting:
         self._apply = tf.function(self._apply_eagerly)
         self._moments = Moments(config, corpus)
         self._validation = Validation(config, corpus)
-        self._stop = stop or threading.Event()
+        self._stop = stop or _Stop()
         self._epoch_began = time.monotonic()
 
-    def go(self, batches: Batches, on_progress: Callable[[Progress], None]) -> Outcome:
+    def go(
+        self,
+        batches: Batches,
+        on_progress: Callable[[Progress], None],
+        on_stage: Callable[[str], None] = lambda stage: None,
+    ) -> Outcome:
         """Train until the last epoch is done or a signal asks to stop."""
+        if self._stop.signal is not None:  # while all this was set up
+            return self._outcome(finished=False)
         with batches:
             saved_at = time.monotonic()
-            for batch in batches.draw(self.step, self.steps):
+            for batch in self._until_stopped(batches):
                 self._learn(batch)
                 within = self.step % self.steps_per_epoch
                 loss = self.loss_sum / (within or self.steps_per_epoch)
@@ -263,21 +286,35 @@ class _Fitting:
                 )
                 if (
                     within == 0
-                    or self._stop.is_set()
+                    or self._stop.signal is not None
                     or time.monotonic() > saved_at + _SAVE_EVERY_S
                 ):
                     self.save()
                     saved_at = time.monotonic()
-                if self._stop.is_set():
+                if self._stop.signal is not None:
                     break
         finished = self.step >= self.steps
         if finished:
+            on_stage("writing the run")
             self._complete()
+        return self._outcome(finished=finished)
+
+    def _outcome(self, *, finished: bool) -> Outcome:
         return Outcome(
             finished=finished,
             epochs=len(self.history),
             best=max(self.history, key=rank, default=None),
+            signal=self._stop.signal,
         )
+
+    def _until_stopped(self, batches: Batches) -> Iterator[Batch]:
+        """Yield the batches that are left; a signal to the workers, too, is no failure of them."""
+        try:
+            yield from batches.draw(self.step, self.steps)
+        except RunError as problem:
+            if self._stop.signal is None or not isinstance(problem.__cause__, BrokenProcessPool):
+                raise
+            self.save()
 
     def save(self) -> None:
         """Write the checkpoint: everything needed to continue as if uninterrupted."""
@@ -439,17 +476,17 @@ class _Fitting:
 
 
 @contextmanager
-def _signals(handler: Callable[[], None]) -> Iterator[None]:
-    """Call a handler at the first SIGINT or SIGTERM inside; a second one acts as usual."""
+def _signals(handler: Callable[[int], None]) -> Iterator[None]:
+    """Call a handler with the first SIGINT or SIGTERM inside; a second one acts as usual."""
     before: dict[int, Any] = {}
 
     def restore() -> None:
         while before:
             signal.signal(*before.popitem())
 
-    def handle(*_: object) -> None:
+    def handle(number: int, frame: object) -> None:
         restore()
-        handler()
+        handler(number)
 
     for name in (signal.SIGINT, signal.SIGTERM):
         before[name] = signal.signal(name, handle)

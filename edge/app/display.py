@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..sound.sources import BLOCK_MS, kilohertz
+from ..sound.sources import BLOCK_MS, Announcement, kilohertz
 
 if TYPE_CHECKING:
     from ..memory.turns import Turn
@@ -42,6 +42,24 @@ def event_line(event: Event) -> Text:
         f"  {event.confidence:4.0%}",
         (f"  {event.latency_s * 1000:5.0f} ms later", "dim"),
     )
+
+
+def wake_line(event: Event) -> Text:
+    """Return a wake word as a line: time, word, and that the command model listens now."""
+    return Text(f"{event.start_s:9.2f} s  {event.word} – listening", "dim")
+
+
+def wake_dict(event: Event) -> dict[str, str | int | float]:
+    """Return a wake word for a line of JSON: the fields of an event, `wake` in place of `word`."""
+    fields = event.to_dict()
+    return {"wake": fields.pop("word"), **fields}
+
+
+def notice_line(line: str) -> Text:
+    """Return a line for the user: a warning, unless it is an `Announcement`."""
+    if isinstance(line, Announcement):
+        return Text(line, "dim")
+    return Text(f"harken: warning: {line}")
 
 
 def turn_line(turn: Turn) -> Text:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .display import event_line, notes, output, turn_line, turn_lines
+from .display import (
+    event_line,
+    notes,
+    notice_line,
+    output,
+    turn_line,
+    turn_lines,
+    wake_dict,
+    wake_line,
+)
 from .streams import StreamError, print_json
 
 if TYPE_CHECKING:
@@ -84,10 +93,12 @@ class WithoutOutput:
 
 
 class PlainLines(_Lines):
-    """An observer that prints a line for each word and each turn; see `_Lines`."""
+    """An observer that prints a line for each wake word, word and turn; see `_Lines`."""
 
     def heard(self, heard: Heard) -> None:
         """Print what was heard; see `Observer`."""
+        for event in heard.wakes:
+            output().print(wake_line(event))
         for event in heard.events:
             output().print(event_line(event))
         for turn in heard.turns:
@@ -95,10 +106,12 @@ class PlainLines(_Lines):
 
 
 class JsonLines(_Lines):
-    """An observer that prints a line of JSON for each word, command and turn."""
+    """An observer that prints a line of JSON for each wake word, word, command and turn."""
 
     def heard(self, heard: Heard) -> None:
         """Print what was heard; see `Observer`."""
+        for event in heard.wakes:
+            print_json(wake_dict(event))
         for event in heard.events:
             print_json(event.to_dict())
         for turn in heard.turns:
@@ -107,5 +120,5 @@ class JsonLines(_Lines):
 
 
 def warn(line: str) -> None:
-    """Print a warning on standard error."""
-    notes().print(f"harken: warning: {line}", soft_wrap=True)
+    """Print a warning on standard error; an `Announcement` as it is."""
+    notes().print(notice_line(line), soft_wrap=True)

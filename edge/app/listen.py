@@ -52,6 +52,8 @@ class Heard:
         Words.
     turns : tuple of Turn
         The memory's turns for these words, or for a pause.
+    wakes : tuple of Event
+        Wake words, where there is a wake model.
     """
 
     samples: NDArray[np.int16]
@@ -60,6 +62,7 @@ class Heard:
     evidence: NDArray[np.float32]
     events: tuple[Event, ...]
     turns: tuple[Turn, ...]
+    wakes: tuple[Event, ...] = ()
 
 
 class Observer(Protocol):
@@ -275,6 +278,7 @@ class Listener:
             evidence=self._spotter.evidence,
             events=tuple(events),
             turns=tuple(turns),
+            wakes=self._spotter.wakes,
         )
         for observer in self._observers:
             observer.heard(heard)

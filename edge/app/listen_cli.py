@@ -341,7 +341,6 @@ def listen_command(
                 detector=detector,
                 gate=not no_gate,
                 memory=remembers,
-                on_wake=warnings.say_awake,
             )
         action = None
         if execute is not None and remembers is not None:
@@ -399,10 +398,6 @@ class _Warnings:
             warn(line)
         else:
             self.listener.warn(line)
-
-    def say_awake(self, word: str) -> None:
-        """Report a detected wake word."""
-        self(f"{word}: listening")
 
 
 class _OutputFailure:

@@ -7,6 +7,7 @@ has come for a while.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any
@@ -87,6 +88,7 @@ class WokenSpotter(Spotter):
         self._asleep_from = 0  # where the wake model started listening
         self._until: int | None = None  # where the command model stops listening; None: asleep
         self._heard_evidence = np.zeros((0, labels), np.float32)
+        self._wakes: list[Event] = []
 
     @property
     def awake(self) -> bool:
@@ -98,6 +100,7 @@ class WokenSpotter(Spotter):
         super().reset()
         self._wake.reset()
         self._asleep_from, self._until = 0, None
+        self._wakes = []
 
     def skip(self, samples: int) -> list[Event]:
         """Continue after dropped audio; see `Spotter.skip`."""
@@ -113,6 +116,7 @@ class WokenSpotter(Spotter):
     def feed(self, samples: npt.NDArray[Any], *, arrived_at: float | None = None) -> list[Event]:
         """Process samples, and return the words that they complete; see `Spotter.feed`."""
         arrived_at = time.monotonic() if arrived_at is None else arrived_at
+        self._wakes = []
         events: list[Event] = []
         evidence = [self._heard_evidence[:0]]
         rest = samples
@@ -137,6 +141,11 @@ class WokenSpotter(Spotter):
         """(m, n_labels) float32, as in `Spotter`; empty while asleep."""
         return self._heard_evidence
 
+    @property
+    def wakes(self) -> tuple[Event, ...]:
+        """Wake words that the last `feed` detected; positions count from the last reset."""
+        return tuple(self._wakes)
+
     def _listen_for_wake(self, samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Feed the wake model; return the samples after a wake word."""
         for event in self._wake.feed(samples):
@@ -156,8 +165,17 @@ class WokenSpotter(Spotter):
     def _wake_up(self, event: Event) -> None:
         self._restart()
         self._until = self.samples_heard + self._window
+        start = self._asleep_from + event.start_sample
+        self._wakes.append(
+            dataclasses.replace(
+                event,
+                start_sample=start,
+                end_sample=self.samples_heard,
+                start_s=start / self._sample_rate_hz,
+                end_s=self.samples_heard / self._sample_rate_hz,
+            )
+        )
         if self._memory is not None and self._memory.grammar.controls.wake == event.word:
-            start = self._asleep_from + event.start_sample
             self._memory.accept(
                 Detection(
                     word=event.word,

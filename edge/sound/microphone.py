@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import AudioError
 from .resample import Mixer
-from .sources import SAMPLE_RATE_HZ, Block, BlockQueue, Source, kilohertz, layout
+from .sources import SAMPLE_RATE_HZ, Announcement, Block, BlockQueue, Source, kilohertz, layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -221,7 +221,7 @@ class Microphone(Source):
                 self._open()
                 self._interrupted = True
                 self._start()
-                self.on_notice(f"listening to {self.description}")
+                self.on_notice(Announcement(f"listening to {self.description}"))
                 return
             self._release()
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import AudioError
 from .pcm import PcmDecoder, PcmFormat, container
-from .sources import SAMPLE_RATE_HZ, Block, Source
+from .sources import SAMPLE_RATE_HZ, Announcement, Block, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -187,7 +187,7 @@ class TcpPcm(_NetworkSource):
             sender, peer = self._socket.accept()
         except OSError:  # the next one has given up, or the source is closed
             return None
-        self.on_notice(f"{peer[0]}:{peer[1]} sends")
+        self.on_notice(Announcement(f"{peer[0]}:{peer[1]} sends"))
         return sender
 
     def _receive(self, sender: socket.socket) -> bytes:
@@ -245,7 +245,7 @@ class UdpPcm(_NetworkSource):
                     self.on_notice(f"{peer[0]}:{peer[1]} sends {what}: they are dropped")
                 continue
             if peer != sender:
-                self.on_notice(f"{peer[0]}:{peer[1]} sends")
+                self.on_notice(Announcement(f"{peer[0]}:{peer[1]} sends"))
                 self._interrupt()
                 sender = peer
             yield from self._blocks(data)

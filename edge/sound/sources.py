@@ -48,6 +48,12 @@ _FILE_RATES_HZ = range(1_000, 1_000_001)
 _VALUES_PER_READ = 1 << 20
 
 
+class Announcement(str):
+    """A line for the user that is no warning, such as that a sender has come."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
     """A stretch of audio without gaps.

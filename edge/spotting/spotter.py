@@ -205,6 +205,11 @@ class Spotter:
         return [self._event(detection, arrived_at) for detection in detections]
 
     @property
+    def wakes(self) -> tuple[Event, ...]:
+        """Wake words that the last `feed` detected: none, without a wake model (`WokenSpotter`)."""
+        return ()
+
+    @property
     def detector(self) -> DetectorConfig:
         """Thresholds, smoothing and refractory time in force."""
         return self._detector.config

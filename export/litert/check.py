@@ -43,6 +43,17 @@ LONG_STEPS = 20_000
 MIN_FLOAT_AGREEMENT = 0.998
 MAX_FLOAT_MEAN = 0.001
 MAX_FLOAT_DIFFERENCE = 0.05
+# The state of an SVDF is rounded to int16 with the scale of the int8 model. If its mean is large
+# and the filter removes that mean again, one step of int16 matters, and the smallest difference before
+# it decides in which direction a value is rounded. So a model may differ from the float network
+# about as much as this rounding makes the float network differ from itself. Of eleven models of
+# `harken new`, the four of an older training were refused without this rule: means of 0.0009 to
+# 0.0014, at most 0.07 to 0.16, where the rounding alone costs 0.0014 to 0.0037, at most 0.05 to
+# 0.18; and they are no farther from the unrounded network (0.0016 to 0.0037). The int16 of the LSTM
+# costs 0.00005. Over all eleven and the two shipped models, the means are 0.3 to 1.2 times the cost
+# of the rounding, the largest differences 0.4 to 1.5 times.
+_AS_ROUNDING_MEAN = 1.5
+_AS_ROUNDING_MOST = 2.0
 # Against the int8 model in its own runtime, which shows whether its weights were read correctly; it
 # rounds more, and the float network differs from it as much: networks with a stem round at every
 # layer of it, and differ more (`commands` 0.036 on average, `commands-tiny` 0.016) than an LSTM
@@ -72,6 +83,8 @@ class LitertCheck:
     """With the same weights in float32."""
     int8_model: Agreement
     """With the int8 model that it was made from."""
+    kept_rounding: Agreement
+    """Of the float network with itself without rounding the state of its SVDF layers to int16."""
     rounding: Agreement
     """Of the float network with that int8 model: the effect of int8 alone."""
     interpreter_steps: int
@@ -133,6 +146,7 @@ def check_litert(
     check_interpreter(answers)
     posteriors = softmax(answers.compiled)
     reference = softmax(bounded_logits(layers, steps))
+    unrounded = softmax(bounded_logits(layers, steps, rounded=False))
     int8_posteriors = Engine(model, runtime="ai-edge-litert").feed(frames)
     heard, expected = _words(posteriors, manifest), _words(int8_posteriors, manifest)
     same = count_same(heard, expected)
@@ -140,6 +154,7 @@ def check_litert(
         runtime=f"ai-edge-litert {importlib.metadata.version('ai-edge-litert')}",
         float_network=measure_agreement(reference, posteriors),
         int8_model=measure_agreement(int8_posteriors, posteriors),
+        kept_rounding=measure_agreement(unrounded, reference),
         rounding=measure_agreement(int8_posteriors, reference),
         interpreter_steps=len(answers.interpreted),
         words=len(expected),
@@ -155,7 +170,7 @@ def _not_shared(heard: Sequence[Detection], expected: Sequence[Detection]) -> in
     return len(heard) + len(expected) - 2 * count_same(heard, expected)
 
 
-def bounded_logits(layers: QuantizedNetwork, steps: Array) -> Array:
+def bounded_logits(layers: QuantizedNetwork, steps: Array, *, rounded: bool = True) -> Array:
     """Run the float network over a stream, within the range of the explicit-state tensors.
 
     A frame too loud for int8 is limited for them, too. Their zero points are 0, so they reach as
@@ -169,6 +184,8 @@ def bounded_logits(layers: QuantizedNetwork, steps: Array) -> Array:
         The network.
     steps
         (steps, inputs) float32.
+    rounded
+        Whether what SVDF layers keep is rounded.
 
     Returns
     -------
@@ -178,7 +195,7 @@ def bounded_logits(layers: QuantizedNetwork, steps: Array) -> Array:
     kept = {f"svdf_{index}/state": layer.state_scale for index, layer in enumerate(layers.svdf)}
 
     def bounded(name: str, values: Array) -> Array:
-        if name in kept:
+        if rounded and name in kept:
             return np.asarray(np.rint(values / kept[name]) * kept[name], np.float32)
         return values.clip(-bounds[name].limit, bounds[name].limit) if name in bounds else values
 
@@ -244,17 +261,20 @@ def check_parity(check: LitertCheck) -> None:
         It does not.
     """
     exact, rounded = check.float_network, check.int8_model
+    kept = check.kept_rounding
+    float_mean = max(MAX_FLOAT_MEAN, _AS_ROUNDING_MEAN * kept.difference_mean)
+    float_most = max(MAX_FLOAT_DIFFERENCE, _AS_ROUNDING_MOST * kept.difference_max)
     if (
         exact.same_argmax < MIN_FLOAT_AGREEMENT
-        or exact.difference_mean > MAX_FLOAT_MEAN
-        or exact.difference_max > MAX_FLOAT_DIFFERENCE
+        or exact.difference_mean > float_mean
+        or exact.difference_max > float_most
     ):
         raise ExportError(
             f"float agreement check: over {exact.steps} steps, the 16x8 model gives the same label "
             f"as the float network in {exact.same_argmax:.2%} (at least {MIN_FLOAT_AGREEMENT:.1%} "
             f"is required), and its posteriors differ by {exact.difference_mean:.4f} on average "
-            f"and {exact.difference_max:.3f} at most (allowed are {MAX_FLOAT_MEAN} and "
-            f"{MAX_FLOAT_DIFFERENCE})"
+            f"and {exact.difference_max:.3f} at most (allowed are {float_mean:.3g} and "
+            f"{float_most:.3g})"
         )
     most_mean = max(MAX_INT8_MEAN, _MORE_THAN_ROUNDING * check.rounding.difference_mean)
     if rounded.same_argmax < MIN_INT8_AGREEMENT or rounded.difference_mean > most_mean:

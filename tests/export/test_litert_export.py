@@ -386,6 +386,27 @@ class TestHybrids:
         assert agreement.difference_mean <= MAX_FLOAT_MEAN
         assert agreement.difference_max <= MAX_FLOAT_DIFFERENCE / 2
 
+    def test_where_int16_is_coarse_it_is_as_near_as_int16_lets_it(self) -> None:
+        """The mean of what a layer keeps is large, and its filters take that away again."""
+        network = drawn_network(seed=1)
+        first, second = network.svdf
+        coarse = dataclasses.replace(
+            second,
+            kernel=second.kernel + np.float32(3),
+            time_kernel=second.time_kernel - second.time_kernel.mean(axis=0),
+        )
+        layers = quantized(dataclasses.replace(network, svdf=(first, coarse)))
+        stream = drawn_stream(6000, seed=9)
+        answers = run(explicit_state_graph(layers), stream, interpreted_steps=10)
+        exact = softmax(bounded_logits(layers, stream, rounded=False))
+        reference = softmax(bounded_logits(layers, stream))
+        posteriors = softmax(answers.compiled)
+        agreement, cost = (measure_agreement(reference, each) for each in (posteriors, exact))
+        assert MAX_FLOAT_MEAN < agreement.difference_mean < cost.difference_mean
+        assert agreement.difference_max < 1.5 * cost.difference_max
+        whole = measure_agreement(exact, posteriors).difference_mean
+        assert whole == pytest.approx(cost.difference_mean, rel=0.05)
+
     def test_it_saturates_where_its_tensors_end(self) -> None:
         network = quantized(HYBRIDS["added"])
         stream = 3 * drawn_stream(2000, seed=9)
@@ -651,6 +672,23 @@ class TestChecks:
         agreement = dataclasses.replace(getattr(bundle.check, part), **change)
         with pytest.raises(ExportError, match=match):
             check_parity(dataclasses.replace(bundle.check, **{part: agreement}))
+
+    def test_as_much_as_the_rounding_of_the_state_costs(self, bundle: LitertBundle) -> None:
+        check = bundle.check
+
+        def with_means(exact: float, kept: float) -> LitertCheck:
+            parts = {"float_network": exact, "kept_rounding": kept}
+            changed = {
+                part: dataclasses.replace(getattr(check, part), difference_mean=mean)
+                for part, mean in parts.items()
+            }
+            return dataclasses.replace(check, **changed)
+
+        check_parity(with_means(0.0014, 0.0025))
+        with pytest.raises(
+            ExportError, match=r"0\.0040 on average.*allowed are 0\.00375 and 0\.05"
+        ):
+            check_parity(with_means(0.0040, 0.0025))
 
     @pytest.mark.parametrize("change", [{"words_same": 500}, {"words_more": 40}])
     def test_words(self, bundle: LitertBundle, change: dict[str, int]) -> None:

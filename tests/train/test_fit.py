@@ -11,9 +11,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from unittest import mock
 
 import numpy as np
@@ -28,7 +29,7 @@ from harken.edge.errors import DataError, RunError
 from harken.edge.spotting.frontend import FrontEndConfig
 from harken.export.trained import load_run
 from harken.train import fit
-from harken.train.batches import DataSource, stream_maker
+from harken.train.batches import Batches, DataSource, stream_maker
 from harken.train.config import ModelConfig, StreamConfig, TrainConfig
 from harken.train.fit import Outcome, Progress, train
 from harken.train.network import Weights, initial_weights, is_moment
@@ -78,6 +79,7 @@ class Tones:
         on_progress: Callable[[Progress], None] = lambda progress: None,
         workers: int = 1,
         first: Weights | None = None,
+        on_stage: Callable[[str], None] = lambda stage: None,
     ) -> Outcome:
         return train(
             config,
@@ -89,6 +91,7 @@ class Tones:
             on_progress=on_progress,
             workers=workers,
             first=first,
+            on_stage=on_stage,
         )
 
     def command(self, out: Path, *options: object) -> list[str]:
@@ -371,6 +374,7 @@ class TestInterruptions:
 
         outcome = tone_words.train(run, resume=True, on_progress=second)
         assert (outcome.finished, outcome.epochs) == (False, 5)
+        assert outcome.signal == signal.SIGTERM
         assert tone_words.train(run, resume=True).finished
         assert names(run) == FILES
         assert_same_run(run, whole_run)
@@ -503,6 +507,41 @@ class TestKilled:
             pytest.skip("needs /proc")
         with pytest.raises(RunError, match=r"a process that draws .* has died.*--resume"):
             tone_words.train(tmp_path / "run", on_progress=kill_workers)
+
+    def test_workers_that_the_same_signal_ended_are_no_error(
+        self, whole_run: Path, tone_words: Tones, tmp_path: Path
+    ) -> None:
+        """A service manager, or `kill` of a group, ends all processes at once."""
+
+        class Ended:
+            def draw(self, first: int, end: int) -> Iterator[Batch]:
+                yield from ()
+                raise RunError("a process has died") from BrokenProcessPool()
+
+        config, run = RunFolder(whole_run).load_record().config, RunFolder(tmp_path)
+        stop = fit._Stop()
+        fitting = fit._Fitting(config, tone_words.source.open(), run, stop)
+        batches = cast(Batches, Ended())
+        with pytest.raises(RunError):
+            list(fitting._until_stopped(batches))
+        assert not run.has("checkpoint.npz")
+        stop.ask(signal.SIGTERM)
+        assert not list(fitting._until_stopped(batches))
+        assert run.has("checkpoint.npz")
+
+    def test_a_signal_while_it_is_set_up_ends_it_before_the_first_batch(
+        self, tone_words: Tones, tmp_path: Path
+    ) -> None:
+        def at(stage: str) -> None:
+            if stage == "training":  # all is set up
+                signal.raise_signal(signal.SIGTERM)
+
+        outcome = tone_words.train(tmp_path / "run", on_stage=at)
+        assert (outcome.finished, outcome.epochs) == (False, 0)
+        assert outcome.signal == signal.SIGTERM
+        assert names(tmp_path / "run") == ["config.json"]
+        again = tone_words.train(tmp_path / "run", resume=True, on_progress=StopAt(2))
+        assert (again.finished, again.epochs, again.signal) == (False, 0, signal.SIGINT)
 
 
 @pytest.mark.slow

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import io
+import itertools
 import json
 import os
 import shutil
+import signal
+import subprocess
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +20,29 @@ import numpy as np
 import pytest
 import soundfile
 from command import harken
+from rich.console import Console
 
 from harken.edge import Model, Spotter, load_model
 from harken.edge.app.serve.offer import offers
-from harken.edge.errors import DataError, DependencyError
+from harken.edge.errors import DataError, DependencyError, OutputError, RunError
 from harken.edge.memory.grammar_file import load_grammar
 from harken.edge.memory.woken import WokenSpotter, memory_of
 from harken.edge.spotting.frontend import FrontEndConfig
+from harken.train.batches import DataSource
 from harken.train.config import StreamConfig, TrainConfig
-from harken.train.own import new, new_cli, voices
+from harken.train.display import Stages
+from harken.train.fit import Progress
+from harken.train.own import material, new, new_cli, voices
 from harken.train.own.accents import espeak_phonemes, with_accent
 from harken.train.own.advice import advise
 from harken.train.own.base import base_file, load_base, pack_file, save_base
 from harken.train.own.likeness import Likeness
-from harken.train.own.material import gather
+from harken.train.own.material import Material, gather
+from harken.train.own.measure import Expectation
 from harken.train.own.near import near_misses, pronunciations, unlikeness
 from harken.train.own.voices import Speaker, speakers
 from harken.train.pack import Pack, PackSounds, Section, load_pack, pack_of, save_pack
+from harken.train.run import RunFolder
 from harken.train.synth.engines import UnspeakableError
 
 RATE = 16_000
@@ -308,6 +319,17 @@ class TestMaterial:
         assert len(voices_held_out) == 2
         assert len(list((made.folder / "simulated_rooms").iterdir())) == 24
 
+    def test_of_a_single_voice_one_clip_of_six_is_held_out(self, tmp_path: Path) -> None:
+        class Alone(Tone):
+            voices = ("voice3",)
+
+        made = gather(tmp_path, ["go"], ["no"], [Speaker(engine=Alone(), takes=24)], None, seed=0)
+        corpus = DataSource(
+            root=made.folder, cache_dir=tmp_path / "cache", split_rule="lists"
+        ).open()
+        counts = corpus.report.word_counts["go"]
+        assert (counts["training"], counts["validation"]) == (20, 4)
+
     def test_recordings_are_words_and_voices_an_addition(self, tmp_path: Path) -> None:
         mine = tmp_path / "mine" / "go"
         mine.mkdir(parents=True)
@@ -328,6 +350,12 @@ class TestMaterial:
         with pytest.raises(DataError, match=r"has none of go: .* there is stop"):
             gather(tmp_path / "out", ["go"], [], [], tmp_path / "mine", seed=0)
 
+    def test_a_folder_without_recordings(self, tmp_path: Path) -> None:
+        (tmp_path / "mine" / "go").mkdir(parents=True)
+        (tmp_path / "mine" / "go" / "notes.txt").write_text("go")
+        with pytest.raises(DataError, match=r"mine/go holds no recording; .*\.flac.*\.wav"):
+            gather(tmp_path / "out", ["go"], [], [], tmp_path / "mine", seed=0)
+
     def test_one_recording_is_enough_and_weighs_little(self, tmp_path: Path) -> None:
         write_recordings(tmp_path / "mine" / "go", 1)
         made = gather(tmp_path / "out", ["go"], [], [tone_speaker()], tmp_path / "mine", seed=0)
@@ -338,7 +366,8 @@ class TestMaterial:
 
     def test_a_word_that_no_voice_can_say(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"no voice could say 'x ray'; .*--spelling"):
-            gather(tmp_path, ["x_ray", "go"], [], [tone_speaker()], None, seed=0)
+            gather(tmp_path, ["x_ray", "go"], ["no"], [tone_speaker()], None, seed=0)
+        assert not (tmp_path / "voices" / "no").exists(), "it is said before the others are"
 
     def test_what_one_engine_cannot_say_another_may(self, tmp_path: Path) -> None:
         class Other(Tone):
@@ -417,9 +446,54 @@ class TestMaterial:
         line = (tmp_path / "out", ["go"], [], [tone_speaker()], tmp_path / "mine")
         with pytest.raises(DataError, match=r"0\.wav: .*; remove it, or record it again"):
             gather(*line, seed=0)
+        assert not (tmp_path / "out").exists(), "it is said before minutes of speaking"
         soundfile.write(folder / "0.wav", np.zeros(RATE), RATE)
         with pytest.raises(DataError, match=r"1 of 1 recordings .* holds no word"):
             gather(*line, seed=0)
+
+    @pytest.fixture
+    def small_disk(self, tmp_path: Path) -> Iterator[Path]:
+        """A disk of 100 kB."""
+        disk = tmp_path / "disk"
+        disk.mkdir()
+        line = ["mount", "-t", "tmpfs", "-o", "size=100k", "none", str(disk)]
+        try:
+            subprocess.run(line, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            pytest.skip("may not mount a tmpfs")
+        yield disk
+        subprocess.run(["umount", str(disk)], check=True)
+
+    @pytest.mark.slow
+    def test_a_disk_that_is_full_again_and_again(self, small_disk: Path) -> None:
+        """Each time it grows a bit, and the same call goes on, to the end."""
+
+        def problem_with(kilobytes: int) -> str:
+            grow = ["mount", "-o", f"remount,size={kilobytes}k", str(small_disk)]
+            subprocess.run(grow, check=True)
+            try:
+                made = gather(small_disk, ["go"], ["no"], [tone_speaker()], None, seed=0)
+                cache = small_disk / "cache"
+                DataSource(root=made.folder, cache_dir=cache, split_rule="lists").open()
+            except DataError as problem:
+                return str(problem)
+            return ""
+
+        problems = []
+        while problem := problem_with(100 + 100 * len(problems)):
+            problems.append(problem)
+            assert "No space left on device" in problem
+            assert "free some space" in problem or "make room" in problem
+            assert not list(small_disk.rglob("*.tmp"))
+            assert len(problems) < 60, "it never ends"
+        for folder in ("voices", "data"):
+            assert any(f"{small_disk}/{folder}" in problem for problem in problems)
+        assert len(list((small_disk / "data/speech_commands/go").iterdir())) == 12
+
+    def test_no_room_for_rooms(self, tmp_path: Path) -> None:
+        (tmp_path / "rooms").write_text("a file")
+        with pytest.raises(DataError, match=r"cannot write .*rooms: File exists"):
+            material._rooms(tmp_path / "rooms", 0)
 
     @pytest.mark.parametrize("where", ["copyfile", "rmtree"])
     def test_a_full_disk(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
@@ -441,13 +515,13 @@ class TestBegin:
         assert new.known_already(("yes", "jarvis"), base) == ["yes"]
 
     def test_spellings(self) -> None:
-        found = new.checked_spellings(["go=goh", "go= g  o "], ("go",))
+        found = material.checked_spellings(["go=goh", "go= g  o "], ("go",))
         assert found == (("go", "goh"), ("go", "g o"))
 
     @pytest.mark.parametrize("text", ["go", "go=", "go=?", "stop=stopp", "=x"])
     def test_spellings_that_say_nothing(self, text: str) -> None:
         with pytest.raises(DataError):
-            new.checked_spellings([text], ("go",))
+            material.checked_spellings([text], ("go",))
 
 
 class TestVoices:
@@ -471,6 +545,71 @@ class TestVoices:
         speech, rate_hz = accented.say("View glass!", accented.voices[0], 1.0)
         assert 0.3 < len(speech) / rate_hz < 2
         assert len(accented.say("qqzx", accented.voices[0], 1.0)[0])
+
+
+class TestStages:
+    """What is on standard error while work goes on."""
+
+    def test_in_a_log_a_line_a_stage_and_how_long_a_long_one_takes(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        now = itertools.count(step=3.0)
+        monkeypatch.setattr("harken.train.display.time.monotonic", lambda: next(now))
+        with Stages() as stages:
+            stages.stage("speaking")
+            for done in range(1, 30):  # three seconds each
+                stages.count(done, 100)
+            assert stages.where == "speaking (29 of 100)"
+            stages.stage("writing")
+            stages.count(1, 2)
+            stages.count(2, 2)
+            assert stages.where == "writing (2 of 2)"
+        lines = capsys.readouterr().err.splitlines()
+        assert lines == ["speaking …", "  about 5 minutes to go", "writing …"]
+
+    def test_in_a_terminal_one_bar_at_a_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Older releases of rich refuse a second one."""
+        screen = io.StringIO()
+        terminal = Console(file=screen, force_terminal=True, width=100)
+        monkeypatch.setattr("harken.edge.app.display.notes", lambda: terminal)
+        batch = Progress(epoch=0, epochs=4, step=1, steps=10, loss=0.5, history=[])
+        with Stages() as stages:
+            for stage in ("speaking", "reading"):
+                stages.stage(stage)
+                stages.count(1, 100)
+            stages.stage("training")
+            stages.batch(batch)
+        for text in ("speaking …", "reading …", "1/100", "epoch 1/4"):
+            assert text in screen.getvalue()
+
+
+class TestWriting:
+    def test_a_full_disk_leaves_no_part_of_a_model(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(descriptor: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        (tmp_path / new.UNMEASURED).mkdir()
+        (tmp_path / new.UNMEASURED / "mine.md").write_text("# mine\n\n## Limits\n\nNone.\n")
+        found = new.NewModel(
+            model=dataclasses.replace(load_model("commands-tiny"), path=tmp_path / "mine.tflite"),
+            expectation=Expectation(threshold=0.5, hours=1.0, false_accepts=0, words={}),
+            advice=(),
+            material=Material(folder=tmp_path, spoken={}, recorded={}, left_out={}),
+            near=(),
+        )
+        request = new.Request(words=("go",), name="mine")
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(OutputError, match=r"mine\.tflite: No space left .*; free some space"):
+            new._write(found, tmp_path, request)
+        assert [path.name for path in tmp_path.iterdir()] == [new.UNMEASURED]
+        monkeypatch.undo()
+        new._write(found, tmp_path, request)
+        names = {"mine.tflite", "mine.json", "mine.md", "new.json", new.UNMEASURED}
+        assert {path.name for path in tmp_path.iterdir()} == names
+        card = (tmp_path / "mine.md").read_text()
+        assert card.index("## What to expect") < card.index("## Limits")
 
 
 class TestCommand:
@@ -502,6 +641,25 @@ class TestCommand:
         assert message in refused.err
         assert "Traceback" not in refused.err
 
+    @pytest.mark.parametrize("word", ["../x", "x" * 300, "jarvis", "?"])
+    def test_bad_words_are_refused_before_tensorflow_starts(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
+    ) -> None:
+        monkeypatch.setattr("harken.train.cli._start_tensorflow", pytest.fail)
+        refused = harken("new", "jarvis", word, "--out", tmp_path / "model")
+        assert refused.exit_code == 5
+        assert not (tmp_path / "model").exists()
+
+    def test_a_file_in_place_of_the_folder(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("harken.train.cli._start_tensorflow", pytest.fail)
+        (tmp_path / "model").write_text("mine")
+        refused = harken("new", "jarvis", "--out", tmp_path / "model")
+        assert refused.exit_code == 5
+        assert "is no folder; choose another --out" in refused.error
+        assert (tmp_path / "model").read_text() == "mine"
+
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
@@ -519,18 +677,30 @@ class TestCommand:
         assert message in refused.error
         assert not (tmp_path / "model").exists()
 
-    @pytest.mark.parametrize("stage", ["gather", "train", "export_run", "load_model"])
-    def test_ctrl_c_at_every_stage(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+    @pytest.mark.parametrize(
+        ("stage", "number"),
+        [
+            ("advice_on", signal.SIGTERM),
+            ("near_misses", signal.SIGINT),
+            ("gather", signal.SIGTERM),
+            ("gather", signal.SIGINT),
+            ("_remedies", signal.SIGTERM),
+            ("train", signal.SIGINT),
+            ("export_run", signal.SIGTERM),
+            ("load_model", signal.SIGINT),
+        ],
+    )
+    def test_stopped_at_every_stage(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, number: int
     ) -> None:
         """What is done stays, and the same line goes on from there."""
         pytest.importorskip("tensorflow")
         from harken.export import bundle
 
         def interrupt(*args: object, **options: object) -> None:
-            raise KeyboardInterrupt
+            signal.raise_signal(number)
 
-        finished = types.SimpleNamespace(finished=True)
+        finished = types.SimpleNamespace(finished=True, signal=None)
         monkeypatch.setattr(new_cli, "_voices", lambda speaking: ("tone",))
         monkeypatch.setattr(voices, "speakers", lambda **options: [tone_speaker()])
         monkeypatch.setattr(new, "train", lambda *args, **options: finished)
@@ -538,11 +708,43 @@ class TestCommand:
         monkeypatch.setattr(bundle if stage == "export_run" else new, stage, interrupt)
         line = ("new", "go", "--out", tmp_path / "mine", "--base", "commands-tiny")
         stopped = harken(*line)
-        assert stopped.exit_code == 130, stopped.err
-        assert "keeps finished work, and the same command continues from there" in stopped.err
+        assert stopped.exit_code == 128 + number, stopped.err
+        if stage == "advice_on":
+            assert "stopped at: looking at the words; nothing was made yet" in stopped.err
+            assert not (tmp_path / "mine").exists()
+        else:
+            assert "keeps what is done, and the same command goes on from there" in stopped.err
         assert "Traceback" not in stopped.err
-        assert harken(*line).exit_code == 130, "it is no folder of something else now"
+        again = harken(*line)
+        assert again.exit_code == 128 + number, "it is no folder of something else now"
         assert not list((tmp_path / "mine").rglob("*.tmp"))
+        assert not list((tmp_path / "mine").glob("mine.*")), "no model that was not measured"
+
+    @pytest.mark.parametrize(
+        ("said", "says"),
+        [
+            ("continue with --resume", "continue with the same command"),
+            ("choose another folder with --cache-dir", "choose another folder with --out"),
+            ("it is damaged; train again", "it is damaged; remove x/run, and train again"),
+        ],
+    )
+    def test_remedies_are_of_options_that_it_has(self, said: str, says: str) -> None:
+        def fail() -> None:
+            with new._remedies(RunFolder("x/run")):
+                raise RunError(said)
+
+        with pytest.raises(RunError, match=says):
+            fail()
+
+    def test_a_signal_while_the_finished_run_is_written_stops_it_too(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pytest.importorskip("tensorflow")
+        ended = types.SimpleNamespace(finished=True, signal=signal.SIGTERM)
+        monkeypatch.setattr(voices, "speakers", lambda **options: [tone_speaker()])
+        monkeypatch.setattr(new, "train", lambda *args, **options: ended)
+        stopped = harken("new", "go", "--out", tmp_path / "mine", "--base", "commands-tiny")
+        assert stopped.exit_code == 143
 
     def test_a_folder_of_something_else(self, tmp_path: Path) -> None:
         if shutil.which("espeak-ng") is None:

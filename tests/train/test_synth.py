@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shlex
+import subprocess
 import sys
+import time
 import types
 from pathlib import Path
 
@@ -129,6 +133,53 @@ def test_what_is_there_is_not_made_again(tmp_path, speaker, said):
     assert len(said()) == 3
     assert mine.read_bytes() == before["yes/low_nohash_0.flac"]
     assert len(files(tmp_path)) == 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
+def test_nothing_is_left_of_what_sigterm_ended(tmp_path):
+    """Neither the program that speaks, nor what that has started, nor its files."""
+    temporary, begun = tmp_path / "tmp", tmp_path / "begun"
+    temporary.mkdir()
+    engine = f"sh -c 'sleep 100 & echo $! > {begun}; wait' {{wav}}"
+    line = ["synth", "yes", "--out", tmp_path / "out", "--engine", engine]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harken", *map(str, line)],
+        env={**os.environ, "TMPDIR": str(temporary)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not (begun.exists() and begun.read_text().strip()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "goes on from there" in errors
+    assert "Traceback" not in errors
+    assert not list(temporary.glob("harken-*"))
+    sleeper = Path(f"/proc/{begun.read_text().strip()}/stat")
+    assert not sleeper.exists() or sleeper.read_text().split()[2] == "Z"
+
+
+def test_no_space_for_what_the_program_says(tmp_path, speaker, monkeypatch):
+    """Its half a word is not taken for a whole one."""
+    full = types.SimpleNamespace(total=1_000_000, used=1_000_000, free=0)
+    monkeypatch.setattr("harken.train.synth.engines.shutil.disk_usage", lambda _: full)
+    outcome = synth(tmp_path, speaker, "yes", "--voices", "low")
+    assert outcome.exit_code == 5
+    assert "No space left on device; free some space there" in outcome.error
+    assert not files(tmp_path)
+
+
+def test_no_folder_for_what_the_program_says(tmp_path, speaker, monkeypatch):
+    def full(**options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("harken.train.synth.engines.tempfile.TemporaryDirectory", full)
+    outcome = synth(tmp_path, speaker, "yes", "--voices", "low")
+    assert outcome.exit_code == 5
+    assert "No space left on device; free some space there" in outcome.error
 
 
 def test_after_ctrl_c_the_same_command_goes_on(tmp_path, speaker, monkeypatch, said):

@@ -222,6 +222,11 @@ class TestWhatIsSaid:
             *("--split-rule", "random", "--cache-dir", str(tmp_path / "cache")),
         ]
 
+    def test_sigterm_has_an_exit_code_of_its_own(self, run_train, training) -> None:
+        ended = Outcome(finished=False, epochs=7, best=BEST, signal=signal.SIGTERM)
+        training.outcome = ended
+        assert run_train().exit_code == 143
+
     def test_before_its_first_epoch_too(self, run_train, training) -> None:
         training.outcome = Outcome(finished=False, epochs=0, best=None)
         ended = run_train()

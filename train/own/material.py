@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...edge.errors import DataError
-from ...edge.files import write_atomic
+from ...edge.files import refusal, write_atomic
 from ..cache import Progress
 from ..decode import AUDIO_SUFFIXES, SAMPLE_RATE_HZ, DecodeError, decode
 from ..scan import WORDS_COLLECTION
@@ -23,6 +24,11 @@ from .advice import LEAST_UNLIKENESS
 from .likeness import REFERENCES, Likeness
 from .near import pronunciations, unlikeness
 from .voices import Speaker
+
+T = TypeVar("T")
+
+STATE_FILE = "new.json"
+"""In the folder of all that is made: what was asked for, and what came of it."""
 
 ROOMS = 24
 _COMPARED = 8  # number of other words to compare a clip with
@@ -49,6 +55,47 @@ class Material:
     """Recordings that are not used, and what they sound like; "" if they hold no word."""
 
 
+def checked_words(words: Sequence[str]) -> tuple[str, ...]:
+    """Return words as folder names.
+
+    Raises
+    ------
+    DataError
+        A word cannot be spoken or used as a name, or is given twice.
+    """
+    named = tuple(folder_of(word) for word in words)
+    for word in named:
+        if named.count(word) > 1:
+            raise DataError(f"{word!r} is given twice; name each word once")
+    return named
+
+
+def checked_spellings(
+    spellings: Sequence[str], words: Sequence[str]
+) -> tuple[tuple[str, str], ...]:
+    """Return spellings, each given as ``WORD=TEXT``, by word as folder name.
+
+    Raises
+    ------
+    DataError
+        One has no word or no letter, or its word is not among the words.
+    """
+    found: list[tuple[str, str]] = []
+    for each in spellings:
+        word, _, text = each.partition("=")
+        if not any(letter.isalnum() for letter in text):
+            raise DataError(
+                f"--spelling {each!r} is incomplete; write a word, '=', and how it is read, as in "
+                "--spelling harken=hark-en"
+            )
+        if folder_of(word) not in words:
+            raise DataError(
+                f"--spelling {each!r} matches none of the words; they are: {', '.join(words)}"
+            )
+        found.append((folder_of(word), " ".join(text.split())))
+    return tuple(found)
+
+
 def gather(
     folder: Path,
     words: Sequence[str],
@@ -59,6 +106,7 @@ def gather(
     seed: int,
     spellings: Mapping[str, Sequence[str]] | None = None,
     checked: bool = True,
+    on_stage: Callable[[str], None] = lambda stage: None,
     progress: Progress | None = None,
 ) -> Material:
     """Synthesize words, add recordings, and lay both out as training reads them.
@@ -85,8 +133,10 @@ def gather(
         See `make`.
     checked
         Whether to leave out clips that sound like another word.
+    on_stage
+        Called with a few words at the start of every stage.
     progress
-        Called with (clips done, clips in all).
+        Called with (clips done, clips in all), of each stage anew.
 
     Raises
     ------
@@ -96,16 +146,21 @@ def gather(
     """
     collection = Collection(folder / "voices")
     recorded = _recorded(recordings, words)
+    for path in (path for files in recorded.values() for path in files):
+        _decoded(path)  # one that cannot be read is to be known before minutes of speaking
     spoken = [folder_of(word) for word in words]
-    plan = [
-        part
-        for speaker in speakers
-        for part in _plan(speaker, spoken, [folder_of(other) for other in others])
-    ]
+    # The words first: where no voice can say one, that is known before the others are said.
+    plan = [(speaker.engine, spoken, speaker.takes) for speaker in speakers]
+    words_said = len(plan)
+    for speaker in speakers:
+        plan += _plan(speaker, [folder_of(other) for other in others])
     total = sum(len(chosen) * len(engine.voices) * takes for engine, chosen, takes in plan)
     names: list[str] = []
     done = 0
-    for engine, chosen, takes in plan:
+    on_stage("voices say the words")
+    for place, (engine, chosen, takes) in enumerate(plan):
+        if place == words_said:
+            _require_said(collection, names, spoken)
 
         def tell(count: int, _: int, *, before: int = done) -> None:
             if progress is not None:
@@ -124,27 +179,26 @@ def gather(
         )
         done += len(chosen) * len(engine.voices) * takes
     kept = [name for name in names if collection.clips[name].thrown is None]
+    _require_said(collection, names, spoken)
     by_word = collection.by_word(names)
-    for word in spoken:
-        if not by_word[word].kept:
-            raise DataError(
-                f"no voice could say {word.replace('_', ' ')!r}; give its pronunciation with "
-                "--spelling, or record it with `harken record`"
-            )
     left_out: dict[str, str] = {}
     if checked:
+        on_stage("comparing clips with each other")
         ear = _likeness(collection, kept, spoken)
-        unlike = _unlike_voices(ear, collection, kept, spoken)
+        own = sum(name.split("/")[0] in spoken for name in kept)
+        count = _Count(own + sum(map(len, recorded.values())), progress)
+        unlike = _unlike_voices(ear, collection, kept, spoken, count)
         kept = [name for name in kept if name not in unlike]
         for word in spoken:
-            count = sum(name.startswith(f"{word}/") for name in unlike)
+            gone = sum(name.startswith(f"{word}/") for name in unlike)
             tally = by_word[word]
-            by_word[word] = replace(tally, kept=tally.kept - count, unheard=tally.unheard + count)
-        left_out = _unlike_recordings(ear, recorded)
+            by_word[word] = replace(tally, kept=tally.kept - gone, unheard=tally.unheard + gone)
+        left_out = _unlike_recordings(ear, recorded, count)
     used = {
         word: [path for path in files if str(path) not in left_out]
         for word, files in recorded.items()
     }
+    on_stage("reading the clips")
     _lay_out(folder / "data", collection, kept, set(spoken), used)
     _rooms(folder / "data" / "simulated_rooms", seed)
     return Material(
@@ -153,6 +207,20 @@ def gather(
         recorded={word: len(files) for word, files in used.items()},
         left_out=left_out,
     )
+
+
+class _Count:
+    """Tells how far several loops are together."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self._done, self._total, self._progress = 0, total, progress
+
+    def each(self, items: Iterable[T]) -> Iterator[T]:
+        for item in items:
+            yield item
+            self._done += 1
+            if self._progress is not None:
+                self._progress(self._done, self._total)
 
 
 @dataclass(frozen=True)
@@ -170,11 +238,20 @@ class _Some:
         return self.engine.say(text, voice, speed)
 
 
-def _plan(
-    speaker: Speaker, words: list[str], others: list[str]
-) -> Iterator[tuple[Engine, list[str], int]]:
-    """Yield what an engine says, and how often each of its voices says it."""
-    yield speaker.engine, words, speaker.takes
+def _require_said(collection: Collection, names: Iterable[str], words: Iterable[str]) -> None:
+    """Check that there is a clip of every word."""
+    tallies = collection.by_word(names)
+    for word in words:
+        if word not in tallies or not tallies[word].kept:
+            raise DataError(
+                f"no voice could say {word.replace('_', ' ')!r}; listen to what the voices say, "
+                "write how it is read with --spelling, or record it with `harken record` and use "
+                "`harken train`"
+            )
+
+
+def _plan(speaker: Speaker, others: list[str]) -> Iterator[tuple[Engine, list[str], int]]:
+    """Yield what else an engine says, and how often each of its voices says it."""
     voices = speaker.engine.voices
     if not others:
         return
@@ -223,7 +300,11 @@ def _evenly(names: Sequence[str], count: int) -> list[str]:
 
 
 def _unlike_voices(
-    ear: Likeness, collection: Collection, kept: Sequence[str], words: Sequence[str]
+    ear: Likeness,
+    collection: Collection,
+    kept: Sequence[str],
+    words: Sequence[str],
+    count: _Count,
 ) -> set[str]:
     """Return the clips of the words that sound like something else.
 
@@ -234,7 +315,7 @@ def _unlike_voices(
         names = [name for name in kept if name.startswith(f"{word}/")]
         found = [
             name
-            for name in names
+            for name in count.each(names)
             if ear.other_than(word, _decoded(collection.folder / name)) is not None
         ]
         if len(found) <= _MOST_UNLIKE * len(names):
@@ -242,13 +323,15 @@ def _unlike_voices(
     return unlike
 
 
-def _unlike_recordings(ear: Likeness, recorded: Mapping[str, Sequence[Path]]) -> dict[str, str]:
+def _unlike_recordings(
+    ear: Likeness, recorded: Mapping[str, Sequence[Path]], count: _Count
+) -> dict[str, str]:
     """Return the recordings that do not sound like their words, with what they sound like."""
     left_out: dict[str, str] = {}
     for word, files in recorded.items():
         found = {
             str(path): other
-            for path in files
+            for path in count.each(files)
             if (other := ear.other_than(word, _decoded(path))) is not None
         }
         if len(found) > _MOST_UNLIKE * len(files):
@@ -284,6 +367,12 @@ def _recorded(recordings: Path | None, words: Sequence[str]) -> dict[str, list[P
         files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
         if files:
             found[word] = files
+    empty = [word for word in map(folder_of, words) if (recordings / word).is_dir()]
+    if not found and empty:
+        raise DataError(
+            f"{recordings / empty[0]} holds no recording; those are files of "
+            f"{', '.join(sorted(AUDIO_SUFFIXES))}: `harken record` makes some"
+        )
     if not found:
         there = ", ".join(sorted(p.name for p in recordings.iterdir() if p.is_dir())) or "nothing"
         raise DataError(
@@ -307,17 +396,20 @@ def _lay_out(
             shutil.rmtree(data)
         (data / "lists").mkdir(parents=True)
     except OSError as problem:
-        raise DataError(f"cannot recreate {data}: {problem.strerror}") from None
+        raise DataError(refusal(data, problem)) from None
     kept = list(kept)
     unheard = _held_out([(name, collection.clips[name].voice) for name in kept])
     for name in kept:
         word, file = name.split("/")
         validation = name in unheard
         addition = word in recorded and not validation
+        if validation:
+            # Else all that a single voice says would be held out: who is in a list is in no part
+            # but that (see `harken.train.splits`).
+            file = file.replace("_nohash_", "-held-out_nohash_")
+            held_out.append(f"{word}/{file}")
         target = data / ("synthetic" if addition else WORDS_COLLECTION) / word / file
         _copy(collection.folder / name, target)
-        if validation:
-            held_out.append(name)
     for word, files in recorded.items():
         for index, recording in enumerate(files):
             name = f"{word}/recorded_{index:04d}{recording.suffix.lower()}"
@@ -335,10 +427,7 @@ def _copy(source: Path, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
     except OSError as problem:
-        raise DataError(
-            f"cannot copy {source} to {target}: {problem.strerror}; the same command continues "
-            "from there"
-        ) from None
+        raise DataError(refusal(target, problem)) from None
 
 
 def _held_out(clips: Sequence[tuple[str, str]]) -> set[str]:
@@ -355,7 +444,10 @@ def _held_out(clips: Sequence[tuple[str, str]]) -> set[str]:
 
 def _rooms(folder: Path, seed: int) -> None:
     """Write impulse responses: a direct sound, and noise that decays."""
-    folder.mkdir(exist_ok=True)
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as problem:
+        raise DataError(refusal(folder, problem)) from None
     for index in range(ROOMS):
         rng = np.random.default_rng([seed, index])
         seconds = float(rng.uniform(*_RT60_S))

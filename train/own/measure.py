@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ...edge.errors import DataError
 from ...edge.spotting.engine import Engine
 from ...edge.spotting.manifest import Model
+from ..cache import Progress as Count
 from ..config import TrainConfig
 from ..corpus import Corpus
 from ..intervals import rate_interval, share_interval
@@ -69,7 +70,12 @@ class Expectation:
 
 
 def choose_threshold(
-    model: Model, config: TrainConfig, corpus: Corpus, *, fa_per_hour: float
+    model: Model,
+    config: TrainConfig,
+    corpus: Corpus,
+    *,
+    fa_per_hour: float,
+    progress: Count | None = None,
 ) -> tuple[Model, Expectation]:
     """Set the thresholds of a model.
 
@@ -81,6 +87,8 @@ def choose_threshold(
         Its training configuration and recordings.
     fa_per_hour
         Most false accepts per hour of speech.
+    progress
+        Called with (streams heard, streams in all).
 
     Returns
     -------
@@ -100,15 +108,24 @@ def choose_threshold(
     model = replace(model, manifest=manifest)
     engine, clock = Engine(model), Clock.of(model)
     labels = len(config.words)
+    heard, total = 0, len(speech) + len(words.frames)
 
-    def evidence(frames: NDArray[np.float16]) -> Float32:
+    def evidence(streams: NDArray[np.float16]) -> Float32:
+        """Hear (streams, frames, n_mfcc), one after another without a reset."""
+        nonlocal heard
         engine.reset()
-        posteriors = engine.feed(np.ascontiguousarray(frames, np.float32))
+        parts = []
+        for frames in streams:
+            parts.append(engine.feed(np.ascontiguousarray(frames, np.float32)))
+            heard += 1
+            if progress is not None:
+                progress(heard, total)
+        posteriors = np.concatenate(parts)
         found = Evidence(posteriors, detector, clock).without_events
         largest = found == found.max(axis=1, keepdims=True)
         return np.asarray(found * largest, np.float32)[:, :labels]
 
-    stream = evidence(speech.reshape(-1, speech.shape[-1]))
+    stream = evidence(speech)
     refractory = detector.refractory_steps(clock.step_samples, config.front_end.sample_rate_hz)
     peaks = events(stream.max(axis=1)[None], refractory)
     hours = len(stream) * clock.step_samples / config.front_end.sample_rate_hz / 3600
@@ -131,7 +148,7 @@ def _missed(
     said = dict.fromkeys(names, 0)
     missed = dict.fromkeys(names, 0)
     for frames, label, heard in zip(words.frames, words.label, words.heard, strict=True):
-        own = evidence(frames)[:, label]
+        own = evidence(frames[None])[:, label]
         said[names[label]] += 1
         missed[names[label]] += int(np.max(own[heard[: len(own)]], initial=0.0) < threshold)
     return {name: (said[name], missed[name]) for name in names}

@@ -9,29 +9,32 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ... import __version__
-from ...edge.errors import DataError, RunError
+from ...edge.errors import DataError, OutputError, RunError
 from ...edge.files import utf8, write_atomic, write_together
 from ...edge.spotting.manifest import Model, load_model
+from ..batches import DataSource
 from ..cache import Progress as Count
 from ..config import StreamConfig, TrainConfig
+from ..ending import interruption
 from ..fit import Progress, train
 from ..pack import load_pack
 from ..run import RunFolder
-from ..synth.make import folder_of
 from .advice import Advice, advise
 from .base import Base
-from .material import Material, gather
+from .material import STATE_FILE, Material, gather
 from .measure import Expectation, choose_threshold
 from .near import near_misses, pronunciations
 from .voices import Speaker
 
-STATE_FILE = "new.json"
+UNMEASURED = "unmeasured"
+"""A folder in it, with the model until it is measured."""
 NEAR_MISSES = 12
 """Near misses of each word that are taught as other words."""
 
@@ -107,51 +110,6 @@ class NewModel:
         }
 
 
-class StoppedError(Exception):
-    """Ctrl-C; the folder keeps finished work."""
-
-
-def checked_words(words: Sequence[str]) -> tuple[str, ...]:
-    """Return words as folder names.
-
-    Raises
-    ------
-    DataError
-        A word cannot be spoken or used as a name, or is given twice.
-    """
-    named = tuple(folder_of(word) for word in words)
-    for word in named:
-        if named.count(word) > 1:
-            raise DataError(f"{word!r} is given twice; name each word once")
-    return named
-
-
-def checked_spellings(
-    spellings: Sequence[str], words: Sequence[str]
-) -> tuple[tuple[str, str], ...]:
-    """Return spellings, each given as ``WORD=TEXT``, by word as folder name.
-
-    Raises
-    ------
-    DataError
-        One has no word or no letter, or its word is not among the words.
-    """
-    found: list[tuple[str, str]] = []
-    for each in spellings:
-        word, _, text = each.partition("=")
-        if not any(letter.isalnum() for letter in text):
-            raise DataError(
-                f"--spelling {each!r} is incomplete; write a word, '=', and how it is read, as in "
-                "--spelling harken=hark-en"
-            )
-        if folder_of(word) not in words:
-            raise DataError(
-                f"--spelling {each!r} matches none of the words; they are: {', '.join(words)}"
-            )
-        found.append((folder_of(word), " ".join(text.split())))
-    return tuple(found)
-
-
 def known_already(words: Sequence[str], base: Base) -> list[str]:
     """Return the words that the initial model can already detect."""
     return [word for word in words if word in base.words]
@@ -171,7 +129,7 @@ def make_model(
     speakers: Sequence[Speaker],
     advice: Sequence[Advice],
     on_stage: Callable[[str], None] = lambda stage: None,
-    on_clip: Count | None = None,
+    on_count: Count | None = None,
     on_material: Callable[[Material], None] = lambda material: None,
     on_batch: Callable[[Progress], None] = lambda progress: None,
     workers: int = 2,
@@ -192,7 +150,7 @@ def make_model(
         The engines and voices.
     advice
         Advice given on the words, for the card; see `advice_on`.
-    on_stage, on_clip, on_material, on_batch
+    on_stage, on_count, on_material, on_batch
         Called to report progress.
     workers
         Processes that generate training streams.
@@ -203,12 +161,12 @@ def make_model(
         A word cannot be spoken, a recording cannot be used, or the folder holds another model.
     RunError, ExportError
         Training or a check of the model failed.
-    StoppedError
-        Ctrl-C while training.
+    KeyboardInterrupt
+        Ctrl-C or SIGTERM while training (see `harken.train.ending`); the folder keeps what is done.
     """
     _claim(out, request)
+    on_stage("looking for words that sound alike")
     near = _others(request.words)
-    on_stage("synthesizing the words")
     material = gather(
         out,
         request.words,
@@ -218,43 +176,52 @@ def make_model(
         seed=request.seed,
         spellings=_by_word(request.spellings),
         checked=request.checked,
-        progress=on_clip,
+        on_stage=on_stage,
+        progress=on_count,
     )
     on_material(material)
-    from ..batches import DataSource
-
     config = _config(request, base, material)
     source = DataSource(
         root=material.folder, pack=pack, split_rule="lists", cache_dir=out / "cache"
     )
-    corpus = source.open()
     run = RunFolder(out / "run")
+    with _remedies(run):
+        corpus = source.open(on_count)
     if not (run.has("weights.npz") and not run.has("checkpoint.npz")):
-        on_stage("training")
-        outcome = train(
-            config,
-            source,
-            corpus,
-            run,
-            recipe=_recipe(request),
-            resume=run.has("config.json"),
-            on_progress=on_batch,
-            workers=workers,
-            first=base.first_weights(config),
-        )
-        if not outcome.finished:
-            raise StoppedError
-    from ...export.bundle import export_run
+        with _remedies(run):
+            outcome = train(
+                config,
+                source,
+                corpus,
+                run,
+                recipe=_recipe(request),
+                resume=run.has("config.json"),
+                on_progress=on_batch,
+                workers=workers,
+                first=base.first_weights(config),
+                on_stage=on_stage,
+            )
+        if not outcome.finished or outcome.signal is not None:
+            raise interruption(outcome.signal)
+    from ...export.bundle import export_run, require_own
 
-    on_stage("exporting")
-    export_run(run.path, out, name=request.name)
+    require_own(out, request.name)
+    unmeasured = out / UNMEASURED  # nobody takes it for the model before it is measured
+    export_run(
+        run.path,
+        unmeasured,
+        name=request.name,
+        on_stage=lambda stage: on_stage(f"exporting: {stage}"),
+    )
     on_stage("measuring")
     model, expectation = choose_threshold(
-        load_model(str(out / f"{request.name}.json")),
+        load_model(str(unmeasured / f"{request.name}.json")),
         run.load_record().config,
         corpus,
         fa_per_hour=request.fa_per_hour,
+        progress=on_count,
     )
+    model = replace(model, path=out / f"{request.name}.tflite")
     found = NewModel(
         model=model,
         expectation=expectation,
@@ -263,8 +230,21 @@ def make_model(
         near=tuple(near),
     )
     _write(found, out, request)
-    shutil.rmtree(out / "cache", ignore_errors=True)
+    for done in (out / "cache", unmeasured):
+        shutil.rmtree(done, ignore_errors=True)
     return found
+
+
+@contextmanager
+def _remedies(run: RunFolder) -> Iterator[None]:
+    """Let errors of `harken train` say what helps here: it has options that are none of ours."""
+    try:
+        yield
+    except (DataError, RunError) as problem:
+        text = str(problem).replace("--cache-dir", "--out")
+        text = text.replace("with --resume", "with the same command")
+        text = text.replace("; train again", f"; remove {run.path}, and train again")
+        raise type(problem)(text) from problem
 
 
 def _claim(out: Path, request: Request) -> None:
@@ -373,7 +353,7 @@ def _write(found: NewModel, out: Path, request: Request) -> None:
             "notes": [each.text for each in found.advice],
         },
     )
-    card = out / f"{request.name}.md"
+    card = out / UNMEASURED / f"{request.name}.md"
     try:
         text = card.read_text("utf-8")
     except OSError as problem:
@@ -383,10 +363,11 @@ def _write(found: NewModel, out: Path, request: Request) -> None:
     text = text[:place] + section + text[place:] if place >= 0 else f"{text}\n{section}"
     write_together(
         {
-            card: utf8(text),
+            model.path: model.content,
+            model.path.with_suffix(".md"): utf8(text),
             model.path.with_suffix(".json"): utf8(manifest.to_json()),
         },
-        error=DataError,
+        error=OutputError,
     )
     _save(out / STATE_FILE, {"request": request.to_dict(), **figures})
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,13 +10,17 @@ import typer
 
 from ...edge.app.options import JsonOption, path_of
 from ...edge.app.streams import print_json
+from ...edge.errors import DataError
+from ...edge.files import require_writable
 from ...edge.spotting.manifest import MODEL_NAME
-from ..display import progress_bar, training_bar
+from ..display import Stages
+from ..ending import exit_code, terminable
 from ..options import SeedOption
 from ..synth.synth_cli import KokoroModelOption, KokoroVoicesOption
 
 if TYPE_CHECKING:
     from .material import Material
+    from .new import NewModel, Request
     from .voices import Speaker
 
 _FEW_RECORDINGS = 5
@@ -101,9 +104,9 @@ def new_command(
     model. This takes some minutes on two cores. Ctrl-C keeps finished work, and the same command
     continues from there.
     """
-    from ...edge.app.display import notes
     from ..cli import _require_train, _start_tensorflow
     from ..options import listed
+    from .material import checked_spellings, checked_words
     from .voices import speakers
 
     _require_train()
@@ -115,70 +118,41 @@ def new_command(
             param_hint="--name",
         )
     languages = tuple(listed(language, "--language") or ())
-    speaking = speakers(
-        command=engine,
-        voices=listed(voices, "--voices") or (),
-        kokoro_model=kokoro_model,
-        kokoro_voices=kokoro_voices,
-        languages=languages,
-    )
-    _start_tensorflow()
-    from .base import base_file, load_base, pack_file
-    from .new import (
-        Request,
-        StoppedError,
-        advice_on,
-        checked_spellings,
-        checked_words,
-        expectation_lines,
-        known_already,
-        make_model,
-    )
-
-    named = checked_words(words)
-    request = Request(
-        words=named,
-        name=chosen_name,
-        epochs=epochs,
-        seed=seed,
-        fa_per_hour=fa_per_hour,
-        recordings=None if recordings is None else str(recordings),
-        base=base,
-        languages=languages,
-        spellings=checked_spellings(spelling or (), named),
-        checked=not unchecked,
-        voices=_voices(speaking),
-    )
-    start, pack = load_base(base_file(base)), pack_file()
-    advice = advice_on(request.words, pack)
-    for each in advice:
-        notes().print(each.text, soft_wrap=True)
-    for word in known_already(named, start):
-        notes().print(
-            f"{word!r} is a word of {base}, trained on thousands of recordings: `harken listen "
-            f"{base}` detects it better; this model keeps what {base} learned, and adds voices",
-            soft_wrap=True,
-        )
+    stages = Stages()
     try:
-        with progress_bar("speaking") as on_clip, training_bar() as on_batch:
-            found = make_model(
-                request,
-                out,
-                base=start,
-                pack=pack,
-                speakers=speaking,
-                advice=advice,
-                on_stage=lambda stage: print(f"{stage} …", file=sys.stderr),
-                on_clip=on_clip,
-                on_material=_tell,
-                on_batch=on_batch,
+        with terminable(), stages:
+            named = checked_words(words)
+            read = checked_spellings(spelling or (), named)
+            require_writable(out, error=DataError)
+            stages.stage("looking for voices")
+            speaking = speakers(
+                command=engine,
+                voices=listed(voices, "--voices") or (),
+                kokoro_model=kokoro_model,
+                kokoro_voices=kokoro_voices,
+                languages=languages,
             )
-    except (KeyboardInterrupt, StoppedError):
-        notes().print(
-            f"stopped; {out} keeps finished work, and the same command continues from there",
-            soft_wrap=True,
-        )
-        raise typer.Exit(130) from None
+            stages.stage("starting TensorFlow")
+            _start_tensorflow()
+            from .new import Request, expectation_lines
+
+            request = Request(
+                words=named,
+                name=chosen_name,
+                epochs=epochs,
+                seed=seed,
+                fa_per_hour=fa_per_hour,
+                recordings=None if recordings is None else str(recordings),
+                base=base,
+                languages=languages,
+                spellings=read,
+                checked=not unchecked,
+                voices=_voices(speaking),
+            )
+            found = _make(request, out, speaking, stages)
+    except KeyboardInterrupt as problem:
+        _tell_stopped(out, stages.where)
+        raise typer.Exit(exit_code(problem)) from None
     if as_json:
         print_json(found.to_dict(), indent=2)
         return
@@ -188,6 +162,50 @@ def new_command(
     manifest = found.model.path.with_suffix(".json")
     print(f"{found.model.path}: {found.model.manifest.model.bytes:,} bytes")
     print(f"Next: harken listen {shlex.quote(str(manifest))}")
+
+
+def _make(request: Request, out: Path, speaking: list[Speaker], stages: Stages) -> NewModel:
+    """Say what is hard about the words, then make a model of them."""
+    from ...edge.app.display import notes
+    from .base import base_file, load_base, pack_file
+    from .new import advice_on, known_already, make_model
+
+    stages.stage("looking at the words")
+    start, pack = load_base(base_file(request.base)), pack_file()
+    advice = advice_on(request.words, pack)
+    for each in advice:
+        notes().print(each.text, soft_wrap=True)
+    for word in known_already(request.words, start):
+        notes().print(
+            f"{word!r} is a word of {request.base}, learned from thousands of recordings: `harken "
+            f"listen {request.base}` hears it better; here what it knows of it is kept, and voices "
+            "are added",
+            soft_wrap=True,
+        )
+    return make_model(
+        request,
+        out,
+        base=start,
+        pack=pack,
+        speakers=speaking,
+        advice=advice,
+        on_stage=stages.stage,
+        on_count=stages.count,
+        on_material=_tell,
+        on_batch=stages.batch,
+    )
+
+
+def _tell_stopped(out: Path, where: str) -> None:
+    """Say what is kept of the work, and how to go on."""
+    from ...edge.app.display import notes
+    from .material import STATE_FILE
+
+    if (out / STATE_FILE).exists():
+        kept = f"{out} keeps what is done, and the same command goes on from there"
+    else:
+        kept = "nothing was made yet; the same command begins anew"
+    notes().print(f"stopped at: {where}; {kept}", soft_wrap=True)
 
 
 def _tell(material: Material) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...edge.errors import DataError, DependencyError
+from ...edge.files import refusal
 
 Float32 = NDArray[np.float32]
 
@@ -34,6 +39,7 @@ _STYLE = (510, 1, 256)  # per voice: a style vector for each number of phonemes
 _MOST_SPEAKERS = 32  # used from one Piper file, which may have hundreds
 _WORDS_PER_MINUTE = 175
 _LONGEST_S = 60
+_LEAST_SPACE = 1 << 14  # bytes that are free where a program has written all that it had to
 
 
 class UnspeakableError(Exception):
@@ -128,8 +134,8 @@ class CommandEngine:
         """Synthesize a text with a voice; see `Engine.say`."""
         import soundfile
 
-        with tempfile.TemporaryDirectory(prefix="harken-synth-") as folder:
-            wav = Path(folder) / "said.wav"
+        with _temporary("harken-synth-") as folder:
+            wav = folder / "said.wav"
             values = {
                 "{text}": text,
                 "{wav}": str(wav),
@@ -141,21 +147,16 @@ class CommandEngine:
             arguments = [_filled(argument, values) for argument in self._arguments]
             line = shlex.join(arguments)
             try:
-                ended = subprocess.run(
-                    arguments,
-                    input=text.encode(),
-                    capture_output=True,
-                    timeout=_LONGEST_S,
-                    check=False,
-                )
+                ended = _run(arguments, text)
             except subprocess.TimeoutExpired:
                 raise DataError(f"`{line}` did not end within {_LONGEST_S} s") from None
             except OSError as problem:
                 raise DataError(f"cannot start `{line}`: {problem.strerror}") from None
+            _require_space(folder)  # else the program's own error, or half a word, would hide it
             if ended.returncode != 0:
                 said = ended.stderr.decode(errors="replace").strip().splitlines()
-                reason = said[-1] if said else "and printed nothing"
-                raise DataError(f"`{line}` failed with {ended.returncode}: {reason}")
+                reason = f": {said[-1]}" if said else " and said nothing; try it in a shell"
+                raise DataError(f"`{line}` failed with {ended.returncode}{reason}")
             if not wav.exists():
                 raise DataError(f"`{line}` succeeded but did not write {wav.name}")
             try:
@@ -249,14 +250,16 @@ class KokoroEngine:
             )
         self.voices = tuple(voices) or KOKORO_VOICES
         self._styles = {voice: _style(styles, voice) for voice in self.voices}
-        with tempfile.TemporaryDirectory(prefix="harken-kokoro-") as folder:
+        with _temporary("harken-kokoro-") as folder:
             # kokoro-onnx takes both by path, and reads them when it is created.
-            path = Path(folder) / "voices.npz"
-            np.savez(path, **self._styles)  # type: ignore[arg-type]
+            path = folder / "voices.npz"
             try:
-                self._kokoro: Any = Kokoro(str(_model_file(model, Path(folder))), str(path))
-            except DependencyError:
-                raise
+                np.savez(path, **self._styles)  # type: ignore[arg-type]
+                file = _model_file(model, folder)
+            except OSError as problem:
+                raise DataError(refusal(path, problem)) from None
+            try:
+                self._kokoro: Any = Kokoro(str(file), str(path))
             except Exception as problem:
                 raise DataError(f"cannot load the Kokoro model: {problem}") from problem
 
@@ -285,6 +288,45 @@ def engine_of(
     if name == PIPER:
         return PiperEngine(voices)
     return CommandEngine(name, voices)
+
+
+@contextmanager
+def _temporary(prefix: str) -> Iterator[Path]:
+    """Make a folder for a while."""
+    try:
+        made = tempfile.TemporaryDirectory(prefix=prefix)
+    except OSError as problem:
+        raise DataError(refusal(Path(tempfile.gettempdir()), problem)) from None
+    with made as folder:
+        yield Path(folder)
+
+
+def _require_space(folder: Path) -> None:
+    usage = shutil.disk_usage(folder)
+    if usage.total - usage.used < _LEAST_SPACE:
+        problem = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise DataError(refusal(folder.parent, problem))
+
+
+def _run(arguments: Sequence[str], text: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a program with a text as its input; with it ends whatever it has started."""
+    alone = sys.platform != "win32"  # in a group of processes of its own
+    with subprocess.Popen(
+        arguments,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=alone,
+    ) as process:
+        try:
+            output, errors = process.communicate(text.encode(), timeout=_LONGEST_S)
+        except BaseException:
+            process.kill()
+            if alone:
+                with suppress(OSError):  # nothing is left of it
+                    os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
 
 
 def _filled(argument: str, values: dict[str, str]) -> str:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ... import __version__
 from ...edge.app.collect.names import BadNameError, check_word, speaker_folder
 from ...edge.errors import DataError
-from ...edge.files import name_bytes, read_text, write_atomic
+from ...edge.files import name_bytes, read_text, refusal, write_atomic
 from ..cache import Progress
 from ..decode import DecodeError, decode
 from .engines import Engine, UnspeakableError
@@ -219,9 +219,7 @@ def make(
         try:
             (collection.folder / folder).mkdir(parents=True, exist_ok=True)
         except OSError as problem:
-            raise DataError(
-                f"cannot write {collection.folder / folder}: {problem.strerror}"
-            ) from None
+            raise DataError(refusal(collection.folder / folder, problem)) from None
     done = 0
     for folder in folders:
         for voice in engine.voices:

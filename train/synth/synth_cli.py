@@ -12,6 +12,7 @@ from ...edge.app.options import JsonOption, path_of
 from ...edge.app.streams import print_json
 from ...edge.sound.sources import SAMPLE_RATE_HZ as RATE_HZ
 from ..display import progress_bar
+from ..ending import exit_code, terminable
 from ..options import SeedOption
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def synth_command(
     )
     collection = Collection(out)
     try:
-        with progress_bar("speaking") as progress:
+        with terminable(), progress_bar("speaking") as progress:
             names = make(
                 words,
                 chosen,
@@ -110,12 +111,12 @@ def synth_command(
                 least=least,
                 progress=progress,
             )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as problem:
         notes().print(
             f"stopped; {out} keeps finished work, and the same command continues from there",
             soft_wrap=True,
         )
-        raise typer.Exit(130) from None
+        raise typer.Exit(exit_code(problem)) from None
     found = summary(collection, names)
     others = len(words) * len(chosen.voices) * per_voice - len(names)
     if others:

@@ -19,6 +19,7 @@ from ...edge.app.streams import print_json
 from ...edge.errors import DataError
 from ...edge.files import require_writable
 from ..display import data_notes, progress_bar
+from ..ending import exit_code, terminable
 from ..options import CacheOption, DataArgument
 
 if TYPE_CHECKING:
@@ -127,17 +128,17 @@ def _hear(
 
     partial = partial_path(out)
     try:
-        with progress_bar("teachers") as on_progress:
+        with terminable(), progress_bar("teachers") as on_progress:
             heard = run_teachers(
                 corpus, teachers, known=known, partial=partial, progress=on_progress
             )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as problem:
         notes().print(
             f"stopped; finished work is in {shlex.quote(str(partial))}, and the same command "
             "continues from there",
             soft_wrap=True,
         )
-        raise typer.Exit(130) from None
+        raise typer.Exit(exit_code(problem)) from None
     heard.write(out)
     remove_partial(partial)
     return heard

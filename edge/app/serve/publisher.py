@@ -18,6 +18,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from ...sound.sources import Announcement
 from .connection import Connection, UnreachableError
 from .home_assistant import discovery, discovery_topics
 from .outbox import Message, Outbox
@@ -98,7 +99,9 @@ class MqttPublisher:
         return self._outbox.dropped
 
     def heard(self, heard: Heard) -> None:
-        """Publish words and commands; see `Observer`."""
+        """Publish words and commands, and wake words as notices; see `Observer`."""
+        for wake in heard.wakes:
+            self._put("notice", _payload({"notice": f"{wake.word} – listening"}))
         for event in heard.events:
             self._put("word", _payload({"event_type": event.word, **event.to_dict()}))
         for turn in heard.turns:
@@ -202,8 +205,8 @@ class MqttPublisher:
         self._outbox.first()  # drops old messages
         lost = self._outbox.dropped - self._dropped_told
         self._dropped_told = self._outbox.dropped
-        ending = f"; {_counted(lost)} dropped meanwhile" if lost else ""
-        self._warn(f"{_OWN}connected to {self._broker} again{ending}")
+        line = f"{_OWN}connected to {self._broker} again"
+        self._warn(f"{line}; {_counted(lost)} dropped meanwhile" if lost else Announcement(line))
 
 
 def forget(

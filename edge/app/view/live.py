@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from rich.text import Text
 
-from ..display import event_line, turn_line
+from ..display import event_line, notice_line, turn_line, wake_line
 from .evidence import EvidenceBars
 from .footer import Footer
 from .level import FLOOR_DBFS, Fault, LevelMeter
@@ -132,6 +132,7 @@ class LiveView:
         self._commands += sum(len(turn.commands) for turn in heard.turns)
         self._level.feed(heard.samples)
         self._bars.feed(heard.evidence)
+        self._lines += map(wake_line, heard.wakes)
         for event in heard.events:
             self._bars.heard(event.word)
             self._lines.append(event_line(event))
@@ -143,7 +144,7 @@ class LiveView:
     def notice(self, line: str) -> None:
         """Show a line at once, and in the live area until audio has come for a while."""
         if not self._quiet:
-            self._lines.append(Text(f"harken: warning: {line}"))
+            self._lines.append(notice_line(line))
         self._notice = line
         self._notice_until = self._samples + round(_NOTICE_S * self._rate_hz)
         self._refresh()

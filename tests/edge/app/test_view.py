@@ -22,7 +22,7 @@ from harken.edge.app.view import LiveView, live
 from harken.edge.app.view.level import FLOOR_DBFS, QUIET_DBFS, Fault, LevelMeter
 from harken.edge.app.view.row import Row, shortened
 from harken.edge.memory.memory import Memory
-from harken.edge.sound.sources import Block, Overflow, Source
+from harken.edge.sound.sources import Announcement, Block, Overflow, Source
 from harken.edge.spotting.detector import DetectorConfig
 from harken.edge.spotting.spotter import Event
 
@@ -540,6 +540,13 @@ def test_a_notice_is_shown_at_once_and_until_there_has_been_sound_for_a_while():
         "harken: warning: the microphone is gone; waiting until it is back",
         "harken: warning: the microphone is back",
     ]
+
+
+def test_what_is_no_warning_is_not_called_one():
+    screen = Screen()
+    screen.view.notice(Announcement("127.0.0.1:4711 sends"))
+    assert "127.0.0.1:4711 sends" in screen.row("notice")
+    assert screen.lines()[0] == "127.0.0.1:4711 sends"
 
 
 def test_quiet_notices_leave_no_lines():

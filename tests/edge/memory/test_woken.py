@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import soundfile
@@ -70,6 +72,15 @@ def test_positions_are_those_of_all_the_sound(awake, demo):
     heard = [event for event in awake.feed(demo) if event.end_sample > FIVE + RATE]
     for event, other in zip(heard, alone, strict=True):
         assert abs(event.end_sample - other.end_sample) <= 2 * 640
+
+
+def test_wake_words_have_their_place_in_all_the_sound(awake, demo):
+    awake.feed(np.zeros(2 * RATE, np.int16))
+    awake.feed(demo)
+    (woken,) = awake.wakes
+    assert (woken.word, woken.end_sample) == ("five", pytest.approx(2 * RATE + FIVE, abs=RATE / 5))
+    assert awake.feed(np.zeros(100, np.int16)) == []
+    assert not awake.wakes
 
 
 def test_it_sleeps_when_nothing_more_is_said(awake, demo):
@@ -156,7 +167,21 @@ def test_from_the_command_line(tmp_path, demo):
     heard = harken(*line, wav)
     assert heard.exit_code == 0, heard.err
     assert "Say 'five' first." in heard.err
-    assert "five: listening" in heard.err
+    assert " s  five – listening\n" in heard.out
+    assert "warning" not in heard.err
     assert "drive forward two" in heard.out
     soundfile.write(wav, demo[FIVE + RATE // 4 :], RATE)
     assert not harken(*line, wav).out
+
+
+def test_a_wake_word_is_an_event_of_its_own_kind(tmp_path, demo):
+    """Programs tell it from a word, and it has the place in all the sound."""
+    wav = tmp_path / "said.wav"
+    soundfile.write(wav, np.concatenate([demo, np.zeros(5 * RATE, np.int16)]), RATE)
+    line = ["listen", "commands", "--wake", "commands-tiny", "--wav", wav, "--json"]
+    heard = harken(*line)
+    first, *others = map(json.loads, heard.out.splitlines())
+    assert first["wake"] == "left"
+    assert "word" not in first
+    assert 0 < first["start_s"] < first["end_s"] == first["end_sample"] / RATE < others[0]["end_s"]
+    assert "warning" not in heard.err

@@ -20,6 +20,7 @@ from harken.edge.app.listen import Listener
 from harken.edge.errors import AudioError
 from harken.edge.sound.pcm import Chunks, PcmFormat, PcmStream
 from harken.edge.sound.remote import TcpPcm, UdpPcm, address
+from harken.edge.sound.sources import Announcement
 
 LOOPBACK = ("127.0.0.1", 0)
 WORDS = ["low", "high"]
@@ -155,6 +156,8 @@ def test_whoever_connects_is_heard_sample_by_sample():
         until(lambda: len(said) == 2)
     np.testing.assert_array_equal(np.concatenate([b.samples for b in blocks]), samples)
     assert "sends" in said[0]
+    assert isinstance(said[0], Announcement), "no warning"
+    assert not any(isinstance(line, Announcement) for line in said[1:])
     assert "has gone; waiting for the next" in said[1]
     assert not any(block.lost_samples for block in blocks)
 
