@@ -44,14 +44,14 @@ MIN_FLOAT_AGREEMENT = 0.998
 MAX_FLOAT_MEAN = 0.001
 MAX_FLOAT_DIFFERENCE = 0.05
 # The state of an SVDF is rounded to int16 with the scale of the int8 model. If its mean is large
-# and the filter removes that mean again, one step of int16 matters, and the smallest difference before
-# it decides in which direction a value is rounded. So a model may differ from the float network
-# about as much as this rounding makes the float network differ from itself. Of eleven models of
-# `harken new`, the four of an older training were refused without this rule: means of 0.0009 to
-# 0.0014, at most 0.07 to 0.16, where the rounding alone costs 0.0014 to 0.0037, at most 0.05 to
-# 0.18; and they are no farther from the unrounded network (0.0016 to 0.0037). The int16 of the LSTM
-# costs 0.00005. Over all eleven and the two shipped models, the means are 0.3 to 1.2 times the cost
-# of the rounding, the largest differences 0.4 to 1.5 times.
+# and the filter removes that mean again, one step of int16 matters, and the smallest difference
+# before it decides in which direction a value is rounded. So a model may differ from the float
+# network about as much as this rounding makes the float network differ from itself. Of eleven
+# models of `harken new`, the four of an older training were refused without this rule: means of
+# 0.0009 to 0.0014, at most 0.07 to 0.16, where the rounding alone costs 0.0014 to 0.0037, at most
+# 0.05 to 0.18; and they are no farther from the unrounded network (0.0016 to 0.0037). The int16
+# of the LSTM costs 0.00005. Over all eleven and the two shipped models, the means are 0.3 to 1.2
+# times the cost of the rounding, the largest differences 0.4 to 1.5 times.
 _AS_ROUNDING_MEAN = 1.5
 _AS_ROUNDING_MOST = 2.0
 # Against the int8 model in its own runtime, which shows whether its weights were read correctly; it

@@ -157,7 +157,7 @@ def gather(
     total = sum(len(chosen) * len(engine.voices) * takes for engine, chosen, takes in plan)
     names: list[str] = []
     done = 0
-    on_stage("voices say the words")
+    on_stage("synthesizing the words")
     for place, (engine, chosen, takes) in enumerate(plan):
         if place == words_said:
             _require_said(collection, names, spoken)
@@ -265,7 +265,7 @@ def _plan(speaker: Speaker, others: list[str]) -> Iterator[tuple[Engine, list[st
 
 
 def _likeness(collection: Collection, kept: Sequence[str], words: Sequence[str]) -> Likeness:
-    """Return a comparison with how voices say the words, and others that differ clearly."""
+    """Return a comparison with how synthesizing the words, and others that differ clearly."""
     by_word: dict[str, list[str]] = {}
     for name in kept:
         by_word.setdefault(name.split("/")[0], []).append(name)

@@ -100,7 +100,7 @@ def new_command(
 ) -> None:
     """Make a model of words for which there are no recordings, or only a few.
 
-    Synthetic voices say the words and words that sound similar; training starts from a shipped
+    Synthetic synthesizing the words and words that sound similar; training starts from a shipped
     model. This takes some minutes on two cores. Ctrl-C keeps finished work, and the same command
     continues from there.
     """
