@@ -5,10 +5,10 @@ not run. Its steps count as certain silence, and the network keeps its state fro
 before; docs/energy.md says why no older frames are needed. All arithmetic is in integers, so that
 the C engine and browsers decide the same for every frame.
 
-**Levels.** Two of the last hop of a frame: its energy without the mean, and the energy of the
-differences between neighbouring samples. Neither has a converter's offset in it. Over the rumble of
-fans and traffic words stand out in the differences; over hiss, which is mostly differences, in the
-energy. Logarithms to the base 2 have 8 fraction bits.
+**Levels.** Two, from the pairs of neighbouring samples in the last hop of a frame: the energy of
+the first samples without their mean, and the energy of the differences. Neither has a converter's
+offset in it. Over the rumble of fans and traffic words stand out in the differences; over hiss,
+which is mostly differences, in the energy. Logarithms to the base 2 have 8 fraction bits.
 
 **Floors.** The levels of the room, with 16 fraction bits. Each falls by a quarter of the distance
 to a softer frame, rises towards a louder one by a fixed step, and stays within bounds: below the
@@ -115,8 +115,9 @@ class GateTables:
         def frames(seconds: float) -> int:
             return min(math.ceil(round(seconds * rate_hz / hop, 6)), 65_535)
 
+        pairs = hop // 2
         energy, differences = (
-            math.log2(count * 32_768.0**2) * _DECIBELS for count in (hop * hop, hop - 1)
+            math.log2(count * 32_768.0**2) * _DECIBELS for count in (pairs * pairs, pairs)
         )
         least, most = (
             (doublings(energy + bound), doublings(differences + bound)) for bound in FLOOR_DBFS
@@ -202,13 +203,15 @@ def frame_energies(samples: npt.NDArray[np.float64], hop_samples: int) -> list[t
 
     Returns
     -------
-    k pairs: the sum of squares without the mean, times `hop_samples`; and the sum of squared
-    differences between neighbours.
+    k times two integers, over the n pairs of samples in a hop: n times the sum of the squared first
+    samples without their mean, and the sum of the squared differences.
     """
-    hops = samples.reshape(-1, hop_samples)
-    differences = hops[:, 1:] - hops[:, :-1]
-    sums = (hops.sum(axis=1), *(np.einsum("ij,ij->i", x, x) for x in (hops, differences)))
+    pairs = hop_samples // 2
+    hops = samples.reshape(-1, hop_samples)[:, : 2 * pairs]
+    first = hops[:, ::2]
+    differences = hops[:, 1::2] - first
+    sums = (first.sum(axis=1), *(np.einsum("ij,ij->i", x, x) for x in (first, differences)))
     return [
-        (hop_samples * int(squares) - int(total) ** 2, int(between))
+        (pairs * int(squares) - int(total) ** 2, int(between))
         for total, squares, between in zip(*(each.tolist() for each in sums), strict=True)
     ]

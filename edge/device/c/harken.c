@@ -362,17 +362,18 @@ HARKEN_SMALL static int is_heard(const harken *h, const layout *l) {
     const harken_gate *gate = h->of.model->gate;
     gate_state *state = l->gate;
     if (!gate) return 1;
-    uint32_t length = h->of.model->hop_samples;
-    const int16_t *hop = l->samples + HARKEN_WINDOW - length;
-    uint64_t energy[2] = {(uint32_t)(hop[0] * hop[0]), 0}; /* of samples, of differences */
-    int32_t sum = hop[0];
-    for (uint32_t i = 1; i < length; i++) {
-        uint32_t difference = (uint32_t)(hop[i] - hop[i - 1]); /* its square is below 2^32 */
-        sum += hop[i];
-        energy[0] += (uint32_t)(hop[i] * hop[i]);
+    uint32_t pairs = h->of.model->hop_samples / 2u;
+    const int16_t *pair = l->samples + HARKEN_WINDOW - h->of.model->hop_samples;
+    uint64_t energy[2] = {0, 0}; /* of the first samples, of the differences */
+    int32_t sum = 0;
+    for (uint32_t i = 0; i < pairs; i++, pair += 2) {
+        int32_t first = pair[0];
+        uint32_t difference = (uint32_t)(pair[1] - first); /* its square is below 2^32 */
+        sum += first;
+        energy[0] += (uint32_t)(first * first);
         energy[1] += difference * difference;
     }
-    energy[0] = energy[0] * length - (uint64_t)((int64_t)sum * sum); /* without the mean */
+    energy[0] = energy[0] * pairs - (uint64_t)((int64_t)sum * sum); /* without the mean */
     for (int i = 0; i < 2; i++) {
         int32_t level = log2_of(energy[i]) * 256, above = level - state->floor[i];
         int32_t floor =

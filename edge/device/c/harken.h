@@ -189,9 +189,9 @@ typedef struct {
     uint16_t n_habits;
 } harken_prior;
 
-/* Which frames to process: those louder than the room. Two levels of a hop, logarithms to the base 2,
- * Q16: of its energy without the mean, times its length; of the squared differences between
- * neighbouring samples. */
+/* Which frames to process: those louder than the room. Two levels from the n pairs of neighbouring
+ * samples in a hop, logarithms to the base 2, Q16: of n times the energy of the first samples without
+ * their mean; of the squared differences. */
 typedef struct {
     int32_t margin;            /* above a floor */
     int32_t rise;              /* of a floor, per frame */

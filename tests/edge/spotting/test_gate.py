@@ -95,9 +95,12 @@ class TestDecisions:
         assert [log2(value) for value in (0, 1, 2, 3, 4, 511, 2**47)] == [
             0, 0, 256, 384, 512, 2303, 47 * 256
         ]  # fmt: skip
-        extremes = np.where(np.arange(640) % 2, 32767.0, -32768.0)
-        without_mean = 320 * 160 * (32767**2 + 32768**2) - 160**2
-        assert frame_energies(extremes, 320) == [(without_mean, 319 * 65535**2)] * 2
+        extremes = np.where(np.arange(640) // 2 % 2, 32767.0, -32768.0)
+        extremes[1::2] = -extremes[::2].clip(-32767)
+        without_mean = 160 * 80 * (32767**2 + 32768**2) - 80**2
+        differences = 80 * ((2 * 32767) ** 2 + 65535**2)
+        assert frame_energies(extremes, 320) == [(without_mean, differences)] * 2
+        assert frame_energies(np.array([3.0, 5.0, 9.0]), 3) == [(0, 4)]  # the last one has no pair
 
 
 class TestOddRooms:
@@ -148,7 +151,7 @@ class TestOddRooms:
 
     def test_a_room_above_the_upper_bound_is_always_heard(self) -> None:
         gate = Gate(CONFIG, FRONT_END)
-        loudest = 320 * 320 * 2**30, 319 * 65535**2
+        loudest = 160 * 160 * 2**30, 160 * 65535**2
         assert all(gate.feed([loudest] * 10_000))
         assert gate.floors == gate.tables.most
         for floor, energy in zip(gate.floors, loudest, strict=True):
