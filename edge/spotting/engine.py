@@ -225,6 +225,8 @@ class Engine:
         -------
         (m, n_labels) float32: softmax of the logits; each row sums to 1.
         """
+        if heard is not None and not self.heard_waiting and not any(heard) and len(self._history):
+            return self._silence(self._repeat(len(frames)))
         steps = None if heard is None else self._steps_heard(heard)
         features = self.quantize(frames)
         if steps is None or all(steps):
@@ -232,12 +234,25 @@ class Engine:
             for step, feature in enumerate(features):
                 logits[step] = self.runtime.invoke(feature)
             return self.posteriors(logits)
-        posteriors = np.zeros((len(features), len(self.labels)), np.float32)
-        posteriors[:, -1] = 1  # silence is the last label
+        posteriors = self._silence(len(features))
         for step, feature in enumerate(features):
             if steps[step]:
                 posteriors[step] = self.posteriors(self.runtime.invoke(feature)[np.newaxis])[0]
         return posteriors
+
+    def _silence(self, steps: int) -> Float32:
+        """Return the posteriors of certain silence, the last label, (steps, n_labels)."""
+        posteriors = np.zeros((steps, len(self.labels)), np.float32)
+        posteriors[:, -1] = 1
+        return posteriors
+
+    def _repeat(self, frames: int) -> int:
+        """Take frames that the gate stopped, equal to the last one; return the completed steps."""
+        last = self._history[-1:]
+        waiting = np.concatenate((self._history, *[last] * frames))
+        steps = (len(waiting) - self._context) // self._stride + 1
+        self._history = waiting[steps * self._stride :]
+        return steps
 
     def _steps_heard(self, heard: Sequence[bool]) -> list[bool]:
         """Return, for each step that frames complete, whether the gate passed any of its frames."""

@@ -207,11 +207,10 @@ def frame_energies(samples: npt.NDArray[np.float64], hop_samples: int) -> list[t
     samples without their mean, and the sum of the squared differences.
     """
     pairs = hop_samples // 2
-    hops = samples.reshape(-1, hop_samples)[:, : 2 * pairs]
-    first = hops[:, ::2]
-    differences = hops[:, 1::2] - first
-    sums = (first.sum(axis=1), *(np.einsum("ij,ij->i", x, x) for x in (first, differences)))
+    hops = samples.reshape(-1, hop_samples)[:, : 2 * pairs].reshape(-1, pairs, 2)
+    totals = hops[:, :, 0].sum(axis=1).tolist()
+    products = (hops.transpose(0, 2, 1) @ hops).tolist()  # of the first and of the second samples
     return [
-        (pairs * int(squares) - int(total) ** 2, int(between))
-        for total, squares, between in zip(*(each.tolist() for each in sums), strict=True)
+        (pairs * int(first) - int(total) ** 2, int(first + second - 2 * both))
+        for total, ((first, both), (_, second)) in zip(totals, products, strict=True)
     ]
