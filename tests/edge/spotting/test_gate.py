@@ -368,11 +368,11 @@ class TestCommands:
         assert len(done.out.splitlines()) == 1
         assert "the gate let" not in done.err
 
-    def test_info_shows_it(self, gated: Path) -> None:
+    def test_info_shows_it(self, gated: Path, tones_folder: Path) -> None:
         assert "opens 9 dB above the room, for 600 ms" in " ".join(
             harken("info", gated).out.split()
         )
-        assert "none: everything is heard" in harken("info", "commands-tiny").out
+        assert "none: everything is heard" in harken("info", tones_folder / "tones.json").out
 
 
 @needs_compiler
@@ -414,7 +414,7 @@ def test_exports_carry_the_decisions(tmp_path: Path) -> None:
     from harken.export.device.golden import recording
     from harken.export.web.bundle import export_web
 
-    plain = load_model("commands-tiny")
+    plain = load_model("commands-tiny").ungated
     model = dataclasses.replace(plain, manifest=dataclasses.replace(plain.manifest, gate=CONFIG))
     front_end = model.manifest.front_end
     expected = FrontEnd(front_end).feed_gated(recording(), Gate(CONFIG, front_end))[1]
@@ -439,7 +439,7 @@ def test_a_quiet_room_costs_a_board_hardly_any_instructions(name: str, tmp_path:
     target = next(target for target in TARGETS if target.name == name)
     if target.missing is not None:
         pytest.skip(f"{target.missing} is not installed")
-    plain = load_model("commands-tiny")
+    plain = load_model("commands-tiny").ungated
     model = dataclasses.replace(plain, manifest=dataclasses.replace(plain.manifest, gate=CONFIG))
     quiet = int16(room(4, -60))
     quiet.astype("<i2").tofile(tmp_path / "sound.s16")
