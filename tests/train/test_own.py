@@ -713,7 +713,7 @@ class TestCommand:
             assert "stopped at: looking at the words; nothing was made yet" in stopped.err
             assert not (tmp_path / "mine").exists()
         else:
-            assert "keeps what is done, and the same command goes on from there" in stopped.err
+            assert "keeps finished work, and the same command continues from there" in stopped.err
         assert "Traceback" not in stopped.err
         again = harken(*line)
         assert again.exit_code == 128 + number, "it is no folder of something else now"
@@ -777,7 +777,7 @@ class TestCommand:
         self._works_downstream(model, tmp_path)
         again = harken("new", "window", *line[2:])
         assert again.exit_code != 0
-        assert "made with another words" in again.error
+        assert "made with different words" in again.error
 
     @staticmethod
     def _works_downstream(model: Model, folder: Path) -> None:

@@ -358,7 +358,7 @@ class TestWhatIsRefused:
     def test_no_folder_at_all(self, recordings: Path) -> None:
         ended = harken("train", recordings, "--out", "")
         assert ended.exit_code == USAGE_ERROR
-        assert "'' names nothing" in ended.err
+        assert "'' is not a path" in ended.err
 
     def test_resuming_nothing(self, run_train) -> None:
         ended = run_train("--resume")

@@ -202,7 +202,7 @@ def _tell_stopped(out: Path, where: str) -> None:
     from .material import STATE_FILE
 
     if (out / STATE_FILE).exists():
-        kept = f"{out} keeps what is done, and the same command goes on from there"
+        kept = f"{out} keeps finished work, and the same command continues from there"
     else:
         kept = "nothing was made yet; the same command begins anew"
     notes().print(f"stopped at: {where}; {kept}", soft_wrap=True)

@@ -548,7 +548,7 @@ class TestWhatItIsFor:
         said = [utterance.word for scene in scenes.scenes for utterance in scene.utterances]
         assert said == ["low", "high"] * 4 + ["mid"]
         assert sum(scene.negative for scene in scenes.scenes) == 1  # three clips that overlap
-        assert any("not among the words" in note and "mid" in note for note in scenes.notes)
+        assert any("not words of the model" in note and "mid" in note for note in scenes.notes)
         spotter = Spotter(model)
         for scene in scenes.scenes:
             spotter.reset()

@@ -626,7 +626,8 @@ class TestWholePath:
             assert listener.posteriors() / 2**28 == pytest.approx(expected, abs=1e-6)
         assert steps > 100
 
-    def test_the_evidence_is_pythons(self, engine: CEngine, words: np.ndarray) -> None:
+    def test_the_evidence_is_pythons(self, words: np.ndarray, tmp_path: Path) -> None:
+        engine = compile_engine(load_model("commands-tiny").ungated, tmp_path)
         manifest = engine.of.manifest
         listener = engine.listener()
         logits, events, steps = [], [], 0
