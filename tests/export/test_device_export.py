@@ -715,7 +715,7 @@ class TestCommand:
         assert said["checks"]["tflm_differences"] in (0, None)
         assert (tmp_path / "src" / "model_data.c").exists()
         outcome = harken("export", "commands-tiny", "--target", "c", "--out", tmp_path)
-        assert "6,000 bytes of memory, all checks passed" in outcome.out
+        assert "6,016 bytes of memory, all checks passed" in outcome.out
         assert "Next: make -C" in outcome.out
 
     def test_tflm(self, tmp_path: Path) -> None:
