@@ -84,6 +84,13 @@ typedef struct {
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
+/* Take n bytes, rounded up to 8, and return where they begin. */
+static size_t taken(size_t *at, size_t n) {
+    size_t start = *at;
+    *at += UP8(n);
+    return start;
+}
+
 HARKEN_SMALL static layout places(const harken_model *model, void *memory) {
     const harken_prior *prior = model->prior;
     size_t labels = model->n_labels, at = sizeof(harken);
@@ -91,22 +98,22 @@ HARKEN_SMALL static layout places(const harken_model *model, void *memory) {
     size_t scratch = larger(harken_frontend_scratch(model->frontend),
                             harken_network_scratch(model->network));
     if (prior) scratch = larger(scratch, harken_network_scratch(prior->network));
-    uint8_t *start = (uint8_t *)memory;
+    uintptr_t start = (uintptr_t)memory; /* an integer, since it may be NULL */
     layout l;
-#define TAKE(n) (at += UP8(n), start ? start + (at - UP8(n)) : NULL)
-    l.scratch = TAKE(scratch);
+#define TAKE(n) ((void *)(start + taken(&at, n)))
+    l.scratch = (uint8_t *)TAKE(scratch);
     l.state = TAKE(harken_network_bytes(model->network));
-    l.posteriors = (uint32_t *)(void *)TAKE(4 * labels * model->detector->smoothing_steps);
-    l.onset = (uint32_t *)(void *)TAKE(4 * labels);
-    l.samples = (int16_t *)(void *)TAKE(2 * HARKEN_WINDOW);
+    l.posteriors = (uint32_t *)TAKE(4 * labels * model->detector->smoothing_steps);
+    l.onset = (uint32_t *)TAKE(4 * labels);
+    l.samples = (int16_t *)TAKE(2 * HARKEN_WINDOW);
     l.features = (int8_t *)TAKE(features);
     l.logits = (int8_t *)TAKE(labels);
-    l.armed = TAKE(labels);
-    l.prior_state = prior ? TAKE(2 * harken_network_bytes(prior->network)) : NULL;
-    l.told = prior ? (prior_told *)(void *)TAKE(sizeof(prior_told)) : NULL;
-    l.factors = prior ? (uint32_t *)(void *)TAKE(4 * (size_t)prior->n_words * prior->n_gaps) : NULL;
+    l.armed = (uint8_t *)TAKE(labels);
+    l.prior_state = prior ? (uint8_t *)TAKE(2 * harken_network_bytes(prior->network)) : NULL;
+    l.told = prior ? (prior_told *)TAKE(sizeof(prior_told)) : NULL;
+    l.factors = prior ? (uint32_t *)TAKE(4 * (size_t)prior->n_words * prior->n_gaps) : NULL;
 #undef TAKE
-    l.gate = (gate_state *)(void *)(start ? start + at : NULL); /* used only with a gate */
+    l.gate = (gate_state *)(start + at); /* used only with a gate */
     l.bytes = model->gate ? at + sizeof(gate_state) : at;
     return l;
 }
