@@ -16,7 +16,7 @@ from harken.edge.files import write_atomic
 
 FOLDER = Path(__file__).parents[1] / "edge" / "device" / "web" / "page"
 SIZES = (192, 512)
-COLOURS = 8  # of a PNG: flat ones, and a few between them at the edges
+COLOURS = 4  # of a PNG: flat ones, and a few between them at the edges
 
 # In units of which the icon is 64 wide.
 GROUND, STEM, FAR = "#0a6b5c", "#ffffff", "#8fe3d1"
