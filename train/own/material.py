@@ -265,7 +265,7 @@ def _plan(speaker: Speaker, others: list[str]) -> Iterator[tuple[Engine, list[st
 
 
 def _likeness(collection: Collection, kept: Sequence[str], words: Sequence[str]) -> Likeness:
-    """Return a comparison with how synthesizing the words, and others that differ clearly."""
+    """Return a comparison with how voices say the words, and others that differ clearly."""
     by_word: dict[str, list[str]] = {}
     for name in kept:
         by_word.setdefault(name.split("/")[0], []).append(name)

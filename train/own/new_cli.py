@@ -100,7 +100,7 @@ def new_command(
 ) -> None:
     """Make a model of words for which there are no recordings, or only a few.
 
-    Synthetic synthesizing the words and words that sound similar; training starts from a shipped
+    Synthetic voices speak the words and words that sound similar; training starts from a shipped
     model. This takes some minutes on two cores. Ctrl-C keeps finished work, and the same command
     continues from there.
     """
@@ -177,9 +177,9 @@ def _make(request: Request, out: Path, speaking: list[Speaker], stages: Stages) 
         notes().print(each.text, soft_wrap=True)
     for word in known_already(request.words, start):
         notes().print(
-            f"{word!r} is a word of {request.base}, learned from thousands of recordings: `harken "
-            f"listen {request.base}` hears it better; here what it knows of it is kept, and voices "
-            "are added",
+            f"{word!r} is a word of {request.base}, trained on thousands of recordings: `harken "
+            f"listen {request.base}` detects it better; this model keeps what {request.base} "
+            "learned, and adds voices",
             soft_wrap=True,
         )
     return make_model(
