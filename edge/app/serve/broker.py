@@ -180,7 +180,10 @@ def _password(file: Path | None) -> str | None:
     except UnicodeDecodeError:
         raise MqttError(f"{file} does not contain a password: it is not UTF-8") from None
     if not password or len(line) > _MOST_PASSWORD_BYTES:
-        raise MqttError(f"{file} does not contain a password: its first line must have 1 to ")
+        raise MqttError(
+            f"{file} does not contain a password: its first line must have 1 to "
+            f"{_MOST_PASSWORD_BYTES} bytes"
+        )
     return password
 
 

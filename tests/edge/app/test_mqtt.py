@@ -659,7 +659,11 @@ class TestUrl:
 
     @pytest.mark.parametrize(
         ("content", "line"),
-        [(None, "No such file"), (b"", "does not contain a password"), (b"\xff\xfe", "not UTF-8")],
+        [
+            (None, "No such file"),
+            (b"", "does not contain a password: .* 1 to 65535 bytes"),
+            (b"\xff\xfe", "not UTF-8"),
+        ],
     )
     def test_a_file_without_a_password(
         self, tmp_path: Path, content: bytes | None, line: str
