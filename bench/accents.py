@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import functools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,6 +80,7 @@ def is_heard(model: Model, said: Said) -> bool:
     return any(event.word == word for event in events)
 
 
+@functools.cache  # the same for every model
 def pitch_hz(said: Said) -> float:
     """Return the median fundamental frequency of a clip's loud frames (YIN)."""
     samples = decode(said[0]).astype(np.float64) / 32768

@@ -248,11 +248,14 @@ class Engine:
 
     def _repeat(self, frames: int) -> int:
         """Take frames that the gate stopped, equal to the last one; return the completed steps."""
-        last = self._history[-1:]
-        waiting = np.concatenate((self._history, *[last] * frames))
+        return self._take(np.repeat(self._history[-1:], frames, axis=0))[1]
+
+    def _take(self, new: Int8) -> tuple[Int8, int]:
+        """Take quantized frames; return all that wait for a step, and the completed steps."""
+        waiting = np.concatenate((self._history, new))
         steps = (len(waiting) - self._context) // self._stride + 1
-        self._history = waiting[steps * self._stride :]
-        return steps
+        self._history = waiting[steps * self._stride :].copy()
+        return waiting, steps
 
     def _steps_heard(self, heard: Sequence[bool]) -> list[bool]:
         """Return, for each step that frames complete, whether the gate passed any of its frames."""
@@ -279,9 +282,7 @@ class Engine:
         scaled += self._input_zero_point
         np.minimum(scaled, 127, out=scaled)
         new = np.maximum(scaled, -128, out=scaled).astype(np.int8)
-        waiting = np.concatenate((self._history, new))
-        steps = (len(waiting) - self._context) // self._stride + 1
-        self._history = waiting[steps * self._stride :].copy()
+        waiting, steps = self._take(new)
         features = np.empty((steps, 1, 1, self._context * waiting.shape[1]), np.int8)
         for step in range(steps):
             start = step * self._stride
