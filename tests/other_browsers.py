@@ -66,7 +66,8 @@ async function microphone() {
   window.playing = source;
   return out.stream;
 }
-if (!wishes.has("really")) navigator.mediaDevices.getUserMedia = microphone;
+// On the prototype: WebKit forgets what is set on navigator.mediaDevices when it collects garbage.
+if (!wishes.has("really")) MediaDevices.prototype.getUserMedia = microphone;
 new MutationObserver((changes) => {
   for (const { addedNodes } of changes) {
     for (const { dataset, parentElement } of addedNodes) {
