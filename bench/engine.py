@@ -77,7 +77,7 @@ def reference() -> EngineModel:
     last = dataclasses.replace(shipped.last, weights=weights(len(manifest.labels), UNITS))
     return EngineModel(
         manifest=manifest,
-        network=EngineNetwork(first=None, svdf=(), lstm=(lstm,), last=last),
+        network=EngineNetwork(svdf=(), lstm=(lstm,), last=last),
         front_end=front_end_tables(manifest),
         detector=detector_tables(manifest),
     )
@@ -145,7 +145,7 @@ def hybrid(size: str) -> EngineModel:
 
 def weight_bytes(network: EngineNetwork) -> int:
     """Count the bytes of weights and biases."""
-    dense = [layer for layer in (network.first, network.last) if layer is not None]
+    dense = [*(layer.dense for layer in network.conv), network.last]
     arrays = [part for layer in dense for part in (layer.weights, layer.bias)]
     for stem in network.svdf:
         arrays += [stem.weights, stem.time_weights, stem.bias, stem.time_bias]

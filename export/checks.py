@@ -238,9 +238,12 @@ def check_graph(content: bytes, network: Network) -> GraphFacts:
 
 def _check_operators(operators: tuple[str, ...], network: Network) -> None:
     expected = ["FULLY_CONNECTED"] if network.dense_in else ["RESHAPE"] if network.svdf else []
+    if network.conv:
+        expected = ["RESHAPE", "CONV_2D"] * 2 + ["CONV_2D"] * (len(network.conv) - 2)
+        expected += ["RESHAPE"] if network.svdf else []
     for layer in network.svdf:
         expected += ["SVDF", "ADD"] if layer.adds else ["SVDF"]
-    expected += ["RESHAPE"] if network.svdf else []
+    expected += ["RESHAPE"] if network.svdf or network.conv else []
     expected += [_LSTM] * len(network.lstm) + ["FULLY_CONNECTED"]
     if list(operators) != expected:
         raise ExportError(

@@ -10,6 +10,7 @@ Reading checks that the file contains only layers of harken's networks; others a
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Sequence
@@ -25,9 +26,11 @@ from ..train.config import MOST_SVDF_SPAN
 from .flatbuffer import GraphBuilder
 from .layers import (
     Affine,
+    ConvLayer,
     DenseLayer,
     Int8,
     Int32,
+    Layer,
     LstmLayer,
     QuantizedNetwork,
     SvdfLayer,
@@ -39,6 +42,7 @@ _ACTIVATION, _OPTIONS = schema.ActivationFunctionType, schema.BuiltinOptions
 # The first version of each operator that supports everything used here.
 _VERSIONS = {
     _OPERATOR.RESHAPE: 1,
+    _OPERATOR.CONV_2D: 3,
     _OPERATOR.FULLY_CONNECTED: 4,
     _OPERATOR.SVDF: 3,
     _OPERATOR.ADD: 2,
@@ -71,8 +75,10 @@ def write_network(network: QuantizedNetwork) -> bytes:
     given = x = writer.int8("frame", (1, 1, network.inputs), network.source)
     if network.first is not None:
         x = writer.dense(network.first, x, flat=bool(network.svdf))
-    elif network.svdf:
-        x = writer.reshape(x, (1, network.inputs), network.source)
+    for convolution in network.conv:
+        x = writer.convolution(convolution, x)
+    if network.first is None and network.svdf:
+        x = writer.reshape(x, (1, network.svdf[0].weights.shape[1]), network.svdf[0].source)
     taken: list[int] = []
     for stem in network.svdf:
         taken.append(x)
@@ -80,6 +86,9 @@ def write_network(network: QuantizedNetwork) -> bytes:
     if network.svdf:
         stem = network.svdf[-1]
         x = writer.reshape(x, (1, 1, stem.units), stem.after)
+    elif network.conv:
+        last = network.conv[-1]
+        x = writer.reshape(x, (1, 1, math.prod(last.outputs)), last.output)
     for layer in network.lstm:
         x = writer.lstm(layer, x)
     logits = writer.dense(network.last, x, flat=True)
@@ -114,7 +123,12 @@ class _Writer:
         name = self.graph.name(source)
         target = self.int8(f"{name}_{len(shape)}d", shape, affine)
         wanted = np.array(shape, "<i4")
-        form = self.graph.tensor(f"shape_{len(shape)}d", _TYPE.INT32, (len(shape),), data=wanted)
+        form = self.graph.tensor(
+            f"{name}_shape" if len(shape) == 4 else f"shape_{len(shape)}d",
+            _TYPE.INT32,
+            (len(shape),),
+            data=wanted,
+        )
         options = schema.ReshapeOptionsT()
         options.newShape = list(shape)
         return self.graph.operator(
@@ -136,6 +150,29 @@ class _Writer:
         target = self.int8(layer.name, (1, units) if flat else (1, 1, units), layer.output)
         return self.graph.operator(
             _OPERATOR.FULLY_CONNECTED, inputs, [target], _OPTIONS.FullyConnectedOptions, options
+        )
+
+    def convolution(self, layer: ConvLayer, source: int) -> int:
+        """Add a convolution; the output is (1, rows, columns, channels)."""
+        if self.graph.shape(source) != (1, *layer.shape):
+            source = self.reshape(source, (1, *layer.shape), layer.source)
+        options = schema.Conv2DOptionsT()
+        options.padding = schema.Padding.VALID
+        options.strideH, options.strideW = 1, layer.stride
+        options.dilationHFactor = options.dilationWFactor = 1
+        options.fusedActivationFunction = _ACTIVATION.RELU if layer.relu else _ACTIVATION.NONE
+        inputs = [
+            source,
+            self.constant(f"{layer.name}_weights", layer.weights, layer.weight_scale),
+            self.constant(
+                f"{layer.name}_bias",
+                layer.bias,
+                float(layer.source.scale) * float(layer.weight_scale),
+            ),
+        ]
+        target = self.int8(layer.name, (1, *layer.outputs), layer.output)
+        return self.graph.operator(
+            _OPERATOR.CONV_2D, inputs, [target], _OPTIONS.Conv2DOptions, options
         )
 
     def svdf(self, layer: SvdfLayer, source: int, added: int | None) -> int:
@@ -222,13 +259,15 @@ def read_layers(content: bytes) -> QuantizedNetwork:
     """
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     reader = _Reader(model)
-    layers: list[DenseLayer | SvdfLayer | LstmLayer] = []
+    layers: list[Layer] = []
     for index, operator in enumerate(reader.graph.operators):
         code = model.operatorCodes[operator.opcodeIndex].builtinCode
         output = reader.graph.tensors[operator.outputs[0]]
         name = f"{index} ({output.name.decode(errors='replace')})"
         if code == _OPERATOR.FULLY_CONNECTED:
             layers.append(reader.dense(operator, name))
+        elif code == _OPERATOR.CONV_2D:
+            layers.append(reader.convolution(operator, name))
         elif code == _OPERATOR.SVDF:
             layers.append(reader.svdf(operator, name))
         elif code == _OPERATOR.UNIDIRECTIONAL_SEQUENCE_LSTM:
@@ -236,8 +275,8 @@ def read_layers(content: bytes) -> QuantizedNetwork:
         elif code not in (_OPERATOR.RESHAPE, _OPERATOR.ADD):
             kind = next(k for k, v in vars(_OPERATOR).items() if v == code)
             raise ExportError(
-                f"layer {name} is a {kind}; the C engine runs FULLY_CONNECTED, SVDF with ADD, "
-                "UNIDIRECTIONAL_SEQUENCE_LSTM and RESHAPE"
+                f"layer {name} is a {kind}; the C engine runs FULLY_CONNECTED, CONV_2D, SVDF with "
+                "ADD, UNIDIRECTIONAL_SEQUENCE_LSTM and RESHAPE"
             )
         elif code == _OPERATOR.ADD and index not in reader.additions:  # read with its SVDF
             raise ExportError(
@@ -247,25 +286,38 @@ def read_layers(content: bytes) -> QuantizedNetwork:
     return _arranged(layers)
 
 
-def _arranged(layers: Sequence[DenseLayer | SvdfLayer | LstmLayer]) -> QuantizedNetwork:
+def _arranged(layers: Sequence[Layer]) -> QuantizedNetwork:
     """Check the order of the layers."""
     names = [_NAMES[type(layer)] for layer in layers]
-    if not re.fullmatch("(dense )?(SVDF )*(LSTM )+dense", " ".join(names)):
+    if not re.fullmatch("(dense |(convolution )*)(SVDF )*(LSTM )+dense", " ".join(names)):
         raise ExportError(
             f"the layers are {', '.join(names) or 'nothing'}; the C engine runs a dense layer or "
-            "none, SVDF layers or none, one or more LSTM layers, and a dense layer, in this order"
+            "convolutions or neither, SVDF layers or none, one or more LSTM layers, and a dense "
+            "layer, in this order"
         )
     first, last = layers[0], layers[-1]
     assert isinstance(last, DenseLayer)
+    for layer, after in itertools.pairwise(layers):
+        if isinstance(layer, ConvLayer) and math.prod(layer.outputs) != after.inputs:
+            raise ExportError(
+                f"layer {layer.name} has {math.prod(layer.outputs)} outputs, but the next one "
+                f"takes {after.inputs}"
+            )
     return QuantizedNetwork(
         first=first if isinstance(first, DenseLayer) else None,
+        conv=tuple(layer for layer in layers if isinstance(layer, ConvLayer)),
         svdf=tuple(layer for layer in layers if isinstance(layer, SvdfLayer)),
         lstm=tuple(layer for layer in layers if isinstance(layer, LstmLayer)),
         last=last,
     )
 
 
-_NAMES: dict[type, str] = {DenseLayer: "dense", SvdfLayer: "SVDF", LstmLayer: "LSTM"}
+_NAMES: dict[type, str] = {
+    DenseLayer: "dense",
+    ConvLayer: "convolution",
+    SvdfLayer: "SVDF",
+    LstmLayer: "LSTM",
+}
 
 
 class _Reader:
@@ -299,6 +351,41 @@ class _Reader:
             output=self._affine(operator.outputs[0], name),
             relu=activation == _ACTIVATION.RELU,
         )
+
+    def convolution(self, operator: Any, name: str) -> ConvLayer:
+        if len(operator.inputs) != 3:
+            raise ExportError(
+                f"layer {name}: the convolution has {len(operator.inputs)} inputs; the engine "
+                "needs 3"
+            )
+        source, kernel, bias = operator.inputs
+        options, output = operator.builtinOptions, operator.outputs[0]
+        if options.fusedActivationFunction not in (_ACTIVATION.NONE, _ACTIVATION.RELU):
+            raise ExportError(f"layer {name}: its activation is neither none nor RELU")
+        steps = (options.strideH, options.dilationHFactor, options.dilationWFactor)
+        if options.padding != schema.Padding.VALID or steps != (1, 1, 1):
+            raise ExportError(
+                f"layer {name}: the engine runs convolutions without padding and dilation, and "
+                "strides along columns only"
+            )
+        batch, *shape = map(int, self.graph.tensors[source].shape)
+        weights = self._weights(kernel, name, dimensions=4)
+        layer = ConvLayer(
+            name=name,
+            shape=(shape[0], shape[1], shape[2]),
+            weights=weights,
+            weight_scale=self._scale(kernel, name),
+            bias=self._bias(bias, len(weights), name),
+            stride=int(options.strideW),
+            source=self._affine(source, name),
+            output=self._affine(output, name),
+            relu=options.fusedActivationFunction == _ACTIVATION.RELU,
+        )
+        if batch != 1 or weights.shape[3] != shape[2] or min(layer.outputs) < 1:
+            raise ExportError(
+                f"layer {name}: weights {weights.shape} do not fit inputs {(batch, *shape)}"
+            )
+        return layer
 
     def svdf(self, operator: Any, name: str) -> SvdfLayer:
         if len(operator.inputs) != 5:
@@ -430,16 +517,18 @@ class _Reader:
         if any(inputs[position] < 0 for position in (*_INPUT_WEIGHTS, *_STATE_WEIGHTS)):
             raise ExportError(f"layer {name}: the LSTM lacks a gate; the engine needs all four")
 
-    def _weights(self, index: int, name: str) -> Int8:
+    def _weights(self, index: int, name: str, *, dimensions: int = 2) -> Int8:
         tensor = self.graph.tensors[index]
         shape = tuple(tensor.shape)
-        if tensor.type != _TYPE.INT8 or len(shape) != 2:
-            raise ExportError(f"layer {name}: its weights are not an int8 matrix")
+        if tensor.type != _TYPE.INT8 or len(shape) != dimensions:
+            kind = "matrix" if dimensions == 2 else f"array of {dimensions} dimensions"
+            raise ExportError(f"layer {name}: its weights are not an int8 {kind}")
         if self._zero_point(index) != 0:
             raise ExportError(f"layer {name}: its weights have a zero point other than 0")
-        if shape[1] > _MOST_COLUMNS or shape[0] > _MOST_ROWS:
+        rows, columns = shape[0], math.prod(shape[1:])
+        if columns > _MOST_COLUMNS or rows > _MOST_ROWS:
             raise ExportError(
-                f"layer {name} is too large: {shape[0]} x {shape[1]} weights, of which the engine "
+                f"layer {name} is too large: {rows} x {columns} weights, of which the engine "
                 f"supports up to {_MOST_ROWS} x {_MOST_COLUMNS}"
             )
         return self._data(index, "i1", f"layer {name}: its weights")

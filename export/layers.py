@@ -10,12 +10,13 @@ Source of the arithmetic: TensorFlow Lite's quantization specification, one scal
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .reference import Array, Dense, Lstm, Network, Svdf
+from .reference import Array, Convolution, Dense, Lstm, Network, Svdf, conv_names
 
 Int8 = NDArray[np.int8]
 Int16 = NDArray[np.int16]
@@ -74,10 +75,61 @@ class DenseLayer:
     relu: bool
 
     @property
+    def inputs(self) -> int:
+        """Number of inputs."""
+        return int(self.weights.shape[1])
+
+    @property
     def real_bias(self) -> NDArray[np.float64]:
         """(outputs,)."""
         unit = float(self.source.scale) * float(self.weight_scale)
         return self.bias.astype(np.float64) * unit
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ConvLayer:
+    """A two-dimensional convolution without padding."""
+
+    name: str
+    shape: tuple[int, int, int]
+    """Rows, columns and channels of the input."""
+    weights: Int8
+    """(channels, rows, columns, input channels)."""
+    weight_scale: np.float32
+    bias: Int32
+    """(channels,), in units of the input's scale times the weights'."""
+    stride: int
+    """Columns from one output to the next; rows follow one another."""
+    source: Affine
+    output: Affine
+    relu: bool
+
+    @property
+    def inputs(self) -> int:
+        """Number of inputs."""
+        return math.prod(self.shape)
+
+    @property
+    def outputs(self) -> tuple[int, int, int]:
+        """Rows, columns and channels of the output."""
+        return self.real.outputs
+
+    @property
+    def real_bias(self) -> NDArray[np.float64]:
+        """(channels,)."""
+        unit = float(self.source.scale) * float(self.weight_scale)
+        return self.bias.astype(np.float64) * unit
+
+    @property
+    def real(self) -> Convolution:
+        """The float layer with the same weights."""
+        return Convolution(
+            shape=self.shape,
+            kernel=self.weights.transpose(1, 2, 3, 0) * self.weight_scale,
+            bias=self.real_bias.astype(np.float32),
+            stride=self.stride,
+            relu=self.relu,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,6 +160,11 @@ class SvdfLayer:
     """Of the addend …"""
     total: Affine | None
     """… and of the sum."""
+
+    @property
+    def inputs(self) -> int:
+        """Number of inputs."""
+        return int(self.weights.shape[1])
 
     @property
     def units(self) -> int:
@@ -169,6 +226,11 @@ class LstmLayer:
     """Cells are clipped to ± this; 0: to int16."""
 
     @property
+    def inputs(self) -> int:
+        """Number of inputs."""
+        return int(self.input_weights.shape[2])
+
+    @property
     def units(self) -> int:
         """Number of units."""
         return int(self.input_weights.shape[1])
@@ -180,11 +242,15 @@ class LstmLayer:
         return self.bias * units[:, np.newaxis]
 
 
+Layer = DenseLayer | ConvLayer | SvdfLayer | LstmLayer
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class QuantizedNetwork:
-    """An optional dense layer, SVDF layers, LSTM layers, a dense layer of logits."""
+    """A dense layer or convolutions, if any, SVDF layers, LSTM layers, a dense layer of logits."""
 
     first: DenseLayer | None
+    conv: tuple[ConvLayer, ...] = ()
     svdf: tuple[SvdfLayer, ...]
     lstm: tuple[LstmLayer, ...]
     last: DenseLayer
@@ -197,19 +263,18 @@ class QuantizedNetwork:
     @property
     def inputs(self) -> int:
         """Values per step."""
-        layer = self._beginning
-        weights = layer.input_weights if isinstance(layer, LstmLayer) else layer.weights
-        return int(weights.shape[-1])
+        return self._beginning.inputs
 
     @property
-    def _beginning(self) -> DenseLayer | SvdfLayer | LstmLayer:
-        layers: tuple[DenseLayer | SvdfLayer | LstmLayer, ...] = (*self.svdf, *self.lstm)
+    def _beginning(self) -> Layer:
+        layers: tuple[Layer, ...] = (*self.conv, *self.svdf, *self.lstm)
         return self.first or layers[0]
 
     def network(self) -> Network:
         """Return the float network with the same weights."""
         return Network(
             dense_in=None if self.first is None else _dense(self.first),
+            conv=tuple(layer.real for layer in self.conv),
             svdf=tuple(layer.real for layer in self.svdf),
             lstm=tuple(
                 Lstm(
@@ -237,6 +302,8 @@ class QuantizedNetwork:
         bounds = {"input": self.source, "logits": self.last.output}
         if self.first is not None:
             bounds["dense_in"] = self.first.output
+        for name, convolution in zip(conv_names(len(self.conv)), self.conv, strict=True):
+            bounds[name] = convolution.output
         for index, layer in enumerate(self.svdf):
             bounds[f"svdf_{index}"] = layer.output
             if layer.total is not None:

@@ -8,9 +8,10 @@ differently. Everything else follows from the weights:
   over time divided by the same factors. There is no nonlinearity between the two, so the only
   effect is that each row uses all 256 values (Nagel et al., "Data-Free Quantization Through Weight
   Equalization and Bias Correction", 2019).
-* The shift of each SVDF channel's mean by rounding is subtracted from its bias (bias correction, in
-  the same paper). A network trained with batch normalisation has channels that are far from 0 all
-  the time and vary little: without correction, rounding shifts them by more than they vary.
+* The shift of the mean of each channel of convolutions and SVDF layers by rounding is subtracted
+  from its bias (bias correction, in the same paper). A network trained with batch normalisation has
+  channels that are far from 0 all the time and vary little: without correction, rounding shifts
+  them by more than they vary.
 * The int16 state of an SVDF can hold whatever its int8 inputs can produce, and the sum over time
   whatever the state can produce: neither ever saturates.
 * The range of an LSTM's int16 cells covers the clip.
@@ -26,8 +27,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..edge.errors import ExportError
-from .layers import Affine, DenseLayer, Int8, LstmLayer, QuantizedNetwork, SvdfLayer
-from .reference import Array, Dense, Lstm, Network, Svdf, filtered
+from .layers import (
+    Affine,
+    ConvLayer,
+    DenseLayer,
+    Int8,
+    LstmLayer,
+    QuantizedNetwork,
+    SvdfLayer,
+)
+from .reference import Array, Convolution, Dense, Lstm, Network, Svdf, conv_names, filtered
 
 _INT16 = 32767
 _SUM = 2.0**30 * 0.999  # limit of a sum over time; the C engine doubles it in 32 bits
@@ -65,13 +74,20 @@ def quantize(network: Network, calibration: Array) -> QuantizedNetwork:
         return values
 
     network.run(calibration, record)
-    source, first = ranges["input"], None
+    stream = _Stream(calibration, ranges["input"])
+    first = None
     if network.dense_in is not None:
-        first = _dense("dense_in", network.dense_in, source, ranges["dense_in"], relu=True)
-        source = first.output
-    svdf = tuple(_stem(network, calibration, source, ranges))
-    if svdf:
-        source = svdf[-1].after
+        first = _dense("dense_in", network.dense_in, stream.affine, ranges["dense_in"], relu=True)
+        kernel, bias = network.dense_in.kernel, network.dense_in.bias
+        stream = stream.after(
+            stream.exact @ kernel + bias, stream.rounded @ kernel + bias, first.output, relu=True
+        )
+    conv = []
+    for name, convolution in zip(conv_names(len(network.conv)), network.conv, strict=True):
+        convolved, stream = _convolution(name, convolution, stream, ranges[name])
+        conv.append(convolved)
+    svdf = tuple(_stem(network, stream, ranges))
+    source = svdf[-1].after if svdf else stream.affine
     lstm = []
     for index, layer in enumerate(network.lstm):
         name = f"lstm_{index}"
@@ -79,21 +95,57 @@ def quantize(network: Network, calibration: Array) -> QuantizedNetwork:
         source = lstm[-1].hidden
     return QuantizedNetwork(
         first=first,
+        conv=tuple(conv),
         svdf=svdf,
         lstm=tuple(lstm),
         last=_dense("dense_out", network.dense_out, source, ranges["logits"], relu=False),
     )
 
 
-def _stem(
-    network: Network, calibration: Array, source: Affine, ranges: dict[str, Affine]
-) -> Iterator[SvdfLayer]:
+class _Stream:
+    """A layer's inputs for the calibration stream, (steps, values): float, and rounded to int8."""
+
+    def __init__(self, values: Array, affine: Affine, rounded: Array | None = None) -> None:
+        self.exact, self.affine = values, affine
+        self.rounded = affine.round(values if rounded is None else rounded)
+
+    def after(self, exact: Array, rounded: Array, affine: Affine, *, relu: bool) -> _Stream:
+        """Return the next layer's."""
+        if relu:
+            exact, rounded = np.maximum(exact, 0), np.maximum(rounded, 0)
+        return _Stream(exact, affine, rounded)
+
+
+def _convolution(
+    name: str, layer: Convolution, stream: _Stream, output: Affine
+) -> tuple[ConvLayer, _Stream]:
+    """Return the int8 layer, its bias compensating for the shift of means, and its outputs."""
+
+    def int8(bias: Array) -> ConvLayer:
+        weights, scale = symmetric(layer.kernel.transpose(3, 0, 1, 2))
+        return ConvLayer(
+            name=name,
+            shape=layer.shape,
+            weights=weights,
+            weight_scale=scale,
+            bias=_rounded(bias, float(stream.affine.scale) * float(scale)),
+            stride=layer.stride,
+            source=stream.affine,
+            output=output,
+            relu=layer.relu,
+        )
+
+    exact = layer(stream.exact)
+    rounded = replace(int8(layer.bias).real, bias=layer.bias)(stream.rounded)
+    channels = layer.bias.size
+    shift = (exact - rounded).reshape(-1, channels).mean(axis=0)
+    corrected = (rounded.reshape(-1, channels) + shift).reshape(rounded.shape)
+    return int8(layer.bias + shift), stream.after(exact, corrected, output, relu=layer.relu)
+
+
+def _stem(network: Network, stream: _Stream, ranges: dict[str, Affine]) -> Iterator[SvdfLayer]:
     """Yield the SVDF layers, with biases that compensate for the shift of means by rounding."""
-    exact, rounded = calibration, ranges["input"].round(calibration)
-    if network.dense_in is not None:
-        kernel, bias = network.dense_in.kernel, network.dense_in.bias
-        exact = np.maximum(exact @ kernel + bias, 0)
-        rounded = source.round(np.maximum(rounded @ kernel + bias, 0))
+    exact, rounded, source = stream.exact, stream.rounded, stream.affine
     taken: list[tuple[Array, Array, Affine]] = []
     for index, layer in enumerate(network.svdf):
         name = f"svdf_{index}"

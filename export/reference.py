@@ -5,6 +5,7 @@ Only NumPy, and written to be read: the definition of the network for other impl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -27,6 +28,44 @@ class Dense:
     """(inputs, units)."""
     bias: Array
     """(units,)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convolution:
+    """A two-dimensional convolution without padding, over the rows and columns of an image."""
+
+    shape: tuple[int, int, int]
+    """Rows, columns and channels of the input."""
+    kernel: Array
+    """(rows, columns, input channels, channels)."""
+    bias: Array
+    """(channels,)."""
+    stride: int
+    """Columns from one output to the next; rows follow one another."""
+    relu: bool
+
+    @property
+    def outputs(self) -> tuple[int, int, int]:
+        """Rows, columns and channels of the output."""
+        rows, columns, _ = self.shape
+        return (
+            rows - self.kernel.shape[0] + 1,
+            (columns - self.kernel.shape[1]) // self.stride + 1,
+            self.kernel.shape[3],
+        )
+
+    def __call__(self, images: Array) -> Array:
+        """Return the output for images (count, values), (count, output values), before the ReLU."""
+        images = images.reshape(-1, *self.shape)
+        rows, columns, channels = self.outputs
+        deep, wide, _, _ = self.kernel.shape
+        last = (columns - 1) * self.stride + 1
+        total = np.tile(self.bias, (len(images), rows, columns, 1))
+        for row in range(deep):
+            for column in range(wide):
+                seen = images[:, row : row + rows, column : column + last : self.stride]
+                total += seen @ self.kernel[row, column]
+        return total.reshape(len(images), rows * columns * channels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,12 +110,11 @@ class Svdf:
         adds
             See above.
         """
-        spread = np.sqrt(weights[f"{name}/variance"].astype(np.float64) + NORMALISATION_EPSILON)
-        gain = weights[f"{name}/scale"] / spread
+        gain, bias = _gain_and_bias(weights, name)
         return cls(
             kernel=weights[f"{name}/kernel"],
             time_kernel=(weights[f"{name}/time_kernel"] * gain).astype(np.float32),
-            bias=(weights[f"{name}/bias"] - weights[f"{name}/mean"] * gain).astype(np.float32),
+            bias=bias,
             adds=adds,
         )
 
@@ -112,13 +150,17 @@ class Activity:
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """An optional dense layer with ReLU, SVDF layers, LSTM layers, a dense layer of logits.
+    """A dense layer with ReLU or convolutions, if any, SVDF layers, LSTM layers, a dense layer.
+
+    The first convolution turns the MFCC of each frame, a row, back into mel bands; the second one
+    sees all frames of a step, the others neighbouring bands.
 
     The LSTM is Long Short-Term Memory without peepholes (Gers, Schmidhuber, Cummins, "Learning to
     Forget", 2000), with the cell clipped as in TensorFlow Lite's fused operator.
     """
 
     dense_in: Dense | None
+    conv: tuple[Convolution, ...] = ()
     svdf: tuple[Svdf, ...]
     lstm: tuple[Lstm, ...]
     dense_out: Dense
@@ -140,7 +182,9 @@ class Network:
         Parameters
         ----------
         weights
-            ``dense_in/kernel``, ``dense_in/bias`` (absent when `dense_units` is 0),
+            ``dense_in/kernel``, ``dense_in/bias`` (absent when `dense_units` is 0); with
+            convolutions ``mel/kernel``, and ``conv_0/kernel`` and so on, with the same arrays of
+            batch normalisation as `Svdf.folded`;
             ``svdf_0/kernel`` and the other arrays of `Svdf.folded`, ``lstm_0/kernel``,
             ``lstm_0/recurrent_kernel``, ``lstm_0/bias`` and so on, ``dense_out/kernel``,
             ``dense_out/bias``; float32.
@@ -162,11 +206,19 @@ class Network:
         if units := config.dense_units:
             shapes |= {"dense_in/kernel": (width, units), "dense_in/bias": (units,)}
             width = units
+        bands = len(weights.get("mel/kernel", ())) or inputs
+        if config.conv:
+            shapes["mel/kernel"] = (bands, bands)
+            width = inputs // bands
+            for layer, (kernel, _, channels) in enumerate(config.conv):
+                shapes[f"conv_{layer}/kernel"] = (kernel * width, channels)
+                shapes |= _normalisation_shapes(f"conv_{layer}", channels)
+                width = channels
+            width *= config.positions(bands)[-1]
         for layer, (units, memory) in enumerate(config.svdf):
             shapes[f"svdf_{layer}/kernel"] = (width, units)
             shapes[f"svdf_{layer}/time_kernel"] = (memory, units)
-            for part in ("scale", "bias", "mean", "variance"):
-                shapes[f"svdf_{layer}/{part}"] = (units,)
+            shapes |= _normalisation_shapes(f"svdf_{layer}", units)
             width = units
         for layer, units in enumerate(config.lstm_units):
             shapes[f"lstm_{layer}/kernel"] = (width, 4 * units)
@@ -206,6 +258,7 @@ class Network:
 
         return cls(
             dense_in=dense("dense_in") if config.dense_units else None,
+            conv=tuple(_convolutions(arrays, config, frames=inputs // bands)),
             svdf=tuple(
                 Svdf.folded(arrays, f"svdf_{layer}", adds=config.adds(layer))
                 for layer in range(len(config.svdf))
@@ -225,6 +278,8 @@ class Network:
     @property
     def inputs(self) -> int:
         """Values per stacked step."""
+        if self.conv:
+            return math.prod(self.conv[0].shape)
         layers = (*((self.dense_in,) if self.dense_in else ()), *self.svdf, *self.lstm)
         return len(layers[0].kernel)
 
@@ -239,6 +294,7 @@ class Network:
         layers = [f"{self.inputs} inputs"]
         if self.dense_in:
             layers.append(f"Dense {self.dense_in.bias.size}")
+        layers += [f"Conv {layer.outputs[1]} × {layer.outputs[2]}" for layer in self.conv[1:]]
         layers += [
             f"SVDF {layer.units} × {layer.memory}{' added' if layer.adds else ''}"
             for layer in self.svdf
@@ -254,15 +310,19 @@ class Network:
         steps
             Stacked frames, (steps, inputs) float32.
         tap
-            Receives each tensor, and may change it: ``input``, ``dense_in``; for each SVDF layer
-            ``svdf_0/state`` (the output of its pointwise part), ``svdf_0`` (the output of its
-            filters, after the ReLU if nothing is added) and ``svdf_0/sum`` (after addition and
-            ReLU); for each LSTM layer ``lstm_0/h``; ``logits``. All are (steps, units).
+            Receives each tensor, and may change it: ``input``, ``dense_in``; ``mel``, ``conv_0``
+            and so on, after the ReLU; for each SVDF layer ``svdf_0/state`` (the output of its
+            pointwise part), ``svdf_0`` (the output of its filters, after the ReLU if nothing is
+            added) and ``svdf_0/sum`` (after addition and ReLU); for each LSTM layer ``lstm_0/h``;
+            ``logits``. All are (steps, units).
         """
         x = tap("input", steps)
         if self.dense_in is not None:
             x = x @ self.dense_in.kernel + self.dense_in.bias
             x = tap("dense_in", np.maximum(x, np.float32(0)))
+        for name, convolution in zip(conv_names(len(self.conv)), self.conv, strict=True):
+            y = convolution(x)
+            x = tap(name, np.maximum(y, np.float32(0)) if convolution.relu else y)
         svdf_peaks: list[float] = []
         taken: list[Array] = []
         for index, stem in enumerate(self.svdf):
@@ -295,6 +355,56 @@ class Network:
             c = np.clip(_sigmoid(f) * c + _sigmoid(i) * np.tanh(g), -clip, clip)
             h = _sigmoid(o) * np.tanh(c)
             yield h, c
+
+
+def conv_names(count: int) -> list[str]:
+    """Return the names of a network's convolutions: ``mel``, ``conv_0``, ``conv_1`` and so on."""
+    return ["mel", *(f"conv_{layer}" for layer in range(count - 1))][:count]
+
+
+def _normalisation_shapes(name: str, channels: int) -> dict[str, tuple[int, ...]]:
+    return {f"{name}/{part}": (channels,) for part in ("scale", "bias", "mean", "variance")}
+
+
+def _gain_and_bias(weights: Mapping[str, Array], name: str) -> tuple[NDArray[np.float64], Array]:
+    """Return by what a layer's outputs are multiplied by its batch normalisation, and its bias."""
+    spread = np.sqrt(weights[f"{name}/variance"].astype(np.float64) + NORMALISATION_EPSILON)
+    gain = weights[f"{name}/scale"] / spread
+    return gain, (weights[f"{name}/bias"] - weights[f"{name}/mean"] * gain).astype(np.float32)
+
+
+def _convolutions(
+    weights: Mapping[str, Array], config: ModelConfig, *, frames: int
+) -> Iterator[Convolution]:
+    """Yield a network's convolutions, with batch normalisation folded in."""
+    if not config.conv:
+        return
+    mel = weights["mel/kernel"]
+    bands = len(mel)
+    yield Convolution(
+        shape=(frames, 1, bands),
+        kernel=mel[np.newaxis, np.newaxis],
+        bias=np.zeros(bands, np.float32),
+        stride=1,
+        relu=False,
+    )
+    columns, depth = bands, frames
+    for layer, (width, stride, channels) in enumerate(config.conv):
+        name = f"conv_{layer}"
+        gain, bias = _gain_and_bias(weights, name)
+        kernel = (weights[f"{name}/kernel"] * gain).astype(np.float32)
+        kernel = kernel.reshape(1, width, depth, channels)
+        if layer == 0:  # the frames are the rows of its input
+            kernel = kernel.transpose(2, 1, 0, 3)
+        convolution = Convolution(
+            shape=(frames, columns, 1) if layer == 0 else (1, columns, depth),
+            kernel=np.ascontiguousarray(kernel),
+            bias=bias,
+            stride=stride,
+            relu=True,
+        )
+        yield convolution
+        _, columns, depth = convolution.outputs
 
 
 def filtered(layer: Svdf, state: Array) -> Array:

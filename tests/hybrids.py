@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +14,17 @@ from harken.edge.spotting.manifest import Model, ModelFile, Quantization, StateC
 from harken.export.fused import write_network
 from harken.export.layers import Affine
 from harken.export.quantize import quantize
-from harken.export.reference import Dense, Lstm, Network, Svdf
+from harken.export.reference import Convolution, Dense, Lstm, Network, Svdf
 from harken.train.config import ModelConfig
 
 LARGE = ((88, 3), (88, 5), (88, 5), (88, 5), (88, 5)), (72,)
 TINY = ((44, 3), (44, 5), (44, 5), (44, 5), (44, 5)), (40,)
 """SVDF layers (units, memory) and LSTM units of `harken train --size large` and `tiny`."""
+
+BANDS = 20
+"""MFCC of a frame, and mel bands that convolutions see."""
+CONV = ((5, 1, 8), (3, 2, 10), (3, 1, 7))
+"""Kernel, stride and channels of convolutions."""
 
 
 def drawn_network(
@@ -29,10 +34,14 @@ def drawn_network(
     inputs: int = 60,
     labels: int = 5,
     dense: int = 0,
+    conv: Sequence[tuple[int, int, int]] = (),
     residual: int = 1,
     seed: int = 0,
 ) -> Network:
-    """Return a network that forgets slowly and is sure of its labels."""
+    """Return a network that forgets slowly and is sure of its labels.
+
+    `conv` names kernel, stride and channels of convolutions over frequency.
+    """
     rng = np.random.default_rng(seed)
     width, x = inputs, drawn_stream(300, inputs, seed=seed)
     config = ModelConfig(
@@ -50,6 +59,18 @@ def drawn_network(
     if dense:
         first = Dense(kernel=draw(width, dense), bias=draw(dense, gain=0.3))
         width, x = dense, np.maximum(x @ first.kernel + first.bias, 0)
+    convolutions = []
+    if conv:
+        for layer in _drawn_convolutions(conv, inputs // BANDS, rng):
+            y = layer(x).reshape(len(x), -1, layer.bias.size)
+            gain = (rng.uniform(0.5, 1.5, layer.bias.size) / y.std(axis=(0, 1))).astype(np.float32)
+            bias = (rng.normal(0, 0.3, gain.size) - y.mean(axis=(0, 1)) * gain).astype(np.float32)
+            if not layer.relu:
+                bias[:] = 0
+            scaled = dataclasses.replace(layer, kernel=layer.kernel * gain, bias=bias)
+            convolutions.append(scaled)
+            x = np.maximum(scaled(x), 0) if layer.relu else scaled(x)
+        width = x.shape[1]
     stem, taken = [], []
     for layer, (units, memory) in enumerate(svdf):
         taken.append(x)
@@ -83,11 +104,36 @@ def drawn_network(
         width = units
     return Network(
         dense_in=first,
+        conv=tuple(convolutions),
         svdf=tuple(stem),
         lstm=tuple(layers),
         dense_out=Dense(kernel=draw(width, labels, gain=8.0), bias=draw(labels, gain=0.5)),
         cell_clip=10.0,
     )
+
+
+def _drawn_convolutions(
+    conv: Sequence[tuple[int, int, int]], frames: int, rng: np.random.Generator
+) -> Iterator[Convolution]:
+    columns, depth = BANDS, frames
+    for layer, (width, stride, channels) in enumerate([(1, 1, BANDS), *conv]):
+        if layer == 0:
+            shape, rows = (frames, 1, BANDS), 1
+        elif layer == 1:
+            shape, rows = (frames, BANDS, 1), frames
+        else:
+            shape, rows = (1, columns, depth), 1
+        kernel = rng.normal(size=(rows, width, shape[2], channels))
+        kernel /= np.sqrt(kernel[..., 0].size)
+        convolution = Convolution(
+            shape=shape,
+            kernel=kernel.astype(np.float32),
+            bias=np.zeros(channels, np.float32),
+            stride=stride,
+            relu=layer > 0,
+        )
+        yield convolution
+        _, columns, depth = convolution.outputs
 
 
 def drawn_stream(steps: int, inputs: int = 60, *, seed: int = 0) -> np.ndarray:
@@ -100,13 +146,18 @@ def drawn_stream(steps: int, inputs: int = 60, *, seed: int = 0) -> np.ndarray:
 
 
 def drawn_model(
-    svdf: Sequence[tuple[int, int]], lstm: Sequence[int], *, name: str = "drawn", seed: int = 0
+    svdf: Sequence[tuple[int, int]],
+    lstm: Sequence[int],
+    *,
+    conv: Sequence[tuple[int, int, int]] = (),
+    name: str = "drawn",
+    seed: int = 0,
 ) -> Model:
     """Return a model with the front end and labels of `commands`, no gate; it hears noise."""
     manifest = load_model("commands").ungated.manifest
     inputs, labels = manifest.input.shape[-1], len(manifest.labels)
     network = quantize(
-        drawn_network(svdf, lstm, inputs=inputs, labels=labels, residual=2, seed=seed),
+        drawn_network(svdf, lstm, inputs=inputs, labels=labels, conv=conv, residual=2, seed=seed),
         drawn_stream(3000, inputs, seed=seed + 1),
     )
     content = write_network(network)

@@ -25,7 +25,15 @@ SPEAKERS = 30
 # So small that it is trained within half a minute.
 SETTINGS = {
     "words": ["low", "high"],
-    "model": {"svdf_units": [16, 16], "svdf_memory": [3, 5], "lstm_units": [16]},
+    "model": {
+        "conv_channels": [8, 12],
+        "conv_kernel": [5, 4],
+        "conv_stride": [2, 2],
+        "svdf_units": [16, 16],
+        "svdf_memory": [3, 5],
+        "lstm_units": [16],
+    },
+    "step": {"stride_frames": 2, "context_frames": 4},
     "batch_streams": 8,
     "learning_rate": 0.01,
     "averaging": 0.9,

@@ -34,6 +34,13 @@ class ModelConfig:
         A value is out of its range.
     """
 
+    conv_channels: tuple[int, ...] = ()
+    """Channels of each convolution over frequency; empty: none. They see the frames of a step as
+    mel bands, as many as there are MFCC."""
+    conv_kernel: tuple[int, ...] = ()
+    """Neighbouring bands that each of them sees."""
+    conv_stride: tuple[int, ...] = ()
+    """Bands from one output of each of them to the next."""
     dense_units: int = 0
     """Units of the initial dense layer; 0: no such layer."""
     svdf_units: tuple[int, ...] = ()
@@ -50,6 +57,19 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         check = partial(_check, self, "model.")
+        convolutions = len(self.conv_channels)
+        for name in ("conv_channels", "conv_kernel", "conv_stride"):
+            check(min(getattr(self, name), default=1) >= 1, name, "hold numbers of at least 1")
+            check(
+                len(getattr(self, name)) == convolutions,
+                name,
+                f"hold one number for each of the {convolutions} conv_channels",
+            )
+        check(
+            not (convolutions and self.dense_units),
+            "dense_units",
+            "be 0 in a network with conv_channels",
+        )
         check(self.dense_units >= 0, "dense_units", "be at least 0")
         layers = len(self.svdf_units)
         check(0 <= self.svdf_residual <= MOST_SVDF_SPAN, "svdf_residual", "be 0, 1 or 2")
@@ -67,6 +87,30 @@ class ModelConfig:
         check(len(self.lstm_units) >= 1, "lstm_units", "name the units of at least one layer")
         check(min(self.lstm_units) >= 1, "lstm_units", "hold numbers of at least 1")
         check(self.cell_clip > 0, "cell_clip", "be greater than 0")
+
+    @property
+    def conv(self) -> tuple[tuple[int, int, int], ...]:
+        """Kernel, stride and channels of each convolution."""
+        return tuple(zip(self.conv_kernel, self.conv_stride, self.conv_channels, strict=True))
+
+    @property
+    def has_stem(self) -> bool:
+        """Whether there are convolutions or SVDF layers."""
+        return bool(self.conv_channels or self.svdf_units)
+
+    def positions(self, bands: int) -> tuple[int, ...]:
+        """Return at how many places each convolution is evaluated: below 1 if it does not fit.
+
+        Parameters
+        ----------
+        bands
+            Mel bands that the first one sees.
+        """
+        places = []
+        for kernel, stride, _ in self.conv:
+            bands = (bands - kernel) // stride + 1
+            places.append(bands)
+        return tuple(places)
 
     @property
     def svdf(self) -> tuple[tuple[int, int], ...]:
@@ -320,6 +364,12 @@ class TrainConfig:
         check(0 <= self.averaging < 1, "averaging", "be at least 0 and less than 1")
         check(self.smoothing_steps >= 1, "smoothing_steps", "be at least 1")
         check(self.refractory_ms >= 0, "refractory_ms", "be at least 0")
+        fewest = min(self.model.positions(self.front_end.n_mfcc), default=1)
+        if fewest < 1:
+            raise DataError(
+                f"model.conv_kernel is {self.model.conv_kernel}, wider than what is left of the "
+                f"{self.front_end.n_mfcc} bands of front_end.n_mfcc; make it smaller"
+            )
         check(0 < self.threshold <= 1, "threshold", "be greater than 0 and at most 1")
         check(0 <= self.seed < 2**31, "seed", "be at least 0 and less than 2147483648")
 

@@ -46,7 +46,9 @@ def check_exportable(config: TrainConfig) -> None:
     """
     front_end, step, model = config.front_end, config.step, config.model
     inputs = step.context_frames * front_end.n_mfcc
-    layers = (model.dense_units, *model.svdf_units, *model.lstm_units)
+    places = model.positions(front_end.n_mfcc)
+    convolved = (n * channels for n, channels in zip(places, model.conv_channels, strict=True))
+    layers = (model.dense_units, *convolved, *model.svdf_units, *model.lstm_units)
     wide = (inputs, *(units for units in layers if units))
     widths = [sum(pair) for pair in itertools.pairwise(wide)]
     step_s = step.stride_frames * front_end.hop_samples / SAMPLE_RATE_HZ

@@ -27,7 +27,7 @@ from .config import TrainConfig
 from .corpus import Corpus
 from .features import stack_steps
 from .moments import Moments
-from .network import Weights, forward, initial_weights, is_moment, set_loss, zero_state
+from .network import FIXED, Weights, forward, initial_weights, is_moment, set_loss, zero_state
 from .plots import draw_confusion, draw_curves
 from .record import make_record, resumed_record
 from .run import Arrays, RunFolder
@@ -37,6 +37,7 @@ from .validation import Validation, rank
 
 _SAVE_EVERY_S = 120.0
 _FIRST = "first.npz"
+_STEM = ("conv", "svdf")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +172,7 @@ def _bound(config: TrainConfig, name: str) -> float:
     """Return the bound that an array of weights is clipped to, ±; 0: no clipping."""
     if name.endswith("kernel"):
         return config.weight_clip
-    if name.startswith("svdf"):
+    if name.startswith(_STEM):
         return {"scale": config.scale_clip, "bias": config.bias_clip}.get(name.split("/")[1], 0.0)
     return 0.0
 
@@ -213,13 +214,17 @@ class _Fitting:
         self.steps = self.steps_per_epoch * config.epochs
         inputs = config.step.context_frames * config.front_end.n_mfcc
         drawn = initial_weights(
-            config.model, inputs=inputs, labels=len(config.labels), seed=config.seed
+            config.model,
+            inputs=inputs,
+            labels=len(config.labels),
+            seed=config.seed,
+            std=config.front_end.std,
         )
         first = {**drawn, **(first or {})}
         self._frozen = {
             name: value
             for name, value in first.items()
-            if config.frozen_stem and name.startswith("svdf")
+            if name in FIXED or (config.frozen_stem and name.startswith(_STEM))
         }
         self.variables = {
             name: keras.Variable(value, name=name.replace("/", "_"))
@@ -411,7 +416,7 @@ class _Fitting:
                 self.config.model,
                 inputs,
                 state,
-                training=not self._frozen,
+                training=not self.config.frozen_stem,
                 as_int8=True,
                 dropout=self.config.dropout,
                 seed=seed,
@@ -428,7 +433,7 @@ class _Fitting:
 
     def _finish_epoch(self) -> None:
         """Measure the averaged weights, and keep them if they are the best so far."""
-        weights = {**self._frozen, **self._moments.measure(self.average)}
+        weights = self._moments.measure({**self._frozen, **self.average})
         measured = self._validation.measure(weights)
         self._require_finite(measured.get("stream_loss", 0.0))
         figures = {

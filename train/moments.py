@@ -41,7 +41,7 @@ class Moments:
         self._config = config
         self._steps: list[NDArray[np.float32]] = []
         self._run = tf.function(self._run_eagerly, jit_compile=True)
-        if not config.model.svdf or config.frozen_stem:  # whose own are kept
+        if not config.model.has_stem or config.frozen_stem:  # whose own are kept
             return
         maker = stream_maker(config, corpus, "training")
         for index in range(_BATCHES):

@@ -1,16 +1,19 @@
 """The network for training: stacked feature frames in, label logits and the state out.
 
-The same arithmetic as the int8 model on the device, in float32: an optional dense layer with ReLU;
-a stem of SVDF layers of rank 1 with ReLU (Nakkiran et al., "Compressing Deep Neural Networks using
-a Rank-Constrained Topology", 2015), with residual additions (He et al., "Deep Residual Learning for
-Image Recognition", 2016); one or more LSTM layers whose cell is clipped (at ±10, as set in the
-TensorFlow Lite file); a dense layer of logits. While training, the stem is normalised over the
-batch (Ioffe and Szegedy, "Batch Normalization", 2015); `harken.export.reference` folds that into
-weights and biases.
+The same arithmetic as the int8 model on the device, in float32: an optional dense layer with ReLU,
+or convolutions over frequency with ReLU (Sainath and Parada, "Convolutional Neural Networks for
+Small-footprint Keyword Spotting", 2015), for which the MFCC are turned back into mel bands, since
+neighbouring coefficients have nothing in common; a stem of SVDF layers of rank 1 with ReLU
+(Nakkiran et al., "Compressing Deep Neural Networks using a Rank-Constrained Topology", 2015), with
+residual additions (He et al., "Deep Residual Learning for Image Recognition", 2016); one or more
+LSTM layers whose cell is clipped (at ±10, as set in the TensorFlow Lite file); a dense layer of
+logits. While training, the stem is normalised over the batch (Ioffe and Szegedy, "Batch
+Normalization", 2015); `harken.export.reference` folds that into weights and biases.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +26,9 @@ Weights = dict[str, NDArray[np.float32]]
 State = dict[str, Any]
 """A network's state, tensors by name; see `zero_state`."""
 
+FIXED = ("mel/kernel",)
+"""Weights that are not learned."""
+
 _MOMENTS = ("/mean", "/variance")
 
 
@@ -31,7 +37,37 @@ def is_moment(name: str) -> bool:
     return name.endswith(_MOMENTS)
 
 
-def initial_weights(config: ModelConfig, *, inputs: int, labels: int, seed: int) -> Weights:
+def mel_kernel(std: Sequence[float]) -> NDArray[np.float32]:
+    """Return the matrix that turns standardised MFCC into mel bands: an inverse DCT.
+
+    Parameters
+    ----------
+    std
+        Standard deviation of each coefficient, by which it was divided.
+
+    Returns
+    -------
+    ndarray
+        (coefficients, bands), as many bands as coefficients, float32. A band's mean is left out,
+        and the bands are divided by their typical standard deviation.
+    """
+    count = len(std)
+    order, band = np.arange(count)[:, np.newaxis], np.arange(count) + 0.5
+    cosines = np.cos(np.pi * order * band / count)
+    cosines[0] /= np.sqrt(2)
+    kernel = np.asarray(std)[:, np.newaxis] * cosines
+    spread = np.sqrt((kernel**2).sum(axis=0)).mean()
+    return np.asarray(kernel / spread, np.float32)
+
+
+def initial_weights(
+    config: ModelConfig,
+    *,
+    inputs: int,
+    labels: int,
+    seed: int,
+    std: Sequence[float] = (),
+) -> Weights:
     """Draw a network's initial weights.
 
     Glorot-uniform kernels, orthogonal recurrence, a forget bias of 1; filters over time are
@@ -45,11 +81,15 @@ def initial_weights(config: ModelConfig, *, inputs: int, labels: int, seed: int)
         Size of a stacked input step, and number of logits.
     seed
         Seed of the draws.
+    std
+        See `mel_kernel`; for a network with convolutions.
 
     Returns
     -------
     dict
-        float32 arrays by name; gate order i, f, g, o as in Keras.
+        float32 arrays by name; gate order i, f, g, o as in Keras. A convolution's kernel is (kernel
+        bands * input channels, channels), where the first one's input channels are the frames of a
+        step, oldest first.
     """
     rng = np.random.default_rng(seed)
 
@@ -58,7 +98,21 @@ def initial_weights(config: ModelConfig, *, inputs: int, labels: int, seed: int)
         return rng.uniform(-limit, limit, (rows, columns)).astype(np.float32)
 
     weights: Weights = {}
+
+    def normalisation(name: str, channels: int) -> Weights:
+        zeros, ones = np.zeros(channels, np.float32), np.ones(channels, np.float32)
+        parts = {"scale": ones, "bias": zeros, "mean": zeros, "variance": ones}
+        return {f"{name}/{part}": value.copy() for part, value in parts.items()}
+
     width = inputs
+    if config.conv:
+        weights["mel/kernel"] = mel_kernel(std)
+        width = inputs // len(std)
+        for layer, (kernel, _, channels) in enumerate(config.conv):
+            weights[f"conv_{layer}/kernel"] = glorot(kernel * width, channels)
+            weights |= normalisation(f"conv_{layer}", channels)
+            width = channels
+        width *= config.positions(len(std))[-1]
     if config.dense_units:
         weights["dense_in/kernel"] = glorot(width, config.dense_units)
         weights["dense_in/bias"] = np.zeros(config.dense_units, np.float32)
@@ -69,10 +123,7 @@ def initial_weights(config: ModelConfig, *, inputs: int, labels: int, seed: int)
         weights[f"{name}/time_kernel"] = rng.uniform(-limit, limit, (memory, units)).astype(
             np.float32
         )
-        weights[f"{name}/scale"] = np.ones(units, np.float32)
-        weights[f"{name}/bias"] = np.zeros(units, np.float32)
-        weights[f"{name}/mean"] = np.zeros(units, np.float32)
-        weights[f"{name}/variance"] = np.ones(units, np.float32)
+        weights |= normalisation(name, units)
         width = units
     for layer, units in enumerate(config.lstm_units):
         gates = [np.linalg.qr(rng.standard_normal((units, units)))[0] for _ in range(4)]
@@ -110,8 +161,8 @@ class Outputs(NamedTuple):
     state: State
     """After the last step."""
     moments: dict[str, Any]
-    """While training: mean and variance of each channel of each SVDF layer over the batch, by the
-    names of the weights that replace them later; otherwise empty."""
+    """While training: mean and variance of each channel of each layer of the stem over the batch,
+    by the names of the weights that replace them later; otherwise empty."""
 
 
 def forward(
@@ -165,10 +216,28 @@ def forward(
         keep = tf.random.stateless_uniform(shape, seed + salt) >= dropout
         return x * tf.cast(keep, x.dtype) / (1.0 - dropout)
 
+    moments: dict[str, Any] = {}
+
+    def normalised(y: Any, name: str) -> Any:
+        if training:
+            mean, variance = tf.nn.moments(y, axes=list(range(y.shape.rank - 1)))
+            moments.update({f"{name}/mean": mean, f"{name}/variance": variance})
+        else:
+            mean, variance = weights[f"{name}/mean"], weights[f"{name}/variance"]
+        scale = weights[f"{name}/scale"] * tf.math.rsqrt(variance + NORMALISATION_EPSILON)
+        return (y - mean) * scale + weights[f"{name}/bias"]
+
     x = stored(steps)
     taken: list[Any] = []  # inputs of each SVDF layer
     after: State = {}
-    moments: dict[str, Any] = {}
+    if config.conv:
+        x = stored(_bands(x, matrix("mel/kernel")))
+    for layer, (width, stride, _) in enumerate(config.conv):
+        name = f"conv_{layer}"
+        y = _neighbours(x, width, stride) @ matrix(f"{name}/kernel", by_unit=True)
+        x = stored(tf.nn.relu(normalised(y, name)))
+    if config.conv:
+        x = tf.reshape(x, (tf.shape(x)[0], -1, x.shape[2] * x.shape[3]))
     if config.dense_units:
         x = stored(tf.nn.relu(x @ matrix("dense_in/kernel") + weights["dense_in/bias"]))
         x = drop(x, 1)
@@ -180,13 +249,7 @@ def forward(
             weights[f"{name}/time_kernel"],
             state[name],
         )
-        if training:
-            mean, variance = tf.nn.moments(y, axes=(0, 1))
-            moments |= {f"{name}/mean": mean, f"{name}/variance": variance}
-        else:
-            mean, variance = weights[f"{name}/mean"], weights[f"{name}/variance"]
-        scale = weights[f"{name}/scale"] * tf.math.rsqrt(variance + NORMALISATION_EPSILON)
-        y = (y - mean) * scale + weights[f"{name}/bias"]
+        y = normalised(y, name)
         span = config.adds(layer)
         x = stored(tf.nn.relu(stored(y) + taken[-span] if span else y))
     for layer in range(len(config.lstm_units)):
@@ -228,6 +291,23 @@ def _rounded_values(x: Any) -> Any:
     low, high = tf.minimum(tf.reduce_min(x), 0.0), tf.maximum(tf.reduce_max(x), 0.0)
     scale = tf.maximum((high - low) / 255.0, 1e-9)
     return x + tf.stop_gradient(tf.round(x / scale) * scale - x)
+
+
+def _bands(steps: Any, kernel: Any) -> Any:
+    """Turn (batch, steps, frames * coefficients) into (batch, steps, bands, frames)."""
+    count, width = kernel.shape[0], steps.shape[2]
+    shape = (tf.shape(steps)[0], -1, width // count, kernel.shape[1])
+    return tf.transpose(tf.reshape(tf.reshape(steps, (-1, count)) @ kernel, shape), (0, 1, 3, 2))
+
+
+def _neighbours(x: Any, width: int, stride: int) -> Any:
+    """Join the channels of neighbouring bands.
+
+    (batch, steps, bands, channels) to (batch, steps, places, width * channels), the lowest band
+    first.
+    """
+    last = x.shape[2] - width + 1
+    return tf.concat([x[:, :, band : band + last : stride] for band in range(width)], axis=-1)
 
 
 def _svdf(projected: Any, time_kernel: Any, before: Any) -> tuple[Any, Any]:

@@ -33,6 +33,11 @@ from .config import TrainConfig
 
 VERSION = 2
 _BEFORE_THE_STEM = {"svdf_units": [], "svdf_memory": [], "svdf_residual": 2}
+_BEFORE_CONVOLUTIONS: dict[str, list[int]] = {
+    "conv_channels": [],
+    "conv_kernel": [],
+    "conv_stride": [],
+}
 _LATER = {"scale_clip": 0.0, "bias_clip": 0.0, "frozen_stem": False}
 _LATER_STREAMS = {
     "hum_share": 0.0,
@@ -82,8 +87,23 @@ def with_stem_fields(config: dict[str, Any]) -> dict[str, Any]:
     return {**config, "model": {**_BEFORE_THE_STEM, **model}}
 
 
+def with_convolutions(config: dict[str, Any]) -> dict[str, Any]:
+    """Add that there are none to settings from before convolutions existed.
+
+    Parameters
+    ----------
+    config
+        Settings as in JSON, or a part of them.
+    """
+    model = config.get("model")
+    if not isinstance(model, dict):
+        return config
+    return {**config, "model": {**_BEFORE_CONVOLUTIONS, **model}}
+
+
 def _with_later_fields(config: dict[str, Any]) -> dict[str, Any]:
     """Turn newer settings off for a run from before they existed."""
+    config = with_convolutions(config)
     streams = config.get("streams")
     if isinstance(streams, dict):
         config = {**config, "streams": {**_LATER_STREAMS, **streams}}

@@ -55,7 +55,7 @@ def settings_key(config: TrainConfig, fingerprint: str, **others: Any) -> str:
         "fingerprint": fingerprint,
         "streams": dataclasses.asdict(config.streams),
         "front_end": dataclasses.asdict(config.front_end),
-        "step": dataclasses.asdict(config.step),
+        "stride_frames": config.step.stride_frames,
         **{
             name: getattr(config, name)
             for name in (

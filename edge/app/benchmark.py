@@ -162,11 +162,12 @@ def benchmark(model: Model, *, runtime: str | None = None) -> Benchmark:
 def count_macs(model: Model) -> int:
     """Return the multiply-accumulates of one network step.
 
-    One for each weight of a matrix, and three for each LSTM cell: two that update it (forget times
-    cell, input times candidate) and one for its output. Biases and activations are not counted.
+    One for each weight of a matrix, and of a convolution at each of its places; three for each LSTM
+    cell: two that update it (forget times cell, input times candidate) and one for its output.
+    Biases and activations are not counted.
     """
     graph = read_graph(model.content)
-    return graph.matrix_weights + 3 * sum(graph.lstm_units)
+    return graph.multiplications + 3 * sum(graph.lstm_units)
 
 
 def noise(sample_rate_hz: int) -> Iterator[NDArray[np.int16]]:

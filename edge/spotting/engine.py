@@ -121,10 +121,8 @@ class TfliteRuntime:
                 self._interpreter = module.Interpreter(
                     model_content=model.content,
                     num_threads=1,
-                    # The default delegate would not be faster at one step of this size.
-                    experimental_op_resolver_type=(
-                        module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-                    ),
+                    # The kernels of microcontrollers: optimised convolutions round differently.
+                    experimental_op_resolver_type=module.OpResolverType.BUILTIN_REF,
                 )
             self._interpreter.allocate_tensors()
         except SystemError as problem:  # tflite-runtime 2.14, its last version, knows only NumPy 1

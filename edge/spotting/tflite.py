@@ -19,7 +19,7 @@ from ..errors import ModelError
 MAGIC = b"TFL3"
 """Bytes 4 to 8 of every TFLite file."""
 
-_SVDF, _UNIDIRECTIONAL_SEQUENCE_LSTM = 27, 44  # BuiltinOperator
+_CONV_2D, _SVDF, _UNIDIRECTIONAL_SEQUENCE_LSTM = 3, 27, 44  # BuiltinOperator
 _TIME_WEIGHTS, _CELL_STATE = 2, 19  # positions among the operators' inputs
 _TYPES = ("float32", "float16", "int32", "uint8", "int64", "string", "bool", "int16", "complex64",
           "int8")  # fmt: skip
@@ -52,8 +52,8 @@ class Graph:
     """Units of each fused ``UNIDIRECTIONAL_SEQUENCE_LSTM``, in the order of execution."""
     cell_clips: tuple[float, ...]
     """Bound on the cells of each of them; 0 if there is none."""
-    matrix_weights: int
-    """Elements of the constant matrices; each is multiplied once per step."""
+    multiplications: int
+    """Multiplications by the weights of matrices and convolutions per step."""
 
 
 def read_graph(content: bytes) -> Graph:
@@ -84,10 +84,14 @@ def _read_graph(content: bytes) -> Graph:
     subgraph = model.tables(2)[0]
     tensors = subgraph.tables(0)
     buffers = model.tables(4)
-    units, clips, stem = [], [], []
+    units, clips, stem, convolved = [], [], [], 0
     for operator in subgraph.tables(3):
         code = codes[operator.scalar(0, "<I", 0)]
-        if code == _SVDF:
+        if code == _CONV_2D:
+            kernel = tensors[operator.vector(1, "<i")[1]].vector(0, "<i")
+            _, rows, columns, _ = tensors[operator.vector(2, "<i")[0]].vector(0, "<i")
+            convolved += rows * columns * math.prod(kernel)
+        elif code == _SVDF:
             rows, memory = tensors[operator.vector(1, "<i")[_TIME_WEIGHTS]].vector(0, "<i")
             stem.append((rows, memory))
         elif code == _UNIDIRECTIONAL_SEQUENCE_LSTM:
@@ -102,7 +106,8 @@ def _read_graph(content: bytes) -> Graph:
         svdf_memory=tuple(memory for _, memory in stem),
         lstm_units=tuple(units),
         cell_clips=tuple(clips),
-        matrix_weights=sum(
+        multiplications=convolved
+        + sum(
             math.prod(shape)
             for tensor in tensors
             if len(shape := tensor.vector(0, "<i")) == 2

@@ -4,8 +4,8 @@ Layers that the engine cannot run are refused by name: here, if sums do not fit 
 `harken.export.fused`, which reads the file, for everything else.
 
 Source of the arithmetic: TensorFlow Lite's quantization specification, and the preparation of its
-operators in TensorFlow Lite Micro (fully_connected, svdf, add, unidirectional_sequence_lstm). The
-factors are computed in float64, as in the current wheel; its older sources multiply scales in
+operators in TensorFlow Lite Micro (fully_connected, conv, svdf, add, unidirectional_sequence_lstm).
+The factors are computed in float64, as in the current wheel; its older sources multiply scales in
 float32, which moves one value in tens of thousands by 1.
 """
 
@@ -86,6 +86,35 @@ class DenseLayer:
     def outputs(self) -> int:
         """Number of outputs."""
         return len(self.weights)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvLayer:
+    """A convolution: a fully connected layer at each place; see ``harken_conv`` in harken.h."""
+
+    dense: DenseLayer
+    """What it computes at a place; its inputs are the rows of the kernel one after another."""
+    rows: int
+    """Its inputs are this many runs …"""
+    run: int
+    """… of so many values …"""
+    pitch: int
+    """… this many apart."""
+    across: int
+    """Values from one place to the next."""
+    places: int
+    """Number of places."""
+
+    @property
+    def description(self) -> str:
+        """The layer in a few words, such as ``dense 40`` or ``convolution 16 × 24``."""
+        where = f"convolution {self.places} ×" if self.places > 1 else "dense"
+        return f"{where} {self.dense.outputs}"
+
+    @property
+    def outputs(self) -> int:
+        """Number of outputs, at all places."""
+        return self.places * self.dense.outputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,30 +199,35 @@ class LstmLayer:
 
 @dataclass(frozen=True, kw_only=True)
 class EngineNetwork:
-    """A network of the engine: optional dense and SVDF layers, LSTM layers, a dense layer."""
+    """A network of the engine: convolutions and SVDF layers, if any, LSTM layers, a dense layer.
 
-    first: DenseLayer | None
+    A dense layer before the others is a convolution with one place.
+    """
+
+    conv: tuple[ConvLayer, ...] = ()
     svdf: tuple[SvdfLayer, ...]
     lstm: tuple[LstmLayer, ...]
     last: DenseLayer
 
     @property
     def widest(self) -> int:
-        """Most inputs of any layer, counted as in ``harken_network.widest``."""
-        dense = [layer for layer in (self.first, self.last) if layer is not None]
+        """Most inputs or outputs of any layer, counted as in ``harken_network.widest``."""
         return max(
-            *(up4(layer.inputs) for layer in dense),
+            up4(self.last.inputs),
+            up4(self.last.outputs),
             *(up4(max(layer.inputs, layer.units)) for layer in self.svdf),
             *(up4(layer.inputs) + up4(layer.units) for layer in self.lstm),
-            *(up4(layer.outputs) for layer in dense),
+            # Padded rows are written beyond the last place; a patch is gathered behind its copy.
+            *(up4(layer.outputs + 3) for layer in self.conv),
+            *(2 * up4(layer.dense.inputs) for layer in self.conv),
         )
 
     @property
     def multiplications(self) -> int:
         """Multiplications by weights per step."""
-        dense = [layer for layer in (self.first, self.last) if layer is not None]
         return (
-            sum(layer.weights.size for layer in dense)
+            self.last.weights.size
+            + sum(layer.dense.weights.size * layer.places for layer in self.conv)
             + sum(layer.weights.size + layer.time_weights.size for layer in self.svdf)
             + sum(layer.input_weights.size + layer.state_weights.size for layer in self.lstm)
         )
@@ -228,8 +262,9 @@ def engine_network(network: QuantizedNetwork) -> EngineNetwork:
     ExportError
         A sum could exceed 32 bits. Names the layer.
     """
+    first = [] if network.first is None else [_one_place(_dense(network.first))]
     return EngineNetwork(
-        first=None if network.first is None else _dense(network.first),
+        conv=(*first, *(_convolution(layer) for layer in network.conv)),
         svdf=tuple(_svdf(layer) for layer in network.svdf),
         lstm=tuple(_lstm(layer) for layer in network.lstm),
         last=_dense(network.last),
@@ -249,6 +284,38 @@ def _dense(layer: layers.DenseLayer) -> DenseLayer:
         ),
         zero_point=zero_point,
         lowest=zero_point if layer.relu else -128,
+    )
+
+
+def _one_place(layer: DenseLayer) -> ConvLayer:
+    inputs = layer.inputs
+    return ConvLayer(dense=layer, rows=1, run=inputs, pitch=inputs, across=inputs, places=1)
+
+
+def _convolution(layer: layers.ConvLayer) -> ConvLayer:
+    channels, rows, columns, depth = layer.weights.shape
+    down, along, _ = layer.outputs
+    if down > 1 and along > 1:
+        raise ExportError(
+            f"layer {layer.name}: the convolution has {down} × {along} places; the C engine runs "
+            "those with one row or one column of places"
+        )
+    dense = layers.DenseLayer(
+        name=layer.name,
+        weights=layer.weights.reshape(channels, -1),
+        weight_scale=layer.weight_scale,
+        bias=layer.bias,
+        source=layer.source,
+        output=layer.output,
+        relu=layer.relu,
+    )
+    return ConvLayer(
+        dense=_dense(dense),
+        rows=rows,
+        run=columns * depth,
+        pitch=layer.shape[1] * depth,
+        across=layer.stride * depth if along > 1 else layer.shape[1] * depth,
+        places=down * along,
     )
 
 

@@ -18,6 +18,7 @@ from ...edge.spotting.gate import GateTables
 from ...edge.spotting.manifest import Manifest, Model
 from .graph import (
     Addition,
+    ConvLayer,
     DenseLayer,
     EngineNetwork,
     LstmLayer,
@@ -42,7 +43,7 @@ from .tables import (
     prior_tables,
 )
 
-VERSION = 5
+VERSION = 6
 """HARKEN_VERSION of the engine that the data is for."""
 
 _WIDTH = 100
@@ -186,8 +187,7 @@ def _state_bytes(network: EngineNetwork) -> int:
 
 
 def _scratch_bytes(network: EngineNetwork) -> int:
-    outputs = max(up4(network.last.outputs), network.widest)
-    return _up8(2 * network.widest + outputs + (network.widest if network.svdf else 0))
+    return 4 * network.widest
 
 
 def header(model: EngineModel) -> str:
@@ -278,8 +278,19 @@ def front_end_source(model: EngineModel) -> str:
 
 
 def _network(network: EngineNetwork, name: str) -> Iterable[str]:
-    if network.first is not None:
-        yield _dense(network.first, f"{name}_first")
+    if network.conv:
+        parts = [
+            _dense_parts(layer.dense, f"{name}_conv_{index}")
+            for index, layer in enumerate(network.conv)
+        ]
+        yield from (arrays for arrays, _ in parts)
+        yield _lines(
+            f"static const harken_conv {name}_conv[] = {{",
+            [
+                f"{{{fields}, {_geometry(layer)}}}"
+                for layer, (_, fields) in zip(network.conv, parts, strict=True)
+            ],
+        )
     for index, stem in enumerate(network.svdf):
         yield from _svdf(stem, f"{name}_svdf_{index}")
     if network.svdf:
@@ -294,12 +305,18 @@ def _network(network: EngineNetwork, name: str) -> Iterable[str]:
         [_lstm_fields(layer, f"{name}_lstm_{index}") for index, layer in enumerate(network.lstm)],
     )
     yield _dense(network.last, f"{name}_last")
-    first = f"&{name}_first" if network.first is not None else "NULL"
+    conv = f"{name}_conv" if network.conv else "NULL"
     svdf = f"{name}_svdf" if network.svdf else "NULL"
     yield (
-        f"static const harken_network {name} = {{{first}, {svdf}, {name}_lstm, &{name}_last, "
-        f"{len(network.svdf)}, {len(network.lstm)}, {network.widest}}};\n"
+        f"static const harken_network {name} = {{{conv}, {svdf}, {name}_lstm, "
+        f"&{name}_last, {len(network.conv)}, {len(network.svdf)}, {len(network.lstm)}, "
+        f"{network.widest}}};\n"
     )
+
+
+def _geometry(layer: ConvLayer) -> str:
+    """Return what a ``harken_conv`` holds behind its dense layer."""
+    return f"{layer.rows}, {layer.run}, {layer.pitch}, {layer.across}, {layer.places}"
 
 
 def _prior(prior: EnginePrior | None) -> Iterable[str]:
@@ -343,15 +360,21 @@ def _pair(values: tuple[int, int]) -> str:
 
 
 def _dense(layer: DenseLayer, name: str) -> str:
-    return "\n".join(
-        (
-            _weights(f"{name}_weights", blocks_of_four(layer.weights)),
-            array("int32_t", f"{name}_bias", rows_of_four(layer.bias)),
-            f"static const harken_dense {name} = {{{name}_weights.bytes, {name}_bias, "
-            f"{_scale(layer.scale)}, {layer.inputs}, {layer.outputs}, {layer.zero_point}, "
-            f"{layer.lowest}}};\n",
-        )
+    arrays, fields = _dense_parts(layer, name)
+    return f"{arrays}\nstatic const harken_dense {name} = {fields};\n"
+
+
+def _dense_parts(layer: DenseLayer, name: str) -> tuple[str, str]:
+    """Return the arrays of a layer, and the structure that refers to them."""
+    arrays = (
+        _weights(f"{name}_weights", blocks_of_four(layer.weights)),
+        array("int32_t", f"{name}_bias", rows_of_four(layer.bias)),
     )
+    fields = (
+        f"{{{name}_weights.bytes, {name}_bias, {_scale(layer.scale)}, {layer.inputs}, "
+        f"{layer.outputs}, {layer.zero_point}, {layer.lowest}}}"
+    )
+    return "\n".join(arrays), fields
 
 
 def blocks_of_four(weights: np.ndarray) -> np.ndarray:

@@ -37,8 +37,7 @@ def model_fields(model: EngineModel, comparison: Comparison) -> dict[str, str]:
     """Return the fields of a model that any template may use."""
     manifest = model.manifest
     config, stride = manifest.front_end, manifest.step.stride_frames
-    first = model.network.first
-    layers = [] if first is None else [f"dense {first.outputs}"]
+    layers = [layer.description for layer in model.network.conv]
     layers += [f"SVDF {layer.units} × {layer.memory}" for layer in model.network.svdf]
     layers += [f"LSTM {layer.units}" for layer in model.network.lstm]
     step_ms = stride * config.hop_samples * 1000 / config.sample_rate_hz

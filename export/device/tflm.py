@@ -39,6 +39,7 @@ _FRONT_END = (
 )
 _RESOLVED = {
     "FULLY_CONNECTED": "AddFullyConnected",
+    "CONV_2D": "AddConv2D",
     "SVDF": "AddSvdf",
     "ADD": "AddAdd",
     "UNIDIRECTIONAL_SEQUENCE_LSTM": "AddUnidirectionalSequenceLSTM",

@@ -24,6 +24,7 @@ biases int64 in units of input scale times weight scale, results saturated).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +34,7 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from ..flatbuffer import GraphBuilder
-from ..layers import DenseLayer, Int8, LstmLayer, QuantizedNetwork, SvdfLayer
+from ..layers import ConvLayer, DenseLayer, Int8, LstmLayer, QuantizedNetwork, SvdfLayer
 
 SIGNATURE = "step"
 """Name of the one signature."""
@@ -51,6 +52,7 @@ _ACTIVATION, _OPTIONS = schema.ActivationFunctionType, schema.BuiltinOptions
 _VERSIONS = {
     _OPERATOR.QUANTIZE: 2,
     _OPERATOR.DEQUANTIZE: 3,
+    _OPERATOR.CONV_2D: 4,
     _OPERATOR.FULLY_CONNECTED: 4,
     _OPERATOR.RESHAPE: 1,
     _OPERATOR.CONCATENATION: 3,
@@ -122,6 +124,10 @@ def explicit_state_graph(network: QuantizedNetwork) -> bytes:
     kept = []
     if network.first is not None:
         x = writer.dense("first", network.first, x)
+    for index, convolution in enumerate(network.conv):
+        x = writer.convolution(f"conv{index}", convolution, x)
+    if network.conv:
+        x = writer.flat("conv_flat", x)
     taken: list[int] = []
     for index, stem in enumerate(network.svdf):
         taken.append(x)
@@ -187,6 +193,35 @@ class _Writer:
             scale=layer.output.limit / _INT16_MAX,
             relu=layer.relu,
         )
+
+    def convolution(self, name: str, layer: ConvLayer, source: int) -> int:
+        """Return outputs, (1, rows, columns, channels)."""
+        image = self._reshape(f"{name}_image", source, (1, *layer.shape))
+        scales = np.full(len(layer.weights), layer.weight_scale)
+        units = scales.astype(np.float64) * self.graph.scale(image)
+        bias = np.rint(layer.real_bias / units).astype("<i8")
+        options = schema.Conv2DOptionsT()
+        options.padding = schema.Padding.VALID
+        options.strideH, options.strideW = 1, layer.stride
+        options.dilationHFactor = options.dilationWFactor = 1
+        options.fusedActivationFunction = _ACTIVATION.RELU if layer.relu else _ACTIVATION.NONE
+        options.quantizedBiasType = _TYPE.INT64
+        target = self._int16(name, (1, *layer.outputs), layer.output.limit / _INT16_MAX)
+        return self.graph.operator(
+            _OPERATOR.CONV_2D,
+            [
+                image,
+                self._constant(f"{name}_weights", layer.weights, _TYPE.INT8, scales),
+                self._constant(f"{name}_bias", bias, _TYPE.INT64, units),
+            ],
+            [target],
+            _OPTIONS.Conv2DOptions,
+            options,
+        )
+
+    def flat(self, name: str, source: int) -> int:
+        """Return a tensor as (1, values)."""
+        return self._reshape(name, source, (1, math.prod(self.graph.shape(source))))
 
     def svdf(
         self, name: str, layer: SvdfLayer, x: int, state: int | None, added: int | None

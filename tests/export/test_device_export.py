@@ -381,9 +381,11 @@ class TestRefused:
     def test_an_operator(self) -> None:
         def edit(model: Any) -> None:
             code = model.operatorCodes[self.dense(model).opcodeIndex]
-            code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CONV_2D
+            code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.AVERAGE_POOL_2D
 
-        self.refused(edit, r"layer 0 \(.+\) is a CONV_2D; the C engine runs FULLY_CONNECTED")
+        self.refused(
+            edit, r"layer 0 \(.+\) is a AVERAGE_POOL_2D; the C engine runs FULLY_CONNECTED"
+        )
 
     def test_several_scales(self) -> None:
         def edit(model: Any) -> None:
@@ -460,7 +462,7 @@ class TestRefused:
         def edit(model: Any) -> None:
             del model.subgraphs[0].operators[-2:]
 
-        self.refused(edit, r"the layers are dense, LSTM; the C engine runs a dense layer or none")
+        self.refused(edit, r"the layers are dense, LSTM; the C engine runs a dense layer or conv")
 
     def test_too_large(self) -> None:
         def edit(model: Any) -> None:

@@ -12,7 +12,7 @@ import flatbuffers
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from hybrids import LARGE, TINY, drawn_network, drawn_stream
+from hybrids import CONV, LARGE, TINY, drawn_network, drawn_stream
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +22,7 @@ from harken.edge.spotting.manifest import MOST_SVDF_MEMORY
 from harken.edge.spotting.tflite import read_graph
 from harken.export.agreement import measure_agreement
 from harken.export.checks import measure_parity
+from harken.export.device.graph import engine_network
 from harken.export.fused import read_layers, write_network
 from harken.export.layers import Affine, QuantizedNetwork
 from harken.export.quantize import equalized, quantize
@@ -38,6 +39,8 @@ SHAPES: dict[str, dict[str, Any]] = {
     "dense and LSTM": {"svdf": (), "dense": 24},
     "LSTM alone": {"svdf": ()},
     "dense, and an addition over two": {"svdf": ((24, 2), (24, 3)), "dense": 24, "residual": 2},
+    "convolutions": {"conv": CONV},
+    "convolutions and LSTM": {"conv": CONV[:1], "svdf": ()},
     "large": {"svdf": LARGE[0], "lstm": LARGE[1], "labels": 19, "residual": 2},
     "tiny": {"svdf": TINY[0], "lstm": TINY[1], "labels": 19, "residual": 2},
 }
@@ -66,7 +69,7 @@ def values(layer: object) -> dict[str, Any]:
 def assert_same(one: QuantizedNetwork, other: QuantizedNetwork) -> None:
     def layers(network: QuantizedNetwork) -> list[object]:
         first = [network.first] if network.first else []
-        return [*first, *network.svdf, *network.lstm, network.last]
+        return [*first, *network.conv, *network.svdf, *network.lstm, network.last]
 
     for ours, theirs in zip(layers(one), layers(other), strict=True):
         assert type(ours) is type(theirs)
@@ -247,6 +250,49 @@ class TestRefused:
     def refused(self, edit: Callable[[Any], object], match: str, **shape: Any) -> None:
         with pytest.raises(ExportError, match=match):
             read_layers(self.edited(edit, **shape))
+
+    @pytest.mark.parametrize(
+        ("field", "value", "match"),
+        [
+            ("padding", schema.Padding.SAME, "convolutions without padding and dilation"),
+            ("strideH", 2, "strides along columns only"),
+            ("dilationWFactor", 2, "convolutions without padding and dilation"),
+            ("fusedActivationFunction", 4, "its activation is neither none nor RELU"),
+            ("strideW", 2, r"conv_0\) has \d+ outputs, but the next one takes"),
+        ],
+    )
+    def test_another_convolution(self, field: str, value: int, match: str) -> None:
+        def edit(model: Any) -> None:
+            options = self.operators(model, schema.BuiltinOperator.CONV_2D)[1].builtinOptions
+            setattr(options, field, value)
+
+        self.refused(edit, match, conv=CONV[:1])
+
+    def test_a_convolution_whose_weights_do_not_fit(self) -> None:
+        def wider(model: Any) -> None:
+            image = self.operators(model, schema.BuiltinOperator.CONV_2D)[1].inputs[0]
+            model.subgraphs[0].tensors[image].shape = np.array([1, 3, 4, 1], np.int32)
+
+        self.refused(wider, r"layer 3 \(conv_0\): weights .* do not fit inputs", conv=CONV)
+
+    def test_a_convolution_without_bias(self) -> None:
+        def edit(model: Any) -> None:
+            convolution = self.operators(model, schema.BuiltinOperator.CONV_2D)[0]
+            convolution.inputs = convolution.inputs[:2]
+
+        self.refused(edit, r"layer 1 \(mel\): the convolution has 2 inputs", conv=CONV)
+
+    def test_a_convolution_over_rows_and_columns(self) -> None:
+        """TensorFlow Lite runs it, the C engine does not."""
+        network = quantized({"conv": CONV[:1]})
+        mel, first = network.conv
+        fewer = dataclasses.replace(first, weights=first.weights[:, 1:])
+        svdf = network.svdf[0]
+        twice = dataclasses.replace(svdf, weights=np.tile(svdf.weights, (1, 2)))
+        network = dataclasses.replace(network, conv=(mel, fewer), svdf=(twice, *network.svdf[1:]))
+        read = read_layers(write_network(network))
+        with pytest.raises(ExportError, match=r"conv_0\): the convolution has 2 × 16 places"):
+            engine_network(read)
 
     def test_a_rank_of_two(self) -> None:
         def edit(model: Any) -> None:

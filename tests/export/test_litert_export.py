@@ -21,7 +21,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.compiled_model import CompiledModel
 from ai_edge_litert.interpreter import Interpreter
 from command import harken
-from hybrids import drawn_network, drawn_stream
+from hybrids import CONV, drawn_network, drawn_stream
 
 from harken.edge import ExportError, Spotter, load_model
 from harken.edge.spotting.detector import Detection
@@ -360,6 +360,7 @@ HYBRIDS = {
     "dense before": drawn_network(((24, 4), (20, 6)), dense=24, seed=3),
     "two LSTM layers": drawn_network(STEM, (20, 12), seed=4),
     "one long memory": drawn_network(((30, 40),), seed=5),
+    "convolutions": drawn_network(STEM, conv=CONV, seed=6),
 }
 
 

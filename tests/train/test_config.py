@@ -44,6 +44,43 @@ def test_layers_of_equal_width_are_added() -> None:
     assert [SIZES["large"].adds(layer) for layer in range(5)] == [0, 0, 2, 0, 2]
 
 
+def test_places_of_convolutions() -> None:
+    config = ModelConfig(
+        conv_channels=(24, 32, 32), conv_kernel=(5, 3, 3), conv_stride=(1, 2, 1), lstm_units=(5,)
+    )
+    assert config.conv == ((5, 1, 24), (3, 2, 32), (3, 1, 32))
+    assert config.positions(20) == (16, 7, 5)
+    assert min(config.positions(8)) < 1
+    assert config.has_stem
+    assert not ModelConfig(lstm_units=(5,)).has_stem
+
+
+@pytest.mark.parametrize(
+    ("changes", "must"),
+    [
+        ({"conv_channels": (0,)}, "model.conv_channels is .* hold numbers of at least 1"),
+        ({"conv_kernel": (-1,)}, "model.conv_kernel is .* hold numbers of at least 1"),
+        ({"conv_stride": (1, 1)}, "model.conv_stride is .* one number for each of the 1 conv_cha"),
+        (
+            {"dense_units": 3},
+            "model.dense_units is 3; it must be 0 in a network with conv",
+        ),
+    ],
+)
+def test_convolutions_that_cannot_be(changes: dict[str, object], must: str) -> None:
+    given = {"conv_channels": (8,), "conv_kernel": (3,), "conv_stride": (1,), "lstm_units": (5,)}
+    with pytest.raises(DataError, match=must):
+        ModelConfig(**{**given, **changes})  # type: ignore[arg-type]
+
+
+def test_convolutions_wider_than_the_bands() -> None:
+    model = ModelConfig(
+        conv_channels=(4, 4), conv_kernel=(15, 7), conv_stride=(1, 1), lstm_units=(5,)
+    )
+    with pytest.raises(DataError, match=r"conv_kernel is \(15, 7\), wider than .* the 20 bands"):
+        TrainConfig(words=("yes",), model=model)
+
+
 def test_it_survives_a_file() -> None:
     config = TrainConfig(
         words=("yes", "no"),

@@ -32,7 +32,7 @@ from harken.train import fit
 from harken.train.batches import Batches, DataSource, stream_maker
 from harken.train.config import ModelConfig, StreamConfig, TrainConfig
 from harken.train.fit import Outcome, Progress, train
-from harken.train.network import Weights, initial_weights, is_moment
+from harken.train.network import Weights, initial_weights, is_moment, mel_kernel
 from harken.train.record import make_record
 from harken.train.run import RunFolder
 from harken.train.streams import Batch
@@ -233,6 +233,31 @@ class TestWholeRun:
         assert figures[-1]["loss"] < figures[0]["loss"]
         network = load_run(tmp_path / "run").network
         assert network.description == "30 inputs, Dense 8, LSTM 12, 4 labels"
+
+    def test_convolutions_are_trained_and_the_mel_bands_are_not(
+        self, tone_words: Tones, tmp_path: Path
+    ) -> None:
+        model = ModelConfig(
+            conv_channels=(4, 6),
+            conv_kernel=(3, 3),
+            conv_stride=(1, 2),
+            svdf_units=(8,),
+            svdf_memory=(3,),
+            lstm_units=(12,),
+        )
+        config = dataclasses.replace(CONFIG, model=model, epochs=6)
+        assert tone_words.train(tmp_path / "run", config).finished
+        figures = history(tmp_path / "run")
+        assert figures[-1]["loss"] < figures[0]["loss"]
+        std = RunFolder(tmp_path / "run").load_record().config.front_end.std
+        kept = weights(tmp_path / "run")
+        np.testing.assert_array_equal(kept["mel/kernel"], mel_kernel(std))
+        assert (kept["conv_1/variance"] > 0).all()
+        assert not (kept["conv_1/variance"] == 1).any()
+        network = load_run(tmp_path / "run").network
+        assert network.description == (
+            "30 inputs, Conv 8 × 4, Conv 3 × 6, SVDF 8 × 3, LSTM 12, 4 labels"
+        )
 
     def test_the_same_again_is_the_same_with_any_number_of_workers(
         self, whole_run: Path, tone_words: Tones, tmp_path: Path

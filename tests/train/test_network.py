@@ -14,19 +14,24 @@ pytest.importorskip("tensorflow", reason="training needs harken[train]")
 import tensorflow as tf
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from scipy.fft import dct
 
 from harken.export.reference import Dense, Lstm, Network, Svdf
 from harken.train.config import NORMALISATION_EPSILON, ModelConfig
 from harken.train.network import (
+    FIXED,
     _rounded_values,
     forward,
     initial_weights,
     is_moment,
+    mel_kernel,
     set_loss,
     zero_state,
 )
 
 INPUTS, LABELS, STEPS = 12, 5, 60
+STD = (3.0, 2.0, 1.5, 1.0, 0.8, 0.5)
+"""Of the coefficients of a frame, for convolutions."""
 
 SHAPES = {
     "dense and LSTM": ModelConfig(dense_units=10, lstm_units=(16,)),
@@ -43,20 +48,31 @@ SHAPES = {
     "stem, each added": ModelConfig(
         svdf_units=(10, 10, 10), svdf_memory=(2, 3, 4), svdf_residual=1, lstm_units=(16,)
     ),
+    "convolutions": ModelConfig(
+        conv_channels=(6, 7),
+        conv_kernel=(3, 2),
+        conv_stride=(1, 2),
+        svdf_units=(9, 9, 9),
+        svdf_memory=(2, 3, 4),
+        lstm_units=(16,),
+    ),
+    "one convolution": ModelConfig(
+        conv_channels=(5,), conv_kernel=(4,), conv_stride=(2,), lstm_units=(16,)
+    ),
     "stem of other widths": ModelConfig(
         svdf_units=(9, 7, 12), svdf_memory=(1, 6, 1), lstm_units=(16, 7)
     ),
 }
 STEM = SHAPES["stem"]
 shapes = pytest.mark.parametrize("config", SHAPES.values(), ids=SHAPES.keys())
-STEMS = {name: config for name, config in SHAPES.items() if config.svdf}
+STEMS = {name: config for name, config in SHAPES.items() if config.has_stem}
 stems = pytest.mark.parametrize("config", STEMS.values(), ids=STEMS.keys())
 
 
 def weights_of(config: ModelConfig, *, seed: int = 0) -> dict[str, np.ndarray]:
     """Weights of the size that training gives them, biases too."""
     rng = np.random.default_rng(seed)
-    weights = initial_weights(config, inputs=INPUTS, labels=LABELS, seed=seed)
+    weights = initial_weights(config, inputs=INPUTS, labels=LABELS, std=STD, seed=seed)
     return {
         name: np.abs(2 * value + rng.normal(0, 0.3, value.shape)).astype(np.float32)
         if name.endswith("/variance")
@@ -145,7 +161,7 @@ class TestForward:
 class TestCellClip:
     def test_cells_stay_within_the_clip_and_reach_it(self) -> None:
         config = ModelConfig(dense_units=0, lstm_units=(4,), cell_clip=10.0)
-        weights = initial_weights(config, inputs=INPUTS, labels=LABELS, seed=0)
+        weights = initial_weights(config, inputs=INPUTS, labels=LABELS, std=STD, seed=0)
         # All gates open: without a clip the cells would count the steps, up or down.
         weights["lstm_0/bias"] = np.repeat(np.float32([50, 50, 50, 50]), 4)
         weights["lstm_0/bias"][8:10] = -50
@@ -312,27 +328,44 @@ class TestNormalisation:
 @shapes
 class TestInitialWeights:
     def test_they_have_the_names_and_shapes_that_export_reads(self, config: ModelConfig) -> None:
-        weights = initial_weights(config, inputs=INPUTS, labels=LABELS, seed=0)
+        weights = initial_weights(config, inputs=INPUTS, labels=LABELS, std=STD, seed=0)
         reference(weights, config)  # complains about any that is missing, unknown or misshapen
         assert all(value.dtype == np.float32 for value in weights.values())
 
     def test_the_seed_decides_them(self, config: ModelConfig) -> None:
         one, again, other = (
-            initial_weights(config, inputs=INPUTS, labels=LABELS, seed=seed) for seed in (1, 1, 2)
+            initial_weights(config, inputs=INPUTS, labels=LABELS, std=STD, seed=seed)
+            for seed in (1, 1, 2)
         )
         for name, value in one.items():
             np.testing.assert_array_equal(value, again[name])
-            if name.endswith("kernel"):
+            if name.endswith("kernel") and name not in FIXED:
                 assert not np.array_equal(value, other[name])
 
     def test_lstm_layers_begin_by_remembering(self, config: ModelConfig) -> None:
-        weights = initial_weights(config, inputs=INPUTS, labels=LABELS, seed=0)
+        weights = initial_weights(config, inputs=INPUTS, labels=LABELS, std=STD, seed=0)
         for layer, units in enumerate(config.lstm_units):
             i, f, g, o = np.split(weights[f"lstm_{layer}/bias"], 4)
             assert (f == 1).all()
             assert not np.any([i, g, o])
             for gate in np.split(weights[f"lstm_{layer}/recurrent_kernel"], 4, axis=1):
                 np.testing.assert_allclose(gate @ gate.T, np.eye(units), atol=1e-5)
+
+
+class TestMelKernel:
+    def test_it_turns_mfcc_back_into_mel_bands(self) -> None:
+        """But for their means and one factor, where there are as many MFCC as bands."""
+        rng = np.random.default_rng(0)
+        decibels = rng.normal(size=(50, 8)).cumsum(axis=1) * 5
+        mfcc = dct(decibels, type=2, norm="ortho", axis=1)
+        mean, std = mfcc.mean(axis=0), mfcc.std(axis=0)
+        bands = (mfcc - mean) / std @ mel_kernel(tuple(std))
+        expected = decibels - decibels.mean(axis=0)
+        factor = expected.std() / bands.std()
+        np.testing.assert_allclose(bands * factor, expected, atol=1e-3)
+        # As measured for independent coefficients.
+        drawn = rng.normal(size=(20_000, 8)) @ mel_kernel(tuple(std))
+        assert drawn.std(axis=0).mean() == pytest.approx(1, abs=0.05)
 
 
 class TestSetLoss:
@@ -381,13 +414,13 @@ def test_rounded_weights_are_those_that_are_exported(
 ) -> None:
     """Training rounds matrices as `quantize` does, and gradients pass as if it had not."""
     monkeypatch.setattr("harken.train.network._rounded_values", lambda values: values)
-    weights = initial_weights(shape, inputs=INPUTS, labels=LABELS, seed=3)
+    weights = initial_weights(shape, inputs=INPUTS, labels=LABELS, std=STD, seed=3)
     rounded = dict(weights)
     for name, kernel in weights.items():
         if not name.endswith("kernel") or name.endswith("time_kernel"):
             continue
         parts = np.split(kernel, 4 if name.startswith("lstm") else 1, axis=1)
-        axis = 0 if name.startswith("svdf") else None
+        axis = 0 if name.startswith(("conv", "svdf")) else None
         scales = [np.abs(part).max(axis=axis, keepdims=True) / np.float32(127) for part in parts]
         rounded[name] = np.concatenate(
             [np.rint(part / scale) * scale for part, scale in zip(parts, scales, strict=True)],

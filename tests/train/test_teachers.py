@@ -158,7 +158,7 @@ def graph(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Graph:
         svdf_memory=(),
         lstm_units=(),
         cell_clips=(),
-        matrix_weights=0,
+        multiplications=0,
     )
 
 

@@ -24,7 +24,7 @@ from ..archive import write_arrays
 from ..calibration import without_standardisation
 from ..config import ModelConfig, TrainConfig
 from ..network import Weights, initial_weights
-from ..run import RunFolder
+from ..run import RunFolder, with_convolutions
 
 VERSION = 1
 SUFFIX = ".base.npz"
@@ -78,7 +78,11 @@ class Base:
         """Return the initial weights for a model of other words."""
         inputs = config.step.context_frames * config.front_end.n_mfcc
         first = initial_weights(
-            config.model, inputs=inputs, labels=len(config.labels), seed=config.seed
+            config.model,
+            inputs=inputs,
+            labels=len(config.labels),
+            seed=config.seed,
+            std=config.front_end.std,
         )
         kernel, bias = first["dense_out/kernel"], first["dense_out/bias"]
         known = {label: place for place, label in enumerate((*self.words, *NON_WORDS))}
@@ -161,7 +165,7 @@ def load_base(path: Path) -> Base:
         return Base(
             name=description["name"],
             words=tuple(description["words"]),
-            shape=decode(Shape, description["shape"]),
+            shape=decode(Shape, with_convolutions(description["shape"])),
             weights={name: value.astype(np.float32) for name, value in arrays.items()},
             licences=description["licences"],
         )

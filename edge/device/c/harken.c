@@ -22,13 +22,6 @@ typedef char shifts_must_be_arithmetic[(-3 >> 1) == -2 ? 1 : -1];
 #define ONE28 (UINT32_C(1) << 28)
 #define UP8(n) (((size_t)(n) + 7) & ~(size_t)7)
 
-/* Optimized for size: functions that run once per call, or only in a quiet room. */
-#ifdef __GNUC__
-#define HARKEN_SMALL __attribute__((cold, noinline))
-#else
-#define HARKEN_SMALL
-#endif
-
 /* Holds a single pointer, padded to 64 bits, so that its size is the same on every machine;
  * places() computes the others. */
 struct harken {

@@ -28,7 +28,7 @@
 extern "C" {
 #endif
 
-#define HARKEN_VERSION 5 /* of the structures below; model_data.c is generated for one version */
+#define HARKEN_VERSION 6 /* of the structures below; model_data.c is generated for one version */
 
 /* ------------------------------------------------------------------------- configuration --- */
 
@@ -79,6 +79,18 @@ typedef struct {
     int8_t lowest;     /* -128; or the zero point if the layer ends in a ReLU */
 } harken_dense;
 
+/* Convolution without padding: a fully connected layer at each of several places of an image of int8,
+ * `across` bytes apart. Its inputs are `rows` runs of `run` bytes, `pitch` apart. With one place it is
+ * just a fully connected layer. */
+typedef struct {
+    harken_dense dense;
+    int16_t rows;
+    int16_t run;
+    int16_t pitch;
+    int16_t across;
+    int16_t n_places;
+} harken_conv;
+
 /* Residual addition: an SVDF layer's outputs plus its own inputs or those of the layer before it,
  * `units` of each; it ends in a ReLU if `lowest` is the zero point of the sum. The network's input
  * has no addition. */
@@ -117,15 +129,16 @@ typedef struct {
     int8_t zero_point;     /* of the state h */
 } harken_lstm;
 
-/* An optional dense layer, optional SVDF layers, LSTM layers, a dense layer. */
+/* Optional convolutions, optional SVDF layers, LSTM layers, a dense layer. */
 typedef struct {
-    const harken_dense *first; /* NULL where there is none */
+    const harken_conv *conv;   /* [n_conv], NULL where there is none */
     const harken_svdf *svdf;   /* [n_svdf], NULL where there is none */
     const harken_lstm *lstm;   /* [n_lstm] */
     const harken_dense *last;
+    int16_t n_conv;
     int16_t n_svdf;
     int16_t n_lstm;
-    int16_t widest; /* most inputs of any layer: inputs4, plus units4 for an LSTM */
+    int16_t widest; /* most inputs or outputs of a layer: inputs4, plus units4 for an LSTM */
 } harken_network;
 
 /* MFCC: Hann window, power spectrum, triangular mel filters, logarithm, cosine transform;

@@ -7,6 +7,13 @@
 
 #include "harken.h"
 
+/* Optimized for size: functions that run once per call, or only in a quiet room. */
+#ifdef __GNUC__
+#define HARKEN_SMALL __attribute__((cold, noinline))
+#else
+#define HARKEN_SMALL
+#endif
+
 static inline int32_t harken_clamp(int32_t x, int32_t low, int32_t high) {
     return x < low ? low : x > high ? high : x;
 }

@@ -8,15 +8,15 @@
  */
 #include "harken_network.h"
 
+#include <string.h>
+
 #include "harken_math.h"
 #include "harken_sigmoid.h"
 
 #if defined(__ARM_FEATURE_SIMD32)
 #include <arm_acle.h>
-#include <string.h>
 #elif defined(__GNUC__) && (defined(__ARM_ARCH_6M__) || defined(__ARM_ARCH_8M_BASE__))
 #define HARKEN_THUMB1
-#include <string.h>
 #elif defined(__SSE2__)
 #include <emmintrin.h>
 #elif defined(__ARM_NEON)
@@ -206,6 +206,22 @@ static void dense(const harken_dense *layer, const int16_t *x, int8_t *out) {
     }
 }
 
+/* A layer at all its places: int8 to int8, n_places times the outputs, behind which up to three bytes
+ * are overwritten. x [widest] is scratch. */
+HARKEN_SMALL static void conv(const harken_conv *layer, const int8_t *in, int16_t *x, int8_t *out) {
+    int32_t inputs = layer->dense.inputs;
+    int8_t *patch = (int8_t *)(x + UP4(inputs));
+    for (int32_t n = layer->n_places; n > 0; n--, in += layer->across) {
+        const int8_t *run = in;
+        int8_t *to = patch; /* the runs of its inputs, one after another */
+        for (int32_t row = layer->rows; row > 0; row--, run += layer->pitch)
+            for (int32_t i = 0; i < layer->run; i++) *to++ = run[i];
+        (void)spread(patch, inputs, x);
+        dense(&layer->dense, x, out);
+        out += layer->dense.outputs;
+    }
+}
+
 /* Add x [n] int8 to the outputs y [4]; both have their zero points. n = 1 .. 4. */
 static void add4(const harken_addition *addition, int32_t *y, const int8_t *x, int32_t n) {
     int32_t other[4] = {0, 0, 0, 0};
@@ -297,25 +313,22 @@ static size_t kept_bytes(const harken_svdf *layer) {
     return 2 * (size_t)layer->memory * UP4(layer->units);
 }
 
-size_t harken_network_bytes(const harken_network *network) {
+HARKEN_SMALL size_t harken_network_bytes(const harken_network *network) {
     size_t bytes = 0;
     for (int32_t i = 0; i < network->n_svdf; i++) bytes += kept_bytes(&network->svdf[i]);
     for (int32_t i = 0; i < network->n_lstm; i++) bytes += UP8(3 * UP4(network->lstm[i].units));
     return bytes;
 }
 
-size_t harken_network_scratch(const harken_network *network) {
-    size_t outputs = UP4(network->last->outputs), widest = (size_t)network->widest;
-    if (outputs < widest) outputs = widest;
-    return UP8(2 * widest + outputs + (network->n_svdf ? widest : 0));
+HARKEN_SMALL size_t harken_network_scratch(const harken_network *network) {
+    return 4 * (size_t)network->widest;
 }
 
-void harken_network_reset(const harken_network *network, void *state) {
+HARKEN_SMALL void harken_network_reset(const harken_network *network, void *state) {
     uint8_t *place = (uint8_t *)state;
     for (int32_t i = 0; i < network->n_svdf; i++) {
-        int16_t *kept = (int16_t *)(void *)place;
         size_t bytes = kept_bytes(&network->svdf[i]);
-        for (size_t at = 0; at < bytes / 2; at++) kept[at] = 0;
+        memset(place, 0, bytes);
         place += bytes;
     }
     for (int32_t i = 0; i < network->n_lstm; i++) {
@@ -334,14 +347,14 @@ void harken_network_reset(const harken_network *network, void *state) {
 const int8_t *harken_network_step(const harken_network *network, void *state, void *scratch,
                                   const int8_t *features) {
     int16_t *x = (int16_t *)scratch;
-    int8_t *other = (int8_t *)(x + network->widest); /* SVDF layers alternate between the two */
-    int8_t *out = network->n_svdf ? other + network->widest : other;
+    int8_t *other = (int8_t *)(x + network->widest); /* layers alternate between the two */
+    int8_t *out = other + network->widest;
     uint8_t *place = (uint8_t *)state;
     const int8_t *in = features;
-    if (network->first) {
-        (void)spread(in, network->first->inputs, x);
-        dense(network->first, x, out);
-        in = out;
+    for (int32_t i = 0; i < network->n_conv; i++) {
+        int8_t *to = in == out ? other : out;
+        conv(&network->conv[i], in, x, to);
+        in = to;
     }
     for (int32_t i = 0; i < network->n_svdf; i++) {
         const harken_svdf *layer = &network->svdf[i];

@@ -318,7 +318,7 @@ def refusing(monkeypatch):
 
         module = types.SimpleNamespace(
             Interpreter=Refusing,
-            OpResolverType=types.SimpleNamespace(BUILTIN_WITHOUT_DEFAULT_DELEGATES=0),
+            OpResolverType=types.SimpleNamespace(BUILTIN_REF=1),
         )
         fake = types.SimpleNamespace(import_module=lambda name: module)
         monkeypatch.setattr(harken.edge.spotting.engine, "importlib", fake)
