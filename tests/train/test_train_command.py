@@ -263,7 +263,8 @@ class TestWhatIsRefused:
         other = write_run(tmp_path / "other")
         ended = run_train("--from", other, "--size", "tiny")
         assert ended.exit_code == DATA_ERROR
-        assert "cannot start from other: its model is ModelConfig(dense_units=12" in ended.error
+        assert "cannot start from other: its model is ModelConfig(" in ended.error
+        assert "dense_units=12" in ended.error
         ended = run_train("--from", other, "--resume")
         assert ended.exit_code == USAGE_ERROR
         assert "leave it out: the run in RUN has begun" in ended.err
