@@ -17,6 +17,17 @@ from numpy.typing import NDArray
 _ALIGNMENT = 16  # of constants, from TensorFlow Lite's schema
 
 
+def convolution_options(*, stride: int, relu: bool) -> Any:
+    """Return the options of a convolution without padding, with a stride along columns."""
+    options = schema.Conv2DOptionsT()
+    options.padding = schema.Padding.VALID
+    options.strideH, options.strideW = 1, stride
+    options.dilationHFactor = options.dilationWFactor = 1
+    activation = schema.ActivationFunctionType
+    options.fusedActivationFunction = activation.RELU if relu else activation.NONE
+    return options
+
+
 class GraphBuilder:
     """One graph; tensors are identified by their numbers."""
 

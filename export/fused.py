@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ..edge.errors import ExportError
 from ..edge.spotting.manifest import MOST_SVDF_MEMORY
 from ..train.config import MOST_SVDF_SPAN
-from .flatbuffer import GraphBuilder
+from .flatbuffer import GraphBuilder, convolution_options
 from .layers import (
     Affine,
     ConvLayer,
@@ -78,7 +78,7 @@ def write_network(network: QuantizedNetwork) -> bytes:
     for convolution in network.conv:
         x = writer.convolution(convolution, x)
     if network.first is None and network.svdf:
-        x = writer.reshape(x, (1, network.svdf[0].weights.shape[1]), network.svdf[0].source)
+        x = writer.reshape(x, (1, network.svdf[0].inputs), network.svdf[0].source)
     taken: list[int] = []
     for stem in network.svdf:
         taken.append(x)
@@ -156,11 +156,7 @@ class _Writer:
         """Add a convolution; the output is (1, rows, columns, channels)."""
         if self.graph.shape(source) != (1, *layer.shape):
             source = self.reshape(source, (1, *layer.shape), layer.source)
-        options = schema.Conv2DOptionsT()
-        options.padding = schema.Padding.VALID
-        options.strideH, options.strideW = 1, layer.stride
-        options.dilationHFactor = options.dilationWFactor = 1
-        options.fusedActivationFunction = _ACTIVATION.RELU if layer.relu else _ACTIVATION.NONE
+        options = convolution_options(stride=layer.stride, relu=layer.relu)
         inputs = [
             source,
             self.constant(f"{layer.name}_weights", layer.weights, layer.weight_scale),

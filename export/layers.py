@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .reference import Array, Convolution, Dense, Lstm, Network, Svdf, conv_names
+from .reference import Array, Convolution, Dense, Lstm, Network, Svdf, conv_names, places
 
 Int8 = NDArray[np.int8]
 Int16 = NDArray[np.int16]
@@ -112,7 +112,8 @@ class ConvLayer:
     @property
     def outputs(self) -> tuple[int, int, int]:
         """Rows, columns and channels of the output."""
-        return self.real.outputs
+        channels, rows, columns, _ = self.weights.shape
+        return (*places(self.shape, (rows, columns), self.stride), channels)
 
     @property
     def real_bias(self) -> NDArray[np.float64]:

@@ -47,12 +47,8 @@ class Convolution:
     @property
     def outputs(self) -> tuple[int, int, int]:
         """Rows, columns and channels of the output."""
-        rows, columns, _ = self.shape
-        return (
-            rows - self.kernel.shape[0] + 1,
-            (columns - self.kernel.shape[1]) // self.stride + 1,
-            self.kernel.shape[3],
-        )
+        rows, columns, _, channels = self.kernel.shape
+        return (*places(self.shape, (rows, columns), self.stride), channels)
 
     def __call__(self, images: Array) -> Array:
         """Return the output for images (count, values), (count, output values), before the ReLU."""
@@ -355,6 +351,11 @@ class Network:
             c = np.clip(_sigmoid(f) * c + _sigmoid(i) * np.tanh(g), -clip, clip)
             h = _sigmoid(o) * np.tanh(c)
             yield h, c
+
+
+def places(shape: tuple[int, int, int], kernel: tuple[int, int], stride: int) -> tuple[int, int]:
+    """Return at how many rows and columns a convolution over an image is evaluated."""
+    return shape[0] - kernel[0] + 1, (shape[1] - kernel[1]) // stride + 1
 
 
 def conv_names(count: int) -> list[str]:

@@ -232,11 +232,10 @@ def forward(
     after: State = {}
     if config.conv:
         x = stored(_bands(x, matrix("mel/kernel")))
-    for layer, (width, stride, _) in enumerate(config.conv):
-        name = f"conv_{layer}"
-        y = _neighbours(x, width, stride) @ matrix(f"{name}/kernel", by_unit=True)
-        x = stored(tf.nn.relu(normalised(y, name)))
-    if config.conv:
+        for layer, (width, stride, _) in enumerate(config.conv):
+            name = f"conv_{layer}"
+            y = _neighbours(x, width, stride) @ matrix(f"{name}/kernel", by_unit=True)
+            x = stored(tf.nn.relu(normalised(y, name)))
         x = tf.reshape(x, (tf.shape(x)[0], -1, x.shape[2] * x.shape[3]))
     if config.dense_units:
         x = stored(tf.nn.relu(x @ matrix("dense_in/kernel") + weights["dense_in/bias"]))

@@ -33,7 +33,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from ..flatbuffer import GraphBuilder
+from ..flatbuffer import GraphBuilder, convolution_options
 from ..layers import ConvLayer, DenseLayer, Int8, LstmLayer, QuantizedNetwork, SvdfLayer
 
 SIGNATURE = "step"
@@ -200,11 +200,7 @@ class _Writer:
         scales = np.full(len(layer.weights), layer.weight_scale)
         units = scales.astype(np.float64) * self.graph.scale(image)
         bias = np.rint(layer.real_bias / units).astype("<i8")
-        options = schema.Conv2DOptionsT()
-        options.padding = schema.Padding.VALID
-        options.strideH, options.strideW = 1, layer.stride
-        options.dilationHFactor = options.dilationWFactor = 1
-        options.fusedActivationFunction = _ACTIVATION.RELU if layer.relu else _ACTIVATION.NONE
+        options = convolution_options(stride=layer.stride, relu=layer.relu)
         options.quantizedBiasType = _TYPE.INT64
         target = self._int16(name, (1, *layer.outputs), layer.output.limit / _INT16_MAX)
         return self.graph.operator(
