@@ -3,8 +3,8 @@
 For each model and target: instructions per frame, in all and per multiplication by a weight, flash,
 in all and beyond the weights and biases, and RAM with the stack. In addition to the models that
 ship, it measures those that harken's aims are stated for: an LSTM of 64 units on 40 MFCC at each
-frame, and the shapes of `harken train --size large` and `tiny`. Their weights are random: they show
-the cost of a shape, and detect nothing.
+frame, and two hybrids of SVDF layers and an LSTM, without convolutions. Their weights are random:
+they show the cost of a shape, and detect nothing.
 
 Boards are emulated by QEMU, which counts instructions; callgrind counts those of this machine, and
 the time of a frame is measured as well.
@@ -38,10 +38,13 @@ from harken.export.device.tables import detector_tables, front_end_tables
 from harken.export.device.targets import TARGETS, measure
 from harken.export.quantize import quantize
 from harken.export.reference import Dense, Lstm, Network, Svdf
-from harken.train.config import SIZES
+from harken.train.config import ModelConfig
 
 BUNDLE = Path(__file__).parents[1] / "edge" / "device" / "c" / "bundle"
 UNITS, FEATURES = 64, 40
+HYBRIDS = {"large": (88, 72), "tiny": (44, 40)}
+"""Units of their SVDF layers and of their LSTM."""
+HYBRID_FRAMES = 3
 
 
 def reference() -> EngineModel:
@@ -84,10 +87,14 @@ def reference() -> EngineModel:
 
 
 def hybrid(size: str) -> EngineModel:
-    """Return the shape of a size of `harken train`, on the features of `commands`."""
-    config, manifest = SIZES[size], load_model("commands").manifest
-    rng = np.random.default_rng(0)
-    inputs, labels = manifest.input.shape[-1], len(manifest.labels)
+    """Return a hybrid on the MFCC of `commands`, three frames of them at each step."""
+    manifest, rng = load_model("commands").manifest, np.random.default_rng(0)
+    svdf_units, lstm_units = HYBRIDS[size]
+    memory = (3, 5, 5, 5, 5)
+    config = ModelConfig(
+        svdf_units=(svdf_units,) * len(memory), svdf_memory=memory, lstm_units=(lstm_units,)
+    )
+    inputs, labels = HYBRID_FRAMES * manifest.front_end.n_mfcc, len(manifest.labels)
 
     def weights(*shape: int) -> np.ndarray:
         return (rng.normal(size=shape) / np.sqrt(shape[0])).astype(np.float32)
@@ -122,8 +129,12 @@ def hybrid(size: str) -> EngineModel:
     manifest = dataclasses.replace(
         manifest,
         name=f"hybrid-{size}",
+        step=dataclasses.replace(manifest.step, context_frames=HYBRID_FRAMES),
         input=dataclasses.replace(
-            manifest.input, scale=float(source.scale), zero_point=source.zero_point
+            manifest.input,
+            shape=(1, 1, inputs),
+            scale=float(source.scale),
+            zero_point=source.zero_point,
         ),
         output=dataclasses.replace(
             manifest.output, scale=float(output.scale), zero_point=output.zero_point

@@ -2,7 +2,7 @@
 
 `drawing-front-end.svg` is of the recording that ships: one word as samples, as mel bands and as the
 MFCC that the network takes. `drawing-network.svg` is of the network of the model `commands`, with
-the figures of its manifest.
+the figures of its recipe.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from matplotlib.figure import Figure
 from harken.edge import FrontEnd, load_model
 from harken.edge.app.listen_cli import DEMO
 from harken.edge.files import write_atomic
+from harken.train.settings import settings
 
 START_S, END_S = 2.0, 2.64  # "three"
 SHOWN_WINDOWS = 3
 
 INK, SOFT, FILL, ACCENT = "#1c2733", "#66717e", "#dcefeb", "#0a6b5c"
-ADDED = (False, False, True, False, True)
-"""To which SVDF layers the input of the layer before is added; the model card has it."""
+RECIPE = Path(__file__).parents[1] / "models" / "recipes" / "commands.train.json"
 WIDTH, BOX_W, BOX_H, GAP = 640, 300, 40, 22
 
 
@@ -87,21 +87,25 @@ def front_end() -> str:
 
 def network() -> str:
     """Return the network of `commands`, from its inputs at the top to the posteriors."""
-    manifest = load_model("commands").manifest
-    state, step = manifest.state, manifest.step
-    frames, n_mfcc = step.context_frames, manifest.front_end.n_mfcc
-    layers = [(f"{frames * n_mfcc} inputs", f"{frames} frames of {n_mfcc} MFCC, int8", False)]
-    stem = zip(state.svdf_units, state.svdf_memory, ADDED, strict=True)
-    layers += [
-        (f"SVDF {units} × {steps}", f"{steps} steps of memory", added)
-        for units, steps, added in stem
-    ]
-    layers += [
+    config = settings(None, RECIPE)
+    model, frames, n_mfcc = config.model, config.step.context_frames, config.front_end.n_mfcc
+    convolutions = zip(model.conv, model.positions(n_mfcc), strict=True)
+    layers = [
+        (f"{frames * n_mfcc} inputs", f"{frames} frames of {n_mfcc} MFCC, int8", False),
+        (f"{frames} × {n_mfcc} mel bands", "by an inverse DCT", False),
+        *(
+            (f"convolution {channels} × {kernel}", f"{kernel} bands each, {places} places", False)
+            for (kernel, _, channels), places in convolutions
+        ),
+        *(
+            (f"SVDF {units} × {steps}", f"{steps} steps of memory", bool(model.adds(layer)))
+            for layer, (units, steps) in enumerate(model.svdf)
+        ),
         *(
             (f"LSTM {units}", "keeps its state while it listens", False)
-            for units in state.lstm_units
+            for units in model.lstm_units
         ),
-        (f"dense {len(manifest.labels)}", "words, unknown, silence", False),
+        (f"dense {len(config.labels)}", "words, unknown, silence", False),
         ("softmax", "posteriors: to the detector", False),
     ]
     height = len(layers) * (BOX_H + GAP) + 8

@@ -19,7 +19,7 @@ from harken.train.config import ModelConfig
 
 LARGE = ((88, 3), (88, 5), (88, 5), (88, 5), (88, 5)), (72,)
 TINY = ((44, 3), (44, 5), (44, 5), (44, 5), (44, 5)), (40,)
-"""SVDF layers (units, memory) and LSTM units of `harken train --size large` and `tiny`."""
+"""SVDF layers (units, memory) and LSTM units of two hybrids, each without convolutions."""
 
 BANDS = 20
 """MFCC of a frame, and mel bands that convolutions see."""

@@ -85,9 +85,9 @@ def train_command(
         Path | None,
         typer.Option(
             "--from",
-            metavar="RUN",
-            help="Begin with the weights of this finished run, a network of the same shape, "
-            "instead of random ones.",
+            metavar="RUN|FILE",
+            help="Begin with the weights of this finished run, or of a file of weights "
+            "(NAME.base.npz), a network of the same shape, instead of random ones.",
         ),
     ] = None,
     add: AddOption = None,
@@ -233,12 +233,17 @@ def open_recordings(source: DataSource, manifest: Manifest | None) -> Corpus:
 
 
 def _base(run: Path) -> Base:
-    """Read the initial weights."""
-    from .own.base import base_of
+    """Read the initial weights, of a run or of a file."""
+    from .own.base import base_of, load_base
     from .run import RunFolder
 
+    if run.is_file():
+        return load_base(run)
     if not RunFolder(run).has("weights.npz"):
-        raise RunError(f"{run} holds no weights.npz; --from takes the folder of a finished run")
+        raise RunError(
+            f"{run} holds no weights.npz; --from takes the folder of a finished run, or a file of "
+            "weights"
+        )
     return base_of(run, run.name)
 
 

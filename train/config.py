@@ -130,17 +130,23 @@ class ModelConfig:
         return span if before == self.svdf_units[layer] else 0
 
 
-def _hybrid(units: int, memory: tuple[int, ...], lstm_units: int) -> ModelConfig:
+def _network(conv_channels: tuple[int, ...], svdf_units: int, lstm_units: int) -> ModelConfig:
+    memory = (3, 5, 5, 5, 5)
     return ModelConfig(
-        svdf_units=(units,) * len(memory), svdf_memory=memory, lstm_units=(lstm_units,)
+        conv_channels=conv_channels,
+        conv_kernel=(5, 3, 3),
+        conv_stride=(1, 2, 1),
+        svdf_units=(svdf_units,) * len(memory),
+        svdf_memory=memory,
+        lstm_units=(lstm_units,),
     )
 
 
 SIZES: dict[str, ModelConfig] = {
-    "tiny": _hybrid(44, (3, 5, 5, 5, 5), 40),
-    "small": _hybrid(60, (3, 5, 5, 5, 5), 48),
-    "medium": _hybrid(72, (3, 5, 5, 5, 5), 60),
-    "large": _hybrid(88, (3, 5, 5, 5, 5), 72),
+    "tiny": _network((12, 16, 16), 36, 40),
+    "small": _network((16, 20, 20), 48, 48),
+    "medium": _network((20, 24, 24), 60, 60),
+    "large": _network((24, 32, 32), 72, 72),
 }
 """The networks that `harken train --size` knows by name."""
 
@@ -291,7 +297,7 @@ class TrainConfig:
     model: ModelConfig = SIZES["medium"]
     front_end: FrontEndConfig = field(default_factory=lambda: FrontEndConfig(n_mfcc=20))
     """If mean and std are empty, they are measured on the first streams."""
-    step: StepConfig = field(default_factory=lambda: StepConfig(stride_frames=2, context_frames=3))
+    step: StepConfig = field(default_factory=lambda: StepConfig(stride_frames=2, context_frames=6))
     streams: StreamConfig = field(default_factory=StreamConfig)
     smoothing_steps: int = 3
     """The detector's moving average, in network steps."""

@@ -94,9 +94,17 @@ def with_convolutions(config: dict[str, Any]) -> dict[str, Any]:
     ----------
     config
         Settings as in JSON, or a part of them.
+
+    Returns
+    -------
+    dict
+        The same; without convolutions where their ``model`` names ``dense_units`` or ``svdf_units``
+        and no field that begins with ``conv_``.
     """
     model = config.get("model")
-    if not isinstance(model, dict):
+    if not isinstance(model, dict) or any(name.startswith("conv_") for name in model):
+        return config
+    if not model.keys() & {"dense_units", "svdf_units"}:
         return config
     return {**config, "model": {**_BEFORE_CONVOLUTIONS, **model}}
 

@@ -12,7 +12,7 @@ from ..edge.errors import DataError, HarkenError
 from ..edge.files import read_text
 from ..edge.validation import decode
 from .config import SIZES, TrainConfig
-from .run import with_stem_fields
+from .run import with_convolutions, with_stem_fields
 
 
 def settings(
@@ -87,7 +87,7 @@ def _read(file: Path) -> dict[str, Any]:
         data = data.get("config")
         if not isinstance(data, dict):
             raise DataError(f"{file} is damaged: config must be a JSON object {{…}}")
-    return with_stem_fields(data)
+    return with_convolutions(with_stem_fields(data))
 
 
 def _merged(defaults: Mapping[str, Any], given: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -71,8 +71,7 @@ class TestOrder:
         [
             {"cell_clip": 5.0},
             {"svdf_residual": 0, "lstm_units": (7,)},
-            {"svdf_units": (9,) * 5, "lstm_units": (7,)},
-            {"svdf_units": (9,), "svdf_memory": (4,), "dense_units": 9},
+            {"conv_channels": (9,) * 3, "svdf_units": (9,) * 5, "lstm_units": (7,)},
         ],
         ids=str,
     )
@@ -81,6 +80,21 @@ class TestOrder:
     ) -> None:
         file = write(tmp_path, {"words": ["yes"], "model": changes})
         assert settings(None, file).model == dataclasses.replace(MEDIUM, **changes)
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"svdf_units": (9,) * 5, "lstm_units": (7,)},
+            {"svdf_units": (9,), "svdf_memory": (4,), "dense_units": 9},
+        ],
+        ids=str,
+    )
+    def test_a_file_of_before_convolutions_gets_none(
+        self, tmp_path: Path, changes: dict[str, Any]
+    ) -> None:
+        file = write(tmp_path, {"words": ["yes"], "model": changes})
+        none = {"conv_channels": (), "conv_kernel": (), "conv_stride": ()}
+        assert settings(None, file).model == dataclasses.replace(MEDIUM, **none, **changes)
 
     def test_a_resumed_run_goes_before_the_defaults(self) -> None:
         run = TrainConfig(words=("yes",), seed=9)

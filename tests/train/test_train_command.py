@@ -31,6 +31,7 @@ from harken.train import cli, fit
 from harken.train import data as data_module
 from harken.train.cli import SizeChoice
 from harken.train.config import SIZES, TrainConfig
+from harken.train.own.base import base_of, save_base
 from harken.train.fit import Outcome, Progress
 from harken.train.run import RunFolder, RunRecord
 from harken.train.settings import settings
@@ -166,6 +167,13 @@ class TestWhatIsTrained:
         )
         assert "--from before" in training.asked["recipe"]
 
+        weights = tmp_path / "before.base.npz"
+        save_base(base_of(before.path, "before"), weights)
+        run_train("--from", weights, "--config", file)
+        again = training.asked["first"]
+        np.testing.assert_array_equal(again["lstm_0/kernel"], first["lstm_0/kernel"].astype("f2"))
+        assert "--from before.base.npz" in training.asked["recipe"]
+
     def test_the_recipe_repeats_the_run(self, run_train, training, tmp_path: Path) -> None:
         file = tmp_path / "my settings.json"
         file.write_text(json.dumps({"words": ["low"], "dropout": 0.2}))
@@ -259,7 +267,11 @@ class TestWhatIsRefused:
     def test_weights_to_begin_with(self, run_train, tmp_path: Path) -> None:
         ended = run_train("--from", tmp_path / "nothing")
         assert ended.exit_code == RUN_ERROR
-        assert "--from takes the folder of a finished run" in ended.error
+        assert "--from takes the folder of a finished run, or a file of weights" in ended.error
+        (tmp_path / "text.npz").write_text("weights")
+        ended = run_train("--from", tmp_path / "text.npz")
+        assert ended.exit_code == DATA_ERROR
+        assert "holds no weights to start from" in ended.error
         other = write_run(tmp_path / "other")
         ended = run_train("--from", other, "--size", "tiny")
         assert ended.exit_code == DATA_ERROR
@@ -310,12 +322,19 @@ class TestWhatIsRefused:
         ("content", "said"),
         [
             ({"model": {"lstm_units": [8], "cell_clip": 5}}, "model.cell_clip is 5.0; for a model"),
-            ({"model": {"lstm_units": [40_000]}}, "the width of the network is 40060"),
+            ({"model": {"lstm_units": [40_000]}}, "the width of the network is 40120"),
             ({"front_end": {"window_samples": 400}}, "window_samples is 400; for a model that can"),
             ({"front_end": {"n_mels": 200}}, "front_end.n_mels is 200"),
             ({"front_end": {"f_min_hz": 100, "f_max_hz": 110}}, "front_end.f_max_hz is 110.0"),
-            ({"front_end": {"n_mfcc": 1, "std": [0.01]}}, "the smallest front_end.std is 0.01"),
-            ({"front_end": {"n_mfcc": 1, "mean": [99]}}, "the largest front_end.mean, over its"),
+            (
+                {"front_end": {"n_mfcc": 13, "mean": [0] * 13, "std": [0.01] * 13}},
+                "the smallest front_end.std is 0.01",
+            ),
+            (
+                {"front_end": {"n_mfcc": 13, "mean": [99] * 13}},
+                "the largest front_end.mean, over its",
+            ),
+            ({"front_end": {"n_mfcc": 10}}, "wider than what is left of the 10 bands"),
             ({"step": {"stride_frames": 2, "context_frames": 300}}, "step.context_frames is 300"),
             ({"step": {"stride_frames": 200, "context_frames": 200}}, "step.stride_frames is 200"),
             ({"smoothing_steps": 16}, "smoothing_steps is 16; for a model that can be exported it"),
