@@ -8,6 +8,10 @@ differently. Everything else follows from the weights:
   over time divided by the same factors. There is no nonlinearity between the two, so the only
   effect is that each row uses all 256 values (Nagel et al., "Data-Free Quantization Through Weight
   Equalization and Bias Correction", 2019).
+* Channels of a convolution differ even more, but share one scale for their weights and another for
+  their outputs. Each is divided by the square root of its largest weight, and the next layer's
+  weights for it are multiplied by that: there is only a ReLU in between, which passes any positive
+  factor (the same paper).
 * The shift of the mean of each channel of convolutions and SVDF layers by rounding is subtracted
   from its bias (bias correction, in the same paper). A network trained with batch normalisation has
   channels that are far from 0 all the time and vary little: without correction, rounding shifts
@@ -22,6 +26,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +43,7 @@ from .layers import (
 )
 from .reference import Array, Convolution, Dense, Lstm, Network, Svdf, conv_names, filtered
 
+L = TypeVar("L", Svdf, Lstm)
 _INT16 = 32767
 _SUM = 2.0**30 * 0.999  # limit of a sum over time; the C engine doubles it in 32 bits
 
@@ -62,6 +68,7 @@ def quantize(network: Network, calibration: Array) -> QuantizedNetwork:
             f"the calibration stream has the shape {calibration.shape}; "
             f"{network.description} takes (steps, {network.inputs})"
         )
+    network = balanced(network)
     ranges: dict[str, Affine] = {}
 
     def record(name: str, values: Array) -> Array:
@@ -206,6 +213,32 @@ def _svdf(
         added=added,
         total=ranges[f"{name}/sum"] if layer.adds else None,
     )
+
+
+def balanced(network: Network) -> Network:
+    """Return the same network with convolutions whose channels differ less in their weights."""
+    conv, svdf, lstm = list(network.conv), network.svdf, network.lstm
+    for index, layer in enumerate(conv):
+        if not layer.relu:
+            continue
+        channels = layer.bias.size
+        peaks = np.abs(layer.kernel).reshape(-1, channels).max(axis=0)
+        scales = np.sqrt(np.where(peaks > 0, peaks, 1.0)).astype(np.float32)
+        conv[index] = replace(layer, kernel=layer.kernel / scales, bias=layer.bias / scales)
+        if index + 1 < len(conv):
+            after = conv[index + 1]
+            conv[index + 1] = replace(after, kernel=after.kernel * scales[:, np.newaxis])
+        elif svdf:
+            svdf = (_with_scaled_inputs(svdf[0], scales), *svdf[1:])
+        else:
+            lstm = (_with_scaled_inputs(lstm[0], scales), *lstm[1:])
+    return replace(network, conv=tuple(conv), svdf=svdf, lstm=lstm)
+
+
+def _with_scaled_inputs(layer: L, scales: Array) -> L:
+    """Multiply a layer's kernel, whose inputs are places of so many channels."""
+    by_input = np.tile(scales, len(layer.kernel) // len(scales))
+    return replace(layer, kernel=layer.kernel * by_input[:, np.newaxis])
 
 
 def equalized(layer: Svdf) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

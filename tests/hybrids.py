@@ -23,6 +23,8 @@ TINY = ((44, 3), (44, 5), (44, 5), (44, 5), (44, 5)), (40,)
 
 BANDS = 20
 """MFCC of a frame, and mel bands that convolutions see."""
+FRAMES = 3
+"""Frames that a drawn model sees at each step."""
 CONV = ((5, 1, 8), (3, 2, 10), (3, 1, 7))
 """Kernel, stride and channels of convolutions."""
 
@@ -155,7 +157,7 @@ def drawn_model(
 ) -> Model:
     """Return a model with the front end and labels of `commands`, no gate; it hears noise."""
     manifest = load_model("commands").ungated.manifest
-    inputs, labels = manifest.input.shape[-1], len(manifest.labels)
+    inputs, labels = FRAMES * BANDS, len(manifest.labels)
     network = quantize(
         drawn_network(svdf, lstm, inputs=inputs, labels=labels, conv=conv, residual=2, seed=seed),
         drawn_stream(3000, inputs, seed=seed + 1),
@@ -171,6 +173,7 @@ def drawn_model(
         manifest=dataclasses.replace(
             manifest,
             name=name,
+            step=dataclasses.replace(manifest.step, context_frames=FRAMES),
             model=ModelFile(
                 file=f"{name}.tflite",
                 bytes=len(content),

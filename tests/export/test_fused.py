@@ -25,8 +25,8 @@ from harken.export.checks import measure_parity
 from harken.export.device.graph import engine_network
 from harken.export.fused import read_layers, write_network
 from harken.export.layers import Affine, QuantizedNetwork
-from harken.export.quantize import equalized, quantize
-from harken.export.reference import Network, Svdf, softmax
+from harken.export.quantize import balanced, equalized, quantize
+from harken.export.reference import Convolution, Network, Svdf, softmax
 
 SHAPES: dict[str, dict[str, Any]] = {
     "stem": {},
@@ -153,6 +153,31 @@ def test_channels_far_from_zero_lose_nothing_by_rounding() -> None:
     )
     assert apart(rounded) < 0.05
     assert apart(dataclasses.replace(rounded, svdf=uncorrected)) > 2 * apart(rounded)
+
+
+@pytest.mark.parametrize("svdf", [((24, 3), (24, 5)), ()], ids=["stem", "LSTM alone"])
+def test_channels_of_convolutions_differ_less_and_the_network_is_the_same(
+    svdf: tuple[tuple[int, int], ...],
+) -> None:
+    network = drawn_network(svdf, conv=CONV)
+    conv = list(network.conv)
+    first = conv[1]  # conv[0] turns MFCC into mel bands
+    uneven = np.geomspace(0.01, 1, first.bias.size).astype(np.float32)
+    uneven[2] = 0  # a channel that is never heard
+    conv[1] = dataclasses.replace(first, kernel=first.kernel * uneven, bias=first.bias * uneven)
+    network = dataclasses.replace(network, conv=tuple(conv))
+    other = balanced(network)
+    steps = drawn_stream(200, 60, seed=4)
+    np.testing.assert_allclose(
+        other.run(steps).logits, network.run(steps).logits, rtol=1e-4, atol=1e-4
+    )
+
+    def peaks(layer: Convolution) -> np.ndarray:
+        return np.delete(np.abs(layer.kernel).max(axis=(0, 1, 2)), 2)
+
+    np.testing.assert_allclose(peaks(other.conv[1]), np.sqrt(peaks(network.conv[1])), rtol=1e-5)
+    assert np.isfinite(other.conv[2].kernel).all()
+    np.testing.assert_array_equal(other.conv[0].kernel, network.conv[0].kernel)
 
 
 def test_a_model_that_the_converter_made_is_read_too() -> None:

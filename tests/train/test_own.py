@@ -29,6 +29,7 @@ from harken.edge.memory.grammar_file import load_grammar
 from harken.edge.memory.woken import WokenSpotter, memory_of
 from harken.edge.spotting.frontend import FrontEndConfig
 from harken.train.batches import DataSource
+from harken.train.calibration import without_standardisation
 from harken.train.config import StreamConfig, TrainConfig
 from harken.train.display import Stages
 from harken.train.fit import Progress
@@ -274,11 +275,13 @@ class TestPack:
 
 class TestBase:
     @pytest.mark.parametrize("name", ["commands", "commands-tiny"])
-    def test_it_is_of_the_shape_that_ships(self, name: str) -> None:
+    def test_it_knows_the_words_that_ship(self, name: str) -> None:
+        """Not the network: that of `commands` is the one before convolutions, see `base`."""
         base, manifest = load_base(base_file(name)), load_model(name).manifest
         assert base.words == manifest.words
-        assert base.shape.front_end == manifest.front_end
-        assert base.shape.step == manifest.step
+        assert without_standardisation(base.shape.front_end) == without_standardisation(
+            manifest.front_end
+        )
         assert base_file(name).stat().st_size < 200_000
 
     def test_known_labels_keep_what_is_known(self) -> None:
