@@ -16,12 +16,13 @@ from synthetic_corpus import write_tone_words
 from harken.edge.errors import RunError
 from harken.edge.spotting.frontend import FrontEndConfig
 from harken.train.batches import Batches, DataSource, stream_maker
-from harken.train.config import StreamConfig, TrainConfig
+from harken.train.config import ModelConfig, StreamConfig, TrainConfig
 from harken.train.streams import Batch
 
 PER_EPOCH = 5
 CONFIG = TrainConfig(
     words=("low", "high"),
+    model=ModelConfig(lstm_units=(8,)),
     front_end=FrontEndConfig(n_mels=20, n_mfcc=10, mean=(-100.0,) * 10, std=(50.0,) * 10),
     streams=StreamConfig(seconds=2.0, channel_db=0.0),
     batch_streams=2,

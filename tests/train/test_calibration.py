@@ -14,11 +14,12 @@ from synthetic_corpus import corpus_of, spoken
 from harken.edge.spotting.frontend import FrontEndConfig
 from harken.train.batches import stream_maker
 from harken.train.calibration import long_stream, standardised, without_standardisation
-from harken.train.config import StreamConfig, TrainConfig
+from harken.train.config import ModelConfig, StreamConfig, TrainConfig
 
 CONFIG = TrainConfig(
     words=("low", "high"),
     held_out_words=("other",),
+    model=ModelConfig(lstm_units=(8,)),
     front_end=FrontEndConfig(n_mels=20, n_mfcc=10),
     streams=StreamConfig(mask_mel_bands=0, mask_frames=0),
 )

@@ -15,7 +15,7 @@ from synthetic_corpus import Sound, corpus_of, spoken
 
 from harken.edge.spotting.detector import Detector, DetectorConfig
 from harken.edge.spotting.frontend import FrontEndConfig
-from harken.train.config import TrainConfig
+from harken.train.config import ModelConfig, TrainConfig
 from harken.train.corpus import Corpus
 from harken.train.operating import (
     TALK_PENALTY,
@@ -28,6 +28,7 @@ from harken.train.operating import (
 WORDS = ("low", "high")
 CONFIG = TrainConfig(
     words=WORDS,
+    model=ModelConfig(lstm_units=(8,)),
     front_end=FrontEndConfig(n_mels=20, n_mfcc=10, mean=(-80.0,) * 10, std=(60.0,) * 10),
 )
 STEP_S = 0.04
