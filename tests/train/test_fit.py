@@ -27,6 +27,7 @@ from synthetic_corpus import corpus_of, spoken, write_tone_words
 
 from harken.edge.errors import DataError, RunError
 from harken.edge.spotting.frontend import FrontEndConfig
+from harken.edge.spotting.manifest import StepConfig
 from harken.export.trained import load_run
 from harken.train import fit
 from harken.train.batches import Batches, DataSource, stream_maker
@@ -43,6 +44,7 @@ CONFIG = TrainConfig(
     words=("low", "high"),
     model=ModelConfig(dense_units=8, svdf_units=(8, 8), svdf_memory=(2, 3), lstm_units=(12,)),
     front_end=FrontEndConfig(n_mels=20, n_mfcc=10),
+    step=StepConfig(stride_frames=2, context_frames=3),
     streams=StreamConfig(gain_db=(-6.0, 6.0), snr_db=(20.0, 40.0)),
     batch_streams=4,
     learning_rate=0.02,
