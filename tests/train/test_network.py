@@ -114,10 +114,12 @@ class TestForward:
         whole, end = run(weights, config, inputs)
         first, between = run(weights, config, inputs[:, :25])
         second, after = run(weights, config, inputs[:, 25:], between)
-        np.testing.assert_allclose(np.concatenate([first, second], axis=1), whole, atol=1e-5)
+        np.testing.assert_allclose(
+            np.concatenate([first, second], axis=1), whole, rtol=1e-5, atol=1e-4
+        )
         assert after.keys() == end.keys()
         for name, value in after.items():
-            np.testing.assert_allclose(value, end[name], atol=1e-5)
+            np.testing.assert_allclose(value, end[name], rtol=1e-5, atol=1e-4)
 
     @given(cuts=st.sets(st.integers(1, 11)))
     @example(cuts=set(range(1, 12)))
@@ -131,7 +133,7 @@ class TestForward:
         for start, end in pairwise([0, *sorted(cuts), 12]):
             logits, state = run(weights, config, inputs[:, start:end], state)
             pieces.append(logits)
-        np.testing.assert_allclose(np.concatenate(pieces, axis=1), whole, atol=1e-5)
+        np.testing.assert_allclose(np.concatenate(pieces, axis=1), whole, rtol=1e-5, atol=1e-4)
 
     def test_the_state_matters(self, config: ModelConfig) -> None:
         weights, inputs = weights_of(config), streams()
@@ -144,7 +146,7 @@ class TestForward:
         weights, inputs = weights_of(config), streams()
         together, _ = run(weights, config, inputs)
         alone, _ = run(weights, config, inputs[1:2])
-        np.testing.assert_allclose(together[1:2], alone, atol=1e-5)
+        np.testing.assert_allclose(together[1:2], alone, rtol=1e-5, atol=1e-4)
 
     def test_a_reset_state_is_zero(self, config: ModelConfig) -> None:
         state = zero_state(config, 4)
