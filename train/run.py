@@ -79,12 +79,7 @@ def with_stem_fields(config: dict[str, Any]) -> dict[str, Any]:
         The same; with an empty stem where their ``model`` names ``dense_units`` or ``lstm_units``
         and no field that begins with ``svdf_``.
     """
-    model = config.get("model")
-    if not isinstance(model, dict) or any(name.startswith("svdf_") for name in model):
-        return config
-    if not model.keys() & {"dense_units", "lstm_units"}:
-        return config
-    return {**config, "model": {**_BEFORE_THE_STEM, **model}}
+    return _without(config, "svdf_", _BEFORE_THE_STEM, where={"dense_units", "lstm_units"})
 
 
 def with_convolutions(config: dict[str, Any]) -> dict[str, Any]:
@@ -101,12 +96,17 @@ def with_convolutions(config: dict[str, Any]) -> dict[str, Any]:
         The same; without convolutions where their ``model`` names ``dense_units`` or ``svdf_units``
         and no field that begins with ``conv_``.
     """
+    return _without(config, "conv_", _BEFORE_CONVOLUTIONS, where={"dense_units", "svdf_units"})
+
+
+def _without(
+    config: dict[str, Any], prefix: str, none: Mapping[str, Any], *, where: set[str]
+) -> dict[str, Any]:
+    """Add that there are no such layers where the model names some fields, and none of theirs."""
     model = config.get("model")
-    if not isinstance(model, dict) or any(name.startswith("conv_") for name in model):
+    if not isinstance(model, dict) or any(name.startswith(prefix) for name in model):
         return config
-    if not model.keys() & {"dense_units", "svdf_units"}:
-        return config
-    return {**config, "model": {**_BEFORE_CONVOLUTIONS, **model}}
+    return {**config, "model": {**none, **model}} if model.keys() & where else config
 
 
 def _with_later_fields(config: dict[str, Any]) -> dict[str, Any]:
