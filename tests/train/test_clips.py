@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import tones
@@ -13,6 +15,7 @@ from synthetic_corpus import Sound, corpus_of, spoken
 
 from harken.edge import FrontEnd, FrontEndConfig
 from harken.edge.spotting.clip import classify_clip, clip_tail
+from harken.edge.spotting.manifest import StepConfig
 from harken.export.reference import Network, softmax
 from harken.train.clips import ClipScores, ClipSet
 from harken.train.config import ModelConfig, StreamConfig, TrainConfig
@@ -26,9 +29,11 @@ CONFIG = TrainConfig(
     words=WORDS,
     model=ModelConfig(svdf_units=(6, 6), svdf_memory=(3, 4), lstm_units=(9,)),
     front_end=FrontEndConfig(n_mels=20, n_mfcc=10, mean=(-80.0,) * 10, std=(60.0,) * 10),
+    step=StepConfig(stride_frames=2, context_frames=3),
     streams=StreamConfig(seconds=2.0),
     batch_streams=2,
 )
+INPUTS = CONFIG.step.context_frames * CONFIG.front_end.n_mfcc
 LENGTHS_S = (0.01, 0.031, 0.04, 0.5, 1.0, 1.0, 1.7, 3.0)
 
 
@@ -45,7 +50,7 @@ def validation_sounds() -> list[Sound]:
 
 def weights(seed: int = 0) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
-    drawn = initial_weights(CONFIG.model, inputs=30, labels=4, seed=seed)
+    drawn = initial_weights(CONFIG.model, inputs=INPUTS, labels=4, seed=seed)
     weights = {
         name: 2 * value + rng.normal(0, 1, value.shape).astype(np.float32)
         for name, value in drawn.items()
@@ -59,12 +64,12 @@ class TestClips:
         validation = Validation(CONFIG, corpus)
         decided = set()
         for seed in range(4):
-            network = Network.from_weights(weights(seed), CONFIG.model, inputs=30, labels=4)
+            network = Network.from_weights(weights(seed), CONFIG.model, inputs=INPUTS, labels=4)
             expected = np.zeros((4, 4), int)
             for clip in select_clips(corpus, WORDS, split="validation"):
                 heard = np.concatenate((clip.samples, clip_tail(clip.samples, 16_000)))
                 frames = FrontEnd(CONFIG.front_end).feed(heard)
-                steps = stack(frames[None], context_frames=3, stride_frames=2)[0]
+                steps = stack(frames[None], **asdict(CONFIG.step))[0]
                 logits = network.run(steps).logits if len(steps) else np.zeros((0, 4), np.float32)
                 decision = classify_clip(softmax(logits), CONFIG.smoothing_steps)
                 expected[clip.label, decision] += 1

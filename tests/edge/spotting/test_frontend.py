@@ -328,18 +328,24 @@ def test_a_stream_needs_no_memory_that_grows(size):
         for _ in range(times):
             front_end.feed(chunk)
 
+    def growth() -> tuple[int, int]:
+        """Bytes kept and peak bytes of 300 calls."""
+        tracemalloc.start()
+        try:
+            feed(10)
+            before, _ = tracemalloc.get_traced_memory()
+            tracemalloc.reset_peak()
+            feed(300)
+            after, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        return after - before, peak - before
+
     feed(2 * WINDOW // size + 10)
-    tracemalloc.start()
-    try:
-        feed(10)
-        before, _ = tracemalloc.get_traced_memory()
-        tracemalloc.reset_peak()
-        feed(300)
-        after, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert after - before < 1024
+    # Other threads of the process are traced too; a leak of the front end's grows every time.
+    kept, peak = min(growth() for _ in range(3))
+    assert kept < 1024
     # Beside the frames returned (of this call and of the last) there are views and numpy's
     # bookkeeping; the arrays that a single frame needs on its way would take 10 kB.
     frames = 2 * 4 * CONFIG.n_mfcc * max(1, size // HOP)
-    assert peak - before < frames + 6000
+    assert peak < frames + 6000
