@@ -156,6 +156,7 @@ def train(
                 key,
                 steps_per_epoch=fitting.steps_per_epoch,
                 labels=len(record.config.labels),
+                stopped=lambda: stop.signal is not None,
             )
         batches = Batches(
             record.config,

@@ -22,6 +22,7 @@ import hashlib
 import json
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -85,11 +86,22 @@ class StreamStore:
         Batches in an epoch.
     labels
         Labels of a step.
+    stopped
+        Whether to end, and so to wait for other processes no longer.
     """
 
-    def __init__(self, folder: Path, key: str, *, steps_per_epoch: int, labels: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        key: str,
+        *,
+        steps_per_epoch: int,
+        labels: int,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._folder = folder / f"streams-{key}"
         self._steps_per_epoch, self._labels = steps_per_epoch, labels
+        self._stopped = stopped
         self._open: dict[int, tuple[NDArray[Any], ...]] = {}
         self._claimed: dict[int, _Unfinished] = {}
         try:
@@ -119,7 +131,9 @@ class StreamStore:
         if epoch in self._claimed:
             return False
         folder = self._folder / f"epoch_{epoch:03}"
-        with_lock = _lock(folder.with_suffix(".lock"))
+        with_lock = _lock(folder.with_suffix(".lock"), self._stopped)
+        if with_lock is None:
+            return False
         if folder.exists():
             with_lock.close()
             self._open[epoch] = tuple(
@@ -144,7 +158,10 @@ class StreamStore:
             The disk is full.
         """
         unfinished = self._claimed.get(epoch)
-        if unfinished is None or index != unfinished.written:  # resumed in the middle: not stored
+        if unfinished is None:
+            return
+        if index != unfinished.written:  # resumed in the middle: another process may make it
+            self._claimed.pop(epoch).give_up()
             return
         try:
             unfinished.write(batch, self._steps_per_epoch)
@@ -201,12 +218,15 @@ class _Unfinished:
         self._lock.close()
 
 
-def _lock(path: Path) -> IO[str]:
-    """Wait for the lock of an epoch; closing it releases it."""
+def _lock(path: Path, stopped: Callable[[], bool]) -> IO[str] | None:
+    """Wait for the lock of an epoch, which closing it releases; None if stopped before."""
     try:
         file = path.open("w", encoding="utf-8")
     except OSError as error:
         raise DataError(f"the streams cannot be kept in {path.parent}: {error.strerror}") from error
     while not try_lock(file):
+        if stopped():
+            file.close()
+            return None
         time.sleep(_POLL_S)
     return file

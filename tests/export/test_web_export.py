@@ -647,7 +647,7 @@ class TestBadInput:
         if shutil.which("node") is None:
             pytest.skip("node is not installed")
         with pytest.raises(
-            ExportError, match="WebAssembly check: the (features|logits) of models/commands-tiny"
+            ExportError, match=r"WebAssembly check: the (features|logits) of models/commands-tiny"
         ):
             export_web([tiny], tmp_path / "site")
         assert not (tmp_path / "site").exists()

@@ -76,7 +76,22 @@ def test_an_epoch_that_is_begun_in_its_middle_is_not_kept(tmp_path: Path) -> Non
         assert not first.has(0)
         for index in range(1, BATCHES):
             first.write(0, index, batch(index))
-    assert not list(tmp_path.glob("*/epoch_000"))
+        with store(tmp_path) as second:
+            write_epoch(second)  # without waiting for the end of the first run
+            assert second.has(0)
+        assert first.has(0)
+
+
+def test_who_is_to_end_waits_for_nobody(tmp_path: Path) -> None:
+    with store(tmp_path) as first:
+        assert not first.has(0)
+        with StreamStore(
+            tmp_path, "0", steps_per_epoch=BATCHES, labels=LABELS, stopped=lambda: True
+        ) as second:
+            assert not second.has(0)
+            second.write(0, 0, batch(0))
+        write_epoch(first)
+        assert first.has(0)
 
 
 def _draw_slowly(folder: Path, begun: Event) -> None:
