@@ -30,7 +30,7 @@ from harken.train.scenes.sweep import Clock, Evidence, Listener
 
 RATES = (0.5, 2.0, 10.0)
 """False accepts per hour."""
-_RECIPE = Path(__file__).parents[1] / "models" / "recipes" / "commands.train.json"
+_RECIPES = Path(__file__).parents[1] / "models" / "recipes"
 _SCALE = np.float32(1 / 32768)
 
 Float32 = NDArray[np.float32]
@@ -106,9 +106,10 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     without = frozenset(given.without.read_text("utf-8").split() if given.without else ())
-    recipe = json.loads(_RECIPE.read_text("utf-8"))
+    recipe = json.loads((_RECIPES / "commands.train.json").read_text("utf-8"))
     corpus = DataSource(
         root=given.data,
+        additions=(_RECIPES,),
         held_out_speech=tuple(recipe["held_out_speech"]),
         left_out=tuple(recipe["left_out"]),
     ).open()

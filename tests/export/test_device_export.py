@@ -713,7 +713,7 @@ class TestCommand:
         outcome = harken("export", "commands-tiny", "--target", "c", "--out", tmp_path, "--json")
         assert outcome.exit_code == 0
         said = json.loads(outcome.out)
-        assert said["memory_bytes"] == 6016
+        assert said["memory_bytes"] == 5704
         assert said["checks"]["tflm_differences"] in (0, None)
         assert (tmp_path / "src" / "model_data.c").exists()
         outcome = harken("export", "commands-tiny", "--target", "c", "--out", tmp_path)
