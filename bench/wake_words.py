@@ -3,7 +3,7 @@
 PHRASE is a folder of DATA/wake_words with recordings of the wake word. Each is played on its own,
 at 26 dB below full scale, with a second of silence before and after it. False accepts are counted
 in the validation split's speech and noise (`harken.train.scenes.negatives`), without that folder,
-split as in the recipe of `commands`. A model has one threshold for each rate, set on these hours.
+split as for `commands`. A model has one threshold for each rate, set on these hours.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from harken.train.corpus import Corpus
 from harken.train.decode import SAMPLE_RATE_HZ
 from harken.train.intervals import share_interval
 from harken.train.operating import events
+from harken.train.scenes.gather import open_corpus
 from harken.train.scenes.negatives import negative_scenes
 from harken.train.scenes.spoken import LEVEL_DB
 from harken.train.scenes.sweep import Clock, Evidence, Listener
@@ -36,63 +38,90 @@ _SCALE = np.float32(1 / 32768)
 Float32 = NDArray[np.float32]
 
 
-def recordings_of(corpus: Corpus, phrase: str, without: frozenset[str]) -> list[NDArray[np.int16]]:
-    """Return what is played of each recording of a phrase: (samples,) int16 each."""
+class Ear:
+    """A model, which tells the evidence of its words.
+
+    Parameters
+    ----------
+    model
+        The int8 model.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.name, self._words = model.manifest.name, len(model.manifest.words)
+        self._detector, self._clock = model.manifest.detector, Clock.of(model)
+        self._listener = Listener(model, gate=False)
+
+    def evidence(self, pcm: NDArray[np.int16]) -> Float32:
+        """Return the evidence of the likeliest word where no other label is likelier, (steps,)."""
+        posteriors = self._listener.posteriors(pcm)
+        found = Evidence(posteriors, self._detector, self._clock).without_events
+        most = found[:, : self._words].max(axis=1)
+        return np.where(most >= found.max(axis=1), most, np.float32(0))
+
+    def alarms(self, pcm: NDArray[np.int16]) -> Float32:
+        """Return the evidence of what it would detect, (events,)."""
+        refractory = self._detector.refractory_steps(self._clock.step_samples, SAMPLE_RATE_HZ)
+        return events(self.evidence(pcm)[np.newaxis], refractory)
+
+
+def recordings_of(
+    corpus: Corpus, phrase: str, without: frozenset[str]
+) -> Iterator[NDArray[np.int16]]:
+    """Yield what is played of each recording of a phrase: (samples,) int16 each."""
     rest = np.zeros(SAMPLE_RATE_HZ, np.float32)
-    played = []
     for recording in corpus.select("speech"):
         path = Path(recording.path)
         if path.parent == Path("wake_words", phrase) and path.stem not in without:
             audio = corpus.samples(recording) * _SCALE
             gain = np.float32(augment.decibels(LEVEL_DB) / augment.rms(audio))
-            played.append(augment.to_pcm(np.concatenate((rest, audio * gain, rest))))
-    return played
+            yield augment.to_pcm(np.concatenate((rest, audio * gain, rest)))
 
 
-def measure(model: Model, corpus: Corpus, phrase: str, without: frozenset[str]) -> dict[str, Any]:
-    """Return a model's missed recordings at each rate of false accepts."""
-    detector, clock = model.manifest.detector, Clock.of(model)
-    listener = Listener(model, gate=False)
-
-    def evidence(pcm: NDArray[np.int16]) -> Float32:
-        """Return the evidence of the words where it is the largest, (steps,)."""
-        found = Evidence(listener.posteriors(pcm), detector, clock).without_events
-        words = len(model.manifest.words)
-        most = found[:, :words].max(axis=1)
-        return np.where(most >= found.max(axis=1), most, np.float32(0))
-
-    played = recordings_of(corpus, phrase, without)
-    if not played:
+def measure(
+    ears: Sequence[Ear], corpus: Corpus, phrase: str, without: frozenset[str]
+) -> list[dict[str, Any]]:
+    """Return each model's missed recordings at each rate of false accepts."""
+    heights = np.array(
+        [
+            [ear.evidence(pcm).max() for ear in ears]
+            for pcm in recordings_of(corpus, phrase, without)
+        ]
+    )
+    if not len(heights):
         sys.exit(f"no recordings in wake_words/{phrase}; choose another phrase or data folder")
-    heights = np.array([evidence(pcm).max() for pcm in played])
-    refractory = detector.refractory_steps(clock.step_samples, SAMPLE_RATE_HZ)
     scenes, _ = negative_scenes(corpus, (), "validation")
-    alarms, seconds = [], 0.0
-    for scene in scenes:
-        if scene.conditions["source"] != phrase:
-            alarms.append(events(evidence(scene.render())[np.newaxis], refractory))
-            seconds += scene.seconds
-    ranked = np.sort(np.concatenate(alarms))[::-1]
-    points = []
-    for rate in RATES:
-        allowed = int(rate * seconds / 3600)
-        threshold = float(np.nextafter(ranked[allowed], np.float32(1)))
-        missed = int(np.count_nonzero(heights < threshold))
-        points.append(
-            {
-                "false_accepts_per_hour": rate,
-                "threshold": round(threshold, 4),
-                "missed": missed,
-                "share": missed / len(heights),
-                "interval": share_interval(missed, len(heights)),
-            }
-        )
+    others = [scene for scene in scenes if scene.conditions["source"] != phrase]
+    alarms: list[list[Float32]] = [[] for _ in ears]
+    for scene in others:
+        pcm = scene.render()
+        for ear, found in zip(ears, alarms, strict=True):
+            found.append(ear.alarms(pcm))
+    hours = sum(scene.seconds for scene in others) / 3600
+    return [
+        {
+            "model": ear.name,
+            "phrase": phrase,
+            "recordings": len(heights),
+            "hours": round(hours, 2),
+            "points": [
+                point_at(rate, np.concatenate(found), hours, heights[:, place]) for rate in RATES
+            ],
+        }
+        for place, (ear, found) in enumerate(zip(ears, alarms, strict=True))
+    ]
+
+
+def point_at(rate: float, alarms: Float32, hours: float, heights: Float32) -> dict[str, Any]:
+    """Return what is missed with the lowest threshold that allows at most a rate."""
+    threshold = float(np.nextafter(np.sort(alarms)[::-1][int(rate * hours)], np.float32(1)))
+    missed = int(np.count_nonzero(heights < threshold))
     return {
-        "model": model.manifest.name,
-        "phrase": phrase,
-        "recordings": len(heights),
-        "hours": round(seconds / 3600, 2),
-        "points": points,
+        "false_accepts_per_hour": rate,
+        "threshold": round(threshold, 4),
+        "missed": missed,
+        "share": missed / len(heights),
+        "interval": share_interval(missed, len(heights)),
     }
 
 
@@ -106,14 +135,10 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     without = frozenset(given.without.read_text("utf-8").split() if given.without else ())
-    recipe = json.loads((_RECIPES / "commands.train.json").read_text("utf-8"))
-    corpus = DataSource(
-        root=given.data,
-        additions=(_RECIPES,),
-        held_out_speech=tuple(recipe["held_out_speech"]),
-        left_out=tuple(recipe["left_out"]),
-    ).open()
-    found = [measure(load_model(model), corpus, given.phrase, without) for model in given.models]
+    source = DataSource(root=given.data, additions=(_RECIPES,))
+    corpus = open_corpus(source, load_model("commands").manifest)
+    ears = [Ear(load_model(model)) for model in given.models]
+    found = measure(ears, corpus, given.phrase, without)
     if given.json:
         print(json.dumps(found, indent=1))
         return

@@ -76,6 +76,7 @@ def test_an_epoch_that_is_begun_in_its_middle_is_not_kept(tmp_path: Path) -> Non
         assert not first.has(0)
         for index in range(1, BATCHES):
             first.write(0, index, batch(index))
+        assert not list(tmp_path.glob("*/epoch_000"))
         with store(tmp_path) as second:
             write_epoch(second)  # without waiting for the end of the first run
             assert second.has(0)
