@@ -124,7 +124,7 @@ class TestFolder:
         assert [entry["name"] for entry in description["inputs"]] == ["frame", *STATES]
         assert [entry["name"] for entry in description["outputs"]] == ["logits", *STATES]
         shapes = [entry["shape"][1] for entry in description["inputs"]]
-        assert shapes == [60, 2 * 44, *(4 * [4 * 44]), 40, 40]
+        assert shapes == [INPUTS, 2 * 36, *(4 * [4 * 36]), 40, 40]
         assert description["states"] == STATES
         assert description["labels"] == list(manifest.labels)
         assert description["detector"]["thresholds"] == manifest.detector.thresholds
@@ -226,7 +226,7 @@ class TestRuntimes:
         with pytest.raises(RuntimeError, match="Failed to load model"):
             CompiledModel.from_buffer(content)
         with pytest.raises(ExportError, match=r"CompiledModel check: .*Variable tensors"):
-            run(content, np.zeros((1, 60), np.float32), interpreted_steps=0)
+            run(content, np.zeros((1, INPUTS), np.float32), interpreted_steps=0)
 
     def test_compiled_model_runs_this_one(self, bundle: LitertBundle) -> None:
         model = CompiledModel.from_file(str(bundle.model))
@@ -236,7 +236,7 @@ class TestRuntimes:
 
     def test_so_does_the_interpreter(self, bundle: LitertBundle) -> None:
         content = bundle.model.read_bytes()
-        frames = np.random.default_rng(0).normal(0, 1, (50, 60)).astype(np.float32)
+        frames = np.random.default_rng(0).normal(0, 1, (50, INPUTS)).astype(np.float32)
         one, other = CompiledStep(content), InterpretedStep(content)
         for frame in frames:
             np.testing.assert_array_equal(one.step(frame), other.step(frame))
@@ -246,7 +246,7 @@ class TestRuntimes:
         scales = {edge.name: np.float32(edge.scale) for edge in inputs[1:]}
         assert scales == {edge.name: np.float32(edge.scale) for edge in outputs[1:]}
         runner = Interpreter(model_path=str(bundle.model)).get_signature_runner("step")
-        frame = np.random.default_rng(1).normal(0, 2, (1, 60)).astype(np.float32)
+        frame = np.random.default_rng(1).normal(0, 2, (1, INPUTS)).astype(np.float32)
         state = {edge.name: np.zeros(edge.shape, np.float32) for edge in inputs[1:]}
         for _ in range(20):
             answer = runner(frame=frame, **state)
@@ -256,6 +256,9 @@ class TestRuntimes:
                 np.testing.assert_allclose(whole, np.rint(whole), atol=0.01)
         assert np.abs(state["c0"]).max() > 1
 
+
+INPUTS = 120
+"""Of `commands-tiny`: six frames of 20 MFCC."""
 
 STATES = ["s0", "s1", "s2", "s3", "s4", "h0", "c0"]
 """What `commands-tiny` keeps: of five SVDF layers and an LSTM."""
@@ -647,7 +650,7 @@ class TestChecks:
 
         content = edited(bundle.model.read_bytes(), edit)
         with pytest.raises(ExportError, match=r"CompiledModel check: .*code 1|code -"):
-            run(content, np.zeros((1, 60), np.float32), interpreted_steps=1)
+            run(content, np.zeros((1, INPUTS), np.float32), interpreted_steps=1)
 
     def test_an_interpreter_that_differs(self) -> None:
         logits = np.zeros((5, 3), np.float32)
@@ -745,7 +748,7 @@ class TestRefused:
 
         with pytest.raises(
             ExportError,
-            match=r"exported for LiteRT: the layers are (SVDF, )+dense",
+            match=r"exported for LiteRT: the layers are (convolution, ){4}(SVDF, ){5}dense",
         ):
             layers_of(edited(load_model("commands-tiny").content, edit))
 
