@@ -3,7 +3,8 @@
 PHRASE is a folder of DATA/wake_words with recordings of the wake word. Each is played on its own,
 at 26 dB below full scale, with a second of silence before and after it. False accepts are counted
 in the validation split's speech and noise (`harken.train.scenes.negatives`), without that folder,
-split as for `commands`. A model has one threshold for each rate, set on these hours.
+split as for `commands`. A model is measured with the threshold that it ships with, and with one for
+each rate, set on these hours.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Ear:
         self.name, self._words = model.manifest.name, len(model.manifest.words)
         self._detector, self._clock = model.manifest.detector, Clock.of(model)
         self._listener = Listener(model, gate=False)
+        self.threshold = min(self._detector.thresholds.values())
 
     def evidence(self, pcm: NDArray[np.int16]) -> Float32:
         """Return the evidence of the likeliest word where no other label is likelier, (steps,)."""
@@ -104,6 +106,7 @@ def measure(
             "phrase": phrase,
             "recordings": len(heights),
             "hours": round(hours, 2),
+            "shipped": point_of(ear.threshold, np.concatenate(found), hours, heights[:, place]),
             "points": [
                 point_at(rate, np.concatenate(found), hours, heights[:, place]) for rate in RATES
             ],
@@ -114,11 +117,17 @@ def measure(
 
 def point_at(rate: float, alarms: Float32, hours: float, heights: Float32) -> dict[str, Any]:
     """Return what is missed with the lowest threshold that allows at most a rate."""
-    threshold = float(np.nextafter(np.sort(alarms)[::-1][int(rate * hours)], np.float32(1)))
+    ranked, allowed = np.sort(alarms)[::-1], int(rate * hours)
+    loudest = ranked[allowed] if allowed < len(ranked) else np.float32(0)
+    return point_of(float(np.nextafter(loudest, np.float32(1))), alarms, hours, heights)
+
+
+def point_of(threshold: float, alarms: Float32, hours: float, heights: Float32) -> dict[str, Any]:
+    """Return false accepts and what is missed with a threshold."""
     missed = int(np.count_nonzero(heights < threshold))
     return {
-        "false_accepts_per_hour": rate,
         "threshold": round(threshold, 4),
+        "false_accepts_per_hour": round(np.count_nonzero(alarms >= threshold) / hours, 2),
         "missed": missed,
         "share": missed / len(heights),
         "interval": share_interval(missed, len(heights)),
@@ -144,11 +153,15 @@ def main() -> None:
         return
     for each in found:
         print(f"{each['model']}: {each['recordings']} recordings, {each['hours']} h")
-        for point in each["points"]:
+        for title, point in (
+            ("as it ships", each["shipped"]),
+            *((f"at {r:g} per hour", p) for r, p in zip(RATES, each["points"], strict=True)),
+        ):
             low, high = point["interval"]
             print(
-                f"  {point['false_accepts_per_hour']:g} per hour: {point['missed']} missed, "
-                f"{point['share']:.1%} [{low:.1%}, {high:.1%}], threshold {point['threshold']:.3f}"
+                f"  {title}: {point['missed']} missed, {point['share']:.1%} [{low:.1%}, "
+                f"{high:.1%}], {point['false_accepts_per_hour']:g} false accepts per hour, "
+                f"threshold {point['threshold']:.3f}"
             )
 
 

@@ -7,6 +7,7 @@ import errno
 import io
 import itertools
 import json
+import math
 import os
 import shutil
 import signal
@@ -33,7 +34,7 @@ from harken.train.calibration import without_standardisation
 from harken.train.config import StreamConfig, TrainConfig
 from harken.train.display import Stages
 from harken.train.fit import Progress
-from harken.train.own import material, new, new_cli, voices
+from harken.train.own import material, measure, new, new_cli, voices
 from harken.train.own.accents import espeak_phonemes, with_accent
 from harken.train.own.advice import advise
 from harken.train.own.base import base_file, load_base, pack_file, save_base
@@ -348,6 +349,16 @@ class TestMaterial:
         assert sum("recorded_" in name for name in held_out) == 2
         assert (made.folder / "synthetic" / "go").is_dir()
 
+    @pytest.mark.parametrize(
+        ("folder", "word"), [("view_glass", "view glass"), ("view glass", "view_glass")]
+    )
+    def test_a_space_in_a_phrase_may_be_written_as_underscore(
+        self, tmp_path: Path, folder: str, word: str
+    ) -> None:
+        write_recordings(tmp_path / "mine" / folder, 3)
+        made = gather(tmp_path / "out", [word], [], [tone_speaker()], tmp_path / "mine", seed=0)
+        assert made.recorded == {word: 3}
+
     def test_recordings_of_other_words(self, tmp_path: Path) -> None:
         (tmp_path / "mine" / "stop").mkdir(parents=True)
         with pytest.raises(DataError, match=r"has none of go: .* there is stop"):
@@ -584,6 +595,41 @@ class TestStages:
             stages.batch(batch)
         for text in ("speaking …", "reading …", "1/100", "epoch 1/4"):
             assert text in screen.getvalue()
+
+
+class TestThreshold:
+    def test_an_exponential_tail_is_continued(self) -> None:
+        # Twelve false alarms, of which one in e is stronger by each unit of log-odds.
+        log_odds = -1.0 - np.log(np.arange(1, 14) / 13.0)
+        peaks = (1 / (1 + np.exp(-log_odds))).astype(np.float32)
+        wanted = 1 / (1 + math.exp(-(-1.0 + math.log(13 / 0.5))))
+        assert measure._threshold(peaks, 1.0, 0.5) == pytest.approx(wanted, abs=0.05)
+        assert measure._threshold(peaks, 1.0, 5.0) < measure._threshold(peaks, 1.0, 0.5)
+
+    def test_faint_alarms_say_nothing_about_strong_ones(self) -> None:
+        strong = [0.0567, 0.0367, 0.0361, 0.0324, 0.0277, 0.0194, 0.0171, 0.0155]
+        faint = [0.0053, 0.0044, 0.0036, 0.0029, 0.0004, 0.0004]
+        threshold = measure._threshold(np.array([*strong, *faint], np.float32), 1.1, 0.5)
+        assert 0.0567 < threshold < 0.2
+
+    def test_it_is_half_way_to_what_the_words_allow(self) -> None:
+        heights = np.array([0.05, 0.6, 0.9], np.float32)  # the first is missed in any case
+        threshold = measure._with_room(0.1, heights)
+        middle = (math.log(0.1 / 0.9) + math.log(0.6 / 0.4)) / 2
+        assert threshold == pytest.approx(1 / (1 + math.exp(-middle)), abs=1e-3)
+
+    @pytest.mark.parametrize(
+        ("required", "heights", "threshold"),
+        [
+            (0.3, [0.99, 0.999], 0.5),  # no higher than that only to leave room
+            (0.7, [0.8, 0.9], 0.7),
+            (0.7, [0.1, 0.2], 0.7),
+            (0.7, [], 0.7),
+        ],
+    )
+    def test_its_limits(self, required: float, heights: list[float], threshold: float) -> None:
+        found = measure._with_room(required, np.array(heights, np.float32))
+        assert found == pytest.approx(threshold)
 
 
 class TestWriting:

@@ -354,27 +354,35 @@ def _decoded(path: Path) -> NDArray[np.int16]:
 
 
 def _recorded(recordings: Path | None, words: Sequence[str]) -> dict[str, list[Path]]:
-    """Return the recordings of each word."""
+    """Return the recordings of each word; ``_`` in a folder's name may stand for a space."""
     if recordings is None:
         return {}
     if not recordings.is_dir():
         raise DataError(
             f"--recordings {recordings} is not a folder; give one with a folder for each word"
         )
+    folders = sorted(path for path in recordings.iterdir() if path.is_dir())
     found: dict[str, list[Path]] = {}
+    empty: list[Path] = []
     for word in map(folder_of, words):
-        folder = recordings / word
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
+        own = [path for path in folders if path.name.replace("_", " ") == word.replace("_", " ")]
+        files = sorted(
+            path
+            for folder in own
+            for path in folder.rglob("*")
+            if path.suffix.lower() in AUDIO_SUFFIXES
+        )
         if files:
             found[word] = files
-    empty = [word for word in map(folder_of, words) if (recordings / word).is_dir()]
+        else:
+            empty += own
     if not found and empty:
         raise DataError(
-            f"{recordings / empty[0]} holds no recording; those are files of "
+            f"{empty[0]} holds no recording; those are files of "
             f"{', '.join(sorted(AUDIO_SUFFIXES))}: `harken record` makes some"
         )
     if not found:
-        there = ", ".join(sorted(p.name for p in recordings.iterdir() if p.is_dir())) or "nothing"
+        there = ", ".join(path.name for path in folders) or "nothing"
         raise DataError(
             f"--recordings {recordings} has none of {', '.join(words)}: it must hold a folder for "
             f"each word; there is {there}"

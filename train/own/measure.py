@@ -3,12 +3,14 @@
 The int8 model processes the speech of the pack, and the words of held-out voices and recordings, as
 rendered by `harken.train.operating`. In an hour of speech, half a false accept cannot be counted.
 The log-odds of the strongest false alarms fall off about exponentially, so the threshold for a
-lower rate is extrapolated from the strongest ones of the hour.
+lower rate is extrapolated from the strongest ones of the hour. Where the held-out words leave room
+above it, the threshold is half way between what the speech requires and what the words allow.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,7 +35,8 @@ fewer words are missed, in silence and after talk (docs/experiments.md)."""
 
 _LOUDEST = 12  # false alarms to estimate the slope from
 _LEAST, _MOST = 0.10, 0.99  # limits of the threshold
-_LEAST_EVIDENCE = 1e-4
+_LEAST_EVIDENCE = 0.01  # below, log-odds fall off far faster than exponentially
+_MOST_FOR_ROOM = 0.5  # people are harder to recognize than voices: no higher only to leave room
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +132,8 @@ def choose_threshold(
     refractory = detector.refractory_steps(clock.step_samples, config.front_end.sample_rate_hz)
     peaks = events(stream.max(axis=1)[None], refractory)
     hours = len(stream) * clock.step_samples / config.front_end.sample_rate_hz / 3600
-    threshold = _threshold(peaks, hours, fa_per_hour)
+    heights = _heights(words, evidence)
+    threshold = _with_room(_threshold(peaks, hours, fa_per_hour), heights)
     manifest = replace(
         manifest,
         detector=replace(detector, thresholds=dict.fromkeys(config.words, round(threshold, 4))),
@@ -138,20 +142,32 @@ def choose_threshold(
         threshold=threshold,
         hours=hours,
         false_accepts=int(np.count_nonzero(peaks >= threshold)),
-        words=_missed(words, evidence, config.words, threshold),
+        words={
+            name: (
+                int(np.count_nonzero(words.label == label)),
+                int(np.count_nonzero(heights[words.label == label] < threshold)),
+            )
+            for label, name in enumerate(config.words)
+        },
     )
 
 
-def _missed(
-    words: Words, evidence: Any, names: tuple[str, ...], threshold: float
-) -> dict[str, tuple[int, int]]:
-    said = dict.fromkeys(names, 0)
-    missed = dict.fromkeys(names, 0)
+def _heights(words: Words, evidence: Callable[[NDArray[np.float16]], Float32]) -> Float32:
+    """Return the most evidence of each spoken word, (n,)."""
+    found = []
     for frames, label, heard in zip(words.frames, words.label, words.heard, strict=True):
         own = evidence(frames[None])[:, label]
-        said[names[label]] += 1
-        missed[names[label]] += int(np.max(own[heard[: len(own)]], initial=0.0) < threshold)
-    return {name: (said[name], missed[name]) for name in names}
+        found.append(np.max(own[heard[: len(own)]], initial=0.0))
+    return np.asarray(found, np.float32)
+
+
+def _with_room(required: float, heights: Float32) -> float:
+    """Return a threshold half way, in log-odds, to the highest one that misses no more words."""
+    detected = heights[heights >= required]
+    if not len(detected):
+        return required
+    allowed = _log_odds(np.array([required, detected.min()], np.float32))
+    return max(required, min(_MOST_FOR_ROOM, float(1 / (1 + np.exp(-allowed.mean())))))
 
 
 def _threshold(peaks: Float32, hours: float, fa_per_hour: float) -> float:
