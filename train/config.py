@@ -178,6 +178,9 @@ class StreamConfig:
     other speech; a quarter of the rest is played backwards."""
     noise_stream_share: float = 0.04
     """Share of the streams without any speech."""
+    hard_share: float = 0.25
+    """Share of the running speech and of the noise without speech that is drawn from hard
+    negatives, if the data name any."""
     max_gap_s: float = 1.0
     """Longest pause between segments, roughly."""
     margin_s: float = 0.5
@@ -236,6 +239,7 @@ class StreamConfig:
             "speech_stream_share",
             "fragment_share",
             "noise_stream_share",
+            "hard_share",
             "clean_share",
             "talk_share",
             "room_share",

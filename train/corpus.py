@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -90,12 +90,14 @@ class Corpus:
     root: Path
     fingerprint: str
     """SHA-256 over paths and contents of all recordings, over their entries in the text files, and
-    over the list of wrong labels; equal for the same data on every machine."""
+    over the lists of wrong labels and hard negatives; equal for the same data on every machine."""
     audio: npt.NDArray[np.int16]
     """int16, shape (samples,), 16 kHz mono: memory-mapped, read-only, shared between processes."""
     recordings: tuple[Recording, ...]
     """Sorted by path."""
     report: DataReport
+    hard_negatives: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """By path of a recording of speech or noise, seconds at which a model takes it for a word."""
     pack: Pack | None = None
     """Speech and noise as features, for a corpus that has none."""
 

@@ -16,7 +16,9 @@ Two layouts are read:
 * **Additions**: further folders laid out like a collection, with anything of the above except
   words. They add recordings, or text files to the speech of the data folder. Each may hold
   ``wrong_labels.tsv``, whose first column is the path of a clip below the words' folder: such clips
-  are left out of training only.
+  are left out of training only; and ``hard_negatives.tsv``, with the path of a recording of speech
+  or noise and a time in seconds: training draws what is there more often. Either list may name
+  recordings that are not there.
 
 Hidden files and files that are not audio are ignored. Words are split by `harken.train.splits`.
 Speech is split by the hash of its speaker if names begin with one, as in LibriSpeech
@@ -232,10 +234,11 @@ def _assemble(
     )
     return Corpus(
         root=root,
-        fingerprint=_fingerprint(cache, recordings, scan.wrong_labels),
+        fingerprint=_fingerprint(cache, recordings, scan),
         audio=cache.audio,
         recordings=tuple(recordings),
         report=report,
+        hard_negatives=scan.hard_negatives,
     )
 
 
@@ -256,18 +259,18 @@ def _is_known(item: Item, scan: Scan) -> bool:
     return item.inner in scan.transcripts[item.label].texts
 
 
-def _fingerprint(
-    cache: AudioCache, recordings: Sequence[Recording], wrong_labels: Iterable[str]
-) -> str:
-    """Add texts and wrong labels to the fingerprint of the audio."""
+def _fingerprint(cache: AudioCache, recordings: Sequence[Recording], scan: Scan) -> str:
+    """Add texts, wrong labels and hard negatives to the fingerprint of the audio."""
     known = [r for r in recordings if r.text is not None]
-    wrong = sorted(wrong_labels)
-    if not known and not wrong:
+    wrong, hard = sorted(scan.wrong_labels), sorted(scan.hard_negatives.items())
+    if not known and not wrong and not hard:
         return cache.fingerprint
     digest = hashlib.sha256(cache.fingerprint.encode())
     for recording in known:
         digest.update(name_bytes(f"{recording.path}\0{recording.text}\0{recording.spoken}\n"))
     digest.update(name_bytes("\n".join(wrong)))
+    for path, times in hard:
+        digest.update(name_bytes(f"\0{path}\0{times}"))
     return digest.hexdigest()
 
 

@@ -18,12 +18,15 @@ from .cache import AudioFile
 from .corpus import SILENCE_FOLDER, UNKNOWN_FOLDER, Kind, Skipped
 from .decode import AUDIO_SUFFIXES, UNREADABLE_SUFFIXES
 from .splits import SplitLists, read_lists
-from .transcripts import Transcripts, read_rows
+from .transcripts import Transcripts, read_rows, seconds_of
 
 NOISE_FOLDER = "_background_noise_"
 
 WRONG_LABELS_FILE = "wrong_labels.tsv"
 """In an addition: clips to keep out of training."""
+
+HARD_NEGATIVES_FILE = "hard_negatives.tsv"
+"""In an addition: where in speech and noise a model takes something for a word."""
 
 WORDS_COLLECTION = "speech_commands"
 """The folder of a collection that holds the words, one folder each."""
@@ -83,6 +86,8 @@ class Scan:
     """By corpus, the folder in ``speech/``."""
     wrong_labels: frozenset[str]
     """Clips, named like `WordClip.key`."""
+    hard_negatives: Mapping[str, tuple[float, ...]]
+    """By path of a recording, times in seconds."""
 
 
 def scan_folders(root: Path, additions: Sequence[Path] = ()) -> Scan:
@@ -125,6 +130,7 @@ def scan_folders(root: Path, additions: Sequence[Path] = ()) -> Scan:
             for addition in additions
             for _, row in read_rows(addition / WRONG_LABELS_FILE, 2)
         ),
+        hard_negatives=_read_hard_negatives(additions, items),
     )
 
 
@@ -133,13 +139,13 @@ def _scan_addition(
 ) -> None:
     """Read an additional folder, laid out as a collection."""
     folders = _folders(addition)
-    if (
-        not any(folder in COLLECTION for folder in folders)
-        and not (addition / WRONG_LABELS_FILE).exists()
+    lists = (WRONG_LABELS_FILE, HARD_NEGATIVES_FILE)
+    if not any(folder in COLLECTION for folder in folders) and not any(
+        (addition / name).exists() for name in lists
     ):
         raise DataError(
             f"{addition} adds nothing; it must hold one of these folders: {', '.join(COLLECTION)}, "
-            f"or {WRONG_LABELS_FILE}"
+            f"or {' or '.join(lists)}"
         )
     there = {item.file.path for item in items}
     for folder in folders:
@@ -166,6 +172,20 @@ def _read_transcripts(roots: Sequence[Path], items: Sequence[Item]) -> dict[str,
         for root in roots:
             found.add(root / _TRANSCRIBED / corpus, paths[corpus])
     return transcripts
+
+
+def _read_hard_negatives(
+    additions: Sequence[Path], items: Sequence[Item]
+) -> dict[str, tuple[float, ...]]:
+    """Read where hard negatives are; recordings that these folders lack are ignored."""
+    paths = {item.file.path for item in items if item.kind in ("speech", "noise")}
+    found: dict[str, set[float]] = defaultdict(set)
+    for addition in additions:
+        for place, (path, text, *_) in read_rows(addition / HARD_NEGATIVES_FILE, 2):
+            time_s = seconds_of(place, text)
+            if path in paths:
+                found[path].add(time_s)
+    return {path: tuple(sorted(times)) for path, times in found.items()}
 
 
 def _scan_words(

@@ -11,6 +11,7 @@ probability inside its set.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,6 +40,8 @@ _LOOSE = SAMPLE_RATE_HZ // 10  # largest timing error of a word in running speec
 _CUT_OUT_MARGIN = SAMPLE_RATE_HZ // 20  # margin to keep around a word cut out of running speech
 _NOTHING = np.zeros(0, np.float32)
 _FRAGMENT_OF_WORD = 0.4  # the longest fragment of a word, as a share of it
+# Least time from a hard negative to the end of its piece, and from the start of the piece to it.
+_AFTER_HARD, _BEFORE_HARD = SAMPLE_RATE_HZ // 10, SAMPLE_RATE_HZ
 
 
 @dataclass(frozen=True)
@@ -64,19 +67,49 @@ class _Segment:
 
 
 class _Sounds:
-    """Recordings in which every second is equally likely to be drawn."""
+    """Recordings in which every second is equally likely to be drawn.
 
-    def __init__(self, recordings: list[Recording]) -> None:
+    Parameters
+    ----------
+    recordings
+        The recordings.
+    hard
+        By path, times in seconds at which a model takes them for a word.
+    """
+
+    def __init__(self, recordings: list[Recording], hard: Mapping[str, Sequence[float]]) -> None:
         self.recordings = recordings
         self._ends = np.cumsum([recording.length for recording in recordings])
+        self._hard: list[tuple[Recording, int | None]] = [
+            (recording, sample)
+            for recording in recordings
+            for sample in (round(s * SAMPLE_RATE_HZ) for s in hard.get(recording.path, ()))
+            if 0 <= sample <= recording.length
+        ]
 
     def __len__(self) -> int:
         return len(self.recordings)
 
-    def pick(self, rng: np.random.Generator) -> Recording:
-        """Draw a recording, with a probability proportional to its length."""
+    def pick(
+        self, rng: np.random.Generator, *, hard_share: float = 0.0
+    ) -> tuple[Recording, int | None]:
+        """Draw a recording, with a probability proportional to its length, or a hard negative.
+
+        Parameters
+        ----------
+        rng
+            Source of the draws.
+        hard_share
+            How often a hard negative is drawn, if there are any: all are equally likely.
+
+        Returns
+        -------
+        The recording, and the sample of the hard negative in it; None if it was not drawn as one.
+        """
+        if self._hard and rng.random() < hard_share:
+            return self._hard[int(rng.integers(len(self._hard)))]
         place = rng.integers(self._ends[-1])
-        return self.recordings[int(np.searchsorted(self._ends, place, side="right"))]
+        return self.recordings[int(np.searchsorted(self._ends, place, side="right"))], None
 
 
 class StreamMaker:
@@ -143,9 +176,10 @@ class StreamMaker:
         weights = np.sqrt([len(clips) for clips in self._others]) if self._others else np.zeros(0)
         self._other_weights = weights / weights.sum() if len(weights) else weights
         said = {r.start: r.says(words) for r in mine if r.kind == "speech"}
-        self._speech = _Sounds([r for r in mine if said.get(r.start) is not None])
+        hard = corpus.hard_negatives if split == "training" else {}
+        self._speech = _Sounds([r for r in mine if said.get(r.start) is not None], hard)
         self._said = {start: words for start, words in said.items() if words}
-        self._noise = _Sounds([r for r in mine if r.kind == "noise"] + silence)
+        self._noise = _Sounds([r for r in mine if r.kind == "noise"] + silence, hard)
         self._rooms, self._simulated_rooms = (
             [self._samples(r) for r in mine if r.kind == kind]
             for kind in ("room", "simulated_room")
@@ -307,8 +341,8 @@ class StreamMaker:
         """Return another word, or up to a second of running speech."""
         if self._others and (not self._speech or rng.random() < 0.4):
             return self._word(rng, self._other_word(rng), self._unknown)
-        clip = self._speech.pick(rng)
-        first, piece = self._piece(rng, clip, int(rng.uniform(0.3, 1.2) * SAMPLE_RATE_HZ))
+        clip, hard = self._speech.pick(rng, hard_share=self.config.hard_share)
+        first, piece = self._piece(rng, clip, int(rng.uniform(0.3, 1.2) * SAMPLE_RATE_HZ), hard)
         start, end = find_word(piece)
         segment = self._voiced(rng, piece * _SCALE, start, end, self._unknown)
         keywords = self._said_in(clip, first, len(piece))
@@ -369,9 +403,9 @@ class StreamMaker:
         segments: list[tuple[int, _Segment]] = []
         missing = total
         while missing > 0:
-            clip = self._speech.pick(rng)
+            clip, hard = self._speech.pick(rng, hard_share=self.config.hard_share)
             factor = 1.0 + float(rng.uniform(-2, 2)) * self.config.speed
-            first, recorded = self._piece(rng, clip, math.ceil(missing * factor))
+            first, recorded = self._piece(rng, clip, math.ceil(missing * factor), hard)
             piece = augment.change_speed(recorded * _SCALE, factor)[:missing]
             if rng.random() < _BACKWARDS:
                 piece = piece[::-1]
@@ -434,7 +468,10 @@ class StreamMaker:
                 fewest, talkers = config.talkers
                 if snr >= _FEWER_TALKERS_DB and fewest < talkers:
                     talkers = int(rng.integers(fewest, talkers + 1))
-            noise = self._noise_of_unit_level(rng, len(voice), talkers=talkers)
+            hard_share = 0.0 if spoken else config.hard_share
+            noise = self._noise_of_unit_level(
+                rng, len(voice), talkers=talkers, hard_share=hard_share
+            )
             voice = voice + noise * np.float32(_ACTIVE_RMS * augment.decibels(-snr))
         elif rng.random() < 0.7:
             hiss = augment.tilted_noise(rng, len(voice), float(rng.uniform(0, 6)))
@@ -449,7 +486,7 @@ class StreamMaker:
         return augment.to_pcm(voice * np.float32(gain)) * _SCALE
 
     def _noise_of_unit_level(
-        self, rng: np.random.Generator, total: int, *, talkers: int
+        self, rng: np.random.Generator, total: int, *, talkers: int, hard_share: float
     ) -> NDArray[np.float32]:
         """Draw noise: synthetic, recorded, or, unless ``talkers`` is 0, this many talkers."""
         draw = rng.random()
@@ -458,18 +495,20 @@ class StreamMaker:
         if talkers and draw < _MADE_NOISE + self.config.talk_share:
             talk = sum(self._running_speech(rng, total)[0] for _ in range(talkers))
             return np.asarray(talk / augment.rms(np.asarray(talk)), np.float32)
-        noise = self._recorded_noise(rng, total)
+        noise = self._recorded_noise(rng, total, hard_share)
         if draw > 0.7:  # two sources at once: there are few recordings, and many pairs of them
             other = self._recorded_noise(rng, total)
             noise = noise + other * np.float32(augment.decibels(float(rng.uniform(-12, 0))))
             noise /= np.float32(augment.rms(noise))
         return noise
 
-    def _recorded_noise(self, rng: np.random.Generator, total: int) -> NDArray[np.float32]:
+    def _recorded_noise(
+        self, rng: np.random.Generator, total: int, hard_share: float = 0.0
+    ) -> NDArray[np.float32]:
         """Return a piece of a recording at unit level, played faster or slower."""
-        clip = self._noise.pick(rng)
+        clip, hard = self._noise.pick(rng, hard_share=hard_share)
         factor = 1.0 + float(rng.uniform(-1, 2)) * self.config.speed
-        _, recorded = self._piece(rng, clip, int(total * factor) + 1)
+        _, recorded = self._piece(rng, clip, int(total * factor) + 1, hard)
         piece = augment.change_speed(recorded * _SCALE, factor)
         noise = np.tile(piece, -(-total // len(piece)))[:total]
         return np.asarray(noise / max(augment.rms(noise), 1e-4), np.float32)
@@ -504,16 +543,22 @@ class StreamMaker:
         return allowed
 
     def _piece(
-        self, rng: np.random.Generator, recording: Recording, most: int
+        self, rng: np.random.Generator, recording: Recording, most: int, hard: int | None
     ) -> tuple[int, NDArray[np.int16]]:
         """Return `most` samples from anywhere in a recording, or all of a shorter one.
+
+        Given the sample of a hard negative, the piece holds what leads to it.
 
         Returns
         -------
         Start of the piece in the recording, and its samples.
         """
         length = min(recording.length, most)
-        first = int(rng.integers(0, recording.length - length + 1))
+        if hard is None:
+            first = int(rng.integers(0, recording.length - length + 1))
+        else:
+            after = int(rng.integers(_AFTER_HARD, max(_AFTER_HARD, length - _BEFORE_HARD) + 1))
+            first = min(max(hard + after - length, 0), recording.length - length)
         at = recording.start + first
         return first, self._audio[at : at + length]
 

@@ -110,7 +110,7 @@ class Transcripts:
         timed: dict[str, list[TimedWord]] = {}
         for place, (path, word, start, end, *more) in read_rows(words, 4):
             _require_there(place, path, paths)
-            start_s, end_s = _seconds(place, start), _seconds(place, end)
+            start_s, end_s = seconds_of(place, start), seconds_of(place, end)
             if not word.strip() or not 0 <= start_s < end_s:
                 raise DataError(
                     f"{place}: {word!r} from {start} to {end} s is not a word with a time; a line "
@@ -205,7 +205,8 @@ def _require_there(place: str, path: str, paths: Collection[str]) -> None:
         )
 
 
-def _seconds(place: str, text: str) -> float:
+def seconds_of(place: str, text: str) -> float:
+    """Return a time in seconds; raises DataError, with the position of its line, if it is none."""
     try:
         value = float(text)
     except ValueError:

@@ -453,6 +453,16 @@ class TestMaterial:
             gather(*line, seed=0)
         assert gather(*line, seed=0, checked=False).recorded == {"go": 5}
 
+    @pytest.mark.usefixtures("hears_hello")
+    def test_a_speaker_with_a_strong_accent_among_others(self, tmp_path: Path) -> None:
+        write_recordings(tmp_path / "mine" / "go" / "anna", 4)
+        write_recordings(tmp_path / "mine" / "go" / "ben", 5, loud=4)
+        write_recordings(tmp_path / "mine" / "go" / "cy", 1, loud=1)
+        made = gather(tmp_path / "out", ["go"], [], [tone_speaker()], tmp_path / "mine", seed=0)
+        assert made.recorded == {"go": 9}
+        assert made.accents == {str(tmp_path / "mine/go/ben"): "hello"}
+        assert made.left_out == {str(tmp_path / "mine/go/cy/0.wav"): "hello"}
+
     def test_recordings_that_cannot_be_read_or_are_silent(self, tmp_path: Path) -> None:
         folder = tmp_path / "mine" / "go"
         folder.mkdir(parents=True)

@@ -678,3 +678,63 @@ class TestMissingData:
         for audio, allowed in streams(maker, 10):
             assert np.isfinite(audio).all()
             assert allowed.any(axis=1).all()
+
+
+class TestHardNegatives:
+    """A tone in a minute of quiet stands for what a model takes for a word."""
+
+    AT_S = 40.0
+
+    def corpus(self, kind: str, split: str = "training") -> Corpus:
+        minute = tones.quiet(60.0, level=1e-3)
+        start = round((self.AT_S - 0.5) * RATE)
+        tone = tones.sine(3000.0, 0.3)
+        minute[start : start + len(tone)] += tone
+        words = [sound for part in ("training", split) for sound in word_sounds(*WORDS, split=part)]
+        corpus = corpus_of((kind, "rest", split, tones.to_int16(minute)), *words)
+        path = next(r.path for r in corpus.recordings if r.kind == kind)
+        return dataclasses.replace(corpus, hard_negatives={path: (self.AT_S,)})
+
+    def share_with_tone(self, corpus: Corpus, **settings: object) -> float:
+        split = settings.pop("split", "training")
+        config = dataclasses.replace(PLAIN, **settings)
+        maker = make(corpus, config=config, split=split)
+        found = [
+            abs(pitch_hz(audio[audio != 0]) - 3000.0) < 30.0 for audio, _ in streams(maker, 40)
+        ]
+        return sum(found) / len(found)
+
+    def test_running_speech(self) -> None:
+        corpus = self.corpus("speech")
+        assert self.share_with_tone(corpus, speech_stream_share=1, hard_share=1) == 1.0
+        assert 0.3 < self.share_with_tone(corpus, speech_stream_share=1, hard_share=0.5) < 0.8
+        assert self.share_with_tone(corpus, speech_stream_share=1, hard_share=0) < 0.3
+
+    def test_noise_without_speech(self) -> None:
+        corpus = self.corpus("noise")
+        # A fifth of the noises are synthetic.
+        assert self.share_with_tone(corpus, noise_stream_share=1, hard_share=1) > 0.6
+        assert self.share_with_tone(corpus, noise_stream_share=1, hard_share=0) < 0.3
+
+    def test_a_piece_as_an_unknown_word(self) -> None:
+        corpus = self.corpus("speech")
+        maker = make(corpus, config=dataclasses.replace(PLAIN, unknown_share=1, hard_share=1))
+        for audio, _ in streams(maker, 10):
+            # Short pieces hold at least the end of it.
+            assert any(
+                abs(pitch_hz(audio[start:end]) - 3000.0) < 30.0 for start, end in sounding(audio)
+            )
+
+    def test_none_of_other_parts(self) -> None:
+        corpus = self.corpus("speech", split="validation")
+        share = self.share_with_tone(
+            corpus, split="validation", speech_stream_share=1, hard_share=1
+        )
+        assert share < 0.3
+
+    def test_without_any_the_share_changes_nothing(self) -> None:
+        corpus = corpus_of(*full_sounds())
+        first, second = (
+            make(corpus, config=StreamConfig(hard_share=share)).batch(0, 0, 4) for share in (0, 1)
+        )
+        assert digest(first) == digest(second)

@@ -142,6 +142,21 @@ class TestReading:
         left = {r.path: r.split for r in load(data, more).select("word")}
         assert left == {path: split for path, split in clips.items() if split != "training"}
 
+    def test_hard_negatives(self, data: Path, tmp_path: Path) -> None:
+        before = load(data)
+        more = tmp_path / "more"
+        more.mkdir()
+        path = "speech/meeting/ann/one.flac"
+        elsewhere = f"esc10/dog/1.wav\t0.5\nspeech_commands/yes/{SPEAKERS[0]}_nohash_0.wav\t0.5\n"
+        (more / "hard_negatives.tsv").write_text(
+            f"{path}\t1.5\tyes\t0.9\n{path}\t0.25\n\n" + elsewhere
+        )
+        after = load(data, more)
+        assert before.hard_negatives == {}
+        assert after.hard_negatives == {path: (0.25, 1.5)}
+        assert after.recordings == before.recordings
+        assert after.fingerprint != before.fingerprint
+
 
 class TestBadInput:
     @pytest.mark.parametrize(
@@ -189,3 +204,18 @@ class TestBadInput:
         sound(tmp_path / "more/speech/meeting/ann/one.flac")
         with pytest.raises(DataError, match=r"one\.flac is also in the data folder; rename one"):
             load(data, tmp_path / "more")
+
+    @pytest.mark.parametrize(
+        ("lines", "complaint"),
+        [
+            ("speech/meeting/ann/one.flac\n", "line 1: 1 columns with tabs between, where 2"),
+            ("speech/meeting/ann/one.flac\tsoon\n", "line 1: 'soon' is not a time in seconds"),
+        ],
+    )
+    def test_hard_negatives(self, data: Path, tmp_path: Path, lines: str, complaint: str) -> None:
+        more = tmp_path / "more"
+        more.mkdir()
+        (more / "hard_negatives.tsv").write_text(lines)
+        with pytest.raises(DataError, match="hard_negatives") as error:
+            load(data, more)
+        assert complaint in str(error.value)

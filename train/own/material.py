@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -53,6 +54,9 @@ class Material:
     """Number of recordings by people that are used, for each word."""
     left_out: dict[str, str]
     """Recordings that are not used, and what they sound like; "" if they hold no word."""
+    accents: dict[str, str] = field(default_factory=dict)
+    """Folders of speakers whose recordings are used though they do not sound like the voices'
+    word, and what they sound like: perhaps with an accent."""
 
 
 def checked_words(words: Sequence[str]) -> tuple[str, ...]:
@@ -182,6 +186,7 @@ def gather(
     _require_said(collection, names, spoken)
     by_word = collection.by_word(names)
     left_out: dict[str, str] = {}
+    accents: dict[str, str] = {}
     if checked:
         on_stage("comparing clips with each other")
         ear = _likeness(collection, kept, spoken)
@@ -193,7 +198,7 @@ def gather(
             gone = sum(name.startswith(f"{word}/") for name in unlike)
             tally = by_word[word]
             by_word[word] = replace(tally, kept=tally.kept - gone, unheard=tally.unheard + gone)
-        left_out = _unlike_recordings(ear, recorded, count)
+        left_out, accents = _unlike_recordings(ear, recorded, count)
     used = {
         word: [path for path in files if str(path) not in left_out]
         for word, files in recorded.items()
@@ -206,6 +211,7 @@ def gather(
         spoken={word: by_word[word] for word in spoken},
         recorded={word: len(files) for word, files in used.items()},
         left_out=left_out,
+        accents=accents,
     )
 
 
@@ -325,16 +331,39 @@ def _unlike_voices(
 
 def _unlike_recordings(
     ear: Likeness, recorded: Mapping[str, Sequence[Path]], count: _Count
-) -> dict[str, str]:
-    """Return the recordings that do not sound like their words, with what they sound like."""
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Compare recordings with the voices' clips.
+
+    If those of one speaker, a folder, sound like the word, and most of those of another do not,
+    the other has an accent that the voices lack, and is worth the most. If no speaker's do, the
+    word itself is in doubt.
+
+    Returns
+    -------
+    The recordings that are not used, and the folders of speakers with an accent, with what they
+    sound like.
+    """
     left_out: dict[str, str] = {}
+    accents: dict[str, str] = {}
     for word, files in recorded.items():
         found = {
             str(path): other
             for path in count.each(files)
             if (other := ear.other_than(word, _decoded(path))) is not None
         }
-        if len(found) > _MOST_UNLIKE * len(files):
+        speakers: dict[Path, list[str]] = {}
+        for path in files:
+            speakers.setdefault(path.parent, []).append(str(path))
+        enough = min(2, len(files))
+        unlike = {
+            speaker: [path for path in own if path in found] for speaker, own in speakers.items()
+        }
+        clear = [
+            speaker
+            for speaker, own in speakers.items()
+            if len(own) >= enough and len(unlike[speaker]) <= _MOST_UNLIKE * len(own)
+        ]
+        if not clear:
             first, other = next(iter(found.items()))
             sounds = f"sounds like {other.replace('_', ' ')!r}" if other else "holds no word"
             raise DataError(
@@ -342,8 +371,15 @@ def _unlike_recordings(
                 f"sound like it: {first} {sounds}; listen to them, give the pronunciation with "
                 "--spelling, or use them as they are with --unchecked"
             )
-        left_out.update(found)
-    return left_out
+        for speaker, paths in unlike.items():
+            others = Counter(found[path] for path in paths if found[path])
+            has_accent = speaker not in clear and len(paths) >= enough and bool(others)
+            if has_accent:
+                accents[str(speaker)] = others.most_common(1)[0][0]
+            left_out.update(
+                {path: found[path] for path in paths if not (has_accent and found[path])}
+            )
+    return left_out, accents
 
 
 def _decoded(path: Path) -> NDArray[np.int16]:

@@ -33,7 +33,7 @@ TALK_PENALTY = 20.0
 """Of the detector, in log-odds. A higher penalty allows a lower threshold at the same rate, so that
 fewer words are missed, in silence and after talk (docs/experiments.md)."""
 
-_LOUDEST = 12  # false alarms to estimate the slope from
+_LOUDEST = 5  # false alarms to estimate the slope from: with more of them, it is too flat
 _LEAST, _MOST = 0.10, 0.99  # limits of the threshold
 _LEAST_EVIDENCE = 0.01  # below, log-odds fall off far faster than exponentially
 _MOST_FOR_ROOM = 0.5  # people are harder to recognize than voices: no higher only to leave room

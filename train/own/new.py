@@ -106,6 +106,7 @@ class NewModel:
             "synthetic": {word: asdict(tally) for word, tally in self.material.spoken.items()},
             "recorded": dict(self.material.recorded),
             "left_out": dict(self.material.left_out),
+            "accents": dict(self.material.accents),
             "expected": self.expectation.to_dict(),
         }
 

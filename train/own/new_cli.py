@@ -222,6 +222,12 @@ def _tell(material: Material) -> None:
     for path, other in material.left_out.items():
         sounds = f"it sounds like {other.replace('_', ' ')!r}" if other else "it holds no word"
         notes().print(f"{path} is left out: {sounds}", soft_wrap=True)
+    for folder, other in material.accents.items():
+        notes().print(
+            f"{folder}: its recordings sound like {other.replace('_', ' ')!r}, and are used as an "
+            "accent, because another speaker's sound like the word; remove them if they are not",
+            soft_wrap=True,
+        )
     for word, count in material.recorded.items():
         if count < _FEW_RECORDINGS:
             notes().print(

@@ -36,7 +36,7 @@ _SCENE_S = 300.0
 _MOST_GAIN_DB = 40.0  # for a faint recording of speech, so that its hiss does not become a roar
 
 _CUT_S = (0.3, 0.5)  # before and after a keyword: automatic alignments may be 0.2 s off
-_WIDE_CUT_S = (1.0, 1.0)  # the same for less certain times
+WIDE_CUT_S = (1.0, 1.0)  # the same for less certain times
 _SHORTEST_S = 1.0  # of what is left between cuts
 
 _SCALE = np.float32(1 / 32768)
@@ -135,7 +135,7 @@ def without_words(recording: Recording, words: Collection[str]) -> list[Recordin
     pieces = []
     begin = 0
     for word in said:  # their ends are not sorted
-        before_s, after_s = _CUT_S if word.clear else _WIDE_CUT_S
+        before_s, after_s = _CUT_S if word.clear else WIDE_CUT_S
         end = word.start - round(before_s * SAMPLE_RATE_HZ)
         pieces.append((begin, end))
         begin = max(begin, word.end + round(after_s * SAMPLE_RATE_HZ))

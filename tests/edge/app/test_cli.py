@@ -569,6 +569,7 @@ COMMANDS = [
     "eval",
     "tune",
     "teach",
+    "mine",
     "export",
     "rooms",
     "synth",
