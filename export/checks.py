@@ -177,7 +177,8 @@ def measure_clips(model: Model, run: TrainedRun, corpus: Corpus) -> dict[str, An
     if corpus.fingerprint != trained_on:
         raise RunError(
             f"{corpus.root} is not what {run.folder} was trained on (fingerprint "
-            f"{corpus.fingerprint}, in the run {trained_on}); give the same recordings with --data"
+            f"{corpus.fingerprint}, in the run {trained_on}); give the same recordings with --data "
+            "and --add"
         )
     evaluation = evaluate(model, corpus, split="validation")
     accuracy = evaluation.overall.accuracy

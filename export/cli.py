@@ -7,6 +7,7 @@ import importlib.util
 import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,13 @@ from ..edge.memory.learned import load_learned
 from ..edge.memory.prior import Learner
 from ..edge.spotting.manifest import Model, load_model
 from ..train.display import progress_bar
-from ..train.options import CacheOption, SplitRuleChoice, SplitRuleOption
+from ..train.options import (
+    AddOption,
+    CacheOption,
+    RecordingOptions,
+    SplitRuleChoice,
+    SplitRuleOption,
+)
 
 _PACKAGES = ("ai_edge_litert", "librosa")
 
@@ -105,6 +112,7 @@ def export_command(
             "clips, too.",
         ),
     ] = None,
+    add: AddOption = None,
     split_rule: SplitRuleOption = SplitRuleChoice.auto,
     cache_dir: CacheOption = None,
     as_json: JsonOption = False,
@@ -125,9 +133,10 @@ def export_command(
             Path(source),
             out,
             name=name,
+            recordings=RecordingOptions(
+                additions=tuple(add or ()), split_rule=split_rule, cache_dir=cache_dir
+            ),
             data=data,
-            split_rule=split_rule,
-            cache_dir=cache_dir,
             as_json=as_json,
         )
         return
@@ -315,8 +324,7 @@ def _export_run(
     *,
     name: str | None,
     data: Path | None,
-    split_rule: SplitRuleChoice,
-    cache_dir: Path | None,
+    recordings: RecordingOptions,
     as_json: bool,
 ) -> None:
     _require({package: package for package in _PACKAGES}, "'harken[train]'")
@@ -324,12 +332,12 @@ def _export_run(
 
     corpus = None
     if data is not None:
-        from ..train.data import load_corpus
+        from ..train.run import RunFolder
 
+        config = RunFolder(run).load_record().config
+        same = replace(recordings, held_out_speech=config.held_out_speech, left_out=config.left_out)
         with progress_bar("decoding") as on_progress:
-            corpus = load_corpus(
-                data, cache_dir=cache_dir, split_rule=split_rule.value, progress=on_progress
-            )
+            corpus = same.source(data).open(on_progress)
     bundle = export_run(
         run,
         out,

@@ -17,10 +17,14 @@ from typing import Any
 import flatbuffers
 import numpy as np
 import pytest
+import soundfile
+import tones
 
 pytest.importorskip("librosa", reason="export needs harken[train]")
 
 from ai_edge_litert import schema_py_generated as schema
+from command import harken as call
+from synthetic_corpus import write_tone_words
 from synthetic_run import CONTEXT, N_MFCC, STEPS, STRIDE, write_run
 
 from harken.edge import Engine, ExportError, ModelError, RunError, load_model
@@ -46,6 +50,7 @@ from harken.export.quantize import quantize
 from harken.export.reference import Dense, Lstm, Network, softmax
 from harken.export.tflm import TflmRuntime, measure_arena
 from harken.export.trained import load_run
+from harken.train.data import load_corpus
 from harken.train.run import RunFolder
 from harken.train.scenes.leaks import encode_identities
 
@@ -666,3 +671,45 @@ def test_softmax_sums_to_one_and_does_not_overflow() -> None:
     posteriors = softmax(np.array([[1000.0, 0.0], [0.0, 0.0]], np.float32))
     assert posteriors == pytest.approx(np.array([[1, 0], [0.5, 0.5]]))
     assert posteriors.dtype == np.float32
+
+
+class TestRecordings:
+    """``--data`` measures the int8 model on the recordings of its run."""
+
+    @pytest.fixture
+    def trained(self, damaged: Path, tmp_path: Path) -> list[str]:
+        """The command line for a run that had an addition, and left a recording of it out."""
+        write_tone_words(tmp_path / "data/speech_commands", words={"yes": 400.0, "no": 2500.0})
+        for number in range(3):
+            path = tmp_path / f"more/noise/hum/{number}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, tones.to_int16(tones.hiss(2.0, seed=number)), tones.RATE)
+        left_out = ("noise/hum/1*",)
+        corpus = load_corpus(
+            tmp_path / "data",
+            additions=(tmp_path / "more",),
+            cache_dir=tmp_path / "cache",
+            left_out=left_out,
+        )
+        run = RunFolder(damaged)
+        record = run.load_record()
+        run.save_record(
+            dataclasses.replace(
+                record,
+                config=dataclasses.replace(record.config, left_out=left_out),
+                data={**record.data, "fingerprint": corpus.fingerprint},
+            )
+        )
+        line = ["export", damaged, "--out", tmp_path / "out", "--data", tmp_path / "data"]
+        return [str(part) for part in (*line, "--cache-dir", tmp_path / "cache")]
+
+    def test_with_its_additions(self, trained: list[str], tmp_path: Path) -> None:
+        done = call(*trained, "--add", tmp_path / "more", "--json")
+        assert done.exit_code == 0, done.err
+        assert json.loads(done.out)["checks"]["validation_clips"]["clips"] > 0
+
+    def test_without_them(self, trained: list[str], tmp_path: Path) -> None:
+        done = call(*trained)
+        assert done.exit_code == 8
+        assert "give the same recordings with --data and --add" in done.error
+        assert not (tmp_path / "out").exists()
