@@ -8,7 +8,7 @@ often, such places weigh more (hard negative mining; after Sung and Poggio, 1998
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -35,17 +35,17 @@ _APART_S = 0.5  # between two places in a recording; of nearer ones the one of m
 _SCALE = np.float32(1 / 32768)
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class HardNegative:
     """A place at which a model takes something for a word."""
 
     evidence: float
     """The detector's evidence of the word, 0 to 1."""
-    path: str = field(compare=False)
+    path: str
     """Path of the recording below its data folder."""
-    time_s: float = field(compare=False)
+    time_s: float
     """When it is detected, from the start of the recording."""
-    word: str = field(compare=False)
+    word: str
 
 
 def hard_negatives(
@@ -118,7 +118,7 @@ def hard_negatives(
         )
     if progress is not None:
         progress(len(recordings), len(recordings))
-    return tuple(sorted(found, reverse=True))
+    return tuple(sorted(found, key=_by_evidence))
 
 
 def write_hard_negatives(found: Iterable[HardNegative], path: Path) -> None:
@@ -129,6 +129,10 @@ def write_hard_negatives(found: Iterable[HardNegative], path: Path) -> None:
     """
     lines = [f"{one.path}\t{one.time_s:.2f}\t{one.word}\t{one.evidence:.2f}\n" for one in found]
     write_atomic(path, "".join(lines), error=DataError)
+
+
+def _by_evidence(place: HardNegative) -> float:
+    return -place.evidence
 
 
 class _Ear:
@@ -179,7 +183,7 @@ def _is_elsewhere(place: HardNegative, recording: Recording, words: Collection[s
 def _apart(places: Iterable[HardNegative]) -> list[HardNegative]:
     """Of places that are near each other, keep the one with the most evidence."""
     kept: list[HardNegative] = []
-    for place in sorted(places, reverse=True):
+    for place in sorted(places, key=_by_evidence):
         if all(abs(place.time_s - other.time_s) >= _APART_S for other in kept):
             kept.append(place)
     return kept
