@@ -57,9 +57,8 @@ class Ear:
     def evidence(self, pcm: NDArray[np.int16]) -> Float32:
         """Return the evidence of the likeliest word where no other label is likelier, (steps,)."""
         posteriors = self._listener.posteriors(pcm)
-        found = Evidence(posteriors, self._detector, self._clock).without_events
-        most = found[:, : self._words].max(axis=1)
-        return np.where(most >= found.max(axis=1), most, np.float32(0))
+        labels, most = Evidence(posteriors, self._detector, self._clock).leading
+        return np.where(labels < self._words, most, np.float32(0))
 
     def alarms(self, pcm: NDArray[np.int16]) -> Float32:
         """Return the evidence of what it would detect, (events,)."""
@@ -100,26 +99,30 @@ def measure(
         for ear, found in zip(ears, alarms, strict=True):
             found.append(ear.alarms(pcm))
     hours = sum(scene.seconds for scene in others) / 3600
-    return [
-        {
-            "model": ear.name,
-            "phrase": phrase,
-            "recordings": len(heights),
-            "hours": round(hours, 2),
-            "shipped": point_of(ear.threshold, np.concatenate(found), hours, heights[:, place]),
-            "points": [
-                point_at(rate, np.concatenate(found), hours, heights[:, place]) for rate in RATES
-            ],
-        }
-        for place, (ear, found) in enumerate(zip(ears, alarms, strict=True))
-    ]
+    figures = []
+    for ear, parts, own in zip(ears, alarms, heights.T, strict=True):
+        heard = np.concatenate(parts)
+        figures.append(
+            {
+                "model": ear.name,
+                "phrase": phrase,
+                "recordings": len(own),
+                "hours": round(hours, 2),
+                "shipped": point_of(ear.threshold, heard, hours, own),
+                "points": [
+                    {"rate": rate, **point_of(threshold_at(rate, heard, hours), heard, hours, own)}
+                    for rate in RATES
+                ],
+            }
+        )
+    return figures
 
 
-def point_at(rate: float, alarms: Float32, hours: float, heights: Float32) -> dict[str, Any]:
-    """Return what is missed with the lowest threshold that allows at most a rate."""
+def threshold_at(rate: float, alarms: Float32, hours: float) -> float:
+    """Return the lowest threshold that allows at most a rate."""
     ranked, allowed = np.sort(alarms)[::-1], int(rate * hours)
     loudest = ranked[allowed] if allowed < len(ranked) else np.float32(0)
-    return point_of(float(np.nextafter(loudest, np.float32(1))), alarms, hours, heights)
+    return float(np.nextafter(loudest, np.float32(1)))
 
 
 def point_of(threshold: float, alarms: Float32, hours: float, heights: Float32) -> dict[str, Any]:
@@ -155,7 +158,7 @@ def main() -> None:
         print(f"{each['model']}: {each['recordings']} recordings, {each['hours']} h")
         for title, point in (
             ("as it ships", each["shipped"]),
-            *((f"at {r:g} per hour", p) for r, p in zip(RATES, each["points"], strict=True)),
+            *((f"at {point['rate']:g} per hour", point) for point in each["points"]),
         ):
             low, high = point["interval"]
             print(

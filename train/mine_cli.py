@@ -1,4 +1,4 @@
-"""The mine command: a model and its recordings in, a list of hard negatives out.
+"""The mine command: models and their recordings in, a list of hard negatives out.
 
 Nothing heavy is imported before the command runs, so that the light installation can show its help.
 """

@@ -167,7 +167,7 @@ def _with_room(required: float, heights: Float32) -> float:
     if not len(detected):
         return required
     allowed = _log_odds(np.array([required, detected.min()], np.float32))
-    return max(required, min(_MOST_FOR_ROOM, float(1 / (1 + np.exp(-allowed.mean())))))
+    return max(required, min(_MOST_FOR_ROOM, _probability(float(allowed.mean()))))
 
 
 def _threshold(peaks: Float32, hours: float, fa_per_hour: float) -> float:
@@ -181,9 +181,13 @@ def _threshold(peaks: Float32, hours: float, fa_per_hour: float) -> float:
     # At least the threshold that the hour itself requires, if that is higher.
     allowed = int(fa_per_hour * hours)
     seen = odds[allowed] if allowed < len(odds) else -math.inf
-    return min(max(float(1 / (1 + np.exp(-max(wanted, seen + 0.05)))), _LEAST), _MOST)
+    return min(max(_probability(max(wanted, seen + 0.05)), _LEAST), _MOST)
 
 
 def _log_odds(evidence: Float32) -> NDArray[np.float64]:
     clipped = np.clip(evidence.astype(np.float64), 1e-7, 1 - 1e-7)
     return np.asarray(np.log(clipped / (1 - clipped)))
+
+
+def _probability(log_odds: float) -> float:
+    return float(1 / (1 + np.exp(-log_odds)))

@@ -7,12 +7,11 @@ often, such places weigh more (hard negative mining; after Sung and Poggio, 1998
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...edge.errors import DataError
 from ...edge.files import write_atomic
@@ -21,10 +20,9 @@ from .. import augment
 from ..corpus import Corpus, Recording
 from ..decode import SAMPLE_RATE_HZ
 from ..own.near import Phones, pronunciations
-from ..transcripts import tokens
-from .negatives import WIDE_CUT_S
+from ..transcripts import SpokenWord, tokens
+from .negatives import WIDE_CUT_S, speech_gain
 from .noise import noise_recordings
-from .spoken import LEVEL_DB
 from .sweep import Clock, Evidence, Float32, Listener
 
 SPEEDS = (1.0, 0.87, 1.15)
@@ -92,29 +90,28 @@ def hard_negatives(
                 "for each on its own"
             )
     sounds = {word: set(pronunciations(word)) for word in words}
-    recordings = [
-        recording
-        for recording in (
-            *corpus.select("speech", split="training"),
-            *noise_recordings(corpus, "training"),
-        )
-        if recording.says(words) is not None
-    ]
+    recordings = (
+        *corpus.select("speech", split="training"),
+        *noise_recordings(corpus, "training"),
+    )
     ears = [_Ear(model) for model in models]
     found: list[HardNegative] = []
     for done, recording in enumerate(recordings):
         if progress is not None:
             progress(done, len(recordings))
+        said = recording.says(words)
+        if said is None:
+            continue
         audio = corpus.samples(recording) * _SCALE
         if recording.kind == "speech":
-            audio *= np.float32(augment.decibels(LEVEL_DB) / augment.rms(audio))
+            audio *= speech_gain(audio)
         alike = _homophones(recording, sounds)
         found += _apart(
             place
             for ear in ears
             for speed in speeds
             for place in ear.places(audio, speed, least, recording.path)
-            if place.word not in alike and _is_elsewhere(place, recording, words)
+            if place.word not in alike and not _is_near(place, said)
         )
     if progress is not None:
         progress(len(recordings), len(recordings))
@@ -146,22 +143,17 @@ class _Ear:
         rest = np.zeros(round(_REST_S * SAMPLE_RATE_HZ), np.float32)
         played = np.concatenate((rest, augment.change_speed(audio, speed), rest))
         posteriors = self._listener.posteriors(augment.to_pcm(played))
-        evidence = Evidence(posteriors, self._detector, self._clock).without_events
-        labels = evidence.argmax(axis=1)
-        most = evidence[np.arange(len(labels)), labels]
+        labels, most = Evidence(posteriors, self._detector, self._clock).leading
+        end_s = len(audio) / SAMPLE_RATE_HZ
         return [
             HardNegative(
                 float(most[step]),
                 path,
-                min(max(0.0, self._clock.decided_s(step) - _REST_S) * speed, _seconds(audio)),
+                min(max(0.0, self._clock.decided_s(step) - _REST_S) * speed, end_s),
                 self._words[labels[step]],
             )
             for step in np.flatnonzero((labels < len(self._words)) & (most >= least)).tolist()
         ]
-
-
-def _seconds(audio: NDArray[np.float32]) -> float:
-    return len(audio) / SAMPLE_RATE_HZ
 
 
 def _homophones(recording: Recording, sounds: Mapping[str, set[Phones]]) -> set[str]:
@@ -171,12 +163,12 @@ def _homophones(recording: Recording, sounds: Mapping[str, set[Phones]]) -> set[
     return {word for word, ways in sounds.items() if ways & said}
 
 
-def _is_elsewhere(place: HardNegative, recording: Recording, words: Collection[str]) -> bool:
-    """Whether a place is not near a keyword."""
+def _is_near(place: HardNegative, said: Iterable[SpokenWord]) -> bool:
+    """Whether a place is near one of the words."""
     before_s, after_s = WIDE_CUT_S
-    return not any(
-        said.start / SAMPLE_RATE_HZ - before_s < place.time_s < said.end / SAMPLE_RATE_HZ + after_s
-        for said in recording.says(words) or ()
+    return any(
+        word.start / SAMPLE_RATE_HZ - before_s < place.time_s < word.end / SAMPLE_RATE_HZ + after_s
+        for word in said
     )
 
 

@@ -147,6 +147,12 @@ def without_words(recording: Recording, words: Collection[str]) -> list[Recordin
     ]
 
 
+def speech_gain(audio: NDArray[np.float32]) -> np.float32:
+    """Return the factor that brings speech to `LEVEL_DB`, or nearer to it if it is faint."""
+    gain = augment.decibels(LEVEL_DB) / augment.rms(audio)
+    return np.float32(min(gain, augment.decibels(_MOST_GAIN_DB)))
+
+
 def noise_source(recording: Recording) -> str:
     """Return the folder that noise comes from."""
     folder, _, rest = recording.path.partition("/")
@@ -195,8 +201,6 @@ def _render_negative(
     for stretch in stretches:
         audio = corpus.samples(stretch.piece) * _SCALE
         if speech:
-            level = augment.rms(corpus.samples(stretch.recording) * _SCALE)
-            gain = augment.decibels(LEVEL_DB) / level
-            audio *= np.float32(min(gain, augment.decibels(_MOST_GAIN_DB)))
+            audio *= speech_gain(corpus.samples(stretch.recording) * _SCALE)
         heard.append(augment.faded(audio)[stretch.first : stretch.first + stretch.length])
     return augment.to_pcm(np.concatenate(heard))

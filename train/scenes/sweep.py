@@ -157,6 +157,14 @@ class Evidence:
         """The evidence, (m, n_labels) float32, until the first detection."""
         return lower_odds(self._smoothed, self._at_first[:, np.newaxis])
 
+    @property
+    def leading(self) -> tuple[NDArray[np.int64], Float32]:
+        """The label with the most evidence at each step, until the first detection, and how much.
+
+        Two arrays, (m,) each.
+        """
+        return self._largest, lower_odds(self._most, self._at_first)
+
     def detect(
         self, thresholds: Float32
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
