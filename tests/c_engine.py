@@ -19,6 +19,7 @@ from harken.export.device.golden import golden_source
 from harken.export.device.graph import Rescale, SvdfLayer
 from harken.export.device.source import EngineModel, blocks_of_four, rows_of_four, up4
 
+NO_WORD = 0xFFFF
 NULL, ALIGNMENT, SIZE, VERSION, LENGTH, MISMATCH, RANGE = range(-1, -8, -1)
 
 needs_compiler = pytest.mark.skipif(
@@ -30,9 +31,12 @@ class Event(ctypes.Structure):
     _fields_ = (
         ("start_sample", ctypes.c_uint64),
         ("end_sample", ctypes.c_uint64),
+        ("faint_sample", ctypes.c_uint64),
         ("confidence", ctypes.c_uint32),
         ("acoustic", ctypes.c_uint32),
+        ("faint_confidence", ctypes.c_uint32),
         ("label", ctypes.c_uint16),
+        ("faint", ctypes.c_uint16),
     )
 
     def key(self) -> tuple[int, ...]:
@@ -92,7 +96,8 @@ class CSvdf(ctypes.Structure):
     )
 
 
-PROBE = """
+PROBES = {
+    "harken_network.c": """
 /* For tests: one SVDF layer alone. */
 void probe_svdf(const harken_svdf *layer, const int8_t *in, int16_t *kept, void *scratch,
                 int8_t *out);
@@ -101,7 +106,19 @@ void probe_svdf(const harken_svdf *layer, const int8_t *in, int16_t *kept, void 
     (void)spread(in, layer->inputs, scratch);
     svdf(layer, scratch, out, kept, out); /* what is added lies where the outputs go */
 }
-"""
+""",
+    "harken.c": """
+/* For tests: the detector alone, on the posteriors of a step, [n_labels] Q28. */
+int probe_detect(harken *h, const uint32_t *posteriors, harken_event *event);
+int probe_detect(harken *h, const uint32_t *posteriors, harken_event *event) {
+    const harken_model *model = h->of.model;
+    layout l = places(model, h);
+    h->row = (uint16_t)((h->row + 1) % model->detector->smoothing_steps);
+    memcpy(l.posteriors + h->row * model->n_labels, posteriors, 4u * model->n_labels);
+    return detect(h, &l, event);
+}
+""",
+}
 
 
 class CLayer:
@@ -210,6 +227,15 @@ class Listener:
         assert 0 <= count <= room, count
         return list(events[:count])
 
+    def detect(self, posteriors: np.ndarray) -> list[Event]:
+        """Let the detector alone process posteriors, (m, n_labels)."""
+        events, event = [], Event()
+        for row in np.rint(posteriors.astype(np.float64) * 2**28).astype(np.uint32):
+            pointer = row.ctypes.data_as(ctypes.c_void_p)
+            if self.library.probe_detect(self.handle, pointer, ctypes.byref(event)):
+                events.append(Event.from_buffer_copy(event))
+        return events
+
     def frames(self, pcm: np.ndarray) -> Iterator[list[Event]]:
         """Feed so that each call completes a frame."""
         hop = self.engine.model.hop_samples
@@ -307,8 +333,9 @@ def compile_engine(
     engine_model = model if isinstance(model, EngineModel) else EngineModel.of(model, grammar)
     folder.mkdir(parents=True, exist_ok=True)
     write_sources(engine_model, folder)
-    with (folder / "harken_network.c").open("a") as source:
-        source.write(PROBE)
+    for name, probe in PROBES.items():
+        with (folder / name).open("a") as source:
+            source.write(probe)
     compiler = next(path for name in ("cc", "gcc", "clang") if (path := shutil.which(name)))
     library = folder / "engine.so"
     subprocess.run(

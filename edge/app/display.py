@@ -65,6 +65,8 @@ def notice_line(line: str) -> Text:
 def turn_line(turn: Turn) -> Text:
     """Return a turn as a line: the command, and which parts came from memory."""
     line = Text("             ")
+    if turn.late_s:
+        line.append(f"faint, {turn.late_s:.1f} s ago: {turn.word}  ", "yellow")
     for command in turn.commands:
         line.append("⇒ ", "dim").append(command.text, "bold cyan")
         line.append(f"  {command.confidence:4.0%}", "dim")
@@ -89,6 +91,9 @@ def turn_lines(turn: Turn) -> list[dict[str, Any]]:
     ]
     if not turn.commands or turn.outcome == "pending":
         lines.append({"turn": turn.outcome, "reason": turn.reason, "at_s": round(turn.at_s, 3)})
+    if turn.late_s:
+        faint = {"faint": turn.word, "late_s": round(turn.late_s, 2)}
+        lines = [{**line, **faint} for line in lines]
     return lines
 
 

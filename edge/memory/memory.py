@@ -12,6 +12,8 @@ because it was expected; otherwise a mistake would reinforce itself.
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -101,6 +103,7 @@ class Memory:
         self._recent: list[tuple[str, float, str]] = []
         self._ratios: Float32 | None = None
         self._last_s = 0.0
+        self._moved_on_s = -math.inf  # when time last carried out or ended what was pending
         self._store = store
         if store is not None:
             self._restore(store)
@@ -142,8 +145,12 @@ class Memory:
         return row
 
     def accept(self, detection: Detection) -> None:
-        """Process a word; see `Context.accept`."""
+        """Process a word, and a faint one before it; see `Context.accept`."""
         now_s = self._now_s = self._began_s + detection.end_sample / self._sample_rate_hz
+        faint = detection.faint
+        if faint is not None:
+            said_s = self._began_s + faint.end_sample / self._sample_rate_hz
+            self._hear_late(faint.word, said_s, now_s, faint.confidence)
         self.hear(detection.word, now_s, detection.confidence, acoustic=detection.acoustic)
 
     def reset(self) -> None:
@@ -174,14 +181,32 @@ class Memory:
         meant = known and acoustic >= self._thresholds.get(word, 1.0)
         lesson = self.prior.lesson(word, gap_s) if meant else None
         turn = self.dialogue.hear(word, now_s, confidence)
-        self._turns.append(turn)
         if self.dialogue.muted(now_s):
+            self._turns.append(turn)
             return turn
-        self._note(turn, lesson, now_s)
+        self._take(turn, lesson, now_s)
         if known:
-            self._remember(word, gap_s, now_s)
+            self._remember(word, gap_s, now_s, pending=self.dialogue.pending)
         self._save()
         return turn
+
+    def _hear_late(self, word: str, said_s: float, now_s: float, confidence: float) -> None:
+        """Process a word that is known only now; nothing is learned from it.
+
+        The dialogue leaves it out if it has gone on meanwhile: what was carried out, or expired,
+        cannot be changed any more. The prior does not know what was pending then.
+        """
+        self._pass(now_s)
+        if self.dialogue.muted(said_s):
+            return
+        gap_s = said_s - self._last_s if self._ratios is not None else 0.0
+        if not 0 <= gap_s < self.grammar.window_s:
+            self._forget_words()
+        if said_s >= self._moved_on_s:
+            turn = self.dialogue.hear(word, now_s, confidence)
+            self._take(dataclasses.replace(turn, late_s=now_s - said_s), None, now_s)
+        if word in self.prior.words:
+            self._remember(word, gap_s, said_s, pending="")
 
     def take_turns(self) -> list[Turn]:
         """Return the turns since the last call."""
@@ -230,15 +255,16 @@ class Memory:
         if due_s is not None and now_s >= due_s:
             turn = self.dialogue.tick(now_s)
             if turn is not None:
-                self._turns.append(turn)
-                self._note(turn, None, now_s)
+                self._moved_on_s = now_s
+                self._take(turn, None, now_s)
         while self._meant and now_s >= self._meant[0][0]:
             for lesson in self._meant.pop(0)[1]:
                 self.prior.learn(lesson)
             self._save()
 
-    def _note(self, turn: Turn, lesson: Lesson | None, now_s: float) -> None:
-        """Note a word to learn from, or drop words that turned out not to be meant."""
+    def _take(self, turn: Turn, lesson: Lesson | None, now_s: float) -> None:
+        """Keep a turn; note a word to learn from, or drop words that were not meant after all."""
+        self._turns.append(turn)
         if lesson is not None and turn.outcome != "ignored":
             self._lessons.append(lesson)
         if turn.outcome in ("stopped", "cancelled", "expired"):
@@ -249,8 +275,7 @@ class Memory:
             self._meant.append((now_s + REGRET_S, self._lessons))
             self._lessons = []
 
-    def _remember(self, word: str, gap_s: float, now_s: float) -> None:
-        pending = self.dialogue.pending
+    def _remember(self, word: str, gap_s: float, now_s: float, *, pending: str) -> None:
         self.prior.hear(word, gap_s, pending)
         self._recent = [*self._recent, (word, gap_s, pending)][-_MOST_RECENT:]
         self._last_s = now_s
@@ -317,7 +342,7 @@ class Memory:
         if recent:
             self._recent = recent[:-1]
             word, gap_s, _ = recent[-1]
-            self._remember(word, gap_s, last_s)
+            self._remember(word, gap_s, last_s, pending=self.dialogue.pending)
 
 
 def log_ratios(

@@ -162,6 +162,8 @@ class Turn:
     completed the one before it."""
     reason: str = ""
     """The outcome in words."""
+    late_s: float = 0.0
+    """How long before `at_s` a faint word was said, in seconds; 0 for any other."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,6 +8,11 @@ commands is not talking: each detection resets the talk.
 
 **Context.** After "left" a number is likelier than "right". A context (what was said before) may
 move the log-odds of each word, within bounds, while it is remembered (see `Context`).
+
+**Faint words.** Whoever says "five" has just said "left", even if the noise left it below its
+threshold. So with a context, a detection brings along the clearest word of the last `FAINT_S`
+that almost fired (see `Faint`). Where nothing is detected, this changes nothing: false accepts
+do not come of it.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +47,9 @@ CONTEXT_LIMIT = 1.0
 
 _MOST_LOG_ODDS = 30.0  # beyond this float32 reaches infinity
 _MOST_WEIGHT = 10.0
+
+FAINT_S = 3.0
+"""How long before a detection a faint word may have been said, in seconds."""
 
 _ONSET = 0.1  # fraction of its threshold at which a word's evidence begins
 
@@ -96,6 +104,19 @@ class DetectorConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Faint:
+    """A word that almost fired: its evidence rose to `REARM` of its threshold or more, and fell."""
+
+    word: str
+    confidence: float
+    """Its highest evidence, in 0..1."""
+    end_sample: int
+    """Samples processed at that moment."""
+    step: int
+    """Network step of that moment, counted from 0 at the last reset."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Detection:
     """A detected word."""
 
@@ -111,6 +132,9 @@ class Detection:
     """Network step at which it was decided, counted from 0 at the last reset."""
     acoustic: float
     """The same evidence without the contribution of the context, in 0..1."""
+    faint: Faint | None = None
+    """With a context: a word that was said before this one, after the last detection, and almost
+    fired; the clearest within `FAINT_S`."""
 
 
 class Context(Protocol):
@@ -174,6 +198,7 @@ class Detector:
         self._step_samples = step_samples
         self._overhang_samples = overhang_samples
         self._refractory_steps = config.refractory_steps(step_samples, sample_rate_hz)
+        self._faint_steps = int(FAINT_S * sample_rate_hz) // step_samples
         self._talk = Talk(config.talk_penalty, self.labels, step_samples / sample_rate_hz)
         self._context = context
         self._thresholds = np.array(
@@ -196,6 +221,9 @@ class Detector:
         self._step = 0
         self._ready_at = 0  # first step after the refractory time
         self._armed = np.ones(len(self.labels), bool)
+        self._faint: _Peak | None = None  # the clearest faint word since the last detection
+        self._rising: _Peak | None = None  # the highest so far of one that has not fallen yet
+        self._fallen = True  # whether the last word's evidence has fallen
         # A label that the context made fire early: its own evidence may be low and still rise.
         self._early: list[int] = []
         self._onset = np.zeros(len(self.labels), np.int64)  # step at which the evidence began
@@ -240,11 +268,14 @@ class Detector:
             np.logical_or(self._armed, fallen, out=self._armed)
             self._onset[row < _ONSET * self._thresholds] = self._step + 1
             best = int(row.argmax())
-            if (
+            fires = (
                 self._step >= self._ready_at
                 and row[best] >= self._thresholds[best]
                 and self._armed[best]
-            ):
+            )
+            if not fires:
+                self._watch(row)
+            else:
                 detections.append(self._fire(best, float(row[best]), float(acoustic[best])))
                 self._talk.reset()
                 rest = slice(index + 1, None)
@@ -284,10 +315,56 @@ class Detector:
             as_they_are = self._armed[early]
             self._armed[:] = True
             self._armed[early] = as_they_are
+            self._watch(None)
             self._step += 1
         if steps:
             self._onset[:] = self._step
         return []
+
+    def _watch(self, row: Float32 | None) -> None:
+        """Note a word that rises and falls without firing.
+
+        Parameters
+        ----------
+        row
+            (n_labels,) float32, the evidence of a step at which nothing fired; None for silence.
+        """
+        if self._context is None or not self.config.context_weight:
+            return
+        if row is not None and (row >= REARM * self._thresholds).any():
+            shares = row / self._thresholds
+            label = int(shares.argmax())
+            peak = _Peak(
+                label=label,
+                share=float(shares[label]),
+                confidence=float(row[label]),
+                end_sample=self._heard_samples,
+                step=self._step,
+            )
+            if self._fallen and (self._rising is None or peak.share > self._rising.share):
+                self._rising = peak
+            return
+        if self._rising is not None:
+            if not self._is_recent(self._faint) or self._rising.share > self._faint.share:
+                self._faint = self._rising
+            self._rising = None
+        self._fallen = self._fallen or self._step >= self._ready_at
+
+    def _is_recent(self, peak: _Peak | None) -> TypeGuard[_Peak]:
+        return peak is not None and self._step - peak.step <= self._faint_steps
+
+    def _take_faint(self, fired: int) -> Faint | None:
+        """Return the faint word before a word that fires now, and begin anew."""
+        peak, self._faint, self._rising, self._fallen = self._faint, None, None, False
+        # A part of the word that fires now is no word before it.
+        if not self._is_recent(peak) or peak.step >= self._onset[fired]:
+            return None
+        return Faint(
+            word=self.labels[peak.label],
+            confidence=peak.confidence,
+            end_sample=peak.end_sample,
+            step=peak.step,
+        )
 
     def _in_context(self, acoustic: Float32) -> Float32:
         """Return the evidence of a step, (n_labels,), with the contribution of the context."""
@@ -319,7 +396,20 @@ class Detector:
             start_sample=self._origin + int(self._onset[label]) * self._step_samples,
             end_sample=self._heard_samples,
             step=self._step,
+            faint=self._take_faint(label),
         )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class _Peak:
+    """The highest evidence of a word that has not fired."""
+
+    label: int
+    share: float
+    """Of the word's threshold."""
+    confidence: float
+    end_sample: int
+    step: int
 
 
 class Talk:

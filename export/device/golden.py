@@ -277,15 +277,20 @@ class WordsAlone:
 
     def accept(self, detection: Detection) -> None:
         """See `harken.edge.spotting.detector.Context`."""
-        gap_s = (detection.end_sample - self._last) / self._rate_hz
+        if detection.faint is not None:
+            self._hear(detection.faint.word, detection.faint.end_sample, lambda word: "")
+        self._hear(detection.word, detection.end_sample, self.pending)
+
+    def _hear(self, word: str, sample: int, pending: Callable[[str], str]) -> None:
+        gap_s = (sample - self._last) / self._rate_hz
         if self._ratios is None or gap_s >= self._window_s:
             self.reset()
             gap_s = 0.0
         prior = self._prior
-        if detection.word not in prior.words:
+        if word not in prior.words:
             return
-        prior.hear(detection.word, gap_s, self.pending(detection.word))
-        self._last = detection.end_sample
+        prior.hear(word, gap_s, pending(word))
+        self._last = sample
         self._ratios = np.zeros((N_GAPS, self._n_labels), np.float32)
         self._ratios[:, self._columns] = log_ratios(prior.expect(), prior.when(), self._window_s)
 

@@ -43,12 +43,12 @@ from .tables import (
     prior_tables,
 )
 
-VERSION = 6
+VERSION = 7
 """HARKEN_VERSION of the engine that the data is for."""
 
 _WIDTH = 100
 _STATE_BYTES = 48  # sizeof(struct harken)
-_TOLD_BYTES = 8  # sizeof(prior_told)
+_TOLD_BYTES = 32  # sizeof(prior_told)
 _GATE_BYTES = 16  # sizeof(gate_state)
 _WINDOW = 512
 
@@ -341,9 +341,10 @@ def _prior(prior: EnginePrior | None) -> Iterable[str]:
     yield (
         f"/* The grammar {prior.grammar.name}. */\nstatic const harken_prior prior = {{\n"
         "    &prior_network, prior_exponentials, prior_labels, gap_samples, gap_share, "
-        f"{'habits' if prior.habits else 'NULL'},\n    {tables.window_samples}u, {tables.least}u, "
-        f"{tables.most}u, {tables.zero}, {tables.one}, {len(tables.labels)}, "
-        f"{len(tables.gap_share)}, {len(tables.pending)}, {len(prior.habits)}}};\n"
+        f"{'habits' if prior.habits else 'NULL'},\n    {tables.window_samples}u, "
+        f"{tables.faint_steps}u, {tables.least}u, {tables.most}u, {tables.zero}, {tables.one}, "
+        f"{len(tables.labels)}, {len(tables.gap_share)}, {len(tables.pending)}, "
+        f"{len(prior.habits)}}};\n"
     )
 
 

@@ -22,7 +22,7 @@ from ...edge.errors import ExportError
 from ...edge.memory.grammar import Grammar
 from ...edge.memory.lstm import LstmPriorFile
 from ...edge.memory.prior import GAP_EDGES_S, N_GAPS, Context, Learner
-from ...edge.spotting.detector import UNKNOWN, talk_share
+from ...edge.spotting.detector import FAINT_S, UNKNOWN, talk_share
 from ...edge.spotting.frontend import FrontEndConfig, dct_matrix
 from ...edge.spotting.manifest import Manifest
 
@@ -258,6 +258,7 @@ class PriorTables:
     gap_samples: tuple[int, ...]
     gap_share: tuple[int, ...]
     window_samples: int
+    faint_steps: int
     least: int
     most: int
     zero: int
@@ -303,6 +304,7 @@ def prior_tables(manifest: Manifest, grammar: Grammar, file: LstmPriorFile) -> P
         gap_samples=tuple(math.ceil(edge * rate) for edge in GAP_EDGES_S),
         gap_share=tuple(round(float(value) * 2**16) for value in inverse),
         window_samples=math.ceil(grammar.window_s * rate),
+        faint_steps=int(FAINT_S * rate) // manifest.step_samples,
         least=round(math.exp(-config.context_limit) * 2**24),
         most=round(math.exp(config.context_limit) * 2**24),
         zero=quantized[0],

@@ -132,7 +132,9 @@ def _prior(model: EngineModel) -> str:
         f"may follow need less evidence for {grammar.window_s:g} seconds. When your program waits\n"
         "for something, tell the engine after each event: `harken_pending(h, ...)` with one of\n"
         f"{waits}.\n`harken_forget(h)` forgets the words. Without either call, only the words\n"
-        f"count.\n{learned_text(model)}"
+        "count. An event may bring along a faint word: one that was said before and almost fired\n"
+        "(`event.faint`, or `HARKEN_NO_WORD`). Take it as said before the word of the event.\n"
+        f"{learned_text(model)}"
     )
 
 

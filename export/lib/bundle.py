@@ -31,7 +31,7 @@ from .targets import (
     library_targets,
 )
 
-ABI = 1
+ABI = 2
 """HARKEN_ABI of harken_app.h."""
 
 _HEADERS = ("harken.h", "harken_stream.h", "model_data.h")  # besides harken_app.h
@@ -215,7 +215,10 @@ def _prior(model: EngineModel) -> str:
         "something, tell the spotter after each word: `spotter.pending(name)` with one of\n"
         f'{waits}, or `""` for nothing. `forget()` forgets the words.\n'
         "`expecting` switches it off. In C: `harken_pending(harken_stream_engine(s), n)`, where\n"
-        f"`harken_pending_name(n)` is the name.\n{learned_text(model)}"
+        "`harken_pending_name(n)` is the name.\n\n"
+        "A word may bring along a faint one: one that was said before it and almost fired\n"
+        "(`word.faint`; in C `event.faint`, or `HARKEN_NO_WORD`). Take it as said first.\n"
+        f"{learned_text(model)}"
     )
 
 

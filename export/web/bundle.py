@@ -41,7 +41,8 @@ spotter.addEventListener("word", ({{ detail }}) => {{
 ```
 
 `memory.learned` is what it has learned about its user; save it, and pass it to the next memory.
-Call `tick` when `due` has come. `Dialogue` is the same without learning.
+Call `tick` when `due` has come. `Dialogue` is the same without learning. `detail.faint` is a word
+that was said before `detail.word` and almost fired, or null; the memory hears it first.
 
 """
 

@@ -20,8 +20,8 @@ WEB = ENGINE.parent / "web"
 STREAM = ENGINE / "stream"
 """Sources of the stream that converts rates and moves thresholds."""
 
-FORMAT = 1
-"""Name of the section with the file's description; engine.js reads it."""
+FORMAT = 2
+"""Version of the file's description and of words; engine.js reads both."""
 
 _SECTION = "harken"
 _FLAGS = (

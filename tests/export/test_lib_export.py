@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from c_engine import MISMATCH, NULL, RANGE, Event, needs_compiler
+from c_engine import MISMATCH, NO_WORD, NULL, RANGE, Event, needs_compiler
 from command import harken
 from hybrids import LARGE, drawn_model
 from learning import taught
@@ -337,6 +337,12 @@ class Stream:
         assert status == 0, self.library.harken_error(status)
 
     def feed(self, pcm: np.ndarray) -> list[tuple[str, int, int]]:
+        return [(self.name(e.label), e.start_sample, e.end_sample) for e in self.events(pcm)]
+
+    def name(self, label: int) -> str:
+        return str(self.library.harken_label(label).decode())
+
+    def events(self, pcm: np.ndarray) -> list[Event]:
         call = self.library.harken_stream_feed16
         if pcm.dtype == np.float32:
             call = self.library.harken_stream_feed
@@ -344,10 +350,7 @@ class Stream:
         count = call(self.handle, pcm.ctypes.data_as(ctypes.c_void_p),
                      ctypes.c_size_t(len(pcm)), events, ctypes.c_size_t(64))  # fmt: skip
         assert 0 <= count <= 64
-        return [
-            (self.library.harken_label(event.label).decode(), event.start_sample, event.end_sample)
-            for event in events[:count]
-        ]
+        return list(events[:count])
 
     def close(self) -> None:
         self.library.harken_close(self.handle)
@@ -567,6 +570,25 @@ class TestKotlin:
         assert int(said["words of the least sensitivity"]) < 3
         assert said["not expecting"] != said["pcm"]
         assert said["what is not finite"] == "0"
+
+    def test_faint_words_are_those_of_c(
+        self, exported: Exported, library: ctypes.CDLL, said: dict[str, str]
+    ) -> None:
+        """If left needs all evidence, it is faint."""
+        stream = Stream(library)
+        left = load_model("commands").manifest.labels.index("left")
+        assert library.harken_stream_threshold(stream.handle, left, 2**24) == 0
+        events = stream.events(np.fromfile(exported.golden / "pcm.s16le", np.int16)[:64_000])
+        faint = [
+            "null"
+            if event.faint == NO_WORD
+            else f"{stream.name(event.faint)}/{event.faint_confidence}/{event.faint_sample}"
+            for event in events
+        ]
+        stream.close()
+        assert said["faint"] == f"[{', '.join(faint)}]"
+        assert said["faint"].startswith("[left/")
+        assert "null" in said["faint"]
 
     def test_mistakes_are_exceptions_that_say_what_would_be_right(
         self, said: dict[str, str]

@@ -26,6 +26,7 @@ from harken.edge.errors import DependencyError
 from harken.edge.memory.grammar_file import load_grammar
 from harken.edge.memory.lstm import LstmPrior
 from harken.edge.memory.memory import Memory, shipped_prior
+from harken.edge.spotting.detector import Detection
 from harken.edge.spotting.manifest import Model
 from harken.export.cli import _page_grammar
 from harken.export.device.compiler import build
@@ -101,6 +102,18 @@ def odds(probability: float) -> float:
 def demo() -> np.ndarray:
     samples, _ = soundfile.read("models/demo.flac", dtype="int16")
     return samples
+
+
+class Noting(Memory):
+    """A memory that notes the detections that it accepts."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.noted: list[Detection] = []
+
+    def accept(self, detection: Detection) -> None:
+        self.noted.append(detection)
+        super().accept(detection)
 
 
 class TestFolder:
@@ -332,6 +345,63 @@ class TestEngine:
         for key, counts in python["counts"].items():
             assert found["learned"]["counts"][key] == pytest.approx(counts, abs=2e-4)
 
+    def test_a_faint_word_is_part_of_the_command(self, site: Path) -> None:
+        """Those of Python: left, if it needs all evidence, before three and five."""
+        pytest.importorskip("tflite_micro")
+        robot, model, pcm = load_grammar("robot"), load_model("commands"), demo()[:64_000]
+        file, manifest = shipped_prior(robot), model.manifest
+        assert file is not None
+        thresholds = {**manifest.detector.thresholds, "left": 1.0}
+        detector = dataclasses.replace(manifest.detector, thresholds=thresholds)
+        model = dataclasses.replace(
+            model, manifest=dataclasses.replace(manifest, detector=detector)
+        )
+        prior = LstmPrior(file, runtime=TflmRuntime(file))
+        memory = Noting.of(robot, model, prior=prior, now_s=0.0)
+        assert isinstance(memory, Noting)
+        Spotter(model, context=memory).feed(pcm)
+        (site / "demo.raw").write_bytes(pcm.astype("<i2").tobytes())
+        found = run_js(site, """
+            import { readFileSync } from "node:fs";
+            import { Engine, Memory } from "./harken.js";
+            const engine = await Engine.load(readFileSync("models/commands.wasm"));
+            const memory = new Memory(JSON.parse(readFileSync("models/robot.json")));
+            const bytes = readFileSync("demo.raw");
+            const pcm = new Int16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2);
+            engine.setThreshold("left", 1);
+            const words = [], said = [];
+            for (let at = 0; at < pcm.length; at += 320) {
+              for (const word of engine.feed(pcm.subarray(at, at + 320))) {
+                words.push(word);
+                const { commands } = memory.hear(word.word, word.end, word.confidence, word);
+                said.push(...commands.map(({ text }) => text));
+                engine.pending(memory.pending, memory.habit);
+              }
+            }
+            engine.expecting = false;
+            engine.reset();
+            const without = engine.feed(pcm).map(({ faint }) => faint);
+            console.log(JSON.stringify({ words, said, without }));
+        """)  # fmt: skip
+        (site / "demo.raw").unlink()
+        assert [word["word"] for word in found["words"]] == ["three", "five"]
+        for word, event in zip(found["words"], memory.noted, strict=True):
+            assert (word["word"], word["endSample"]) == (event.word, event.end_sample)
+            if event.faint is None:
+                assert word["faint"] is None
+                continue
+            assert word["faint"].keys() == {"word", "confidence", "end", "endSample"}
+            assert word["faint"]["word"] == event.faint.word == "left"
+            assert word["faint"]["confidence"] == pytest.approx(event.faint.confidence, abs=0.01)
+            assert abs(word["faint"]["endSample"] - event.faint.end_sample) <= 640
+            assert word["faint"]["end"] == word["faint"]["endSample"] / 16_000
+        assert [word["faint"] is None for word in found["words"]] == [False, True]
+        turns = memory.take_turns()
+        said = [command.text for turn in turns for command in turn.commands]
+        assert found["said"] == said == ["move left by three", "move left by five"]
+        assert found["without"]
+        assert set(found["without"]) == {None}
+
     def test_without_expecting_it_hears_as_a_spotter_does(self, site: Path) -> None:
         pcm = demo()
         (site / "demo.raw").write_bytes(pcm.astype("<i2").tobytes())
@@ -410,9 +480,9 @@ class TestEngine:
             (lambda content: b"<!doctype html>", "bad-model", "damaged"),
             (lambda content: b"\0asm\1\0\0\0", "bad-model", "not a harken model"),
             (
-                lambda content: content.replace(b'{"format":1,', b'{"format":2,'),
+                lambda content: content.replace(b'{"format":2,', b'{"format":3,'),
                 "version",
-                "version 2; this library reads version 1",
+                "version 3; this library reads version 2",
             ),
         ],
     )  # fmt: skip

@@ -22,7 +22,9 @@ static void must(int holds) {
 
 static int same(const harken_event *a, const harken_event *b) {
     return a->label == b->label && a->confidence == b->confidence && a->acoustic == b->acoustic &&
-           a->start_sample == b->start_sample && a->end_sample == b->end_sample;
+           a->start_sample == b->start_sample && a->end_sample == b->end_sample &&
+           a->faint == b->faint && a->faint_confidence == b->faint_confidence &&
+           a->faint_sample == b->faint_sample;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -1,5 +1,6 @@
 // A grammar, a memory to begin with and steps in, as JSON; what came of each step out. Each step is
-// what memory.hear takes, or a time for memory.tick, or "resume": go on from what would be kept.
+// what memory.hear takes, or a time for memory.tick, or "resume": go on from what would be kept, or
+// what memory.unmute takes, once it was mute.
 const { Memory } = await import(process.argv[2]);
 
 let content = "";
@@ -19,8 +20,13 @@ const results = steps.map((step) => {
     memory = new Memory(grammar, kept.state, kept.learned);
   } else if (step === "forget") memory.forget();
   else if (typeof step === "number") turn = memory.tick(step);
+  else if (step.unmute) {
+    memory.mute(step.unmute[0]);
+    memory.unmute(...step.unmute);
+  }
   else turn = memory.hear(...step);
-  const { outcome = null } = turn ?? {};
-  return { outcome, pending: memory.pending, habit: memory.habit, learned: memory.learned, due: memory.due };
+  const { outcome = null, commands = [] } = turn ?? {};
+  const said = commands.map(({ text }) => text);
+  return { outcome, said, pending: memory.pending, habit: memory.habit, learned: memory.learned, due: memory.due };
 });
 console.log(JSON.stringify({ results }));

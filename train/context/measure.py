@@ -60,15 +60,28 @@ class Ears:
         prior = self.prior or NgramPrior(self.grammar.words)  # expects all words equally
         return Memory.of(self.grammar, self.model, prior=prior, now_s=0.0)
 
-    def hear(self, posteriors: Float32) -> tuple[list[Detection], list[Command]]:
-        """Return the words and commands of a session, from a reset."""
+    def hear(self, posteriors: Float32) -> tuple[list[Heard], list[Command]]:
+        """Return the words and commands of a session, from a reset.
+
+        A faint word counts as heard when it was said, if the dialogue still took it.
+        """
         memory = self.memory()
         detections = detector(self.model, self.config, memory).feed(posteriors)
         # Pending commands settle once nothing more is said.
         clock = Clock.of(self.model)
         ended_s = clock.decided_s(len(posteriors)) + _AFTERWARDS_S
         memory.log_odds(round(ended_s * SAMPLE_RATE_HZ))
-        return detections, [c for turn in memory.take_turns() for c in turn.commands]
+        turns = memory.take_turns()
+        heard = [
+            Heard(word=d.word, time_s=clock.decided_s(d.step), confidence=d.confidence)
+            for d in detections
+        ]
+        heard += [
+            Heard(word=turn.word, time_s=turn.at_s - turn.late_s)
+            for turn in turns
+            if turn.late_s and turn.word is not None
+        ]
+        return heard, [c for turn in turns for c in turn.commands]
 
 
 def detector(model: Model, config: DetectorConfig, context: Context | None) -> Detector:
@@ -128,12 +141,7 @@ def score(scene: Scene, ears: Ears, posteriors: Float32, grammar: Grammar) -> Se
     grammar
         The speaker's grammar, which may differ from the listener's.
     """
-    detections, commands = ears.hear(posteriors)
-    clock = Clock.of(ears.model)
-    heard = [
-        Heard(word=d.word, time_s=clock.decided_s(d.step), confidence=d.confidence)
-        for d in detections
-    ]
+    heard, commands = ears.hear(posteriors)
     matches = match(scene, heard, ears.model.manifest.words)
     instead = sum(miss.instead is not None for miss in matches.misses)
     truth = given(scene, grammar)
@@ -228,12 +236,17 @@ def false_accepts(
         for first in range(0, len(posteriors), stretch):
             window.open(histories[turn % len(histories)])
             piece = posteriors[first : first + stretch]
-            events += len(listening.feed(piece))
+            events += n_events(listening.feed(piece))
             heard += len(piece)
             turn += 1
             if progress is not None:
                 progress(turn, 0)
     return events, heard * step_s / 3600
+
+
+def n_events(detections: Iterable[Detection]) -> int:
+    """Return the number of words, faint ones included."""
+    return sum(1 if each.faint is None else 2 for each in detections)
 
 
 class _Window:

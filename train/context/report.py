@@ -31,6 +31,7 @@ from .measure import (
     SessionFigures,
     detector,
     false_accepts,
+    n_events,
     score,
 )
 from .sessions import ORDERS, SNR, stateless
@@ -317,5 +318,5 @@ def _plain_accepts(ears: Ears, negatives: Sequence[Float32]) -> int:
     events = 0
     for posteriors in negatives:
         memory = None if ears.prior is None else ears.memory()
-        events += len(detector(ears.model, ears.config, memory).feed(posteriors))
+        events += n_events(detector(ears.model, ears.config, memory).feed(posteriors))
     return events

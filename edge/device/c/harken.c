@@ -6,7 +6,8 @@
  * Memory layout: struct harken; scratch, shared by the front end and the network; the network's
  * state; posteriors [smoothing_steps][n_labels]; onset [n_labels]; samples [HARKEN_WINDOW]; features
  * [context_frames][n_mfcc]; logits [n_labels]; armed [n_labels]. With a prior: its network's state,
- * that network's last inputs, and factors [n_gaps][n_words]. With a gate: its state.
+ * the faint words and that network's last inputs, and factors [n_gaps][n_words]. With a gate: its
+ * state.
  */
 #include "harken.h"
 
@@ -35,21 +36,29 @@ struct harken {
     uint32_t waiting;      /* steps left of the refractory time */
     uint16_t n_samples;    /* samples in the buffer */
     uint16_t row;          /* row of the posteriors that was written last */
-    uint16_t early;        /* label that fired early because of the prior, or NONE */
-    uint16_t last_word;    /* word that harken_pending() may still refer to, or NONE */
+    uint16_t early;        /* label that fired early because of the prior, or HARKEN_NO_WORD */
+    uint16_t last_word;    /* word that harken_pending() may still refer to, or HARKEN_NO_WORD */
     uint8_t new_frames;    /* frames since the last step */
     uint8_t expecting;     /* whether the prior's factors follow a word */
     uint8_t last_gap;      /* class of the gap before the last word */
     uint8_t awake;         /* whether the last frame was processed */
 };
 
-#define NONE 0xffff
+typedef struct {       /* a word that almost fired */
+    uint32_t evidence; /* its highest, Q24; 0: there is no such word */
+    uint32_t step;     /* of that evidence, low 32 bits */
+    uint8_t label;
+    uint8_t unused[3];
+} peak;
 
 typedef struct {       /* of the prior */
     uint32_t foreseen; /* see harken_foreseen() */
+    peak rising;       /* one whose evidence has not fallen yet; and ... */
+    peak faint;        /* ... the clearest of those whose evidence fell since the last word */
     uint8_t word;      /* input of its network's last step: the word ... */
     uint8_t pending;   /* ... and what was pending */
-    uint8_t unused[2];
+    uint8_t ringing;   /* whether the last word's own evidence has yet to fall */
+    uint8_t unused;
 } prior_told;
 
 typedef struct {      /* of the gate */
@@ -173,6 +182,49 @@ static const uint32_t *expected(harken *h, const layout *l, uint64_t sample) {
 /* Feed a detected word to the prior and compute the factors for the next one. */
 static void remember(harken *h, const layout *l, uint32_t label, uint64_t sample);
 
+/* Whether a word has a larger share of its threshold than another. */
+static int clearer(const uint32_t *threshold, const peak *a, const peak *b) {
+    return (uint64_t)a->evidence * threshold[b->label] > (uint64_t)b->evidence * threshold[a->label];
+}
+
+/* Note a word that rises and falls without firing, given the evidence of a step at which nothing
+ * fired; `ready`: it could have. */
+static void watch(const harken *h, const layout *l, const uint32_t *evidence, int ready) {
+    const harken_model *model = h->of.model;
+    const uint32_t *threshold = model->detector->threshold;
+    prior_told *told = l->told;
+    uint32_t step = (uint32_t)h->step;
+    int low = 1;
+    for (uint32_t i = 0; i < model->n_labels; i++) {
+        if (evidence[i] < threshold[i] / 2) continue;
+        low = 0;
+        peak one = {evidence[i], step, (uint8_t)i, {0, 0, 0}};
+        if (!told->ringing && clearer(threshold, &one, &told->rising)) told->rising = one;
+    }
+    if (step - told->faint.step > model->prior->faint_steps) told->faint.evidence = 0;
+    if (!low) return;
+    if (clearer(threshold, &told->rising, &told->faint)) told->faint = told->rising;
+    told->rising.evidence = 0;
+    if (ready) told->ringing = 0;
+}
+
+/* Add the faint word before a word that fires now, whose evidence began `ago` steps ago; and begin
+ * anew. */
+static void take_faint(const harken *h, const layout *l, uint32_t ago, harken_event *event) {
+    const harken_model *model = h->of.model;
+    prior_told *told = l->told;
+    uint32_t age = (uint32_t)h->step - told->faint.step;
+    /* A part of the word that fires now is no word before it. */
+    if (told->faint.evidence && age > ago && age <= model->prior->faint_steps) {
+        event->faint = told->faint.label;
+        event->faint_confidence = told->faint.evidence;
+        event->faint_sample =
+            event->end_sample - (uint64_t)age * model->stride_frames * model->hop_samples;
+    }
+    told->rising.evidence = told->faint.evidence = 0;
+    told->ringing = 1;
+}
+
 /* One step on the posteriors in row h->row. Returns 1 and writes the event if a word fired. */
 static int detect(harken *h, const layout *l, harken_event *event) {
     const harken_model *model = h->of.model;
@@ -224,20 +276,30 @@ static int detect(harken *h, const layout *l, harken_event *event) {
         if (evidence[i] < threshold / 10) l->onset[i] = (uint32_t)h->step + 1;
         if (evidence[i] > evidence[best]) best = i;
     }
-    int fired = !h->waiting && evidence[best] >= detector->threshold[best] && l->armed[best];
+    int ready = !h->waiting;
+    int fired = ready && evidence[best] >= detector->threshold[best] && l->armed[best];
     if (h->waiting) h->waiting--;
     if (fired) {
         uint32_t ago = (uint32_t)h->step - l->onset[best];
         l->armed[best] = 0;
-        h->early = evidence[best] > acoustic[best] ? (uint16_t)best : NONE;
+        h->early = evidence[best] > acoustic[best] ? (uint16_t)best : HARKEN_NO_WORD;
         h->waiting = detector->refractory_steps ? detector->refractory_steps - 1 : 0;
         event->label = (uint16_t)best;
         event->confidence = evidence[best];
         event->acoustic = acoustic[best];
         event->start_sample = (h->step - ago) * model->stride_frames * model->hop_samples;
         event->end_sample = sample;
+        event->faint = HARKEN_NO_WORD;
+        event->faint_confidence = 0;
+        event->faint_sample = 0;
         h->talk[0] = h->talk[1] = 0;
-        if (model->prior) remember(h, l, best, sample);
+        if (model->prior) {
+            take_faint(h, l, ago, event);
+            if (event->faint != HARKEN_NO_WORD) remember(h, l, event->faint, event->faint_sample);
+            remember(h, l, best, sample);
+        }
+    } else if (model->prior) {
+        watch(h, l, evidence, ready);
     }
     h->step++;
     return fired;
@@ -249,7 +311,8 @@ static void forget(harken *h, const layout *l) {
     const harken_prior *prior = h->of.model->prior;
     harken_network_reset(prior->network, l->prior_state);
     h->expecting = 0;
-    h->last_word = NONE;
+    h->last_word = HARKEN_NO_WORD;
+    l->told->rising.evidence = l->told->faint.evidence = 0;
 }
 
 /* Run one step of the prior's network on a word; returns its logits [n_gaps][n_words]. */
@@ -332,7 +395,7 @@ static void remember(harken *h, const layout *l, uint32_t label, uint64_t sample
         forget(h, l);
         gap = 0;
     }
-    h->last_word = NONE;
+    h->last_word = HARKEN_NO_WORD;
     while (word < prior->n_words && prior->labels[word] != label) word++;
     if (word == prior->n_words) return; /* a word of the model that is not in the grammar */
     while (kind + 1u < prior->n_gaps && gap >= prior->gap_samples[kind]) kind++;
@@ -410,7 +473,7 @@ int harken_reset(harken *h) {
     layout l = places(model, h);
     memset(h, 0, l.bytes);
     h->of.model = model;
-    h->early = NONE;
+    h->early = HARKEN_NO_WORD;
     h->row = (uint16_t)(model->detector->smoothing_steps - 1);
     harken_network_reset(model->network, l.state);
     memset(l.features, model->frontend->zero_point,
@@ -503,7 +566,7 @@ static int wait_for(harken *h, unsigned pending, const uint32_t *share) {
     for (uint32_t i = 0; i <= prior->n_words && share; i++) sum += share[i];
     if (sum > ONE24 + prior->n_words) return HARKEN_ERROR_RANGE; /* each may be rounded up */
     layout l = places(h->of.model, h);
-    if (h->last_word != NONE) expect(h, &l, h->last_word, h->last_gap, pending, share);
+    if (h->last_word != HARKEN_NO_WORD) expect(h, &l, h->last_word, h->last_gap, pending, share);
     return HARKEN_OK;
 }
 

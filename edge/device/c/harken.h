@@ -28,7 +28,7 @@
 extern "C" {
 #endif
 
-#define HARKEN_VERSION 6 /* of the structures below; model_data.c is generated for one version */
+#define HARKEN_VERSION 7 /* of the structures below; model_data.c is generated for one version */
 
 /* ------------------------------------------------------------------------- configuration --- */
 
@@ -196,6 +196,7 @@ typedef struct {
     const uint32_t *gap_share;    /* [n_gaps] inverse of its share of the window, Q16; 0: outside */
     const harken_habit *habits;   /* [n_habits], the first that matches applies; NULL: none */
     uint32_t window_samples;      /* follow-up window: how long after a word another is expected */
+    uint32_t faint_steps;         /* how long before a word a faint one may have been said */
     uint32_t least, most;         /* bounds on the factor of a word's odds, Q24 */
     int8_t zero, one;             /* the network's inputs that stand for 0 and 1 */
     uint8_t n_words, n_gaps, n_pending;
@@ -233,13 +234,20 @@ typedef struct {
 
 typedef struct harken harken; /* a listening engine; lives in the memory given to harken_init */
 
+/* A detected word; with a prior, also the clearest faint word before it: one that was said after the
+ * last detection and almost fired. Its evidence rose to half its threshold or more, and fell. */
 typedef struct {
-    uint64_t start_sample; /* first sample of the evidence, counted from the reset */
-    uint64_t end_sample;   /* samples processed when the decision was made */
-    uint32_t confidence;   /* the evidence that reached the threshold, Q24 */
-    uint32_t acoustic;     /* the same without the contribution of the context, Q24 */
+    uint64_t start_sample;     /* first sample of the evidence, counted from the reset */
+    uint64_t end_sample;       /* samples processed when the decision was made */
+    uint64_t faint_sample;     /* samples processed at the faint word's highest evidence, ... */
+    uint32_t confidence;       /* the evidence that reached the threshold, Q24 */
+    uint32_t acoustic;         /* the same without the contribution of the context, Q24 */
+    uint32_t faint_confidence; /* ... and that evidence, Q24 */
     uint16_t label;
+    uint16_t faint;            /* label of the faint word, or HARKEN_NO_WORD */
 } harken_event;
+
+#define HARKEN_NO_WORD 0xffff
 
 /* Bytes of memory that a model needs. model_data.h defines it as a constant. */
 size_t harken_bytes(const harken_model *model);

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import itertools
 import math
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +21,7 @@ from ai_edge_litert import schema_py_generated as schema
 from c_engine import (
     ALIGNMENT,
     LENGTH,
+    NO_WORD,
     NULL,
     RANGE,
     SIZE,
@@ -41,10 +43,11 @@ from harken.edge.memory.grammar_file import load_grammar
 from harken.edge.memory.lstm import LstmPrior
 from harken.edge.memory.memory import shipped_prior
 from harken.edge.memory.prior import gap_class
+from harken.edge.spotting.detector import Detection
 from harken.edge.spotting.frontend import FrontEnd
 from harken.edge.spotting.manifest import Model
 from harken.export.device import golden
-from harken.export.device.golden import WordsAlone, recording
+from harken.export.device.golden import WordsAlone, long_recording, recording
 from harken.export.device.graph import engine_network, read_network
 from harken.export.device.sigmoid import ENGINE, derive_table, log2_header, probe, sigmoid_header
 from harken.export.device.source import EngineModel
@@ -735,16 +738,22 @@ class TestContext:
             for event in events:
                 word = model.manifest.labels[event.label]
                 found.append((word, event))
-                if word in waits:
-                    gap_s = (event.end_sample - (last_sample or 0)) / 16_000
+                said = [(word, event.end_sample, waits.get(word, ""))]
+                if event.faint != NO_WORD:
+                    said.insert(0, (model.manifest.labels[event.faint], event.faint_sample, ""))
+                for each, sample, waited in said:
+                    if each not in waits:
+                        continue
+                    gap_s = (sample - (last_sample or 0)) / 16_000
                     if last_sample is None or gap_s >= grammar.window_s:
                         shadow.reset()
                         gap_s = 0.0
-                    base = shadow.expect()[gap_class(gap_s), file.words.index(word)]
-                    assert listener.foreseen() == pytest.approx(base, rel=1e-3, abs=1e-7)
+                    base = shadow.expect()[gap_class(gap_s), file.words.index(each)]
                     foreseen += gap_s > 0
-                    shadow.hear(word, gap_s, waits[word])
-                    last_sample = event.end_sample
+                    shadow.hear(each, gap_s, waited)
+                    last_sample = sample
+                if word in waits:
+                    assert listener.foreseen() == pytest.approx(base, rel=1e-3, abs=1e-7)
                     status = listener.library.harken_pending(
                         listener.handle, file.pending.index(waits[word])
                     )
@@ -832,6 +841,232 @@ class TestContext:
         without = engine.listener()
         assert without.library.harken_pending(without.handle, 0) == RANGE
         assert without.library.harken_forget(without.handle) == RANGE
+
+
+def demanding(model: Model, thresholds: Mapping[str, float], **changes: Any) -> Model:
+    """Return a model with other thresholds, and other settings of its detector."""
+    detector = dataclasses.replace(model.manifest.detector, thresholds=thresholds, **changes)
+    return dataclasses.replace(
+        model, manifest=dataclasses.replace(model.manifest, detector=detector)
+    )
+
+
+def words_alone(engine: CEngine) -> WordsAlone:
+    """Return the context of an engine in Python, its LSTM by the same kernels."""
+    from harken.export.tflm import TflmRuntime
+
+    prior, labels = engine.of.prior, engine.of.manifest.labels
+    assert prior is not None
+    runtime = TflmRuntime(prior.file)
+    return WordsAlone(prior.grammar, prior.file, labels, 16_000, runtime=runtime)
+
+
+def python_detector(engine: CEngine, context: WordsAlone | None) -> Detector:
+    manifest = engine.of.manifest
+    return Detector(
+        manifest.detector,
+        manifest.labels,
+        manifest.step_samples,
+        overhang_samples=192,
+        context=context,
+    )
+
+
+def assert_same(labels: Sequence[str], events: list[Event], detections: list[Detection]) -> int:
+    """Compare them, and their faint words; return how many faint words there are."""
+    assert [(labels[event.label], event.end_sample) for event in events] == [
+        (detection.word, detection.end_sample) for detection in detections
+    ]
+    faint = 0
+    for event, detection in zip(events, detections, strict=True):
+        assert event.confidence / 2**24 == pytest.approx(detection.confidence, abs=1e-4)
+        if detection.faint is None:
+            assert (event.faint, event.faint_confidence, event.faint_sample) == (NO_WORD, 0, 0)
+            continue
+        assert labels[event.faint] == detection.faint.word
+        assert event.faint_sample == detection.faint.end_sample < event.start_sample + 640
+        assert event.faint_confidence / 2**24 == pytest.approx(detection.faint.confidence, abs=1e-4)
+        faint += 1
+    return faint
+
+
+class TestFaintWords:
+    """Words that almost fired before one that did, against Python's."""
+
+    STEPS = 75  # three seconds
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def exact(tmp_path_factory: pytest.TempPathFactory) -> CEngine:
+        """A model whose evidence is its posterior: every word needs 0.6."""
+        pytest.importorskip("tflite_micro")
+        model = load_model("commands-tiny")
+        even = dict.fromkeys(model.manifest.words, 0.6)
+        model = demanding(model, even, smoothing_steps=1, refractory_ms=400)
+        return compile_engine(
+            model, tmp_path_factory.mktemp("exact"), grammar=load_grammar("robot")
+        )
+
+    @staticmethod
+    def said(engine: CEngine, *parts: tuple[str, float, int]) -> np.ndarray:
+        """Make posteriors: for each part a label, its posterior, and for how many steps."""
+        labels = engine.of.manifest.labels
+        rows = []
+        for label, posterior, steps in parts:
+            row = np.zeros(len(labels), np.float32)
+            row[-1] = 1 - posterior
+            row[labels.index(label)] += posterior
+            rows += [row] * steps
+        return np.array(rows)
+
+    def faint(self, engine: CEngine, *parts: tuple[str, float, int]) -> list[str | None]:
+        """Return the faint word of each detection, in C as in Python."""
+        posteriors = self.said(engine, *parts)
+        labels = engine.of.manifest.labels
+        events = engine.listener().detect(posteriors)
+        assert_same(labels, events, python_detector(engine, words_alone(engine)).feed(posteriors))
+        return [None if event.faint == NO_WORD else labels[event.faint] for event in events]
+
+    @pytest.mark.parametrize(("name", "which"), [("robot", "commands"), ("media", "commands-tiny")])
+    def test_those_of_a_recording_are_those_of_python(
+        self, name: str, which: str, tmp_path: Path
+    ) -> None:
+        """If words need much: the evidence of those behind tells whether the prior heard them."""
+        pytest.importorskip("tflite_micro")
+        model = load_model(which)
+        thresholds = model.manifest.detector.thresholds
+        model = demanding(model, {word: max(0.96, least) for word, least in thresholds.items()})
+        engine = compile_engine(model, tmp_path, grammar=load_grammar(name))
+        prior = engine.of.prior
+        assert prior is not None
+        waits = dict(zip(prior.file.words, itertools.cycle(prior.file.pending)))
+        context = words_alone(engine)
+        context.pending = lambda word: waits[word]
+        listener, events, rows, steps = engine.listener(), [], [], 0
+        for found in listener.frames(long_recording(300 * 16_000)[64 * 16_000 :]):
+            for event in found:
+                waited = waits.get(model.manifest.labels[event.label], "")
+                index = prior.file.pending.index(waited)
+                assert listener.library.harken_pending(listener.handle, index) == 0
+            events += found
+            if listener.steps() != steps:
+                steps = listener.steps()
+                rows.append((listener.posteriors() / 2**28).astype(np.float32))
+        detections = python_detector(engine, context).feed(np.array(rows))
+        assert assert_same(model.manifest.labels, events, detections) >= 10
+
+    @pytest.mark.parametrize("seed", range(8))
+    def test_those_of_random_words_are_those_of_python(self, exact: CEngine, seed: int) -> None:
+        """Bumps of all heights and lengths, some beside each other; and again after a reset."""
+        rng, labels = np.random.default_rng(seed), exact.of.manifest.labels
+        rows = np.zeros((6000, len(labels)))
+        for start in np.cumsum(rng.geometric(1 / 18, 200)):
+            length, height = int(rng.integers(2, 16)), rng.uniform(0.05, 0.95)
+            bump = height * np.sin(np.pi * (np.arange(length) + 0.5) / length)
+            rows[start : start + length, rng.integers(len(labels) - 1)] += bump
+        rows += rng.uniform(0, 1e-3, rows.shape)
+        rows[:, -1] += 0.1
+        posteriors = (rows / np.maximum(1, rows.sum(axis=1))[:, np.newaxis]).astype(np.float32)
+        listener, python = exact.listener(), python_detector(exact, words_alone(exact))
+        counts = []
+        for _ in range(2):
+            detections = python.feed(posteriors)
+            counts.append(assert_same(labels, listener.detect(posteriors), detections))
+            python.reset()
+            assert listener.library.harken_reset(listener.handle) == 0
+        assert counts[0] == counts[1] >= 10
+        without = python_detector(exact, None).feed(posteriors)
+        assert not any(detection.faint for detection in without)
+
+    def test_without_a_prior_there_are_none(self, exact: CEngine, tmp_path: Path) -> None:
+        manifest = exact.of.manifest
+        model = demanding(
+            load_model("commands-tiny"), manifest.detector.thresholds, smoothing_steps=1
+        )
+        posteriors = self.said(exact, ("left", 0.5, 3), ("silence", 1, 5), ("five", 0.9, 3))
+        [event] = compile_engine(model, tmp_path).listener().detect(posteriors)
+        assert (event.faint, event.faint_confidence, event.faint_sample) == (NO_WORD, 0, 0)
+        [event] = exact.listener().detect(posteriors)
+        assert manifest.labels[event.faint] == "left"
+        assert event.faint_confidence == pytest.approx(0.5 * 2**24, abs=1)
+        assert event.faint_sample == 192 + manifest.step_samples  # of its first step
+
+    @pytest.mark.parametrize(("silence", "expected"), [(74, "left"), (75, None)])
+    def test_it_was_said_at_most_three_seconds_before(
+        self, exact: CEngine, silence: int, expected: str | None
+    ) -> None:
+        parts = ("left", 0.5, 1), ("silence", 1, silence), ("five", 0.9, 3)
+        assert self.faint(exact, *parts) == [expected]
+        prior = exact.of.prior
+        assert prior is not None
+        assert prior.tables.faint_steps == self.STEPS
+
+    def test_the_clearest_of_the_last_three_seconds_counts(self, exact: CEngine) -> None:
+        both = ("left", 0.5, 2), ("silence", 1, 20), ("right", 0.4, 2)
+        assert self.faint(exact, *both, ("silence", 1, 20), ("five", 0.9, 3)) == ["left"]
+        assert self.faint(exact, *both, ("silence", 1, 60), ("five", 0.9, 3)) == [None]
+        late = ("left", 0.5, 2), ("silence", 1, 80), ("right", 0.4, 2), ("silence", 1, 5)
+        assert self.faint(exact, *late, ("five", 0.9, 3)) == ["right"]
+        higher = ("left", 0.4, 2), ("silence", 1, 20), ("right", 0.5, 2), ("silence", 1, 5)
+        assert self.faint(exact, *higher, ("five", 0.9, 3)) == ["right"]
+        unclear = ("left", 0.29, 2), ("silence", 1, 5), ("five", 0.9, 3)
+        assert self.faint(exact, *unclear) == [None]
+
+    def test_a_part_of_the_word_that_fires_is_no_word_before_it(self, exact: CEngine) -> None:
+        """Nor is what has not fallen, or the end of the last word."""
+        labels = exact.of.manifest.labels
+        posteriors = self.said(exact, ("left", 0.5, 2), ("silence", 1, 3), ("five", 0.9, 3))
+        posteriors[1:5, labels.index("five")] = 0.1  # its evidence has begun
+        [event] = exact.listener().detect(posteriors)
+        assert labels[event.faint] == "left"  # in its first step, before
+        posteriors[0, labels.index("five")] = 0.1
+        [event] = exact.listener().detect(posteriors)
+        assert event.faint == NO_WORD
+        python = python_detector(exact, words_alone(exact)).feed(posteriors)
+        assert_same(labels, [event], python)
+        assert self.faint(exact, ("left", 0.5, 2), ("five", 0.9, 3)) == [None]
+        again = ("left", 0.9, 3), ("right", 0.5, 20), ("silence", 1, 2), ("five", 0.9, 3)
+        assert self.faint(exact, *again) == [None, None]
+        fallen = ("left", 0.9, 3), ("silence", 1, 12), ("right", 0.5, 2), ("silence", 1, 2)
+        assert self.faint(exact, *fallen, ("five", 0.9, 3)) == [None, "right"]
+
+    def test_each_is_told_once_and_a_reset_or_forgetting_ends_it(self, exact: CEngine) -> None:
+        faint = ("left", 0.5, 2), ("silence", 1, 4)
+        fires = ("five", 0.9, 2), ("silence", 1, 20), ("four", 0.9, 2)
+        assert self.faint(exact, *faint, *fires) == ["left", None]
+        for forget in ("harken_reset", "harken_forget"):
+            listener = exact.listener()
+            assert listener.detect(self.said(exact, *faint)) == []
+            assert getattr(listener.library, forget)(listener.handle) == 0
+            [first, _] = listener.detect(self.said(exact, *fires))
+            assert first.faint == NO_WORD
+
+    def test_the_prior_hears_it_unless_it_does_not_know_it(
+        self, exact: CEngine, tmp_path: Path
+    ) -> None:
+        """An unknown one is told all the same, and changes nothing."""
+        media = load_grammar("media")
+        engine = compile_engine(
+            dataclasses.replace(load_model("commands-tiny"), manifest=exact.of.manifest),
+            tmp_path,
+            grammar=media,
+        )
+        prior = engine.of.prior
+        assert prior is not None
+        first, second, third = prior.file.words[:3]
+        other = next(word for word in engine.of.manifest.words if word not in prior.file.words)
+
+        def third_after(*between: tuple[str, float, int]) -> Event:
+            parts = (first, 0.9, 2), *between, (third, 0.9, 2), ("silence", 1, 20), (third, 0.9, 2)
+            self.faint(engine, *parts)
+            return engine.listener().detect(self.said(engine, *parts))[-1]
+
+        nothing = third_after(("silence", 1, 27))
+        between = ("silence", 1, 20), (other, 0.5, 2), ("silence", 1, 5)
+        assert self.faint(engine, (first, 0.9, 2), *between, (third, 0.9, 2)) == [None, other]
+        assert third_after(*between).key() == nothing.key()
+        known = third_after(("silence", 1, 20), (second, 0.5, 2), ("silence", 1, 5))
+        assert known.confidence != nothing.confidence != nothing.acoustic
 
 
 class TestBadInput:

@@ -14,6 +14,7 @@ import soxr
 from c_engine import (
     ALIGNMENT,
     LENGTH,
+    NO_WORD,
     NULL,
     RANGE,
     SIZE,
@@ -123,6 +124,30 @@ def test_without_expecting_it_is_the_model_without_a_memory(
     stream.call("expecting", 1)
     stream.call("reset")
     assert keys(stream.feed(demo)) == keys(engine.listener().feed(demo, room=64))
+
+
+def test_a_word_that_is_faint_is_told_unless_it_shall_not(
+    engine: CEngine, demo: np.ndarray
+) -> None:
+    """At the model's rate too, whatever the rate of the microphone."""
+    labels = engine.of.manifest.labels
+    heard = []
+    for rate_hz in (16_000, 44_100):
+        stream = CStream(engine.library, engine.model, rate_hz)
+        assert stream.call("threshold", labels.index("left"), ONE) == 0
+        sound = soxr.resample(demo[:64_000], 16_000, rate_hz)
+        [three, five] = stream.feed(sound)
+        assert [labels[each.label] for each in (three, five)] == ["three", "five"]
+        assert labels[three.faint] == "left"
+        assert ONE // 2 <= three.faint_confidence < ONE
+        assert five.faint == NO_WORD
+        heard.append(three)
+        stream.call("reset")
+        stream.call("expecting", 0)
+        quiet = {(e.faint, e.faint_confidence, e.faint_sample) for e in stream.feed(sound)}
+        assert quiet == {(NO_WORD, 0, 0)}
+    assert abs(heard[0].faint_sample - heard[1].faint_sample) <= 960
+    assert 16_000 // 4 < heard[0].faint_sample < heard[0].start_sample + 1
 
 
 def test_level(stream: CStream) -> None:

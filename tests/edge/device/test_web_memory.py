@@ -17,6 +17,7 @@ from harken.edge.memory.grammar_file import load_grammar
 from harken.edge.memory.grammar_json import grammar_to_json
 from harken.edge.memory.memory import shipped_prior
 from harken.edge.memory.prior import Context, Learner, NgramPrior
+from harken.edge.spotting.detector import Detection, Faint
 
 TESTS = Path(__file__).parents[2]
 LIBRARY = TESTS.parent / "edge" / "device" / "web" / "lib"
@@ -136,6 +137,66 @@ def test_what_python_learned_is_taken_up(module: Path) -> None:
         [found] = remember(module, robot, steps, **given, **changes)["results"]
         assert_close(learned, found["learned"])
         assert found["habit"] == pytest.approx(share, abs=WITHIN)
+
+
+@pytest.mark.parametrize("grammar", GRAMMARS, ids=lambda grammar: grammar.name)
+def test_faint_words_mean_and_teach_the_same(module: Path, grammar: Grammar) -> None:
+    """Every third word is faint: what is carried out, learned and expected, and what comes late."""
+    python, steps, expected = Taught(grammar), [], []
+    rng = np.random.default_rng(1)
+    faint, late = None, 0
+    for word, now_s, acoustic in spoken(grammar, 60):
+        sample = round(now_s * 16_000)
+        if faint is not None and sample - faint.end_sample > 48_000:
+            faint = None
+        if rng.random() < 1 / 3:
+            faint = Faint(word=word, confidence=acoustic / 2, end_sample=sample, step=0)
+            continue
+        python.accept(
+            Detection(
+                word=word, confidence=0.9, acoustic=acoustic, start_sample=0, end_sample=sample,
+                step=0, faint=faint,
+            )
+        )  # fmt: skip
+        evidence: dict[str, Any] = {"acoustic": acoustic, "threshold": 0.7}
+        evidence |= {"foreseen": python.foreseen, "end": sample / 16_000, "faint": None}
+        if faint is not None:
+            end = {"end": faint.end_sample / 16_000, "endSample": faint.end_sample}
+            evidence["faint"] = {"word": faint.word, "confidence": faint.confidence} | end
+            late += 1
+        faint = None
+        steps.append([word, sample / 16_000, 0.9, evidence])
+        turns = python.take_turns()
+        said = [command.text for turn in turns for command in turn.commands]
+        pending = python.dialogue.pending
+        habit = habit_of(python)
+        expected.append((turns[-1].outcome, said, pending, habit, python.prior.to_dict()))
+    assert late > 30
+    results = remember(module, grammar, steps)["results"]
+    for (outcome, said, pending, habit, learned), got in zip(expected, results, strict=True):
+        assert (got["outcome"], got["said"], got["pending"]) == (outcome, said, pending)
+        assert got["habit"] == pytest.approx(habit, abs=WITHIN)
+        assert_close(learned, got["learned"])
+    assert python.prior.lessons > 50
+
+
+def test_a_faint_word_is_left_out_once_the_dialogue_has_moved_on(module: Path) -> None:
+    """It is part of the command if it was said after that, and if nothing was muted then."""
+
+    def five(said_s: float) -> list[Any]:
+        faint = {"word": "left", "confidence": 0.4, "end": said_s - 100}
+        return ["five", 12.0, 0.9, {"faint": faint, "end": 12.0 - 100}]
+
+    window_s = GRAMMARS[0].window_s
+    assert window_s < 9
+    before: list[Any] = [["right", 1.0], 10.0]
+    after, late = (remember(module, GRAMMARS[0], [*before, five(at)]) for at in (10.0, 9.9))
+    assert [step["outcome"] for step in after["results"]] == ["pending", "expired", "command"]
+    assert after["results"][-1]["said"] == ["move left by five"]
+    assert late["results"][-1]["said"] == []
+    for at, said in ((10.4, []), (10.5, ["move left by five"])):
+        [*_, last] = remember(module, GRAMMARS[0], [{"unmute": [10.0, 0.5]}, five(at)])["results"]
+        assert last["said"] == said
 
 
 @pytest.mark.parametrize(

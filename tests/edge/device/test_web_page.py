@@ -125,6 +125,26 @@ class TestListening:
         last = page.locator("[data-slot=last]")
         assert last.get_attribute("data-text") == "move left by five"
 
+    def test_a_faint_word_is_seen_and_part_of_the_command(self, stage: Stage) -> None:
+        """Left, which needs all evidence here, and three."""
+        stage.plays(demo(0.9, 2.9))
+        page = stage.open(scripts=["""
+            const Node = window.AudioWorkletNode;
+            window.AudioWorkletNode = class extends Node {
+              constructor(context, name, options) {
+                options.processorOptions.thresholds.push(["left", 1]);
+                super(context, name, options);
+              }
+            };
+        """])  # fmt: skip
+        page.locator("#button").click()
+        page.locator("#command", has_text="move left by three").wait_for()
+        words = page.locator("#words li")
+        assert words.evaluate_all("(all) => all.map((li) => li.dataset.word)") == ["three", "left"]
+        ends = words.evaluate_all("(all) => all.map((li) => Number(li.dataset.end))")
+        assert 0.5 < ends[0] - ends[1] < 1.5
+        assert page.locator("#spoken").text_content() == "left three: move left by three"
+
     def test_what_cannot_be_seen_from_there_is_confirmed(self, stage: Stage) -> None:
         stage.plays(demo(9.5, 13.1))
         page = stage.open()

@@ -266,8 +266,8 @@ def cut(path: Path) -> None:
 
 def of_another_version(path: Path) -> None:
     content = path.read_bytes()
-    assert content.count(b'{"format":1,') == 1
-    path.write_bytes(content.replace(b'{"format":1,', b'{"format":9,'))
+    assert content.count(b'{"format":2,') == 1
+    path.write_bytes(content.replace(b'{"format":2,', b'{"format":9,'))
 
 
 def the_other_model(path: Path) -> None:

@@ -81,9 +81,11 @@ def test_events_tell_of_states_and_words(run: Callable[[str], Any]) -> None:
     left, three = found["words"]
     assert (left["word"], three["word"]) == ("left", "three")
     assert left.keys() == {
-        "word", "confidence", "acoustic", "start", "end", "startSample", "endSample", "foreseen"
+        "word", "confidence", "acoustic", "start", "end", "startSample", "endSample", "foreseen",
+        "faint",
     }  # fmt: skip
-    assert 0.5 < left["confidence"] <= 1
+    threshold = load_model("commands-tiny").manifest.detector.thresholds["left"]
+    assert threshold - 1e-4 < left["confidence"] <= 1
     assert left["end"] < three["start"]
     assert left["start"] == left["startSample"] / 16_000
     assert 1.0 < three["start"] - left["start"] < 1.2
@@ -320,6 +322,22 @@ def test_what_was_said_before_counts_unless_it_shall_not(run: Callable[[str], An
     assert gain(three) == pytest.approx(1, abs=0.02)
     assert -0.5 < gain(five) < 0.3  # without that it is 0.6
     assert gain(forgotten) == gain(without) == 0
+
+
+def test_a_word_that_is_faint_comes_with_the_next(run: Callable[[str], Any]) -> None:
+    """Left, if it needs all evidence; times count from the same moment."""
+    three, five = run("""
+        const spotter = await Spotter.load(MODEL, { thresholds: { left: 1 } });
+        await spotter.start();
+        return [await next(spotter, "word"), await next(spotter, "word")];
+    """)
+    assert (three["word"], five["word"], five["faint"]) == ("three", "five", None)
+    faint = three["faint"]
+    assert faint.keys() == {"word", "confidence", "end", "endSample"}
+    assert faint["word"] == "left"
+    assert 0.25 < faint["confidence"] < 1
+    assert faint["end"] == faint["endSample"] / 16_000
+    assert 0.8 < faint["end"] <= three["start"] + 0.04
 
 
 def gain(word: dict[str, float]) -> float:

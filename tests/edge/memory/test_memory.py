@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harken.edge import Detector, DetectorConfig
+from harken.edge import Detection, Detector, DetectorConfig
 from harken.edge.errors import GrammarError, HarkenError, ModelError
 from harken.edge.memory.grammar import Grammar
 from harken.edge.memory.grammar_file import load_grammar, parse_grammar
@@ -31,6 +31,7 @@ from harken.edge.memory.memory import (
 )  # fmt: skip
 from harken.edge.memory.prior import GAP_EDGES_S, N_GAPS, Learner, NgramPrior, gap_class
 from harken.edge.memory.store import ForeignError, Store, default_path, forget, read
+from harken.edge.spotting.detector import Faint
 
 ROBOT = load_grammar("robot")
 LABELS = (*ROBOT.words, "unknown", "silence")
@@ -636,3 +637,109 @@ def test_what_somebody_remembers_in_cannot_be_forgotten_by_others(tmp_path):
     assert not path.exists()
     assert not (tmp_path / "robot.json.damaged").exists()
     assert forget(path) == []
+
+
+# Faint words
+
+
+def detected(word: str, at_s: float, *, faint: str | None = None, said_s: float = 0.0) -> Detection:
+    def sample(seconds: float) -> int:
+        return round(seconds * 16_000)
+
+    return Detection(
+        word=word,
+        confidence=0.9,
+        acoustic=0.9,
+        start_sample=sample(at_s - 0.3),
+        end_sample=sample(at_s),
+        step=0,
+        faint=None
+        if faint is None
+        else Faint(word=faint, confidence=0.5, end_sample=sample(said_s), step=0),
+    )
+
+
+def texts(remembers: Memory) -> list[str]:
+    return [command.text for turn in remembers.take_turns() for command in turn.commands]
+
+
+def test_a_faint_word_is_heard_before_the_next_one():
+    remembers = memory()
+    remembers.accept(detected("five", 3.0, faint="left", said_s=1.8))
+    turns = remembers.take_turns()
+    assert [(turn.word, turn.outcome) for turn in turns] == [
+        ("left", "pending"),
+        ("five", "command"),
+    ]
+    assert [turn.late_s for turn in turns] == [pytest.approx(1.2), 0.0]
+    assert turns[1].commands[0].text == "move left by five"
+    assert turns[1].commands[0].confidence == pytest.approx(0.45)
+
+
+def test_a_faint_word_replaces_what_would_have_been_remembered():
+    remembers = memory()
+    say(remembers, "right two")
+    remembers.take_turns()
+    remembers.accept(detected("five", 5.0, faint="left", said_s=4.0))
+    assert texts(remembers) == ["move left by five"]
+
+
+def test_the_prior_hears_a_faint_word_when_it_was_said():
+    late, live = memory(), memory()
+    late.accept(detected("five", 3.0, faint="left", said_s=1.8))
+    live.prior.hear("left", 8.0, "")
+    live.prior.hear("five", 1.2, "")
+    np.testing.assert_allclose(late.prior.expect(), live.prior.expect(), rtol=1e-6)
+
+
+def test_the_dialogue_leaves_a_faint_word_out_that_comes_too_late():
+    """Meanwhile "left" has gone on without the "five" that was not understood."""
+    remembers = memory()
+    remembers.accept(detected("left", 1.0))
+    remembers.log_odds(round(9.5 * 16_000))  # nobody said how far
+    outcomes = [turn.outcome for turn in remembers.take_turns()]
+    assert outcomes[0] == "pending"
+    assert len(outcomes) == 2
+    remembers.accept(detected("right", 10.0, faint="five", said_s=2.5))
+    assert [turn.word for turn in remembers.take_turns()] == ["right"]
+
+
+def test_nothing_is_learned_from_a_faint_word():
+    remembers = memory()
+    before = remembers.to_dict()["learned"]
+    for at_s in (3.0, 13.0, 23.0):
+        remembers.accept(detected("zero", at_s, faint="left", said_s=at_s - 1))
+        remembers.log_odds(round((at_s + REGRET_S + 0.1) * 16_000))
+    learned = remembers.to_dict()["learned"]
+    assert learned != before  # from the words that were clear
+    assert "left" not in {word for counts in learned["counts"].values() for word in counts}
+
+
+def test_a_muted_memory_hears_no_faint_word():
+    remembers = memory()
+    remembers.mute()
+    remembers.log_odds(32_000)
+    remembers.unmute(0.5)
+    remembers.accept(detected("five", 3.0, faint="left", said_s=2.2))
+    assert [turn.word for turn in remembers.take_turns()] == ["five"]
+
+
+def test_a_faint_word_that_the_grammar_lacks_changes_nothing():
+    remembers = memory()
+    remembers.accept(detected("five", 3.0, faint="bed", said_s=2.0))
+    assert [turn.outcome for turn in remembers.take_turns()] == ["ignored", "ignored"]
+    alone = memory()
+    alone.accept(detected("five", 3.0))
+    np.testing.assert_array_equal(remembers.prior.expect(), alone.prior.expect())
+
+
+def test_the_detector_and_the_memory_work_together():
+    """ "left" stays below its threshold, "five" is clear: the robot moves left."""
+    rows = np.zeros((60, len(LABELS)), np.float32)
+    rows[5:10, LABELS.index("left")] = 0.5
+    rows[40:46, LABELS.index("five")] = 0.9
+    rows[:, -1] = 1 - rows.sum(axis=1)
+    remembers = memory()
+    config = DetectorConfig(smoothing_steps=1, refractory_ms=400, thresholds=THRESHOLDS)
+    Detector(config, LABELS, STEP, context=remembers).feed(rows)
+    assert texts(remembers) == ["move left by five"]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harken.edge import Detection, Detector, DetectorConfig
-from harken.edge.spotting.detector import TALK_S, Talk, smooth
+from harken.edge.spotting.detector import FAINT_S, TALK_S, Faint, Talk, smooth
 
 LABELS = ("left", "right", "unknown", "silence")
 STEP = 640  # samples: 40 ms
@@ -287,3 +289,138 @@ def test_how_the_steps_are_divided_makes_no_difference_to_talk(cuts, seed):
     expected = whole.discount(rows, rows)
     pieces = np.split(rows, sorted(cuts))
     assert np.array_equal(np.concatenate([parts.discount(p, p) for p in pieces]), expected)
+
+
+# Faint words
+
+
+class Knows:
+    """A context that knows nothing, and notes what it is told."""
+
+    def __init__(self, added: float = 0.0) -> None:
+        self.heard: list[Detection] = []
+        self._added = np.full(len(LABELS), added, np.float32)
+
+    def log_odds(self, sample: int) -> np.ndarray:
+        return self._added
+
+    def accept(self, detection: Detection) -> None:
+        self.heard.append(detection)
+
+    def reset(self) -> None:
+        self.heard.clear()
+
+
+RISE = [0.3, 0.5, 0.6, 0.5, 0.3]
+"""Of a word that stays below its threshold of 0.8."""
+
+
+def faint(
+    steps: np.ndarray, *, context: Knows | None = None, **changes: object
+) -> list[tuple[str, str | None]]:
+    """The detections, each with the faint word before it."""
+    detector = Detector(config(**changes), LABELS, STEP, context=context or Knows())
+    return [(d.word, d.faint and d.faint.word) for d in detector.feed(steps)]
+
+
+def after(pause: int, *, said: list[float] = RISE) -> np.ndarray:
+    """ "left", faintly; a pause; "right", clearly."""
+    return posteriors(
+        left=[*said, *[0] * (pause + 2)], right=[*[0] * (len(said) + pause), 0.9, 0.9]
+    )
+
+
+def test_a_detection_brings_along_a_word_that_almost_fired():
+    context = Knows()
+    detector = Detector(config(), LABELS, STEP, context=context, overhang_samples=192)
+    (heard,) = detector.feed(after(20))
+    assert (heard.word, heard.step) == ("right", 25)
+    assert heard.faint == Faint(
+        word="left", confidence=pytest.approx(0.6), end_sample=3 * STEP + 192, step=2
+    )
+    assert context.heard == [heard]
+
+
+def test_without_a_context_no_word_is_faint():
+    detector = Detector(config(), LABELS, STEP)
+    assert [d.faint for d in detector.feed(after(20))] == [None]
+    ignored = dataclasses.replace(config(), context_weight=0.0)
+    detector = Detector(ignored, LABELS, STEP, context=Knows())
+    assert [d.faint for d in detector.feed(after(20))] == [None]
+
+
+def test_a_faint_word_needs_half_its_threshold():
+    assert faint(after(20, said=[0.2, 0.39, 0.2])) == [("right", None)]
+    assert faint(after(20, said=[0.2, 0.41, 0.2])) == [("right", "left")]
+
+
+def test_a_faint_word_is_forgotten_after_three_seconds():
+    steps = int(FAINT_S * 16_000) // STEP
+    assert faint(after(steps - 3)) == [("right", "left")]  # its peak is three steps earlier
+    assert faint(after(steps - 2)) == [("right", None)]
+
+
+def test_a_faint_word_of_the_pause_before_counts_once():
+    again = np.concatenate((after(10), posteriors(left=[0] * 20), after(70)[5:]))
+    assert faint(again) == [("right", "left"), ("right", None)]
+
+
+def test_the_clearest_faint_word_counts_relative_to_its_threshold():
+    two = posteriors(left=[0.5, 0, 0, 0, 0, 0, 0], right=[0, 0, 0.6, 0, 0, 0, 0], unknown=0)
+    fires = posteriors(left=[0, 0, 0.9])
+    assert faint(np.concatenate((two, fires)), left=0.7, right=0.9) == [("left", "left")]
+    assert faint(np.concatenate((two, fires)), left=0.8, right=0.9) == [("left", "right")]
+
+
+def test_the_beginning_of_a_word_is_no_word_before_it():
+    """It falls below half of its threshold in the middle, but never to nothing."""
+    assert faint(posteriors(left=[0, 0.5, 0.6, 0.3, 0.3, 0.5, 0.9])) == [("left", None)]
+    assert faint(posteriors(left=[0, 0.5, 0.6, 0.0, 0.0, 0.5, 0.9])) == [("left", "left")]
+
+
+def test_what_is_left_of_a_word_that_fired_is_not_faint():
+    lingers = posteriors(left=[0.9, 0.7, 0.6, 0.5, 0.45, 0.6, 0.1, 0, 0, 0])
+    assert faint(np.concatenate((lingers, after(5)[5:]))) == [("left", None), ("right", None)]
+
+
+def test_nothing_is_faint_in_the_refractory_time():
+    fires = posteriors(left=[0.9, 0, 0, *RISE, 0, 0])
+    steps = np.concatenate((fires, after(5)[5:]))
+    assert faint(steps) == [("left", None), ("right", "left")]
+    assert faint(steps, refractory_ms=10 * STEP_MS) == [("left", None), ("right", None)]
+
+
+def test_the_context_makes_a_faint_word_clearer():
+    said = [0.1, 0.3, 0.1]
+    assert faint(after(20, said=said)) == [("right", None)]
+    assert faint(after(20, said=said), context=Knows(0.9)) == [("right", "left")]
+
+
+def test_a_reset_forgets_a_faint_word():
+    detector = Detector(config(), LABELS, STEP, context=Knows())
+    detector.feed(after(20)[:-2])
+    detector.reset()
+    assert [d.faint for d in detector.feed(after(0)[5:])] == [None]
+
+
+@pytest.mark.parametrize("pause", [1, 20, 80])
+def test_rest_forgets_a_faint_word_as_silence_does(pause):
+    steps = after(pause)
+    silent = Detector(config(smoothing_steps=3), LABELS, STEP, context=Knows())
+    rests = Detector(config(smoothing_steps=3), LABELS, STEP, context=Knows())
+    heard = silent.feed(np.concatenate((steps, steps[-1:])))
+    rests.feed(steps[:5])
+    assert rests.rest(pause) == []
+    assert rests.feed(np.concatenate((steps[5 + pause :], steps[-1:]))) == heard
+    assert heard
+
+
+@settings(max_examples=30)
+@given(cuts=st.lists(st.integers(1, 40), max_size=10), seed=st.integers(0, 999))
+def test_how_the_steps_are_divided_makes_no_difference_to_faint_words(cuts, seed):
+    rng = np.random.default_rng(seed)
+    steps = np.repeat(rng.dirichlet([0.3] * len(LABELS), 60), 3, axis=0).astype(np.float32)
+    whole = Detector(config(left=0.9, right=0.9), LABELS, STEP, context=Knows()).feed(steps)
+    divided = Detector(config(left=0.9, right=0.9), LABELS, STEP, context=Knows())
+    pieces = np.split(steps, np.minimum(np.cumsum(cuts), len(steps)).astype(int))
+    assert [d for piece in pieces for d in divided.feed(piece)] == whole

@@ -4,6 +4,8 @@
  *
  *     arecord -q -f S16_LE -r 16000 -c 1 -t raw | ./listen
  *
+ * A faint word before a word stands before it, in parentheses.
+ *
  * --json      one line of JSON per word
  * --features  instead of words, the raw int8 features of every frame
  * --logits    instead of words, the raw int8 logits of every step
@@ -41,6 +43,21 @@ static void print_json(const char *text) {
             putchar(byte);
     }
     putchar('"');
+}
+
+/* Print a word, and the faint one before it, as a line of JSON. */
+static void print_event(const harken_event *event) {
+    fputs("{\"word\": ", stdout);
+    print_json(HARKEN_MODEL.labels[event->label]);
+    printf(", \"confidence\": %.4f, \"start_sample\": %" PRIu64 ", \"end_sample\": %" PRIu64,
+           event->confidence / 16777216.0, event->start_sample, event->end_sample);
+    if (event->faint != HARKEN_NO_WORD) {
+        fputs(", \"faint\": {\"word\": ", stdout);
+        print_json(HARKEN_MODEL.labels[event->faint]);
+        printf(", \"confidence\": %.4f, \"end_sample\": %" PRIu64 "}",
+               event->faint_confidence / 16777216.0, event->faint_sample);
+    }
+    puts("}");
 }
 
 int main(int argc, char **argv) {
@@ -81,18 +98,13 @@ int main(int argc, char **argv) {
         steps = harken_steps(h);
         if (awake) putchar(harken_awake(h));
         if (n_events > 0 && !features && !logits && !awake) {
-            const char *word = model->labels[event.label];
-            const char *line = json ? ", \"confidence\": %.4f, \"start_sample\": %" PRIu64
-                                      ", \"end_sample\": %" PRIu64 "}\n"
-                                    : " %.0f %% (samples %" PRIu64 " to %" PRIu64 ")\n";
             if (json) {
-                fputs("{\"word\": ", stdout);
-                print_json(word);
+                print_event(&event);
             } else {
-                fputs(word, stdout);
+                if (event.faint != HARKEN_NO_WORD) printf("(%s) ", HARKEN_MODEL.labels[event.faint]);
+                printf("%s %.0f %% (samples %" PRIu64 " to %" PRIu64 ")\n", model->labels[event.label],
+                       event.confidence / 16777216.0 * 100, event.start_sample, event.end_sample);
             }
-            printf(line, event.confidence / 16777216.0 * (json ? 1 : 100), event.start_sample,
-                   event.end_sample);
             fflush(stdout);
         }
     }

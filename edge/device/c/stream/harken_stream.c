@@ -113,7 +113,14 @@ static int feed(harken_stream *s, float *chunk, size_t n, harken_event *events, 
     else
         for (size_t i = 0; i < n; i++) pcm[i] = harken_to_int16(chunk[i]);
     int n_events = harken_feed(s->engine, pcm, count, events, room);
-    if (n_events > 0 && s->model.prior && !s->expecting) harken_forget(s->engine);
+    if (n_events > 0 && s->model.prior && !s->expecting) {
+        harken_forget(s->engine);
+        for (size_t i = 0; i < (size_t)n_events && i < room; i++) {
+            events[i].faint = HARKEN_NO_WORD;
+            events[i].faint_confidence = 0;
+            events[i].faint_sample = 0;
+        }
+    }
     return n_events;
 }
 

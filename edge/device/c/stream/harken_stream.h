@@ -56,7 +56,7 @@ int harken_stream_threshold(harken_stream *s, unsigned label, uint32_t threshold
 int harken_stream_sensitivity(harken_stream *s, uint32_t factor);
 
 /* Whether the context (what was said before) affects detection, if the model has a prior;
- * 1 initially. */
+ * 1 initially. If it does not, there are no faint words. */
 int harken_stream_expecting(harken_stream *s, int expecting);
 
 /* Peak magnitude and mean square of the samples since the last call; full scale is 1. */

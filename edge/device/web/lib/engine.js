@@ -1,10 +1,10 @@
 // PCM in, words out: the C engine and its model in one WebAssembly file, run synchronously.
 import { HarkenError } from "./errors.js";
 
-const FORMAT = 1; // of the custom section that describes the model
+const FORMAT = 2; // of the custom section that describes the model, and of words
 const SECTION = "harken";
 const CHUNK = 4096; // most samples per call of the engine
-const WORD = 6; // numbers per word: label, confidence, acoustic, first and last sample, foreseen
+const WORD = 9; // numbers per word: label, confidence, acoustic, first and last sample, foreseen; faint word
 const PAGE_TOGETHER = "Export the page and its model again, together.";
 
 /** Read the description in a compiled model. */
@@ -104,12 +104,15 @@ export class Engine {
 
   /** A word that the last chunk completed. */
   word(index) {
-    const [label, confidence, acoustic, startSample, endSample, foreseen] =
+    const [label, confidence, acoustic, startSample, endSample, foreseen, faint, faintConfidence, faintSample] =
       this.#words.subarray(index * WORD, (index + 1) * WORD);
     const { labels, rate } = this.info;
     return {
       word: labels[label], confidence, acoustic, foreseen,
       start: startSample / rate, end: endSample / rate, startSample, endSample,
+      faint: faint in labels
+        ? { word: labels[faint], confidence: faintConfidence, end: faintSample / rate, endSample: faintSample }
+        : null,
     };
   }
 

@@ -23,6 +23,19 @@ export interface Word {
   endSample: number;
   /** The probability that the prior gave it, without anything learned, in 0..1; 0 without a prior. */
   foreseen: number;
+  /** The clearest faint word before it, after the last word; null without one, or without a prior. */
+  faint: Faint | null;
+}
+
+/** A word that almost fired: its evidence rose to half of what it needs or more, and fell. */
+export interface Faint {
+  word: string;
+  /** Its highest evidence, in 0..1. */
+  confidence: number;
+  /** When that was, in seconds since listening began or was reset, ... */
+  end: number;
+  /** ... and in samples at the model's rate. */
+  endSample: number;
 }
 
 /** What a model file contains. */
@@ -205,13 +218,17 @@ export interface Learned {
   counts: Record<string, Record<string, number>>;
 }
 
-/** Details of a word besides its confidence; a `Word` has `acoustic` and `foreseen`. */
+/** Details of a word besides its confidence; a `Word` has all but `threshold`. */
 export interface Evidence {
   /** The evidence without the context; nothing is learned unless it reaches `threshold`. */
   acoustic?: number;
   /** The evidence that the word needs. */
   threshold?: number;
   foreseen?: number;
+  /** A faint word before it, which is heard first. */
+  faint?: Faint | null;
+  /** When the word itself ended, to tell how long before `at` the faint one did. */
+  end?: number;
 }
 
 /**

@@ -17,6 +17,7 @@ export class Memory extends Dialogue {
   #trust;
   #counts; // by context, by word
   #learnedFrom;
+  #movedOn = -Infinity; // when time last carried out or ended what was pending
 
   constructor(grammar, state = null, learned = grammar?.learned ?? null) {
     super(grammar, state);
@@ -24,11 +25,11 @@ export class Memory extends Dialogue {
     else this.#takeUp(learned);
   }
 
-  hear(word, at, confidence = 1, { acoustic = 1, threshold = 0, foreseen = 0 } = {}) {
-    const settled = this.tick(at);
-    const { words, window } = this.grammar;
-    const gap = at - this.#heard;
-    if (this.#last === null || !(gap >= 0 && gap < window)) [this.#last, this.#waited] = [null, ""];
+  hear(word, at, confidence = 1, evidence = {}) {
+    const { acoustic = 1, threshold = 0, foreseen = 0, faint = null, end = faint?.end } = evidence;
+    const earlier = [this.tick(at), faint && this.#hearLate(faint, at - (end - faint.end), at)];
+    this.#forgetOld(at);
+    const { words } = this.grammar;
     const known = words.includes(word);
     const lesson = known && acoustic >= threshold ? this.#lesson(word, foreseen || 1 / words.length) : null;
     const turn = super.hear(word, at, confidence);
@@ -36,12 +37,15 @@ export class Memory extends Dialogue {
       this.#note(turn, lesson, at);
       if (known) [this.#last, this.#heard, this.#waited] = [word, at, this.pending];
     }
-    return settled === null ? turn : { ...turn, commands: [...settled.commands, ...turn.commands] };
+    return { ...turn, commands: [...earlier, turn].flatMap((each) => each?.commands ?? []) };
   }
 
   tick(at) {
     const turn = super.tick(at);
-    if (turn) this.#note(turn, null, at);
+    if (turn) {
+      this.#movedOn = at;
+      this.#note(turn, null, at);
+    }
     while (this.#meant.length && at >= this.#meant[0][0]) this.#meant.shift()[1].forEach((each) => this.#learn(each));
     return turn;
   }
@@ -72,6 +76,25 @@ export class Memory extends Dialogue {
     this.#last = null;
     this.#lessons = this.#meant = [];
     this.#unlearn();
+  }
+
+  /**
+   * Process a word that is known only now; nothing is learned from it. The dialogue leaves it out if
+   * what was pending when it was said was carried out or expired meanwhile: return null then.
+   */
+  #hearLate({ word, confidence }, said, at) {
+    if (this.muted(said)) return null;
+    this.#forgetOld(said);
+    const turn = said >= this.#movedOn ? super.hear(word, at, confidence) : null;
+    if (turn) this.#note(turn, null, at);
+    if (this.grammar.words.includes(word)) [this.#last, this.#heard, this.#waited] = [word, said, ""];
+    return turn;
+  }
+
+  /** Forget the last word if nothing follows it at this time. */
+  #forgetOld(at) {
+    const gap = at - this.#heard;
+    if (this.#last === null || !(gap >= 0 && gap < this.grammar.window)) [this.#last, this.#waited] = [null, ""];
   }
 
   #keys() {

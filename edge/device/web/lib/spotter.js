@@ -202,9 +202,9 @@ export class Spotter extends EventTarget {
   #hear({ type, word, id, ...told }) {
     if (type === "word") {
       const shift = Math.round(this.#offset * this.info.rate);
-      for (const place of ["start", "end"]) {
-        word[`${place}Sample`] += shift;
-        word[place] = word[`${place}Sample`] / this.info.rate;
+      for (const [each, place] of [[word, "start"], [word, "end"], [word.faint ?? {}, "end"]]) {
+        each[`${place}Sample`] += shift;
+        each[place] = each[`${place}Sample`] / this.info.rate;
       }
       this.#emit("word", word);
       return;

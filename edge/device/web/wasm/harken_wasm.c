@@ -19,8 +19,9 @@ extern unsigned char __heap_base; /* end of the linker's data */
 
 static harken_stream *stream;
 static float samples[SAMPLES];
-static struct { /* an event, as engine.js reads it: six doubles */
+static struct { /* an event, as engine.js reads it: nine doubles */
     double label, confidence, acoustic, start_sample, end_sample, foreseen;
+    double faint, faint_confidence, faint_sample;
 } words[EVENTS];
 static uint32_t share[256]; /* a habit's shares */
 static float level[2];
@@ -56,6 +57,9 @@ EXPORT("feed") int32_t feed(uint32_t n, uint32_t int16) {
         words[i].start_sample = (double)events[i].start_sample;
         words[i].end_sample = (double)events[i].end_sample;
         words[i].foreseen = harken_foreseen(harken_stream_engine(stream)) / 268435456.0;
+        words[i].faint = events[i].faint;
+        words[i].faint_confidence = events[i].faint_confidence / 16777216.0;
+        words[i].faint_sample = (double)events[i].faint_sample;
     }
     return count;
 }

@@ -3,6 +3,8 @@
  *
  *     ffmpeg -i FILE -f f32le -ac 1 - | ./listen --rate 48000 --float
  *
+ * A faint word before a word stands before it, in parentheses.
+ *
  * --rate HZ   sample rate of the input; default: the model's
  * --float     the input is float32 with full scale at 1; otherwise int16 (both little-endian)
  * --json      one line of JSON per word
@@ -66,6 +68,21 @@ static void print_json(const char *text) {
     putchar('"');
 }
 
+/* Print a word, and the faint one before it, as a line of JSON. */
+static void print_event(const harken_event *event) {
+    fputs("{\"word\": ", stdout);
+    print_json(harken_label(event->label));
+    printf(", \"confidence\": %.4f, \"start_sample\": %" PRIu64 ", \"end_sample\": %" PRIu64,
+           event->confidence / 16777216.0, event->start_sample, event->end_sample);
+    if (event->faint != HARKEN_NO_WORD) {
+        fputs(", \"faint\": {\"word\": ", stdout);
+        print_json(harken_label(event->faint));
+        printf(", \"confidence\": %.4f, \"end_sample\": %" PRIu64 "}",
+               event->faint_confidence / 16777216.0, event->faint_sample);
+    }
+    puts("}");
+}
+
 int main(int argc, char **argv) {
     uint32_t rate = harken_model_rate();
     int is_float = 0;
@@ -115,17 +132,13 @@ int main(int argc, char **argv) {
             fwrite(harken_logits(engine), 1, harken_labels(), stdout);
         steps = harken_steps(engine);
         if (n_events > 0 && !features && !logits) {
-            const char *line = json ? ", \"confidence\": %.4f, \"start_sample\": %" PRIu64
-                                      ", \"end_sample\": %" PRIu64 "}\n"
-                                    : " %.0f %% (samples %" PRIu64 " to %" PRIu64 ")\n";
             if (json) {
-                fputs("{\"word\": ", stdout);
-                print_json(harken_label(event.label));
+                print_event(&event);
             } else {
-                fputs(harken_label(event.label), stdout);
+                if (event.faint != HARKEN_NO_WORD) printf("(%s) ", harken_label(event.faint));
+                printf("%s %.0f %% (samples %" PRIu64 " to %" PRIu64 ")\n", harken_label(event.label),
+                       event.confidence / 16777216.0 * 100, event.start_sample, event.end_sample);
             }
-            printf(line, event.confidence / 16777216.0 * (json ? 1 : 100), event.start_sample,
-                   event.end_sample);
             fflush(stdout);
         }
         if (n < chunk) break;

@@ -4,7 +4,7 @@
 //   main[data-state]        loading, idle, starting, listening, interrupted, problem
 //   #button                 Listen or Stop; disabled while it has no effect
 //   #state                  the same as text, with the reason for an interruption
-//   #words li[data-word]    the last words, newest first; data-confidence, data-start, data-end
+//   #words li[data-word]    the last words, faint ones too, newest first; data-confidence, data-start, data-end
 //   #bars li[data-label]    data-level: "some" with much evidence, "over" from the mark on
 //   #command                the last command as text; data-intent
 //   #outcome                the remembered parts of the command, or why a word made none
@@ -254,9 +254,10 @@ class Page {
   }
 
   #hear(heard) {
-    const { word, confidence } = heard;
+    const { word, confidence, faint } = heard;
+    const words = faint ? `${faint.word} ${word}` : word;
     showWord(heard);
-    if (!this.#dialogue) return tell(word);
+    if (!this.#dialogue) return tell(words);
     const { info, sensitivity } = this.#spotter;
     const alone = info.thresholds[word];
     const threshold = alone / (alone + (1 - alone) * sensitivity);
@@ -264,7 +265,7 @@ class Page {
     const { pending, habit } = this.#dialogue;
     if (info.pending.includes(pending)) this.#spotter.pending(pending, habit);
     this.#show(turn);
-    tell(turn.reason && turn.reason !== word ? `${word}: ${turn.reason}` : word);
+    tell(turn.reason && turn.reason !== word ? `${words}: ${turn.reason}` : words);
   }
 
   /** Show the result of a word, or of time passing. */

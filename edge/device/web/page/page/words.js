@@ -4,7 +4,8 @@ import { byId, make, percent, say } from "./dom.js";
 const SHOWN = 8;
 
 /** Add a word. */
-export function showWord({ word, confidence, start, end }) {
+export function showWord({ word, confidence, start, end, faint }) {
+  if (faint) showWord({ ...faint, start: faint.end });
   const item = make("li", { text: word }, make("small", { text: percent(confidence) }));
   Object.assign(item.dataset, { word, confidence: confidence.toFixed(3), start, end });
   const list = byId("words");

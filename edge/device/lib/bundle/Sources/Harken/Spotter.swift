@@ -13,6 +13,18 @@ public struct Word: Equatable, Sendable {
     public let startSample: UInt64
     /// Samples processed when the decision was made.
     public let endSample: UInt64
+    /// The clearest faint word before it, after the last word; nil without one, or without a prior.
+    public let faint: Faint?
+}
+
+/// A word that almost fired: its evidence rose to half of what it needs or more, and fell.
+public struct Faint: Equatable, Sendable {
+    /// The word.
+    public let word: String
+    /// Its highest evidence, 0 to 1.
+    public let confidence: Float
+    /// Samples processed at that moment.
+    public let endSample: UInt64
 }
 
 /// The level of the audio; full scale is 1.
@@ -237,7 +249,13 @@ public final class Spotter: @unchecked Sendable {
             confidence: Float(event.confidence) / q24,
             acoustic: Float(event.acoustic) / q24,
             startSample: event.start_sample,
-            endSample: event.end_sample
+            endSample: event.end_sample,
+            faint: event.faint == HARKEN_NO_WORD
+                ? nil
+                : Faint(
+                    word: labels[Int(event.faint)],
+                    confidence: Float(event.faint_confidence) / q24,
+                    endSample: event.faint_sample)
         )
     }
 }

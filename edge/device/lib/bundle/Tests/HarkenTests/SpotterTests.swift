@@ -8,6 +8,12 @@ final class SpotterTests: XCTestCase {
         let word: String
         let start_sample: UInt64
         let end_sample: UInt64
+        let faint: HeardFaint?
+    }
+
+    private struct HeardFaint: Decodable, Equatable {
+        let word: String
+        let end_sample: UInt64
     }
 
     private var golden: URL {
@@ -32,7 +38,9 @@ final class SpotterTests: XCTestCase {
 
     private func heard(_ words: [Word]) -> [Heard] {
         words.map {
-            Heard(word: $0.word, start_sample: $0.startSample, end_sample: $0.endSample)
+            Heard(
+                word: $0.word, start_sample: $0.startSample, end_sample: $0.endSample,
+                faint: $0.faint.map { HeardFaint(word: $0.word, end_sample: $0.endSample) })
         }
     }
 

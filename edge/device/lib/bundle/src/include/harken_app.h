@@ -25,8 +25,8 @@ extern "C" {
 #endif
 
 /* Version of the declarations in harken_app.h and harken_stream.h and of harken_event; raised when a
- * function or field changes its meaning or is removed, not when one is added. */
-#define HARKEN_ABI 1
+ * function or field changes its meaning or its place or is removed, not when a function is added. */
+#define HARKEN_ABI 2
 
 #define HARKEN_ERROR_MEMORY (-100) /* out of memory */
 

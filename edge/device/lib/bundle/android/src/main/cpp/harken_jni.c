@@ -9,7 +9,7 @@
 
 #define CHUNK 1024 /* most samples per call; Native.CHUNK */
 #define WORDS 16   /* most words per call, one per step; Native.WORDS */
-#define FIELDS 5   /* numbers per word; Native.FIELDS */
+#define FIELDS 8   /* numbers per word; Native.FIELDS */
 #define LETTERS 512 /* most UTF-16 units of a string; a word has 100 bytes */
 
 #define NATIVE(type, name) \
@@ -45,6 +45,9 @@ static jint words(JNIEnv *env, const harken_event *events, int count, jlongArray
         word[2] = events[i].acoustic;
         word[3] = (jlong)events[i].start_sample;
         word[4] = (jlong)events[i].end_sample;
+        word[5] = events[i].faint == HARKEN_NO_WORD ? -1 : events[i].faint;
+        word[6] = events[i].faint_confidence;
+        word[7] = (jlong)events[i].faint_sample;
     }
     (*env)->SetLongArrayRegion(env, out, 0, count * FIELDS, numbers);
     return count;

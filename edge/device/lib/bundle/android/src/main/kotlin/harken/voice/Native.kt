@@ -7,7 +7,7 @@ internal object Native {
 
     /** Most words that such a call writes, and the numbers of each. */
     const val WORDS = 16
-    const val FIELDS = 5
+    const val FIELDS = 8
 
     init {
         System.loadLibrary("harken")

@@ -140,7 +140,9 @@ class Spotter @JvmOverloads constructor(val rateHz: Int = modelRateHz) : Closeab
             confidence = found[at + 1] / Q24,
             acoustic = found[at + 2] / Q24,
             startSample = found[at + 3],
-            endSample = found[at + 4]
+            endSample = found[at + 4],
+            faint = if (found[at + 5] < 0) null
+            else Faint(labels[found[at + 5].toInt()], found[at + 6] / Q24, found[at + 7])
         )
     }
 
