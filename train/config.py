@@ -132,10 +132,11 @@ class ModelConfig:
 
 def _network(conv_channels: tuple[int, ...], svdf_units: int, lstm_units: int) -> ModelConfig:
     memory = (3, 5, 5, 5, 5)
+    layers = len(conv_channels)
     return ModelConfig(
         conv_channels=conv_channels,
-        conv_kernel=(5, 3, 3),
-        conv_stride=(1, 2, 1),
+        conv_kernel=(5, *[3] * (layers - 1)),
+        conv_stride=(*[1] * (layers - 2), 2, 1),
         svdf_units=(svdf_units,) * len(memory),
         svdf_memory=memory,
         lstm_units=(lstm_units,),
@@ -146,7 +147,7 @@ SIZES: dict[str, ModelConfig] = {
     "tiny": _network((12, 16, 16), 36, 40),
     "small": _network((16, 20, 20), 48, 48),
     "medium": _network((20, 24, 24), 60, 60),
-    "large": _network((24, 32, 32), 72, 72),
+    "large": _network((24, 32, 32, 32), 72, 72),
 }
 """The networks that `harken train --size` knows by name."""
 

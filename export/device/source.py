@@ -48,7 +48,7 @@ VERSION = 7
 
 _WIDTH = 100
 _STATE_BYTES = 48  # sizeof(struct harken)
-_TOLD_BYTES = 32  # sizeof(prior_told)
+_TOLD_BYTES = 40  # sizeof(prior_told)
 _GATE_BYTES = 16  # sizeof(gate_state)
 _WINDOW = 512
 
@@ -340,8 +340,8 @@ def _prior(prior: EnginePrior | None) -> Iterable[str]:
         )
     yield (
         f"/* The grammar {prior.grammar.name}. */\nstatic const harken_prior prior = {{\n"
-        "    &prior_network, prior_exponentials, prior_labels, gap_samples, gap_share, "
-        f"{'habits' if prior.habits else 'NULL'},\n    {tables.window_samples}u, "
+        "    &harken_with_prior, &prior_network, prior_exponentials, prior_labels, gap_samples,\n"
+        f"    gap_share, {'habits' if prior.habits else 'NULL'}, {tables.window_samples}u, "
         f"{tables.faint_steps}u, {tables.least}u, {tables.most}u, {tables.zero}, {tables.one}, "
         f"{len(tables.labels)}, {len(tables.gap_share)}, {len(tables.pending)}, "
         f"{len(prior.habits)}}};\n"

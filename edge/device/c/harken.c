@@ -45,10 +45,10 @@ struct harken {
 };
 
 typedef struct {       /* a word that almost fired */
-    uint32_t evidence; /* its highest, Q24; 0: there is no such word */
+    uint32_t share;    /* its highest evidence in parts of its threshold, Q24; 0: no such word */
+    uint32_t evidence; /* that evidence, Q24 */
     uint32_t step;     /* of that evidence, low 32 bits */
-    uint8_t label;
-    uint8_t unused[3];
+    uint32_t label;
 } peak;
 
 typedef struct {       /* of the prior */
@@ -179,51 +179,14 @@ static const uint32_t *expected(harken *h, const layout *l, uint64_t sample) {
     return l->factors + (size_t)kind * prior->n_words;
 }
 
-/* Feed a detected word to the prior and compute the factors for the next one. */
-static void remember(harken *h, const layout *l, uint32_t label, uint64_t sample);
-
-/* Whether a word has a larger share of its threshold than another. */
-static int clearer(const uint32_t *threshold, const peak *a, const peak *b) {
-    return (uint64_t)a->evidence * threshold[b->label] > (uint64_t)b->evidence * threshold[a->label];
-}
-
-/* Note a word that rises and falls without firing, given the evidence of a step at which nothing
- * fired; `ready`: it could have. */
-static void watch(const harken *h, const layout *l, const uint32_t *evidence, int ready) {
-    const harken_model *model = h->of.model;
-    const uint32_t *threshold = model->detector->threshold;
-    prior_told *told = l->told;
-    uint32_t step = (uint32_t)h->step;
-    int low = 1;
-    for (uint32_t i = 0; i < model->n_labels; i++) {
-        if (evidence[i] < threshold[i] / 2) continue;
-        low = 0;
-        peak one = {evidence[i], step, (uint8_t)i, {0, 0, 0}};
-        if (!told->ringing && clearer(threshold, &one, &told->rising)) told->rising = one;
-    }
-    if (step - told->faint.step > model->prior->faint_steps) told->faint.evidence = 0;
-    if (!low) return;
-    if (clearer(threshold, &told->rising, &told->faint)) told->faint = told->rising;
-    told->rising.evidence = 0;
-    if (ready) told->ringing = 0;
-}
-
-/* Add the faint word before a word that fires now, whose evidence began `ago` steps ago; and begin
- * anew. */
-static void take_faint(const harken *h, const layout *l, uint32_t ago, harken_event *event) {
-    const harken_model *model = h->of.model;
-    prior_told *told = l->told;
-    uint32_t age = (uint32_t)h->step - told->faint.step;
-    /* A part of the word that fires now is no word before it. */
-    if (told->faint.evidence && age > ago && age <= model->prior->faint_steps) {
-        event->faint = told->faint.label;
-        event->faint_confidence = told->faint.evidence;
-        event->faint_sample =
-            event->end_sample - (uint64_t)age * model->stride_frames * model->hop_samples;
-    }
-    told->rising.evidence = told->faint.evidence = 0;
-    told->ringing = 1;
-}
+/* Only a model with a prior refers to this code, so the linker leaves it out of all others. */
+struct harken_prior_code {
+    void (*forget)(harken *h, const layout *l);
+    /* A step at which nothing fired, given its evidence; `ready`: a word could have fired. */
+    void (*watch)(const harken *h, const layout *l, const uint32_t *evidence, int ready);
+    /* A word that fires now, whose evidence began `ago` steps ago. */
+    void (*hear)(harken *h, const layout *l, uint32_t ago, harken_event *event);
+};
 
 /* One step on the posteriors in row h->row. Returns 1 and writes the event if a word fired. */
 static int detect(harken *h, const layout *l, harken_event *event) {
@@ -293,13 +256,9 @@ static int detect(harken *h, const layout *l, harken_event *event) {
         event->faint_confidence = 0;
         event->faint_sample = 0;
         h->talk[0] = h->talk[1] = 0;
-        if (model->prior) {
-            take_faint(h, l, ago, event);
-            if (event->faint != HARKEN_NO_WORD) remember(h, l, event->faint, event->faint_sample);
-            remember(h, l, best, sample);
-        }
+        if (model->prior) model->prior->code->hear(h, l, ago, event);
     } else if (model->prior) {
-        watch(h, l, evidence, ready);
+        model->prior->code->watch(h, l, evidence, ready);
     }
     h->step++;
     return fired;
@@ -312,7 +271,7 @@ static void forget(harken *h, const layout *l) {
     harken_network_reset(prior->network, l->prior_state);
     h->expecting = 0;
     h->last_word = HARKEN_NO_WORD;
-    l->told->rising.evidence = l->told->faint.evidence = 0;
+    l->told->rising.share = l->told->faint.share = 0;
 }
 
 /* Run one step of the prior's network on a word; returns its logits [n_gaps][n_words]. */
@@ -408,6 +367,57 @@ static void remember(harken *h, const layout *l, uint32_t label, uint64_t sample
     expect(h, l, word, kind, 0, NULL);
 }
 
+/* Note a word that rises and falls without firing, given the evidence of a step at which nothing
+ * fired; `ready`: it could have. */
+static void watch(const harken *h, const layout *l, const uint32_t *evidence, int ready) {
+    const uint32_t *threshold = h->of.model->detector->threshold;
+    prior_told *told = l->told;
+    peak top = {0, 0, (uint32_t)h->step, 0};
+    for (uint32_t i = 0; i < h->of.model->n_labels; i++) {
+        if (evidence[i] < threshold[i] / 2) continue;
+        uint64_t share = ((uint64_t)evidence[i] << 24) / threshold[i];
+        if (share <= top.share) continue;
+        top.share = share > UINT32_MAX ? UINT32_MAX : (uint32_t)share;
+        top.evidence = evidence[i];
+        top.label = i;
+    }
+    if (top.share) {
+        if (!told->ringing && top.share > told->rising.share) told->rising = top;
+        return;
+    }
+    if (told->rising.share > told->faint.share ||
+        top.step - told->faint.step > h->of.model->prior->faint_steps)
+        told->faint = told->rising;
+    told->rising.share = 0;
+    if (ready) told->ringing = 0;
+}
+
+/* Add the faint word before a word that fires now, whose evidence began `ago` steps ago; and begin
+ * anew. */
+static void take_faint(const harken *h, const layout *l, uint32_t ago, harken_event *event) {
+    const harken_model *model = h->of.model;
+    prior_told *told = l->told;
+    uint32_t age = (uint32_t)h->step - told->faint.step;
+    /* A part of the word that fires now is no word before it. */
+    if (told->faint.share && age > ago && age <= model->prior->faint_steps) {
+        event->faint = (uint16_t)told->faint.label;
+        event->faint_confidence = told->faint.evidence;
+        event->faint_sample =
+            event->end_sample - (uint64_t)age * model->stride_frames * model->hop_samples;
+    }
+    told->rising.share = told->faint.share = 0;
+    told->ringing = 1;
+}
+
+/* Feed a word that fires, and a faint one before it, to the prior. */
+static void hear(harken *h, const layout *l, uint32_t ago, harken_event *event) {
+    take_faint(h, l, ago, event);
+    if (event->faint != HARKEN_NO_WORD) remember(h, l, event->faint, event->faint_sample);
+    remember(h, l, event->label, event->end_sample);
+}
+
+const harken_prior_code harken_with_prior = {forget, watch, hear};
+
 /* ----------------------------------------------------------------------------------- gate --- */
 
 /* log2(x), Q8, linear between powers of two; 0 counts as 1. */
@@ -484,7 +494,7 @@ int harken_reset(harken *h) {
         memcpy(l.gate->floor, model->gate->most, sizeof l.gate->floor);
         l.gate->open = model->gate->warm_up;
     }
-    if (model->prior) forget(h, &l);
+    if (model->prior) model->prior->code->forget(h, &l);
     return HARKEN_OK;
 }
 

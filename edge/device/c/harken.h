@@ -187,8 +187,13 @@ typedef struct {
 
 #define HARKEN_ANY 255
 
+/* The engine's code for a prior; the linker leaves it out unless a model refers to it. */
+typedef struct harken_prior_code harken_prior_code;
+extern const harken_prior_code harken_with_prior;
+
 /* The context (what was said before), as a prior on the next word; see harken_pending(). */
 typedef struct {
+    const harken_prior_code *code; /* &harken_with_prior */
     const harken_network *network;
     const uint32_t *exponentials; /* [256] as above */
     const uint8_t *labels;        /* [n_words] label of each word */
