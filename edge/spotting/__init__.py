@@ -1,7 +1,7 @@
 """Samples in, words out: front end, network, detector, and the spotter that joins them."""
 
 from .clip import classify_clip, clip_tail
-from .detector import Detection, Detector, DetectorConfig
+from .detector import Detection, Detector, DetectorConfig, Faint
 from .engine import Engine, Runtime
 from .frontend import FrontEnd, FrontEndConfig
 from .gate import GateConfig
@@ -14,6 +14,7 @@ __all__ = [
     "DetectorConfig",
     "Engine",
     "Event",
+    "Faint",
     "FrontEnd",
     "FrontEndConfig",
     "GateConfig",

@@ -11,8 +11,7 @@ move the log-odds of each word, within bounds, while it is remembered (see `Cont
 
 **Faint words.** Whoever says "five" has just said "left", even if the noise left it below its
 threshold. So with a context, a detection brings along the clearest word of the last `FAINT_S`
-that almost fired (see `Faint`). Where nothing is detected, this changes nothing: false accepts
-do not come of it.
+that almost fired (see `Faint`). Where nothing is detected, this changes nothing.
 """
 
 from __future__ import annotations
