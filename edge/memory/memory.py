@@ -194,7 +194,8 @@ class Memory:
         """Process a word that is known only now; nothing is learned from it.
 
         The dialogue leaves it out if it has gone on meanwhile: what was carried out, or expired,
-        cannot be changed any more. The prior does not know what was pending then.
+        cannot be changed any more. So it does while it waits for "yes": what has to be confirmed
+        takes a clear word. The prior does not know what was pending then.
         """
         self._pass(now_s)
         if self.dialogue.muted(said_s):
@@ -202,7 +203,7 @@ class Memory:
         gap_s = said_s - self._last_s if self._ratios is not None else 0.0
         if not 0 <= gap_s < self.grammar.window_s:
             self._forget_words()
-        if said_s >= self._moved_on_s:
+        if said_s >= self._moved_on_s and self.dialogue.pending_kind != "confirm":
             turn = self.dialogue.hear(word, now_s, confidence)
             self._take(dataclasses.replace(turn, late_s=now_s - said_s), None, now_s)
         if word in self.prior.words:

@@ -704,6 +704,16 @@ def test_the_dialogue_leaves_a_faint_word_out_that_comes_too_late():
     assert [turn.word for turn in remembers.take_turns()] == ["right"]
 
 
+def test_a_faint_word_confirms_nothing():
+    remembers = memory()
+    remembers.accept(detected("backward", 1.0))
+    remembers.accept(detected("two", 2.0))
+    assert remembers.dialogue.pending == "confirm"
+    remembers.take_turns()
+    remembers.accept(detected("no", 4.0, faint="yes", said_s=3.0))
+    assert [(turn.word, turn.outcome) for turn in remembers.take_turns()] == [("no", "cancelled")]
+
+
 def test_nothing_is_learned_from_a_faint_word():
     remembers = memory()
     before = remembers.to_dict()["learned"]

@@ -80,12 +80,14 @@ export class Memory extends Dialogue {
 
   /**
    * Process a word that is known only now; nothing is learned from it. The dialogue leaves it out if
-   * what was pending when it was said was carried out or expired meanwhile: return null then.
+   * what was pending when it was said was carried out or expired meanwhile, and while it waits for
+   * "yes", which takes a clear word: return null then.
    */
   #hearLate({ word, confidence }, said, at) {
     if (this.muted(said)) return null;
     this.#forgetOld(said);
-    const turn = said >= this.#movedOn ? super.hear(word, at, confidence) : null;
+    const taken = said >= this.#movedOn && this.pendingKind !== "confirm";
+    const turn = taken ? super.hear(word, at, confidence) : null;
     if (turn) this.#note(turn, null, at);
     if (this.grammar.words.includes(word)) [this.#last, this.#heard, this.#waited] = [word, said, ""];
     return turn;
