@@ -217,8 +217,8 @@ def _prior(model: EngineModel) -> str:
         "`expecting` switches it off. In C: `harken_pending(harken_stream_engine(s), n)`, where\n"
         "`harken_pending_name(n)` is the name.\n\n"
         "A word may bring along a faint one: one that was said before it and almost fired\n"
-        "(`word.faint`; in C `event.faint`, or `HARKEN_NO_WORD`). Take it as said first, but let it\n"
-        "confirm nothing.\n"
+        "(`word.faint`; in C `event.faint`, or `HARKEN_NO_WORD`). Take it as said first, but let\n"
+        "it confirm nothing.\n"
         f"{learned_text(model)}"
     )
 
