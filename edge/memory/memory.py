@@ -175,9 +175,7 @@ class Memory:
         """
         self._pass(now_s)
         known = word in self.prior.words
-        gap_s = now_s - self._last_s if self._ratios is not None else 0.0
-        if not 0 <= gap_s < self.grammar.window_s:
-            self._forget_words()
+        gap_s = self._gap_before(now_s)
         meant = known and acoustic >= self._thresholds.get(word, 1.0)
         lesson = self.prior.lesson(word, gap_s) if meant else None
         turn = self.dialogue.hear(word, now_s, confidence)
@@ -200,14 +198,19 @@ class Memory:
         self._pass(now_s)
         if self.dialogue.muted(said_s):
             return
-        gap_s = said_s - self._last_s if self._ratios is not None else 0.0
-        if not 0 <= gap_s < self.grammar.window_s:
-            self._forget_words()
+        gap_s = self._gap_before(said_s)
         if said_s >= self._moved_on_s and self.dialogue.pending_kind != "confirm":
             turn = self.dialogue.hear(word, now_s, confidence)
             self._take(dataclasses.replace(turn, late_s=now_s - said_s), None, now_s)
         if word in self.prior.words:
             self._remember(word, gap_s, said_s, pending="")
+
+    def _gap_before(self, said_s: float) -> float:
+        """Return the time since the last word, in seconds; forget the words if it is too long."""
+        gap_s = said_s - self._last_s if self._ratios is not None else 0.0
+        if not 0 <= gap_s < self.grammar.window_s:
+            self._forget_words()
+        return gap_s
 
     def take_turns(self) -> list[Turn]:
         """Return the turns since the last call."""

@@ -272,15 +272,15 @@ class Detector:
                 and row[best] >= self._thresholds[best]
                 and self._armed[best]
             )
-            if not fires:
-                self._watch(row)
-            else:
+            if fires:
                 detections.append(self._fire(best, float(row[best]), float(acoustic[best])))
                 self._talk.reset()
                 rest = slice(index + 1, None)
                 self.evidence[rest] = self._talk.discount(smoothed[rest], posteriors[rest])
                 if self._context is not None:
                     self._context.accept(detections[-1])
+            else:
+                self._watch(row)
             self.evidence[index] = row
             self._step += 1
         return detections
@@ -333,15 +333,15 @@ class Detector:
         if row is not None and (row >= REARM * self._thresholds).any():
             shares = row / self._thresholds
             label = int(shares.argmax())
-            peak = _Peak(
-                label=label,
-                share=float(shares[label]),
-                confidence=float(row[label]),
-                end_sample=self._heard_samples,
-                step=self._step,
-            )
-            if self._fallen and (self._rising is None or peak.share > self._rising.share):
-                self._rising = peak
+            share = float(shares[label])
+            if self._fallen and (self._rising is None or share > self._rising.share):
+                word = Faint(
+                    word=self.labels[label],
+                    confidence=float(row[label]),
+                    end_sample=self._heard_samples,
+                    step=self._step,
+                )
+                self._rising = _Peak(share=share, word=word)
             return
         if self._rising is not None:
             if not self._is_recent(self._faint) or self._rising.share > self._faint.share:
@@ -350,20 +350,15 @@ class Detector:
         self._fallen = self._fallen or self._step >= self._ready_at
 
     def _is_recent(self, peak: _Peak | None) -> TypeGuard[_Peak]:
-        return peak is not None and self._step - peak.step <= self._faint_steps
+        return peak is not None and self._step - peak.word.step <= self._faint_steps
 
     def _take_faint(self, fired: int) -> Faint | None:
         """Return the faint word before a word that fires now, and begin anew."""
         peak, self._faint, self._rising, self._fallen = self._faint, None, None, False
         # A part of the word that fires now is no word before it.
-        if not self._is_recent(peak) or peak.step >= self._onset[fired]:
+        if not self._is_recent(peak) or peak.word.step >= self._onset[fired]:
             return None
-        return Faint(
-            word=self.labels[peak.label],
-            confidence=peak.confidence,
-            end_sample=peak.end_sample,
-            step=peak.step,
-        )
+        return peak.word
 
     def _in_context(self, acoustic: Float32) -> Float32:
         """Return the evidence of a step, (n_labels,), with the contribution of the context."""
@@ -403,12 +398,9 @@ class Detector:
 class _Peak:
     """The highest evidence of a word that has not fired."""
 
-    label: int
     share: float
     """Of the word's threshold."""
-    confidence: float
-    end_sample: int
-    step: int
+    word: Faint
 
 
 class Talk:

@@ -101,7 +101,7 @@ int main(int argc, char **argv) {
             if (json) {
                 print_event(&event);
             } else {
-                if (event.faint != HARKEN_NO_WORD) printf("(%s) ", HARKEN_MODEL.labels[event.faint]);
+                if (event.faint != HARKEN_NO_WORD) printf("(%s) ", model->labels[event.faint]);
                 printf("%s %.0f %% (samples %" PRIu64 " to %" PRIu64 ")\n", model->labels[event.label],
                        event.confidence / 16777216.0 * 100, event.start_sample, event.end_sample);
             }
