@@ -46,7 +46,7 @@ def measure(data: Path, file: Path | None, workers: int, folder: Path) -> None:
     source.open()
     report("open the cache", time.perf_counter() - began)
 
-    config = settings(None, None, words=corpus.words) if file is None else settings(None, file)
+    config = settings(None, words=corpus.words) if file is None else settings(None, file)
     config = dataclasses.replace(config, epochs=EPOCHS, distinct_epochs=DISTINCT_EPOCHS)
     steps = 0
 

@@ -322,7 +322,7 @@ _LIMITS = """## Limits
 - It knows the words as the speakers of its data pronounce them. Other accents, children, whispering
   and distance from the microphone work only as well as the data covers them, or worse.
 - A command is a word spoken on its own: for some seconds after somebody has talked, a word must be
-  clearer to be detected. While somebody talks nearby, most words are missed.
+  clearer to be detected. While somebody talks nearby, many words are missed.
 - Accuracy on single clips says little about false accepts in hours of live audio. Measure those on
   audio from the place where it will listen, with `harken eval --stream`, and set the thresholds for
   them with `harken tune`.

@@ -9,9 +9,9 @@ differently. Everything else follows from the weights:
   effect is that each row uses all 256 values (Nagel et al., "Data-Free Quantization Through Weight
   Equalization and Bias Correction", 2019).
 * Channels of a convolution differ even more, but share one scale for their weights and another for
-  their outputs. Each is divided by the square root of its largest weight, and the next layer's
-  weights for it are multiplied by that: there is only a ReLU in between, which passes any positive
-  factor (the same paper).
+  their outputs. Each is divided by a power of its largest weight, and the next layer's weights for
+  it are multiplied by that: there is only a ReLU in between, which passes any positive factor (the
+  same paper).
 * The shift of the mean of each channel of convolutions and SVDF layers by rounding is subtracted
   from its bias (bias correction, in the same paper). A network trained with batch normalisation has
   channels that are far from 0 all the time and vary little: without correction, rounding shifts
@@ -45,6 +45,7 @@ from .reference import Array, Convolution, Dense, Lstm, Network, Svdf, conv_name
 
 L = TypeVar("L", Svdf, Lstm)
 _INT16 = 32767
+_BALANCE = 0.7  # power: 0 leaves the weights of channels as they are, 1 makes them equally large
 _SUM = 2.0**30 * 0.999  # limit of a sum over time; the C engine doubles it in 32 bits
 
 
@@ -223,7 +224,7 @@ def balanced(network: Network) -> Network:
             continue
         channels = layer.bias.size
         peaks = np.abs(layer.kernel).reshape(-1, channels).max(axis=0)
-        scales = np.sqrt(np.where(peaks > 0, peaks, 1.0)).astype(np.float32)
+        scales = (np.where(peaks > 0, peaks, 1.0) ** _BALANCE).astype(np.float32)
         conv[index] = replace(layer, kernel=layer.kernel / scales, bias=layer.bias / scales)
         if index + 1 < len(conv):
             after = conv[index + 1]

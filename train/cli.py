@@ -71,11 +71,11 @@ def train_command(
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Random seed. [0]")] = None,
     config: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
             metavar="FILE",
             help="Take all settings from this JSON file: a run's config.json, or a part of one. "
-            "Other options take precedence.",
+            "May be repeated: a later file takes precedence, and other options before all.",
         ),
     ] = None,
     resume: Annotated[
@@ -132,7 +132,7 @@ def train_command(
     def choose(words: tuple[str, ...] | None) -> TrainConfig:
         chosen = settings(
             began,
-            config,
+            *(config or ()),
             words=words,
             held_out_words=held_out_words,
             size=size,
@@ -147,7 +147,7 @@ def train_command(
         return chosen
 
     named = listed(words, "--words")
-    all_words = not named and not resume and not (config and names_words(config))
+    all_words = not named and not resume and not any(map(names_words, config or ()))
     # Report mistakes in them before minutes of decoding, and before TensorFlow loads.
     chosen = choose(_ANY_WORD if all_words else named)
     from .batches import DataSource
@@ -178,7 +178,7 @@ def train_command(
             source,
             corpus,
             run,
-            recipe=_recipe(chosen, config, split_rule, add or (), start),
+            recipe=_recipe(chosen, config or (), split_rule, add or (), start),
             resume=resume,
             on_progress=on_step,
             streams=streams,
@@ -249,7 +249,7 @@ def _base(run: Path) -> Base:
 
 def _recipe(
     chosen: TrainConfig,
-    config: Path | None,
+    config: Sequence[Path],
     split_rule: SplitRuleChoice,
     add: Sequence[Path],
     start: Path | None,
@@ -260,8 +260,8 @@ def _recipe(
         line += ["--from", start.name]
     for folder in add:
         line += ["--add", folder.name]
-    if config is not None:
-        line += ["--config", config.name]
+    for file in config:
+        line += ["--config", file.name]
     line += ["--words", ",".join(chosen.words)]
     if chosen.held_out_words:
         line += ["--held-out", ",".join(chosen.held_out_words)]

@@ -22,7 +22,7 @@ from .evaluate import select_clips
 from .features import mfcc, stack_steps, standardise
 
 _CHUNK = 512  # clips per batch
-_STEPS = 32  # clips are padded to multiples of this: 1.3 s at 40 ms a step
+_STEPS = 36  # clips are padded to multiples of this: 1.4 s at 40 ms a step
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Options of a command line, a settings file, an interrupted run: in; one `TrainConfig`: out."""
+"""Options of a command line, settings files, an interrupted run: in; one `TrainConfig`: out."""
 
 from __future__ import annotations
 
@@ -17,22 +17,21 @@ from .run import with_convolutions, with_stem_fields
 
 def settings(
     run: TrainConfig | None,
-    file: Path | None,
-    *,
+    *files: Path,
     words: tuple[str, ...] | None = None,
     held_out_words: tuple[str, ...] | None = None,
     size: str | None = None,
     epochs: int | None = None,
     seed: int | None = None,
 ) -> TrainConfig:
-    """Combine a configuration: options override the file, and the file overrides the defaults.
+    """Combine a configuration: options override files, later files override earlier ones.
 
     Parameters
     ----------
     run
-        Configuration of a resumed run; it replaces the defaults, and the file if none is given.
-    file
-        JSON file of settings: a run's ``config.json``, or any part of a `TrainConfig`. If its
+        Configuration of a resumed run; it replaces the defaults, and the files if none is given.
+    files
+        JSON files of settings: a run's ``config.json``, or any part of a `TrainConfig`. If a
         ``model`` names ``dense_units`` or ``lstm_units`` but no field of the SVDF layers
         (``svdf_units``, ``svdf_memory``, ``svdf_residual``), there are no SVDF layers: such a file
         is from before harken had them, and keeps its meaning.
@@ -42,7 +41,7 @@ def settings(
     Raises
     ------
     DataError
-        The file cannot be read, names an unknown field, or has a wrong value.
+        A file cannot be read, names an unknown field, or has a wrong value.
     """
     given: dict[str, Any] = {
         "words": words,
@@ -52,21 +51,26 @@ def settings(
         "seed": seed,
     }
     given = {name: value for name, value in given.items() if value is not None}
-    if file is None:
+    if not files:
         return TrainConfig(**given) if run is None else replace(run, **given)
-    read = _read(file)
+    names = ", ".join(map(str, files))
+    read: dict[str, Any] = {}
+    for file in files:
+        part = _read(file)
+        _merged(asdict(TrainConfig(words=("a word",))), part, str(file))  # only known settings
+        read = _joined(read, part)
     if "words" not in read and run is not None:
         given.setdefault("words", run.words)
     if "words" not in read and "words" not in given:
-        raise DataError(f"{file} names no words; add them, or give --words")
+        raise DataError(f"{names} names no words; add them, or give --words")
     # A file may leave fields out; only the words have no default.
     defaults = asdict(TrainConfig(words=given.get("words", ("a word",))))
     defaults["front_end"] |= {"mean": (), "std": ()}  # as many as the file's n_mfcc
-    merged = _merged(defaults, read, str(file))
+    merged = _merged(defaults, read, names)
     try:
         return replace(decode(TrainConfig, json.loads(json.dumps(merged))), **given)
     except HarkenError as problem:
-        raise DataError(f"{file}: {problem}") from None
+        raise DataError(f"{names}: {problem}") from None
 
 
 def names_words(file: Path) -> bool:
@@ -102,4 +106,17 @@ def _merged(defaults: Mapping[str, Any], given: Mapping[str, Any], where: str) -
         if isinstance(given.get(name), dict) and isinstance(value, dict) and value
         else given.get(name, value)
         for name, value in defaults.items()
+    }
+
+
+def _joined(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Join two files, section by section; the second takes precedence."""
+    return {
+        **first,
+        **{
+            name: _joined(first[name], value)
+            if isinstance(value, dict) and isinstance(first.get(name), dict)
+            else value
+            for name, value in second.items()
+        },
     }

@@ -174,6 +174,11 @@ class StreamMaker:
         # The square root is a compromise between equal words and equal recordings: a word with
         # eight recordings is used, but less often than one with a thousand.
         weights = np.sqrt([len(clips) for clips in self._others]) if self._others else np.zeros(0)
+        # Words that only synthetic voices say are many, and no more than half of what is heard.
+        made = np.array([clips[0].kind == "synthetic" for clips in self._others], np.bool_)
+        real, synthetic = weights[~made].sum(), weights[made].sum()
+        if 0 < real < synthetic:
+            weights[made] *= real / synthetic
         self._other_weights = weights / weights.sum() if len(weights) else weights
         said = {r.start: r.says(words) for r in mine if r.kind == "speech"}
         hard = corpus.hard_negatives if split == "training" else {}

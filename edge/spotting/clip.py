@@ -15,14 +15,14 @@ import numpy.typing as npt
 
 from .detector import Float32, smooth
 
-TAIL_MS = 240
+TAIL_MS = 400
 """How long the stream continues after the clip."""
 TAIL_GAIN = 0.3
 """Level of the tail's beginning; from there it fades to nothing."""
 
-CLIP_THRESHOLD = 0.35
+CLIP_THRESHOLD = 0.3
 """Evidence that a label needs to be the clip's label."""
-UNKNOWN_WEIGHT = 0.5
+UNKNOWN_WEIGHT = 0.4
 """Factor on the evidence for "unknown", which also appears before a word is complete."""
 
 

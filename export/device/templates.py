@@ -133,7 +133,8 @@ def _prior(model: EngineModel) -> str:
         "for something, tell the engine after each event: `harken_pending(h, ...)` with one of\n"
         f"{waits}.\n`harken_forget(h)` forgets the words. Without either call, only the words\n"
         "count. An event may bring along a faint word: one that was said before and almost fired\n"
-        "(`event.faint`, or `HARKEN_NO_WORD`). Take it as said before the word of the event.\n"
+        "(`event.faint`, or `HARKEN_NO_WORD`). Take it as said before the word of the event, but\n"
+        "not as a confirmation: whoever answers a question must be heard clearly.\n"
         f"{learned_text(model)}"
     )
 

@@ -18,6 +18,7 @@ from harken.train.settings import settings
 
 MEDIUM = SIZES["medium"]
 SHIPPED = Path(harken.__file__).parent / "models" / "recipes"
+STAGES = ("train", "hard", "noise", "talk")
 
 
 def write(folder: Path, content: Any) -> Path:
@@ -28,7 +29,7 @@ def write(folder: Path, content: Any) -> Path:
 
 class TestOrder:
     def test_the_command_line_alone(self) -> None:
-        chosen = settings(None, None, words=("yes",), size="tiny", epochs=3, seed=7)
+        chosen = settings(None, words=("yes",), size="tiny", epochs=3, seed=7)
         assert chosen == TrainConfig(words=("yes",), model=SIZES["tiny"], epochs=3, seed=7)
 
     def test_a_file_goes_before_the_defaults(self, tmp_path: Path) -> None:
@@ -98,8 +99,8 @@ class TestOrder:
 
     def test_a_resumed_run_goes_before_the_defaults(self) -> None:
         run = TrainConfig(words=("yes",), seed=9)
-        assert settings(run, None) == run
-        assert settings(run, None, epochs=2) == dataclasses.replace(run, epochs=2)
+        assert settings(run) == run
+        assert settings(run, epochs=2) == dataclasses.replace(run, epochs=2)
 
     def test_a_file_is_not_passed_over_when_a_run_is_resumed(self, tmp_path: Path) -> None:
         file = write(tmp_path, {"words": ["yes"], "epochs": 2})
@@ -127,11 +128,44 @@ class TestOrder:
         content = {"harken_run": 1, "config": old, "recipe": "", "data": {}, "versions": {}}
         assert settings(None, write(tmp_path, content)) == config
 
-    @pytest.mark.parametrize("file", sorted(SHIPPED.glob("*.json")), ids=lambda path: path.name)
-    def test_the_settings_of_shipped_models_can_be_read(self, file: Path) -> None:
-        read = settings(None, file)
-        assert read.words
-        assert json.loads(file.read_text())["model"].keys() >= {"svdf_units", "svdf_memory"}
+    def test_a_later_file_goes_before_an_earlier_one(self, tmp_path: Path) -> None:
+        first, second = tmp_path / "first", tmp_path / "second"
+        first.mkdir()
+        second.mkdir()
+        streams = {"speed": 0, "talkers": [2, 2]}
+        licences = {"mine": "CC0"}
+        before = write(
+            first, {"words": ["yes"], "epochs": 3, "streams": streams, "licences": licences}
+        )
+        changes = {"streams": {"talkers": [1, 3]}, "licences": {"b": "MIT"}}
+        after = write(second, {"epochs": 5, **changes})
+        chosen = settings(None, before, after)
+        assert (chosen.words, chosen.epochs) == (("yes",), 5)
+        assert (chosen.streams.speed, chosen.streams.talkers) == (0, (1, 3))
+        assert chosen.licences == {"mine": "CC0", "b": "MIT"}
+
+    @pytest.mark.parametrize(
+        "stages",
+        [
+            ("commands.train", "commands.talk"),
+            *(
+                tuple(f"commands-tiny.{stage}" for stage in STAGES[:last])
+                for last in range(1, len(STAGES) + 1)
+            ),
+        ],
+        ids=lambda stages: stages[-1],
+    )
+    def test_the_settings_of_shipped_models_can_be_read(self, stages: tuple[str, ...]) -> None:
+        read = settings(None, *(SHIPPED / f"{stage}.json" for stage in stages))
+        whole = settings(None, SHIPPED / f"{stages[0]}.json")
+        assert read.words == whole.words
+        assert read.model == whole.model
+        assert read.model in SIZES.values()
+
+    def test_no_settings_of_shipped_models_are_left_over(self) -> None:
+        stages = [path.stem.split(".") for path in SHIPPED.glob("*.json")]
+        assert {model for model, _ in stages} == {"commands", "commands-tiny"}
+        assert {stage for _, stage in stages} == set(STAGES)
 
 
 class TestErrors:
@@ -183,6 +217,14 @@ class TestErrors:
         assert str(file) in str(caught.value)
         assert said in str(caught.value)
         assert "\n" not in str(caught.value)
+
+    def test_the_file_that_does_not_fit_is_named(self, tmp_path: Path) -> None:
+        for name in ("first", "second"):
+            (tmp_path / name).mkdir()
+        first = write(tmp_path / "first", {"words": ["yes"]})
+        second = write(tmp_path / "second", {"epoch": 3})
+        with pytest.raises(DataError, match=r"second.*epoch is not a known setting"):
+            settings(None, first, second)
 
     def test_a_file_that_is_missing(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"gone\.json does not exist; check --config"):

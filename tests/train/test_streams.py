@@ -349,6 +349,16 @@ class TestSyntheticSound:
         assert maker._sayings(rng, STOP) == maker._keywords[STOP]
         assert [[r.label for r in clips] for clips in maker._others] == [["lest"]]
 
+    def test_words_that_only_synthetic_voices_say_are_half_of_the_other_words(self) -> None:
+        corpus = corpus_of(
+            *word_sounds(*WORDS),
+            ("word", "house", "training", spoken(4500.0)),
+            *(("synthetic", f"other-{n}", "training", spoken(4500.0)) for n in range(9)),
+        )
+        rng = np.random.default_rng(0)
+        drawn = [plain(corpus)._other_word(rng)[0].kind for _ in range(400)]
+        assert drawn.count("word") == pytest.approx(200, abs=40)
+
     def test_simulated_rooms_stand_beside_real_ones(self) -> None:
         decay = tones.to_int16(0.9 * np.exp(-np.arange(4000) / 800))
         click = tones.to_int16(np.r_[0.9, np.zeros(99)])

@@ -113,6 +113,14 @@ class TestWhatIsTrained:
         run_train("--config", file, "--seed", 5)
         assert training.config == TrainConfig(words=("low",), epochs=3, seed=5)
 
+    def test_several_files_of_settings(self, run_train, training, tmp_path: Path) -> None:
+        words, epochs = tmp_path / "words.json", tmp_path / "epochs.json"
+        words.write_text(json.dumps({"words": ["low"], "epochs": 3}))
+        epochs.write_text(json.dumps({"epochs": 4}))
+        run_train("--config", words, "--config", epochs)
+        assert training.config == TrainConfig(words=("low",), epochs=4)
+        assert "--config words.json --config epochs.json" in training.asked["recipe"]
+
     def test_a_file_of_settings_that_names_no_words(self, run_train, training, tmp_path) -> None:
         file = tmp_path / "settings.json"
         file.write_text(json.dumps({"epochs": 3, "held_out_words": ["middle"]}))

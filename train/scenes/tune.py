@@ -54,9 +54,9 @@ from .truth import Scene
 SMOOTHINGS = (1, 2, 3, 4, 5)
 """Lengths of the moving average to try, in steps."""
 
-PENALTIES = (0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0)
-"""Talk penalties to try, in log-odds. Larger ones would make a word after talk almost
-impossible."""
+PENALTIES = (0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0)
+"""Talk penalties to try, in log-odds. Larger ones would make a word right after talk almost
+impossible (docs/experiments.md)."""
 
 SHARES = (0.0, 0.5, 1.0)
 """Shares of the differences between words to try."""
