@@ -31,6 +31,9 @@ Float32 = npt.NDArray[np.float32]
 UNKNOWN = "unknown"
 """The label of speech that is not a word of the model."""
 
+SILENCE = "silence"
+"""The label of everything that is not speech."""
+
 REARM = 0.5
 """Fraction of its threshold below which a word must fall before it may fire again."""
 
@@ -51,6 +54,7 @@ FAINT_S = 3.0
 """How long before a detection a faint word may have been said, in seconds."""
 
 _ONSET = 0.1  # fraction of its threshold at which a word's evidence begins
+_HUSH = 0.5  # fraction of a faint word's evidence that silence must stay below
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -104,7 +108,11 @@ class DetectorConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Faint:
-    """A word that almost fired: its evidence rose to `REARM` of its threshold or more, and fell."""
+    """A word that almost fired: its evidence rose to `REARM` of its threshold or more, and fell.
+
+    Silence had less than half as much evidence: noise also makes a word half likely, but then
+    silence is likely, too.
+    """
 
     word: str
     confidence: float
@@ -197,6 +205,7 @@ class Detector:
         self._step_samples = step_samples
         self._overhang_samples = overhang_samples
         self._refractory_steps = config.refractory_steps(step_samples, sample_rate_hz)
+        self._silence = self.labels.index(SILENCE) if SILENCE in self.labels else None
         self._faint_steps = int(FAINT_S * sample_rate_hz) // step_samples
         self._talk = Talk(config.talk_penalty, self.labels, step_samples / sample_rate_hz)
         self._context = context
@@ -334,7 +343,9 @@ class Detector:
             shares = row / self._thresholds
             label = int(shares.argmax())
             share = float(shares[label])
-            if self._fallen and (self._rising is None or share > self._rising.share):
+            spoken = self._silence is None or row[self._silence] < _HUSH * row[label]
+            higher = self._rising is None or share > self._rising.share
+            if self._fallen and spoken and higher:
                 word = Faint(
                     word=self.labels[label],
                     confidence=float(row[label]),

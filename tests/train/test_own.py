@@ -275,10 +275,10 @@ class TestPack:
 
 
 class TestBase:
-    @pytest.mark.parametrize("name", ["commands", "commands-tiny"])
+    @pytest.mark.parametrize("name", ["commands", "commands-tiny", "phrases"])
     def test_it_knows_the_words_that_ship(self, name: str) -> None:
-        """Not the network: that of `commands` is the one before convolutions, see `base`."""
-        base, manifest = load_base(base_file(name)), load_model(name).manifest
+        base = load_base(base_file(name))
+        manifest = load_model("commands" if name == "phrases" else name).manifest
         assert base.words == manifest.words
         assert without_standardisation(base.shape.front_end) == without_standardisation(
             manifest.front_end
@@ -300,8 +300,15 @@ class TestBase:
         np.testing.assert_array_equal(kernel[:, 2:], known[:, -2:])
         assert np.abs(kernel[:, 0]).max() < np.abs(known).max() / 5
 
+    def test_a_file_is_its_own(self, tmp_path: Path) -> None:
+        path = tmp_path / "mine.base.npz"
+        save_base(load_base(base_file("commands-tiny")), path)
+        assert load_base(base_file(str(path))).words == load_base(base_file("commands-tiny")).words
+        with pytest.raises(DataError, match=r"gone\.base\.npz is missing"):
+            load_base(base_file(str(tmp_path / "gone.base.npz")))
+
     def test_a_model_that_has_none(self) -> None:
-        with pytest.raises(DataError, match="there are: commands, commands-tiny"):
+        with pytest.raises(DataError, match="there are: commands, commands-tiny, phrases"):
             base_file("other")
 
     def test_another_file(self, tmp_path: Path) -> None:
@@ -778,6 +785,31 @@ class TestCommand:
         assert again.exit_code == 128 + number, "it is no folder of something else now"
         assert not list((tmp_path / "mine").rglob("*.tmp"))
         assert not list((tmp_path / "mine").glob("mine.*")), "no model that was not measured"
+
+    @pytest.mark.parametrize(
+        ("line", "base"),
+        [
+            (["jarvis", "smart_mirror"], "phrases"),
+            (["jarvis", "on"], "commands"),
+            (["on", "--base", "phrases"], "phrases"),
+            (["jarvis", "--base", "commands-tiny"], "commands-tiny"),
+        ],
+    )
+    def test_short_words_start_from_other_weights(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: list[str], base: str
+    ) -> None:
+        pytest.importorskip("tensorflow")
+        chosen: list[tuple[str, object]] = []
+
+        def stop(request: new.Request, out: Path, **options: Any) -> None:
+            chosen.append((request.base, options["base"].shape))
+            raise DataError("that will do")
+
+        monkeypatch.setattr(new_cli, "_voices", lambda speaking: ("tone",))
+        monkeypatch.setattr(voices, "speakers", lambda **options: [tone_speaker()])
+        monkeypatch.setattr(new, "make_model", stop)
+        assert harken("new", *line, "--out", tmp_path / "mine").exit_code == 5
+        assert chosen == [(base, load_base(base_file(base)).shape)]
 
     @pytest.mark.parametrize(
         ("said", "says"),

@@ -2,9 +2,9 @@
 
 A model of new words starts from the weights of another one, which already knows speech and what is
 not a word. Only the layer of logits is new, and even there the labels of both models keep their
-weights. Those that ship under the name of `commands` are not the model's own but of its network
-before convolutions, trained for 240 epochs: models of new words that start from them miss fewer
-words (docs/experiments.md). Those of `commands-tiny` are the model's own.
+weights. Those of `commands` and `commands-tiny` are the models' own. `PHRASES` are those of
+`commands` before it had convolutions, trained for 240 epochs: wake phrases that start from them
+are missed less often on the whole, short words more often (docs/experiments.md).
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from ..run import RunFolder, with_convolutions
 
 VERSION = 1
 SUFFIX = ".base.npz"
+PHRASES = "phrases"
+SHORT_WORDS = "commands"
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
 
@@ -98,12 +100,17 @@ class Base:
 
 
 def base_file(name: str) -> Path:
-    """Return the weights file of a shipped model; raises DataError if it has none."""
+    """Return the weights file of a shipped model, or the file itself; raises DataError if none."""
+    if name.endswith(SUFFIX):
+        return Path(name)
     folder = _models()
     path = folder / f"{name}{SUFFIX}"
     if not path.is_file():
         there = ", ".join(sorted(p.name.removesuffix(SUFFIX) for p in folder.glob(f"*{SUFFIX}")))
-        raise DataError(f"there are no weights of {name!r} to start from; there are: {there}")
+        raise DataError(
+            f"there are no weights of {name!r} to start from; there are: {there}; or give a file, "
+            f"NAME{SUFFIX}"
+        )
     return path
 
 

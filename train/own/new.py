@@ -27,7 +27,7 @@ from ..fit import Progress, train
 from ..pack import load_pack
 from ..run import RunFolder
 from .advice import Advice, advise
-from .base import Base
+from .base import PHRASES, Base
 from .material import STATE_FILE, Material, gather
 from .measure import Expectation, choose_threshold
 from .near import near_misses, pronunciations
@@ -71,7 +71,7 @@ class Request:
     seed: int = 0
     fa_per_hour: float = 0.5
     recordings: str | None = None
-    base: str = "commands"
+    base: str = PHRASES
     languages: tuple[str, ...] = ("en",)
     """Languages of the voices."""
     spellings: tuple[tuple[str, str], ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,8 +73,13 @@ def new_command(
         typer.Option("--unchecked", help="Use clips that sound like another word as they are."),
     ] = False,
     base: Annotated[
-        str, typer.Option(metavar="MODEL", help="Model to start from: commands or commands-tiny.")
-    ] = "commands",
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Weights to start from: phrases, commands, commands-tiny, or a file of them "
+            "(NAME.base.npz). [commands if a word has fewer than four sounds, else phrases]",
+        ),
+    ] = None,
     engine: Annotated[
         str | None,
         typer.Option(
@@ -134,6 +140,7 @@ def new_command(
             )
             stages.stage("starting TensorFlow")
             _start_tensorflow()
+            from .base import PHRASES
             from .new import Request, expectation_lines
 
             request = Request(
@@ -143,13 +150,13 @@ def new_command(
                 seed=seed,
                 fa_per_hour=fa_per_hour,
                 recordings=None if recordings is None else str(recordings),
-                base=base,
+                base=base or PHRASES,
                 languages=languages,
                 spellings=read,
                 checked=not unchecked,
                 voices=_voices(speaking),
             )
-            found = _make(request, out, speaking, stages)
+            found = _make(request, out, speaking, stages, choose_base=base is None)
     except KeyboardInterrupt as problem:
         _tell_stopped(out, stages.where)
         raise typer.Exit(exit_code(problem)) from None
@@ -164,22 +171,27 @@ def new_command(
     print(f"Next: harken listen {shlex.quote(str(manifest))}")
 
 
-def _make(request: Request, out: Path, speaking: list[Speaker], stages: Stages) -> NewModel:
+def _make(
+    request: Request, out: Path, speaking: list[Speaker], stages: Stages, *, choose_base: bool
+) -> NewModel:
     """Say what is hard about the words, then make a model of them."""
     from ...edge.app.display import notes
-    from .base import base_file, load_base, pack_file
+    from .base import SHORT_WORDS, base_file, load_base, pack_file
     from .new import advice_on, known_already, make_model
 
     stages.stage("looking at the words")
-    start, pack = load_base(base_file(request.base)), pack_file()
+    pack = pack_file()
     advice = advice_on(request.words, pack)
+    if choose_base and any(each.problem == "short" for each in advice):
+        request = replace(request, base=SHORT_WORDS)
+    start = load_base(base_file(request.base))
     for each in advice:
         notes().print(each.text, soft_wrap=True)
     for word in known_already(request.words, start):
         notes().print(
-            f"{word!r} is a word of {request.base}, trained on thousands of recordings: `harken "
-            f"listen {request.base}` detects it better; this model keeps what {request.base} "
-            "learned, and adds voices",
+            f"{word!r} is a word of {start.name}, trained on thousands of recordings: `harken "
+            f"listen {start.name}` detects it better; this model keeps what {start.name} learned, "
+            "and adds voices",
             soft_wrap=True,
         )
     return make_model(

@@ -382,7 +382,9 @@ static void watch(const harken *h, const layout *l, const uint32_t *evidence, in
         top.label = i;
     }
     if (top.share) {
-        if (!told->ringing && top.share > told->rising.share) told->rising = top;
+        /* Noise makes a word half likely, too, but then silence is likely as well. */
+        int spoken = evidence[h->of.model->n_labels - 1u] * 2u < top.evidence;
+        if (!told->ringing && spoken && top.share > told->rising.share) told->rising = top;
         return;
     }
     if (told->rising.share > told->faint.share ||

@@ -909,12 +909,15 @@ class TestFaintWords:
 
     @staticmethod
     def said(engine: CEngine, *parts: tuple[str, float, int]) -> np.ndarray:
-        """Make posteriors: for each part a label, its posterior, and for how many steps."""
+        """Make posteriors: for each part a label, its posterior, and for how many steps.
+
+        What is left over is "unknown".
+        """
         labels = engine.of.manifest.labels
         rows = []
         for label, posterior, steps in parts:
             row = np.zeros(len(labels), np.float32)
-            row[-1] = 1 - posterior
+            row[-2] = 1 - posterior
             row[labels.index(label)] += posterior
             rows += [row] * steps
         return np.array(rows)
@@ -988,8 +991,21 @@ class TestFaintWords:
         assert (event.faint, event.faint_confidence, event.faint_sample) == (NO_WORD, 0, 0)
         [event] = exact.listener().detect(posteriors)
         assert manifest.labels[event.faint] == "left"
-        assert event.faint_confidence == pytest.approx(0.5 * 2**24, abs=1)
+        assert event.faint_confidence == pytest.approx(0.5 * 2**24, rel=1e-3)  # some talk
         assert event.faint_sample == 192 + manifest.step_samples  # of its first step
+
+    @pytest.mark.parametrize(
+        ("silence", "expected"), [(0.2, "left"), (0.24, "left"), (0.26, None), (0.5, None)]
+    )
+    def test_what_is_half_silence_is_none(
+        self, exact: CEngine, silence: float, expected: str | None
+    ) -> None:
+        posteriors = self.said(exact, ("left", 0.5, 3), ("silence", 1, 5), ("five", 0.9, 3))
+        posteriors[:3, -2:] = (0.5 - silence, silence)
+        [event] = exact.listener().detect(posteriors)
+        python = python_detector(exact, words_alone(exact)).feed(posteriors)
+        assert_same(exact.of.manifest.labels, [event], python)
+        assert (python[0].faint and python[0].faint.word) == expected
 
     @pytest.mark.parametrize(("silence", "expected"), [(74, "left"), (75, None)])
     def test_it_was_said_at_most_three_seconds_before(

@@ -315,6 +315,14 @@ RISE = [0.3, 0.5, 0.6, 0.5, 0.3]
 """Of a word that stays below its threshold of 0.8."""
 
 
+def spoken(*, left=0.0, right=0.0) -> np.ndarray:
+    """Steps with these posteriors, what is left over being unknown where a word is likely."""
+    steps = posteriors(left=left, right=right)
+    said = steps[:, :2].any(axis=1)
+    steps[said, 2], steps[said, 3] = steps[said, 3], 0.0
+    return steps
+
+
 def faint(
     steps: np.ndarray, *, context: Knows | None = None, **changes: object
 ) -> list[tuple[str, str | None]]:
@@ -325,9 +333,7 @@ def faint(
 
 def after(pause: int, *, said: list[float] = RISE) -> np.ndarray:
     """ "left", faintly; a pause; "right", clearly."""
-    return posteriors(
-        left=[*said, *[0] * (pause + 2)], right=[*[0] * (len(said) + pause), 0.9, 0.9]
-    )
+    return spoken(left=[*said, *[0] * (pause + 2)], right=[*[0] * (len(said) + pause), 0.9, 0.9])
 
 
 def test_a_detection_brings_along_a_word_that_almost_fired():
@@ -354,6 +360,16 @@ def test_a_faint_word_needs_half_its_threshold():
     assert faint(after(20, said=[0.2, 0.41, 0.2])) == [("right", "left")]
 
 
+def test_what_is_half_silence_is_no_faint_word():
+    """It is noise: nobody who speaks is silent."""
+    noise, fires = spoken(left=[0.3, 0.5, 0.5, 0.3, 0, 0, 0, 0]), spoken(right=[0.9, 0.9])
+    assert faint(np.concatenate((noise, fires))) == [("right", "left")]
+    noise[:4, 2:] = noise[:4, 2:] / 2 + [0.0, 0.25]
+    assert faint(np.concatenate((noise, fires))) == [("right", None)]
+    noise[2, 2:] = [0.28, 0.22]
+    assert faint(np.concatenate((noise, fires))) == [("right", "left")]
+
+
 def test_a_faint_word_is_forgotten_after_three_seconds():
     steps = int(FAINT_S * 16_000) // STEP
     assert faint(after(steps - 3)) == [("right", "left")]  # its peak is three steps earlier
@@ -366,7 +382,7 @@ def test_a_faint_word_of_the_pause_before_counts_once():
 
 
 def test_the_clearest_faint_word_counts_relative_to_its_threshold():
-    two = posteriors(left=[0.5, 0, 0, 0, 0, 0, 0], right=[0, 0, 0.6, 0, 0, 0, 0], unknown=0)
+    two = spoken(left=[0.5, 0, 0, 0, 0, 0, 0], right=[0, 0, 0.6, 0, 0, 0, 0])
     fires = posteriors(left=[0, 0, 0.9])
     assert faint(np.concatenate((two, fires)), left=0.7, right=0.9) == [("left", "left")]
     assert faint(np.concatenate((two, fires)), left=0.8, right=0.9) == [("left", "right")]
@@ -374,17 +390,17 @@ def test_the_clearest_faint_word_counts_relative_to_its_threshold():
 
 def test_the_beginning_of_a_word_is_no_word_before_it():
     """It falls below half of its threshold in the middle, but never to nothing."""
-    assert faint(posteriors(left=[0, 0.5, 0.6, 0.3, 0.3, 0.5, 0.9])) == [("left", None)]
-    assert faint(posteriors(left=[0, 0.5, 0.6, 0.0, 0.0, 0.5, 0.9])) == [("left", "left")]
+    assert faint(spoken(left=[0, 0.5, 0.6, 0.3, 0.3, 0.5, 0.9])) == [("left", None)]
+    assert faint(spoken(left=[0, 0.5, 0.6, 0.0, 0.0, 0.5, 0.9])) == [("left", "left")]
 
 
 def test_what_is_left_of_a_word_that_fired_is_not_faint():
-    lingers = posteriors(left=[0.9, 0.7, 0.6, 0.5, 0.45, 0.6, 0.1, 0, 0, 0])
+    lingers = spoken(left=[0.9, 0.7, 0.6, 0.5, 0.45, 0.6, 0.1, 0, 0, 0])
     assert faint(np.concatenate((lingers, after(5)[5:]))) == [("left", None), ("right", None)]
 
 
 def test_nothing_is_faint_in_the_refractory_time():
-    fires = posteriors(left=[0.9, 0, 0, *RISE, 0, 0])
+    fires = spoken(left=[0.9, 0, 0, *RISE, 0, 0])
     steps = np.concatenate((fires, after(5)[5:]))
     assert faint(steps) == [("left", None), ("right", "left")]
     assert faint(steps, refractory_ms=10 * STEP_MS) == [("left", None), ("right", None)]
