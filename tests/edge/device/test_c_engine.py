@@ -531,9 +531,17 @@ class TestWholePath:
     def test_the_words_are_pythons(
         self, engines: dict[tuple[str, bool], CEngine], words: np.ndarray, name: str
     ) -> None:
-        heard = self.ours(engines[name, False], words)
+        heard, pythons = (
+            self.ours(engines[name, False], words),
+            self.python(load_model(name), words),
+        )
         assert len(heard) > 30
-        assert heard == self.python(load_model(name), words)
+        assert [(word, end) for word, _, end in heard] == [(word, end) for word, _, end in pythons]
+        # Features that float32 and float64 round to different sides may move a beginning by a step.
+        starts = np.array([[one[1], other[1]] for one, other in zip(heard, pythons, strict=True)])
+        moved = np.abs(np.diff(starts)).ravel()
+        assert np.count_nonzero(moved) <= 1
+        assert moved.max() <= load_model(name).manifest.step_samples
 
     @pytest.mark.slow
     @pytest.mark.data

@@ -746,7 +746,7 @@ def test_a_faint_word_that_the_grammar_lacks_changes_nothing():
 def test_the_detector_and_the_memory_work_together():
     """ "left" stays below its threshold, "five" is clear: the robot moves left."""
     rows = np.zeros((60, len(LABELS)), np.float32)
-    rows[5:10, LABELS.index("left")] = 0.5
+    rows[5:10, LABELS.index("left")] = rows[5:10, LABELS.index("unknown")] = 0.5
     rows[40:46, LABELS.index("five")] = 0.9
     rows[:, -1] = 1 - rows.sum(axis=1)
     remembers = memory()
