@@ -76,7 +76,16 @@ def by_python(model: str, pcm: NDArray[np.int16], rate: int = 16_000) -> list[He
             "--channels", channels, stdin=np.concatenate([lead, pcm]).astype("<i2").tobytes(),
         )  # fmt: skip
         assert outcome.exit_code == 0, outcome.err
-        words = [line for line in map(json.loads, outcome.out.splitlines()) if "word" in line]
+        words: list[dict[str, Any]] = []
+        faint = None
+        for line in map(json.loads, outcome.out.splitlines()):
+            if "word" in line:
+                words.append(line)
+                faint = None
+            elif "faint" in line and faint is None:  # said before the last word; the page lists it
+                faint = line["faint"]
+                then = words[-1]["end_s"] - line["late_s"]
+                words.insert(-1, {"word": faint, "start_s": then, "end_s": then})
         times = [{"start": word["start_s"] - phase, "end": word["end_s"] - phase} for word in words]
         found.append(heard([word | time for word, time in zip(words, times, strict=True)]))
     return found
