@@ -240,7 +240,8 @@ typedef struct {
 typedef struct harken harken; /* a listening engine; lives in the memory given to harken_init */
 
 /* A detected word; with a prior, also the clearest faint word before it: one that was said after the
- * last detection and almost fired. Its evidence rose to half its threshold or more, and fell. */
+ * last detection and almost fired. Its evidence rose to half its threshold or more, silence having
+ * less than half as much, and fell. */
 typedef struct {
     uint64_t start_sample;     /* first sample of the evidence, counted from the reset */
     uint64_t end_sample;       /* samples processed when the decision was made */
