@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +55,8 @@ def settings(
     if not files:
         return TrainConfig(**given) if run is None else replace(run, **given)
     names = ", ".join(map(str, files))
-    read: dict[str, Any] = {}
-    for file in files:
-        part = _read(file)
-        _merged(asdict(TrainConfig(words=("a word",))), part, str(file))  # only known settings
-        read = _joined(read, part)
+    parts = [_read(file) for file in files]
+    read = reduce(_joined, parts)
     if "words" not in read and run is not None:
         given.setdefault("words", run.words)
     if "words" not in read and "words" not in given:
@@ -66,6 +64,8 @@ def settings(
     # A file may leave fields out; only the words have no default.
     defaults = asdict(TrainConfig(words=given.get("words", ("a word",))))
     defaults["front_end"] |= {"mean": (), "std": ()}  # as many as the file's n_mfcc
+    for file, part in zip(files, parts, strict=True):
+        _merged(defaults, part, str(file))  # names a setting that is not known
     merged = _merged(defaults, read, names)
     try:
         return replace(decode(TrainConfig, json.loads(json.dumps(merged))), **given)

@@ -15,12 +15,12 @@ import numpy as np
 from ..errors import ModelError
 from ..files import decode_text, packaged, write_atomic
 from ..validation import decode, require
-from .detector import CONTEXT_LIMIT, CONTEXT_WEIGHT, UNKNOWN, DetectorConfig
+from .detector import CONTEXT_LIMIT, CONTEXT_WEIGHT, SILENCE, UNKNOWN, DetectorConfig
 from .frontend import FrontEndConfig
 from .gate import GateConfig, GateTables
 from .tflite import MAGIC, Graph, read_graph
 
-NON_WORDS = (UNKNOWN, "silence")
+NON_WORDS = (UNKNOWN, SILENCE)
 """The last two labels of every model: other speech, and no speech."""
 
 MOST_SVDF_MEMORY = 64

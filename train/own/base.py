@@ -30,7 +30,9 @@ from ..run import RunFolder, with_convolutions
 VERSION = 1
 SUFFIX = ".base.npz"
 PHRASES = "phrases"
+"""The weights that new words start from."""
 SHORT_WORDS = "commands"
+"""The same if a word is short."""
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
 

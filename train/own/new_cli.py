@@ -140,7 +140,6 @@ def new_command(
             )
             stages.stage("starting TensorFlow")
             _start_tensorflow()
-            from .base import PHRASES
             from .new import Request, expectation_lines
 
             request = Request(
@@ -150,13 +149,12 @@ def new_command(
                 seed=seed,
                 fa_per_hour=fa_per_hour,
                 recordings=None if recordings is None else str(recordings),
-                base=base or PHRASES,
                 languages=languages,
                 spellings=read,
                 checked=not unchecked,
                 voices=_voices(speaking),
             )
-            found = _make(request, out, speaking, stages, choose_base=base is None)
+            found = _make(request, base, out, speaking, stages)
     except KeyboardInterrupt as problem:
         _tell_stopped(out, stages.where)
         raise typer.Exit(exit_code(problem)) from None
@@ -172,18 +170,18 @@ def new_command(
 
 
 def _make(
-    request: Request, out: Path, speaking: list[Speaker], stages: Stages, *, choose_base: bool
+    request: Request, base: str | None, out: Path, speaking: list[Speaker], stages: Stages
 ) -> NewModel:
-    """Say what is hard about the words, then make a model of them."""
+    """Say what is hard about the words, then make a model of them from the base that suits."""
     from ...edge.app.display import notes
-    from .base import SHORT_WORDS, base_file, load_base, pack_file
+    from .base import PHRASES, SHORT_WORDS, base_file, load_base, pack_file
     from .new import advice_on, known_already, make_model
 
     stages.stage("looking at the words")
     pack = pack_file()
     advice = advice_on(request.words, pack)
-    if choose_base and any(each.problem == "short" for each in advice):
-        request = replace(request, base=SHORT_WORDS)
+    short = any(each.problem == "short" for each in advice)
+    request = replace(request, base=base or (SHORT_WORDS if short else PHRASES))
     start = load_base(base_file(request.base))
     for each in advice:
         notes().print(each.text, soft_wrap=True)

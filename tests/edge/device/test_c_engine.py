@@ -964,7 +964,7 @@ class TestFaintWords:
                 steps = listener.steps()
                 rows.append((listener.posteriors() / 2**28).astype(np.float32))
         detections = python_detector(engine, context).feed(np.array(rows))
-        assert assert_same(model.manifest.labels, events, detections) >= 8
+        assert assert_same(model.manifest.labels, events, detections) >= 10
 
     @pytest.mark.parametrize("seed", range(8))
     def test_those_of_random_words_are_those_of_python(self, exact: CEngine, seed: int) -> None:
@@ -995,11 +995,12 @@ class TestFaintWords:
             load_model("commands-tiny"), manifest.detector.thresholds, smoothing_steps=1
         )
         posteriors = self.said(exact, ("left", 0.5, 3), ("silence", 1, 5), ("five", 0.9, 3))
+        posteriors[:3, -2] = 0  # no talk, which would lower the evidence
         [event] = compile_engine(model, tmp_path).listener().detect(posteriors)
         assert (event.faint, event.faint_confidence, event.faint_sample) == (NO_WORD, 0, 0)
         [event] = exact.listener().detect(posteriors)
         assert manifest.labels[event.faint] == "left"
-        assert event.faint_confidence == pytest.approx(0.5 * 2**24, rel=1e-3)  # some talk
+        assert event.faint_confidence == pytest.approx(0.5 * 2**24, abs=1)
         assert event.faint_sample == 192 + manifest.step_samples  # of its first step
 
     @pytest.mark.parametrize(
