@@ -192,10 +192,7 @@ class StreamConfig:
     gain_db: tuple[float, ...] = (-28.0, 18.0)
     """Gain of the whole stream: lowest and highest, drawn uniformly."""
     speed: float = 0.15
-    """Largest change of speed, pitch included, as a fraction; twice that in running speech."""
-    tempo: float = 0.0
-    """Largest change of tempo without a change of pitch, of a whole stream, as a fraction. With
-    `speed`, it makes high voices slow and low ones fast."""
+    """Largest change of speed, as a fraction; twice that in running speech."""
     clean_share: float = 0.25
     """Share of the streams without added noise, except, mostly, a hiss 30 to 60 dB below the
     words."""
@@ -273,8 +270,7 @@ class StreamConfig:
         ):
             check(getattr(self, name) >= 0, name, "be at least 0")
         check(self.hold_s > self.due_s, "hold_s", f"be greater than due_s, {self.due_s!r}")
-        for name in ("speed", "tempo"):
-            check(0 <= getattr(self, name) <= 0.5, name, "be at least 0 and at most 0.5")
+        check(0 <= self.speed <= 0.5, "speed", "be at least 0 and at most 0.5")
         check(min(self.talkers, default=0) >= 1, "talkers", "hold numbers of at least 1")
         for name in ("gain_db", "snr_db", "talkers"):
             bounds = getattr(self, name)

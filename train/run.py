@@ -44,7 +44,6 @@ _LATER_STREAMS = {
     "simulated_room_share": 0.0,
     "synthetic_share": 0.0,
     "cut_out_share": 0.0,
-    "tempo": 0.0,
 }
 Arrays = dict[str, NDArray[Any]]
 T = TypeVar("T")

@@ -207,13 +207,9 @@ class StreamMaker:
     @property
     def frames_per_stream(self) -> int:
         """Feature frames of a stream, a multiple of the stride."""
-        return self._all_frames // self.stride * self.stride
-
-    @property
-    def _all_frames(self) -> int:
-        """Feature frames of a stream, even if the last one is not part of a step."""
         front_end = self.front_end
-        return 1 + (self.samples_per_stream - front_end.window_samples) // front_end.hop_samples
+        frames = 1 + (self.samples_per_stream - front_end.window_samples) // front_end.hop_samples
+        return frames // self.stride * self.stride
 
     def batch(self, epoch: int, index: int, size: int) -> Batch:
         """Draw the streams of one training step.
@@ -231,38 +227,25 @@ class StreamMaker:
             Features, allowed labels, and which streams start from a reset state.
         """
         rng = np.random.default_rng((self.seed, epoch, index))
-        spectra: list[NDArray[np.float32]] = []
+        audio = np.empty((size, self.samples_per_stream), np.float32)
         allowed = np.empty((size, self.frames_per_stream // self.stride, self.n_labels), np.bool_)
         fresh = rng.random(size) < 0.5
         for i in range(size):
-            hop = self._hop(rng)
-            audio, allowed[i] = self.stream(rng, fresh=bool(fresh[i]), hop=hop)
-            front_end = replace(self.front_end, hop_samples=hop)
-            spectra.append(log_mel(front_end, audio[None])[0, :, : self._all_frames])
-        frames = self._features(np.stack(spectra), rng, allowed)[:, : self.frames_per_stream]
+            audio[i], allowed[i] = self.stream(rng, fresh=bool(fresh[i]))
+        frames = self.features(audio, rng, allowed)[:, : self.frames_per_stream]
         return Batch(frames, allowed, fresh)
 
-    def _hop(self, rng: np.random.Generator) -> int:
-        """Draw a stream's hop: the front end's, or another one, which changes the tempo."""
-        hop = self.front_end.hop_samples
-        if not self.config.tempo:
-            return hop
-        changed = hop * (1.0 + float(rng.uniform(-1, 1)) * self.config.tempo)
-        return min(round(changed), self.front_end.window_samples)
-
     def features(
-        self, audio: NDArray[np.float32], rng: np.random.Generator | None = None
-    ) -> NDArray[np.float32]:
-        """Convert audio to standardised features (batch, frames, n_mfcc), masked given an rng."""
-        return self._features(log_mel(self.front_end, audio), rng)
-
-    def _features(
         self,
-        spectrum: NDArray[np.float32],
-        rng: np.random.Generator | None,
+        audio: NDArray[np.float32],
+        rng: np.random.Generator | None = None,
         allowed: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float32]:
-        """Convert log mel power, changed in place; given the allowed labels, mix in a pack."""
+        """Convert audio to standardised features (batch, frames, n_mfcc), masked if given an rng.
+
+        Given the allowed labels, which are changed in place, it also mixes in a pack.
+        """
+        spectrum = log_mel(self.front_end, audio)
         if rng is not None and allowed is not None and self._pack is not None:
             self._pack.mix(rng, spectrum, allowed)
         if rng is not None:
@@ -272,16 +255,10 @@ class StreamMaker:
         return standardise(self.front_end, mfcc_from_log_mel(self.front_end, spectrum))
 
     def stream(
-        self, rng: np.random.Generator, *, fresh: bool, hop: int | None = None
+        self, rng: np.random.Generator, *, fresh: bool
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Draw one stream: its samples (n,) and the allowed labels at each step (steps, labels).
-
-        Given a hop in samples other than the front end's, it is so much longer or shorter that
-        frames at this hop are as many, and its labels are those of these frames.
-        """
-        config, usual = self.config, self.front_end.hop_samples
-        hop = usual if hop is None else hop
-        total = self.samples_per_stream + (self._all_frames - 1) * (hop - usual)
+        """Draw one stream: its samples (n,) and the allowed labels at each step (steps, labels)."""
+        config, total = self.config, self.samples_per_stream
         kind = rng.random()
         segments: list[tuple[int, _Segment]] = []
         background = [self._silence]
@@ -294,14 +271,15 @@ class StreamMaker:
         elif kind > 1.0 - config.noise_stream_share:
             voice = np.zeros(total, np.float32)
         else:
-            voice, segments = self._say_words(rng, total, fresh=fresh)
+            voice, segments = self._say_words(rng, fresh=fresh)
         mixed = self._place(rng, voice)
-        return mixed, self._allowed(segments, background, hop)
+        return mixed, self._allowed(segments, background)
 
     def _say_words(
-        self, rng: np.random.Generator, total: int, *, fresh: bool
+        self, rng: np.random.Generator, *, fresh: bool
     ) -> tuple[NDArray[np.float32], list[tuple[int, _Segment]]]:
         """Place segments one after another until the stream is full; return them with positions."""
+        total = self.samples_per_stream
         voice = np.zeros(total, np.float32)
         segments: list[tuple[int, _Segment]] = []
         at = 0 if fresh and rng.random() < 0.7 else int(rng.integers(0, SAMPLE_RATE_HZ))
@@ -541,18 +519,17 @@ class StreamMaker:
         return np.asarray(noise / max(augment.rms(noise), 1e-4), np.float32)
 
     def _allowed(
-        self, segments: list[tuple[int, _Segment]], background: list[int], hop: int
+        self, segments: list[tuple[int, _Segment]], background: list[int]
     ) -> NDArray[np.bool_]:
-        """Return the set of allowed labels at every step, for frames at a hop in samples."""
+        """Return the set of allowed labels at every step."""
         config, front_end = self.config, self.front_end
         steps = self.frames_per_stream // self.stride
-        ends = ((np.arange(steps) + 1) * self.stride - 1) * hop
+        ends = ((np.arange(steps) + 1) * self.stride - 1) * front_end.hop_samples
         heard = ends + front_end.window_samples  # samples that each step has processed
         allowed = np.zeros((steps, self.n_labels), np.bool_)
         allowed[:, background] = True
-        scale = SAMPLE_RATE_HZ * hop / front_end.hop_samples  # in steps, these times are fixed
         due, hold, linger = (
-            round(s * scale) for s in (config.due_s, config.hold_s, config.linger_s)
+            round(s * SAMPLE_RATE_HZ) for s in (config.due_s, config.hold_s, config.linger_s)
         )
         for at, segment in segments:
             begun = heard >= at + segment.word_start

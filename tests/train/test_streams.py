@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import scipy
 import tones
 from synthetic_corpus import Sound, corpus_of, spoken
 
@@ -628,51 +627,6 @@ class TestBatches:
             check=True,
         )
         assert drawn.stdout.strip() == digest(make(corpus_of(*full_sounds())).batch(3, 7, 4))
-
-
-class TestTempo:
-    """Another hop: the same word takes more or fewer frames, at the same pitch."""
-
-    def spoken(self, tempo: float) -> Iterator[tuple[int, int, int, int]]:
-        """Yield words: label, loudest mel band, length in frames, frames until it is demanded."""
-        maker = plain(corpus_of(*word_sounds(*WORDS)), max_gap_s=3.0, tempo=tempo)
-        for index in range(6):
-            batch = maker.batch(0, index, 8)
-            for frames, allowed in zip(batch.frames, batch.allowed, strict=True):
-                bands = scipy.fft.idct(frames, n=FRONT_END.n_mels, norm="ortho")
-                loud = np.pad(bands.max(axis=1) > bands.max() - 20, 1)
-                starts, ends = np.flatnonzero(np.diff(loud.astype(int))).reshape(-1, 2).T
-                due = np.flatnonzero(np.diff((allowed.sum(axis=1) == 1) & ~allowed[:, SILENCE]))
-                for start, end in zip(starts, ends, strict=True):
-                    later = due[2 * due + 3 > end] + 1  # steps, of two frames
-                    if start > 0 and len(later):
-                        label = int(np.flatnonzero(allowed[later[0]])[0])
-                        band = int(bands[start:end].mean(axis=0).argmax())
-                        yield label, band, end - start, 2 * int(later[0]) + 1 - end
-
-    def test_it_changes_the_length_of_words_and_not_their_pitch(self) -> None:
-        usual, changed = list(self.spoken(0.0)), list(self.spoken(0.4))
-        assert min(len(usual), len(changed)) > 60
-        lengths = [length for _, _, length, _ in usual]
-        assert max(lengths) / min(lengths) < 1.2
-        lengths = [length for _, _, length, _ in changed]
-        assert max(lengths) / min(lengths) > 1.8
-        assert {word[:2] for word in changed} == {word[:2] for word in usual}
-
-    def test_words_are_demanded_as_many_frames_after_their_end(self) -> None:
-        usual, changed = (
-            np.array([delay for *_, delay in self.spoken(tempo)]) for tempo in (0.0, 0.4)
-        )
-        assert abs(usual.mean() - changed.mean()) < 1
-
-    @pytest.mark.parametrize("tempo", [0.15, 0.5])
-    def test_streams_have_as_many_frames(self, tempo: float) -> None:
-        maker = make(corpus_of(*full_sounds()), config=StreamConfig(tempo=tempo))
-        hops = {maker._hop(np.random.default_rng(seed)) for seed in range(200)}
-        assert (min(hops), max(hops)) == pytest.approx(
-            (320 - 320 * tempo, 320 + 320 * tempo), abs=9
-        )
-        assert maker.batch(0, 0, 8).frames.shape == (8, 198, 10)
 
 
 class TestWhatIsNeverDrawn:
