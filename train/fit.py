@@ -22,14 +22,15 @@ from numpy.typing import NDArray
 
 from ..edge.errors import DataError, RunError
 from .batches import Batches, DataSource
-from .calibration import long_stream, standardised
+from .calibration import standardised
 from .config import TrainConfig
 from .corpus import Corpus
 from .features import stack_steps
 from .moments import Moments
 from .network import FIXED, Weights, forward, initial_weights, is_moment, set_loss, zero_state
-from .plots import draw_confusion, draw_curves
+from .plots import draw_curves
 from .record import make_record, resumed_record
+from .results import save_results
 from .run import Arrays, RunFolder
 from .store import StreamStore, settings_key
 from .streams import Batch
@@ -451,26 +452,16 @@ class _Fitting:
 
     def _complete(self) -> None:
         """Write the files of a finished run."""
-        config, run = self.config, self.run
-        run.save_arrays("weights.npz", self.best)
-        run.save_arrays(
-            "calibration.npz",
-            {
-                "frames": long_stream(config, self.corpus, "training"),
-                "check_frames": long_stream(config, self.corpus, "validation"),
-            },
-        )
-        scores = self._validation.scores(self.best)
+        run = self.run
         draw_curves(run.path / "curves.png", self.history)
-        draw_confusion(run.path / "confusion.png", scores.confusion, config.labels)
         run.save_json("history.json", self.history)
-        run.save_json(
-            "report.json",
-            {
-                "best": max(self.history, key=rank),
-                "validation": scores.to_dict(config.labels),
-                "data": self.corpus.report.to_dict(),
-            },
+        save_results(
+            run,
+            config=self.config,
+            corpus=self.corpus,
+            weights=self.best,
+            validation=self._validation,
+            figures=max(self.history, key=rank),
         )
         run.remove("checkpoint.npz")
         run.remove(_FIRST)

@@ -3,6 +3,7 @@
 from .edge.app.cli import app, main
 from .edge.app.grammar_cli import grammar_app
 from .export.cli import export_command
+from .train.average_cli import average_command
 from .train.cli import train_command
 from .train.context.grammar_cli import train_prior_command
 from .train.eval_cli import eval_command
@@ -14,6 +15,7 @@ from .train.teachers.cli import teach_command
 from .train.tune_cli import tune_command
 
 app.command("train")(train_command)
+app.command("average")(average_command)
 app.command("eval")(eval_command)
 app.command("tune")(tune_command)
 app.command("teach")(teach_command)

@@ -572,6 +572,7 @@ COMMANDS = [
     "record",
     "review",
     "train",
+    "average",
     "eval",
     "tune",
     "teach",
