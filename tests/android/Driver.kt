@@ -59,7 +59,7 @@ fun spotter(golden: File) {
         say("peak", spotter.level().peak > 0.01f && spotter.level().peak == 0f)
         spotter.reset()
         spotter.setThreshold("left", 1f)
-        val others = spotter.feed(pcm, 0, 64000)
+        val others = spotter.feed(pcm, 0, 68000)
         say("left that needs all evidence", text(others))
         say("faint", others.map { it.faint?.run { "$word/${Math.round(confidence * 16777216)}/$endSample" } })
         spotter.setThreshold("left", null)
@@ -67,7 +67,7 @@ fun spotter(golden: File) {
         say("left as the model has it", text(spotter.feed(pcm, 0, 64000)) == first)
         spotter.sensitivity = 1f / 64
         spotter.reset()
-        say("words of the least sensitivity", spotter.feed(pcm, 0, 64000).size)
+        say("words of the least sensitivity", spotter.feed(pcm).size)
         spotter.sensitivity = 1f
         for (name in Spotter.pendingNames) spotter.pending(name)
         spotter.forget()

@@ -567,7 +567,7 @@ class TestKotlin:
         assert "left" not in said["left that needs all evidence"]
         assert "three" in said["left that needs all evidence"]
         assert said["left as the model has it"] == "true"
-        assert int(said["words of the least sensitivity"]) < 3
+        assert int(said["words of the least sensitivity"]) < len(said["pcm"].split())
         assert said["not expecting"] != said["pcm"]
         assert said["what is not finite"] == "0"
 
@@ -578,7 +578,7 @@ class TestKotlin:
         stream = Stream(library)
         left = load_model("commands").manifest.labels.index("left")
         assert library.harken_stream_threshold(stream.handle, left, 2**24) == 0
-        events = stream.events(np.fromfile(exported.golden / "pcm.s16le", np.int16)[:64_000])
+        events = stream.events(np.fromfile(exported.golden / "pcm.s16le", np.int16)[:68_000])
         faint = [
             "null"
             if event.faint == NO_WORD

@@ -293,7 +293,9 @@ class TestEngine:
     ) -> None:
         """The words of the demo, with what others have taught it; the LSTM by the same kernels."""
         pytest.importorskip("tflite_micro")
-        robot, model, pcm = load_grammar("robot"), load_model("commands"), demo()
+        # From the beginning of the demo, "two" and silence have the same evidence but for 0.001 where
+        # the word ends, and rounding decides when it comes. 10 ms later they have not.
+        robot, model, pcm = load_grammar("robot"), load_model("commands"), demo()[160:]
         file = shipped_prior(robot)
         assert file is not None
         learned = taught(robot, tmp_path / "memory.json").to_dict()
@@ -348,7 +350,7 @@ class TestEngine:
     def test_a_faint_word_is_part_of_the_command(self, site: Path) -> None:
         """Those of Python: left, if it needs all evidence, before three and five."""
         pytest.importorskip("tflite_micro")
-        robot, model, pcm = load_grammar("robot"), load_model("commands"), demo()[:64_000]
+        robot, model, pcm = load_grammar("robot"), load_model("commands"), demo()[:68_000]
         file, manifest = shipped_prior(robot), model.manifest
         assert file is not None
         thresholds = {**manifest.detector.thresholds, "left": 1.0}
