@@ -9,6 +9,7 @@ without increasing inference time", 2022). It is a network of the same size.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,15 @@ from .results import save_results
 from .run import RunFolder, RunRecord
 from .validation import Validation
 
-_SAME = ("words", "model", "front_end", "step")
+_SAME = (
+    "words",
+    "model",
+    "front_end",
+    "step",
+    "held_out_words",
+    "held_out_speech",
+    "left_out",
+)  # of runs that are averaged; the last three tell what a network has heard
 
 
 def load_finished(paths: Sequence[Path]) -> tuple[RunRecord, list[Weights]]:
@@ -30,13 +39,13 @@ def load_finished(paths: Sequence[Path]) -> tuple[RunRecord, list[Weights]]:
 
     Returns
     -------
-    The record of the first one, and the weights of each.
+    The record of the first one, with the licences of all, and the weights of each.
 
     Raises
     ------
     RunError
-        There are fewer than two, one is not finished, or they are not of the same words, network
-        and front end.
+        There are fewer than two, one is not finished, or they do not have the same words, network,
+        front end and recordings that were held out.
     """
     if len(paths) < 2:
         raise RunError("one run has nothing to be averaged with; name two or more")
@@ -50,7 +59,9 @@ def load_finished(paths: Sequence[Path]) -> tuple[RunRecord, list[Weights]]:
                     f"{paths[0]} and {path} cannot be averaged: their {name} differ ({first} and "
                     f"{other}); average runs that started from the same weights"
                 )
-    return records[0], [dict(run.load_arrays("weights.npz")) for run in runs]
+    licences = {name: text for each in records for name, text in each.config.licences.items()}
+    record = replace(records[0], config=replace(records[0].config, licences=licences))
+    return record, [dict(run.load_arrays("weights.npz")) for run in runs]
 
 
 def average(
@@ -85,17 +96,17 @@ def average(
     RunError
         The folder holds a run already, or cannot be written.
     """
-    out.create()
     config = record.config
     mean: Weights = {
         name: np.asarray(np.mean([one[name] for one in weights], axis=0), np.float32)
         for name in weights[0]
     }
-    stem = Moments(config, corpus)
     if config.model.has_stem and not config.frozen_stem:
-        mean = stem.measure({name: value for name, value in mean.items() if not is_moment(name)})
+        without = {name: value for name, value in mean.items() if not is_moment(name)}
+        mean = Moments(config, corpus).measure(without)
     validation = Validation(config, corpus)
     figures = validation.measure(mean)
+    out.create()
     out.save_record(make_record(config, corpus, recipe))
     save_results(
         out,

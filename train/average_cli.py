@@ -12,6 +12,7 @@ from ..edge.app.options import path_of
 from ..edge.app.streams import print_json
 from .cli import _export_line, _require_train, _start_tensorflow
 from .display import data_notes, progress_bar
+from .ending import exit_code, terminable
 from .options import AddOption, CacheOption, RecordingOptions, SplitRuleChoice, SplitRuleOption
 
 
@@ -37,7 +38,7 @@ def average_command(
     """Average the weights of runs: one network, often better than each of them.
 
     They must have started from the same weights (`harken train --from`) and have the same words,
-    network and front end. The settings are those of the first one.
+    network, front end and recordings that were held out. The settings are those of the first one.
     """
     _require_train()
     from ..edge.app.display import notes
@@ -64,8 +65,14 @@ def average_command(
     recipe = ["harken", "average", *(path.resolve().name for path in runs), "--data", "DATA"]
     for folder in add or ():
         recipe += ["--add", folder.name]
+    recipe += ["--out", "RUN"]
     notes().print(f"averaging {len(runs)} runs, and measuring the result …")
-    figures = average(record, weights, corpus, run, recipe=shlex.join([*recipe, "--out", "RUN"]))
+    try:
+        with terminable():
+            figures = average(record, weights, corpus, run, recipe=shlex.join(recipe))
+    except KeyboardInterrupt as problem:
+        notes().print("stopped; no run was written")
+        raise typer.Exit(exit_code(problem)) from None
     if as_json:
         print_json({"run": str(out), "figures": figures}, indent=2)
         return

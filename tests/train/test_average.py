@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from command import harken
 from synthetic_corpus import write_tone_words
 from synthetic_run import write_run
 
+from harken.train.average import load_finished
 from harken.train.batches import DataSource
 from harken.train.config import ModelConfig, StreamConfig, TrainConfig
 from harken.train.fit import train
@@ -100,6 +102,7 @@ def test_the_result_is_a_run_that_can_be_exported(
     [
         ({}, "one run has nothing to be averaged with; name two or more"),
         ({"lstm_units": (8,)}, "their model differ"),
+        ({"left_out": ("yes/a.wav",)}, "their left_out differ"),
         (None, "weights.npz is missing"),
     ],
 )
@@ -108,13 +111,43 @@ def test_runs_that_do_not_fit_are_refused(
 ) -> None:
     paths = [write_run(tmp_path / "one")]
     if others != {}:
-        paths.append(write_run(tmp_path / "two", **(others or {})))
+        changes = dict(others or {})
+        left_out = changes.pop("left_out", ())
+        two = write_run(tmp_path / "two", **changes)
+        record = RunFolder(two).load_record()
+        config = dataclasses.replace(record.config, left_out=left_out)
+        RunFolder(two).save_record(dataclasses.replace(record, config=config))
+        paths.append(two)
     if others is None:
         (tmp_path / "two" / "weights.npz").unlink()
     out = tmp_path / "mean"
     said = harken("average", *paths, "--data", tmp_path, "--out", out)
     assert said.exit_code == RUN_ERROR
     assert reason in said.err
+    assert not out.exists()
+
+
+def test_licences_are_those_of_all(tmp_path: Path) -> None:
+    paths = [write_run(tmp_path / name) for name in ("one", "two")]
+    record = RunFolder(paths[1]).load_record()
+    config = dataclasses.replace(record.config, licences={"more voices": "CC0"})
+    RunFolder(paths[1]).save_record(dataclasses.replace(record, config=config))
+    first = RunFolder(paths[0]).load_record().config.licences
+    assert load_finished(paths)[0].config.licences == {**first, "more voices": "CC0"}
+
+
+def test_stopped_it_writes_no_run(
+    tmp_path: Path, recordings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*arguments: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("harken.train.average.Validation", stop)
+    paths = [write_run(tmp_path / name) for name in ("one", "two")]
+    out = tmp_path / "mean"
+    said = harken("average", *paths, "--data", recordings, "--out", out, "--cache-dir", tmp_path)
+    assert said.exit_code == 130
+    assert "stopped; no run was written" in said.err
     assert not out.exists()
 
 
