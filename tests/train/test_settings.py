@@ -18,7 +18,10 @@ from harken.train.settings import settings
 
 MEDIUM = SIZES["medium"]
 SHIPPED = Path(harken.__file__).parent / "models" / "recipes"
-STAGES = ("train", "hard", "noise", "talk")
+STAGES = {
+    "commands": ("train", "talk", "later"),
+    "commands-tiny": ("train", "hard", "noise", "talk"),
+}
 
 
 def write(folder: Path, content: Any) -> Path:
@@ -147,11 +150,9 @@ class TestOrder:
     @pytest.mark.parametrize(
         "stages",
         [
-            ("commands.train", "commands.talk"),
-            *(
-                tuple(f"commands-tiny.{stage}" for stage in STAGES[:last])
-                for last in range(1, len(STAGES) + 1)
-            ),
+            tuple(f"{name}.{stage}" for stage in stages[:last])
+            for name, stages in STAGES.items()
+            for last in range(1, len(stages) + 1)
         ],
         ids=lambda stages: stages[-1],
     )
@@ -163,9 +164,9 @@ class TestOrder:
         assert read.model in SIZES.values()
 
     def test_no_settings_of_shipped_models_are_left_over(self) -> None:
-        stages = [path.stem.split(".") for path in SHIPPED.glob("*.json")]
-        assert {model for model, _ in stages} == {"commands", "commands-tiny"}
-        assert {stage for _, stage in stages} == set(STAGES)
+        assert {path.stem for path in SHIPPED.glob("*.json")} == {
+            f"{name}.{stage}" for name, stages in STAGES.items() for stage in stages
+        }
 
 
 class TestErrors:
