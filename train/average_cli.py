@@ -10,8 +10,7 @@ import typer
 
 from ..edge.app.options import path_of
 from ..edge.app.streams import print_json
-from .cli import _export_line, _require_train, _start_tensorflow
-from .display import data_notes, progress_bar
+from .cli import _export_line, _require_train, _start_tensorflow, open_recordings
 from .ending import exit_code, terminable
 from .options import AddOption, CacheOption, RecordingOptions, SplitRuleChoice, SplitRuleOption
 
@@ -42,10 +41,7 @@ def average_command(
     """
     _require_train()
     from ..edge.app.display import notes
-
-    _start_tensorflow()
-    from .average import average, load_finished
-    from .run import RunFolder
+    from .run import RunFolder, load_finished
 
     record, weights = load_finished(runs)
     run = RunFolder(out)
@@ -58,14 +54,16 @@ def average_command(
         held_out_speech=config.held_out_speech,
         left_out=config.left_out,
     ).source(data)
-    with progress_bar("decoding") as on_progress:
-        corpus = source.open(on_progress)
-    for line in data_notes(corpus.report):
-        notes().print(line, soft_wrap=True)
+    corpus = open_recordings(source, None)
+    _start_tensorflow()
+    from .average import average
+
     recipe = ["harken", "average", *(path.resolve().name for path in runs), "--data", "DATA"]
     for folder in add or ():
         recipe += ["--add", folder.name]
     recipe += ["--out", "RUN"]
+    if split_rule is not SplitRuleChoice.auto:
+        recipe += ["--split-rule", split_rule.value]
     notes().print(f"averaging {len(runs)} runs, and measuring the result …")
     try:
         with terminable():

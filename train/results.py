@@ -20,7 +20,7 @@ def save_results(
     validation: Validation,
     figures: dict[str, float],
 ) -> None:
-    """Write weights, calibration, confusion matrix and report.
+    """Write weights, calibration, confusion matrix and report, once all are computed.
 
     Parameters
     ----------
@@ -42,15 +42,13 @@ def save_results(
     RunError
         A file cannot be written.
     """
-    run.save_arrays("weights.npz", weights)
-    run.save_arrays(
-        "calibration.npz",
-        {
-            "frames": long_stream(config, corpus, "training"),
-            "check_frames": long_stream(config, corpus, "validation"),
-        },
-    )
     scores = validation.scores(weights)
+    calibration = {
+        "frames": long_stream(config, corpus, "training"),
+        "check_frames": long_stream(config, corpus, "validation"),
+    }
+    run.save_arrays("weights.npz", weights)
+    run.save_arrays("calibration.npz", calibration)
     draw_confusion(run.path / "confusion.png", scores.confusion, config.labels)
     run.save_json(
         "report.json",

@@ -18,8 +18,8 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -45,6 +45,16 @@ _LATER_STREAMS = {
     "synthetic_share": 0.0,
     "cut_out_share": 0.0,
 }
+# What runs that are averaged have in common: their network, and what it has never heard.
+_ALIKE = (
+    "words",
+    "model",
+    "front_end",
+    "step",
+    "held_out_words",
+    "held_out_speech",
+    "left_out",
+)
 Arrays = dict[str, NDArray[Any]]
 T = TypeVar("T")
 
@@ -266,3 +276,33 @@ class RunFolder:
             ) from None
         except _DAMAGE as problem:
             raise RunError(f"{path} is damaged ({problem}); train again") from problem
+
+
+def load_finished(paths: Sequence[Path]) -> tuple[RunRecord, list[Arrays]]:
+    """Read runs that can be averaged.
+
+    Returns
+    -------
+    The record of the first one, with the licences of all, and the weights of each.
+
+    Raises
+    ------
+    RunError
+        There are fewer than two, one is not finished, or they do not have the same words, network,
+        front end and recordings that were held out.
+    """
+    if len(paths) < 2:
+        raise RunError("one run has nothing to be averaged with; name two or more")
+    runs = [RunFolder(path) for path in paths]
+    records = [run.load_record() for run in runs]
+    for path, record in zip(paths[1:], records[1:], strict=True):
+        for name in _ALIKE:
+            first, other = getattr(records[0].config, name), getattr(record.config, name)
+            if first != other:
+                raise RunError(
+                    f"{paths[0]} and {path} cannot be averaged: their {name} differ ({first} and "
+                    f"{other}); average runs that started from the same weights"
+                )
+    licences = {name: text for each in records for name, text in each.config.licences.items()}
+    record = replace(records[0], config=replace(records[0].config, licences=licences))
+    return record, [run.load_arrays("weights.npz") for run in runs]

@@ -16,12 +16,11 @@ from command import harken
 from synthetic_corpus import write_tone_words
 from synthetic_run import write_run
 
-from harken.train.average import load_finished
 from harken.train.batches import DataSource
 from harken.train.config import ModelConfig, StreamConfig, TrainConfig
 from harken.train.fit import train
 from harken.train.network import is_moment
-from harken.train.run import RunFolder
+from harken.train.run import RunFolder, load_finished
 
 RUN_ERROR = 8
 CONFIG = TrainConfig(
@@ -85,6 +84,7 @@ def test_the_result_is_a_run_that_can_be_exported(
 ) -> None:
     out = tmp_path / "mean"
     options = ("--data", recordings, "--out", out, "--cache-dir", tmp_path / "c", "--json")
+    options += ("--split-rule", "random")
     answer = json.loads(harken("average", *runs, *options).out)
     assert answer["run"] == str(out)
     report = json.loads((out / "report.json").read_text())
@@ -92,7 +92,7 @@ def test_the_result_is_a_run_that_can_be_exported(
     assert 0 <= report["validation"]["accuracy"] <= 1
     record = RunFolder(out).load_record()
     assert record.config == RunFolder(runs[0]).load_record().config
-    assert record.recipe == "harken average one two --data DATA --out RUN"
+    assert record.recipe == ("harken average one two --data DATA --out RUN --split-rule random")
     assert harken("export", out, "--out", tmp_path / "model").exit_code == 0
     assert (tmp_path / "model" / "mean.tflite").exists()
 
