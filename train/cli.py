@@ -90,6 +90,14 @@ def train_command(
             "(NAME.base.npz), a network of the same shape, instead of random ones.",
         ),
     ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN|FILE",
+            help="Learn from the posteriors of this finished run, or of a file of weights "
+            "(NAME.base.npz), too: a larger network that knows the same words.",
+        ),
+    ] = None,
     add: AddOption = None,
     streams: Annotated[
         Path | None,
@@ -118,10 +126,12 @@ def train_command(
     from .run import RunFolder
     from .settings import names_words, settings
 
-    if resume and start is not None:
-        raise typer.BadParameter("leave it out: the run in RUN has begun", param_hint="--from")
+    for given, option in ((start, "--from"), (teacher, "--teacher")):
+        if resume and given is not None:
+            raise typer.BadParameter("leave it out: the run in RUN has begun", param_hint=option)
     run = RunFolder(out)
-    base = None if start is None else _base(start)
+    base = None if start is None else _base(start, "--from")
+    teaching = None if teacher is None else _base(teacher, "--teacher")
     if resume:
         began = run.load_record().config
     else:
@@ -150,6 +160,10 @@ def train_command(
     all_words = not named and not resume and not any(map(names_words, config or ()))
     # Report mistakes in them before minutes of decoding, and before TensorFlow loads.
     chosen = choose(_ANY_WORD if all_words else named)
+    if teaching is not None and not all_words:
+        from .distill import require_teacher
+
+        require_teacher(teaching, chosen)
     from .batches import DataSource
 
     source = DataSource(
@@ -178,11 +192,14 @@ def train_command(
             source,
             corpus,
             run,
-            recipe=_recipe(chosen, config or (), split_rule, add or (), start),
+            recipe=_recipe(
+                chosen, config or (), split_rule, add or (), start=start, teacher=teacher
+            ),
             resume=resume,
             on_progress=on_step,
             streams=streams,
             first=None if base is None else base.first_weights(chosen),
+            teacher=teaching,
         )
     best = outcome.best
     if not outcome.finished or best is None:
@@ -232,8 +249,8 @@ def open_recordings(source: DataSource, manifest: Manifest | None) -> Corpus:
     return corpus
 
 
-def _base(run: Path) -> Base:
-    """Read the initial weights, of a run or of a file."""
+def _base(run: Path, option: str) -> Base:
+    """Read the weights of a run or of a file."""
     from .own.base import base_of, load_base
     from .run import RunFolder
 
@@ -241,8 +258,8 @@ def _base(run: Path) -> Base:
         return load_base(run)
     if not RunFolder(run).has("weights.npz"):
         raise RunError(
-            f"{run} holds no weights.npz; --from takes the folder of a finished run, or a file of "
-            "weights"
+            f"{run} holds no weights.npz; {option} takes the folder of a finished run, or a file "
+            "of weights"
         )
     return base_of(run, run.name)
 
@@ -252,12 +269,16 @@ def _recipe(
     config: Sequence[Path],
     split_rule: SplitRuleChoice,
     add: Sequence[Path],
+    *,
     start: Path | None,
+    teacher: Path | None,
 ) -> str:
     """Return the command line that repeats a run, without paths that differ by machine."""
     line = ["harken", "train", "DATA", "--out", "RUN"]
     if start is not None:
         line += ["--from", start.name]
+    if teacher is not None:
+        line += ["--teacher", teacher.name]
     for folder in add:
         line += ["--add", folder.name]
     for file in config:

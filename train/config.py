@@ -339,6 +339,9 @@ class TrainConfig:
     weights."""
     averaging: float = 0.998
     """Decay of the moving average of the weights; the average is validated and kept."""
+    teacher_weight: float = 0.7
+    """If another network teaches this one, the weight of its posteriors in the loss; that of the
+    labels is the rest."""
     seed: int = 0
     licences: Mapping[str, str] = field(default_factory=dict)
     """Sources of the recordings and their licences, for the model card."""
@@ -373,6 +376,7 @@ class TrainConfig:
         for name in ("weight_clip", "scale_clip", "bias_clip"):
             check(getattr(self, name) >= 0, name, "be at least 0")
         check(0 <= self.averaging < 1, "averaging", "be at least 0 and less than 1")
+        check(0 < self.teacher_weight <= 1, "teacher_weight", "be greater than 0 and at most 1")
         check(self.smoothing_steps >= 1, "smoothing_steps", "be at least 1")
         check(self.refractory_ms >= 0, "refractory_ms", "be at least 0")
         fewest = min(self.model.positions(self.front_end.n_mfcc), default=1)

@@ -25,9 +25,21 @@ from .batches import Batches, DataSource
 from .calibration import standardised
 from .config import TrainConfig
 from .corpus import Corpus
+from .distill import Teacher, require_teacher
 from .features import stack_steps
 from .moments import Moments
-from .network import FIXED, Weights, forward, initial_weights, is_moment, set_loss, zero_state
+from .network import (
+    FIXED,
+    Weights,
+    forward,
+    fresh_state,
+    initial_weights,
+    is_moment,
+    set_loss,
+    soft_loss,
+    zero_state,
+)
+from .own.base import Base, load_base, save_base
 from .plots import draw_curves
 from .record import make_record, resumed_record
 from .results import save_results
@@ -38,6 +50,7 @@ from .validation import Validation, rank
 
 _SAVE_EVERY_S = 120.0
 _FIRST = "first.npz"
+_TEACHER = "teacher.npz"
 _STEM = ("conv", "svdf")
 
 
@@ -84,6 +97,7 @@ def train(
     workers: int = 2,
     streams: Path | None = None,
     first: Weights | None = None,
+    teacher: Base | None = None,
     on_stage: Callable[[str], None] = lambda stage: None,
 ) -> Outcome:
     """Train a model, or continue an interrupted run.
@@ -115,6 +129,8 @@ def train(
         Folder of drawn streams, shared with other runs.
     first
         Initial weights, by name; missing ones are drawn. A resumed run has its own.
+    teacher
+        A network that teaches this one; see `harken.train.distill`. A resumed run has its own.
     on_stage
         Called with a few words at the start of every stage.
 
@@ -126,12 +142,14 @@ def train(
     Raises
     ------
     DataError
-        The corpus lacks what the configuration asks for.
+        The corpus lacks what the configuration asks for, or the teacher cannot teach it.
     RunError
         The run folder cannot be written, holds another run or a damaged checkpoint; or training
         diverged.
     """
     _check_corpus(config, corpus)
+    if teacher is not None:
+        require_teacher(teacher, config)
     on_stage("preparing the training")
     if resume:
         record = resumed_record(run, config, corpus, recipe)
@@ -144,9 +162,13 @@ def train(
         run.save_arrays(_FIRST, first)  # a run resumed before its first checkpoint starts with it
     elif run.has(_FIRST):
         first = dict(run.load_arrays(_FIRST))
+    if not resume and teacher is not None:
+        save_base(teacher, run.path / _TEACHER)
+    if run.has(_TEACHER):  # always the saved one, whose weights are rounded
+        teacher = load_base(run.path / _TEACHER)
     stop = _Stop()
     with _signals(stop.ask):  # from here on, since setting up takes a while, too
-        fitting = _Fitting(record.config, corpus, run, stop, first)
+        fitting = _Fitting(record.config, corpus, run, stop, first=first, teacher=teacher)
         if resume and run.has("checkpoint.npz"):
             fitting.restore()
         store = None
@@ -209,7 +231,9 @@ class _Fitting:
         corpus: Corpus,
         run: RunFolder,
         stop: _Stop | None = None,
+        *,
         first: Weights | None = None,
+        teacher: Base | None = None,
     ) -> None:
         self.config, self.run, self.corpus = config, run, corpus
         self.steps_per_epoch = _steps_per_epoch(config, corpus)
@@ -240,6 +264,7 @@ class _Fitting:
         self.step = 0
         self.loss_sum = 0.0
         self.state = zero_state(config.model, config.batch_streams)
+        self._teacher = None if teacher is None else Teacher(teacher, config)
         self.optimizer = keras.optimizers.AdamW(
             keras.optimizers.schedules.CosineDecay(
                 1e-5,
@@ -339,6 +364,9 @@ class _Fitting:
         for index, variable in enumerate(self.optimizer.variables):
             arrays[f"optimizer/{index}"] = np.asarray(variable)
         arrays |= {f"state/{name}": value.numpy() for name, value in self.state.items()}
+        if self._teacher is not None:
+            its = self._teacher.state
+            arrays |= {f"teacher/{name}": value.numpy() for name, value in its.items()}
         # In this order: a history ahead of its checkpoint can be cut, a missing part cannot be
         # restored.
         self.run.save_json("history.json", self.history)
@@ -375,6 +403,9 @@ class _Fitting:
             name: tf.constant(take(f"state/{name}", value.shape))
             for name, value in self.state.items()
         }
+        if self._teacher is not None:
+            its = self._teacher.state
+            self._teacher.restore({n: take(f"teacher/{n}", v.shape) for n, v in its.items()})
         self.step = int(take("step"))
         self.loss_sum = float(take("loss_sum"))
         self._epoch_began = time.monotonic() - float(take("seconds"))
@@ -385,15 +416,13 @@ class _Fitting:
 
     def _learn(self, batch: Batch) -> None:
         """Take one optimizer step; the streams' state continues from the last batch."""
-        inputs = stack_steps(self.config.step, batch.frames)
+        inputs = tf.constant(stack_steps(self.config.step, batch.frames))
         fresh = tf.constant(batch.fresh)
-        before = {
-            name: tf.where(tf.reshape(fresh, (-1, *[1] * (value.ndim - 1))), 0.0, value)
-            for name, value in self.state.items()
-        }
+        before = fresh_state(self.state, fresh)
+        taught = None if self._teacher is None else self._teacher.posteriors(inputs, fresh)
         seed = tf.constant([self.config.seed, self.step])
         loss, gradients, self.state = self._gradient(
-            tf.constant(inputs), tf.constant(batch.allowed), before, seed
+            inputs, tf.constant(batch.allowed), taught, before, seed
         )
         self._require_finite(float(loss))
         self._apply(gradients)
@@ -410,7 +439,10 @@ class _Fitting:
                 f"with a learning_rate below {self.config.learning_rate} in --config"
             )
 
-    def _gradient_eagerly(self, inputs: Any, allowed: Any, state: Any, seed: Any) -> Any:
+    def _gradient_eagerly(
+        self, inputs: Any, allowed: Any, taught: Any, state: Any, seed: Any
+    ) -> Any:
+        """Return the loss of the labels alone, the gradients, and the state after the batch."""
         values = {name: variable.value for name, variable in self.variables.items()}
         with tf.GradientTape() as tape:
             logits, after, _ = forward(
@@ -423,8 +455,11 @@ class _Fitting:
                 dropout=self.config.dropout,
                 seed=seed,
             )
-            loss = set_loss(logits, allowed)
-        return loss, tape.gradient(loss, list(values.values())), after
+            labelled = loss = set_loss(logits, allowed)
+            if taught is not None:
+                weight = self.config.teacher_weight
+                loss = (1 - weight) * labelled + weight * soft_loss(logits, taught)
+        return labelled, tape.gradient(loss, list(values.values())), after
 
     def _apply_eagerly(self, gradients: Any) -> None:
         self.optimizer.apply(gradients, list(self.variables.values()))
@@ -465,6 +500,7 @@ class _Fitting:
         )
         run.remove("checkpoint.npz")
         run.remove(_FIRST)
+        run.remove(_TEACHER)
 
     @property
     def _epoch_seconds(self) -> float:

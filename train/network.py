@@ -153,6 +153,14 @@ def zero_state(config: ModelConfig, batch: int) -> State:
     return state
 
 
+def fresh_state(state: State, fresh: Any) -> State:
+    """Return a state that is reset for the streams that begin, (batch,) bool."""
+    return {
+        name: tf.where(tf.reshape(fresh, (-1, *[1] * (value.ndim - 1))), 0.0, value)
+        for name, value in state.items()
+    }
+
+
 class Outputs(NamedTuple):
     """The outputs of `forward`."""
 
@@ -334,6 +342,19 @@ def _lstm(projected: Any, recurrent: Any, h: Any, c: Any, clip: float) -> tuple[
         lambda t, *_: t < count, body, (0, h, c, outputs), maximum_iterations=count
     )
     return tf.transpose(outputs.stack(), (1, 0, 2)), h, c
+
+
+def soft_loss(logits: Any, posteriors: Any) -> Any:
+    """Mean over the steps of the cross-entropy of a teacher's posteriors.
+
+    Parameters
+    ----------
+    logits
+        Shape (batch, steps, labels).
+    posteriors
+        Same shape; each step sums to 1.
+    """
+    return -tf.reduce_mean(tf.reduce_sum(posteriors * tf.nn.log_softmax(logits), axis=-1))
 
 
 def set_loss(logits: Any, allowed: Any) -> Any:

@@ -38,7 +38,7 @@ _BEFORE_CONVOLUTIONS: dict[str, list[int]] = {
     "conv_kernel": [],
     "conv_stride": [],
 }
-_LATER = {"scale_clip": 0.0, "bias_clip": 0.0, "frozen_stem": False}
+_LATER = {"scale_clip": 0.0, "bias_clip": 0.0, "frozen_stem": False, "teacher_weight": 0.7}
 _LATER_STREAMS = {
     "hum_share": 0.0,
     "simulated_room_share": 0.0,

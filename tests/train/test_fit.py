@@ -34,6 +34,7 @@ from harken.train.batches import Batches, DataSource, stream_maker
 from harken.train.config import ModelConfig, StreamConfig, TrainConfig
 from harken.train.fit import Outcome, Progress, train
 from harken.train.network import Weights, initial_weights, is_moment, mel_kernel
+from harken.train.own.base import Base, base_of
 from harken.train.record import make_record
 from harken.train.run import RunFolder
 from harken.train.streams import Batch
@@ -81,6 +82,7 @@ class Tones:
         on_progress: Callable[[Progress], None] = lambda progress: None,
         workers: int = 1,
         first: Weights | None = None,
+        teacher: Base | None = None,
         on_stage: Callable[[str], None] = lambda stage: None,
     ) -> Outcome:
         return train(
@@ -93,6 +95,7 @@ class Tones:
             on_progress=on_progress,
             workers=workers,
             first=first,
+            teacher=teacher,
             on_stage=on_stage,
         )
 
@@ -440,6 +443,27 @@ class TestInterruptions:
         (run / "config.json").write_bytes((whole_run / "config.json").read_bytes())
         tone_words.train(run, resume=True)
         assert_same_run(run, whole_run)
+
+    def test_a_taught_run_ends_in_the_very_same_weights(
+        self, whole_run: Path, tone_words: Tones, tmp_path: Path
+    ) -> None:
+        teacher = base_of(whole_run, "teacher")
+        config = dataclasses.replace(CONFIG, epochs=3, distinct_epochs=3, seed=2)
+        whole, run, again = tmp_path / "whole", tmp_path / "run", tmp_path / "again"
+        assert tone_words.train(whole, config, teacher=teacher).finished
+        tone_words.train(run, config, teacher=teacher, on_progress=StopAt(6))
+        assert "teacher.npz" in names(run)
+        again.mkdir()
+        for name in ("config.json", "teacher.npz"):  # killed before its first checkpoint
+            shutil.copy(run / name, again / name)
+        for stopped in (run, again):
+            tone_words.train(stopped, RunFolder(stopped).load_record().config, resume=True)
+            assert_same_run(stopped, whole)
+            assert names(stopped) == FILES
+
+        untaught = tmp_path / "untaught"
+        tone_words.train(untaught, config)
+        assert history(untaught)[-1]["stream_loss"] != history(whole)[-1]["stream_loss"]
 
     def test_it_begins_again_with_the_weights_that_it_began_with(
         self, whole_run: Path, tone_words: Tones, tmp_path: Path

@@ -182,6 +182,21 @@ class TestWhatIsTrained:
         np.testing.assert_array_equal(again["lstm_0/kernel"], first["lstm_0/kernel"].astype("f2"))
         assert "--from before.base.npz" in training.asked["recipe"]
 
+    def test_a_teacher(self, run_train, training, tmp_path: Path) -> None:
+        teacher = RunFolder(write_run(tmp_path / "large"))
+        shape = teacher.load_record().config
+        file = tmp_path / "settings.json"
+        parts = {part: dataclasses.asdict(getattr(shape, part)) for part in ("front_end", "step")}
+        model = {"dense_units": 8, "lstm_units": [12]}
+        file.write_text(json.dumps({"words": ["yes"], "model": model, **parts}))
+        weights = tmp_path / "large.base.npz"
+        save_base(base_of(teacher.path, "large"), weights)
+        for given in (teacher.path, weights):
+            assert run_train("--teacher", given, "--config", file).exit_code == 0
+            assert training.asked["teacher"].name == "large"
+            assert training.asked["first"] is None
+            assert f"--teacher {given.name}" in training.asked["recipe"]
+
     def test_the_recipe_repeats_the_run(self, run_train, training, tmp_path: Path) -> None:
         file = tmp_path / "my settings.json"
         file.write_text(json.dumps({"words": ["low"], "dropout": 0.2}))
@@ -286,6 +301,18 @@ class TestWhatIsRefused:
         assert "cannot start from other: its model is ModelConfig(" in ended.error
         assert "dense_units=12" in ended.error
         ended = run_train("--from", other, "--resume")
+        assert ended.exit_code == USAGE_ERROR
+        assert "leave it out: the run in RUN has begun" in ended.err
+
+    def test_who_cannot_teach(self, run_train, tmp_path: Path) -> None:
+        ended = run_train("--teacher", tmp_path / "nothing")
+        assert ended.exit_code == RUN_ERROR
+        assert "--teacher takes the folder of a finished run" in ended.error
+        teacher = write_run(tmp_path / "large")
+        ended = run_train("--teacher", teacher, "--words", "low")
+        assert ended.exit_code == DATA_ERROR
+        assert "large cannot teach low: it knows yes, no; choose another --teacher" in ended.error
+        ended = run_train("--teacher", teacher, "--resume")
         assert ended.exit_code == USAGE_ERROR
         assert "leave it out: the run in RUN has begun" in ended.err
 
