@@ -13,7 +13,7 @@ import shutil
 import signal
 import subprocess
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +176,21 @@ class TestLikeness:
         ear = Likeness({"up": up[:3], "down": down[:3]}, {"up": ["down"]})
         assert ear.other_than("up", up[3]) is None
         assert ear.other_than("up", down[3]) == "down"
+
+    def test_it_may_be_like_the_other_recordings(self) -> None:
+        up, down = self.clips(400, 2500), self.clips(2500, 400)
+        ear = Likeness({"up": up, "down": down[:1]}, {"up": ["down"]})
+        assert ear.other_than("up", down[3], up) == "down"
+        assert ear.other_than("up", down[3], [down[1], down[2]]) is None
+
+    def test_what_most_recordings_sound_like(self) -> None:
+        up, down = self.clips(400, 2500), self.clips(2500, 400)
+        ear = Likeness({"up": up[:3], "down": down[:3]}, {"up": ["down"]})
+        silence = np.zeros(RATE, np.int16)
+        assert ear.common_other_than("up", [up[3], up[2], down[3]]) is None
+        assert ear.common_other_than("up", [up[3], down[2], down[3], silence]) == "down"
+        assert ear.common_other_than("up", [silence]) == ""
+        assert Likeness({"up": up}, {"up": []}).common_other_than("up", down) is None
 
     def test_nothing_is_said(self) -> None:
         ear = Likeness({"up": self.clips(400, 2500)}, {"up": []})
@@ -440,10 +455,17 @@ class TestMaterial:
     def hears_hello(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Loud clips sound like another word."""
 
-        def other_than(self: Likeness, word: str, clip: np.ndarray) -> str | None:
+        def other_than(
+            self: Likeness, word: str, clip: np.ndarray, alike: Sequence[np.ndarray] = ()
+        ) -> str | None:
             return "hello" if np.abs(clip).max() > 30_000 else None
 
+        def common_other_than(self: Likeness, word: str, clips: Sequence[np.ndarray]) -> str | None:
+            loud = sum(other_than(self, word, clip) is not None for clip in clips)
+            return "hello" if loud > len(clips) / 2 else None
+
         monkeypatch.setattr(Likeness, "other_than", other_than)
+        monkeypatch.setattr(Likeness, "common_other_than", common_other_than)
 
     @pytest.mark.usefixtures("hears_hello")
     def test_recordings_of_another_word_are_left_out(self, tmp_path: Path) -> None:
@@ -456,7 +478,9 @@ class TestMaterial:
     def test_recordings_that_are_not_the_word(self, tmp_path: Path) -> None:
         write_recordings(tmp_path / "mine" / "go", 5, loud=3)
         line = (tmp_path / "out", ["go"], [], [tone_speaker()], tmp_path / "mine")
-        with pytest.raises(DataError, match=r"3 of 5 recordings of 'go' .* sounds like 'hello'"):
+        with pytest.raises(
+            DataError, match=r"of 'go' do not sound like it: most of the 5 .* 'hello'"
+        ):
             gather(*line, seed=0)
         assert gather(*line, seed=0, checked=False).recorded == {"go": 5}
 
@@ -470,6 +494,46 @@ class TestMaterial:
         assert made.accents == {str(tmp_path / "mine/go/ben"): "hello"}
         assert made.left_out == {str(tmp_path / "mine/go/cy/0.wav"): "hello"}
 
+    @pytest.mark.usefixtures("hears_hello")
+    def test_an_accent_in_one_word_of_somebody_whose_other_words_are_clear(
+        self, tmp_path: Path
+    ) -> None:
+        mine, words = tmp_path / "mine", ["go", "stop", "up"]
+        for word in ("stop", "up"):
+            write_recordings(mine / word / "anna", 4)
+        write_recordings(mine / "go" / "anna", 5, loud=4)
+        made = gather(tmp_path / "out", words, [], [tone_speaker()], mine, seed=0)
+        assert made.recorded == {"go": 5, "stop": 4, "up": 4}
+        assert made.accents == {str(mine / "go/anna"): "hello"}
+        assert made.left_out == {}
+
+        line = (tmp_path / "in_doubt", ["hello", *words], [], [tone_speaker()], mine)
+        write_recordings(mine / "hello" / "anna", 4)  # in the wrong folder, perhaps
+        with pytest.raises(
+            DataError, match=r"of 'go' do not .* most of the 5 .*anna sound like 'hello'"
+        ):
+            gather(*line, seed=0)
+
+    @pytest.mark.usefixtures("hears_hello")
+    def test_too_many_unlike_ones_of_a_word_that_is_the_right_one(self, tmp_path: Path) -> None:
+        """One of two is no mistake of the speaker's: the voices are too different."""
+        write_recordings(tmp_path / "mine" / "go", 2, loud=1)
+        made = gather(tmp_path / "out", ["go"], [], [tone_speaker()], tmp_path / "mine", seed=0)
+        assert made.recorded == {"go": 2}
+        assert made.left_out == {}
+
+    @pytest.mark.usefixtures("hears_hello")
+    def test_one_recording_each_of_several_speakers(self, tmp_path: Path) -> None:
+        for speaker, loud in (("anna", 0), ("ben", 0), ("cy", 1)):
+            write_recordings(tmp_path / "mine" / "go" / speaker, 1, loud=loud)
+        line = (tmp_path / "out", ["go"], [], [tone_speaker()], tmp_path / "mine")
+        made = gather(*line, seed=0)
+        assert made.recorded == {"go": 2}
+        assert made.left_out == {str(tmp_path / "mine/go/cy/0.wav"): "hello"}
+        write_recordings(tmp_path / "mine" / "go" / "dan", 1, loud=1)
+        with pytest.raises(DataError, match=r"of 'go' do not sound like it: .* 1 in .*cy"):
+            gather(*line, seed=0)
+
     def test_recordings_that_cannot_be_read_or_are_silent(self, tmp_path: Path) -> None:
         folder = tmp_path / "mine" / "go"
         folder.mkdir(parents=True)
@@ -479,7 +543,7 @@ class TestMaterial:
             gather(*line, seed=0)
         assert not (tmp_path / "out").exists(), "it is said before minutes of speaking"
         soundfile.write(folder / "0.wav", np.zeros(RATE), RATE)
-        with pytest.raises(DataError, match=r"1 of 1 recordings .* holds no word"):
+        with pytest.raises(DataError, match=r"of 'go' do not .*: the 1 in .*go hold no word"):
             gather(*line, seed=0)
 
     @pytest.fixture

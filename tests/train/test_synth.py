@@ -202,6 +202,30 @@ def test_after_ctrl_c_the_same_command_goes_on(tmp_path, speaker, monkeypatch, s
     assert len(said()) == 8
 
 
+def test_a_killed_process_leaves_no_clip_that_nobody_knows(tmp_path, speaker, monkeypatch, said):
+    save, there = making.Collection.save, []
+
+    def counted(self):
+        there.append(len(files(tmp_path)))
+        save(self)
+
+    monkeypatch.setattr(making.Collection, "save", counted)
+    synth(tmp_path, speaker, "yes", "--voices", "low,high")
+    assert there == [0], "they are recorded before they are made, and change no more"
+    kept = sorted(files(tmp_path))
+    (tmp_path / "out" / kept[0]).unlink()  # it was not made yet
+    outcome = synth(tmp_path, speaker, "yes", "--voices", "low,high")
+    assert "8 of 8 clips kept" in outcome.out
+    assert sorted(files(tmp_path)) == kept
+    assert len(said()) == 9
+
+
+def test_nothing_new_is_not_recorded_again(tmp_path, speaker, monkeypatch):
+    synth(tmp_path, speaker, "yes", "--voices", "low,high")
+    monkeypatch.setattr(making.Collection, "save", None)
+    assert "8 of 8 clips kept" in synth(tmp_path, speaker, "yes", "--voices", "low,high").out
+
+
 def test_an_interrupted_listener_leaves_no_clip_unheard(tmp_path, speaker):
     def interrupted(audio, word):
         raise KeyboardInterrupt

@@ -5,6 +5,9 @@ new words; but voices say them and others, and two clips are compared as in earl
 recognisers: by dynamic time warping of their MFCC (Sakoe and Chiba, "Dynamic Programming Algorithm
 Optimization for Spoken Word Recognition", 1978). A clip that is nearer to another word than to its
 own by a clear margin is rejected.
+
+Voices are not people, and one recording of a short word is often nearer to another word of theirs.
+So a person's recordings of a word are judged together, and one of them also by the others.
 """
 
 from __future__ import annotations
@@ -23,6 +26,10 @@ Int16 = NDArray[np.int16]
 
 MARGIN = 0.95
 """A clip holds another word if its distance to that is at most this fraction of that to its own."""
+
+COMMON_MARGIN = 0.85
+"""Recordings of a word hold another one if their distance to that is at most this fraction of that
+to their own, in the median (measured: docs/experiments.md, "Own words")."""
 
 REFERENCES = 6
 """Number of reference clips for a word."""
@@ -56,7 +63,33 @@ class Likeness:
         }
         self._others = others
 
-    def other_than(self, word: str, clip: Int16) -> str | None:
+    def common_other_than(self, word: str, clips: Sequence[Int16]) -> str | None:
+        """Return what somebody's recordings of a word sound like instead of it.
+
+        Parameters
+        ----------
+        word
+            The word that they should hold.
+        clips
+            (samples,) int16 each, 16 kHz.
+
+        Returns
+        -------
+        Another word; "" if nothing is said in any of them; None if it may be the word.
+        """
+        found = [features for clip in clips if (features := _features(clip)) is not None]
+        if not found:
+            return ""
+        own = np.array([self._distance(features, word) for features in found])
+        if np.median(own) < _SURE or not self._others.get(word):
+            return None
+        nearest, other = min(
+            (np.median([self._distance(features, o) for features in found] / own), o)
+            for o in self._others[word]
+        )
+        return other if nearest < COMMON_MARGIN else None
+
+    def other_than(self, word: str, clip: Int16, alike: Sequence[Int16] = ()) -> str | None:
         """Return what a clip sounds like instead of its word.
 
         Parameters
@@ -65,6 +98,8 @@ class Likeness:
             The word that it should hold.
         clip
             (samples,) int16, 16 kHz.
+        alike
+            Recordings of the word, the same: it may also be like these.
 
         Returns
         -------
@@ -73,15 +108,21 @@ class Likeness:
         features = _features(clip)
         if features is None:
             return ""
-        own = self._distance(features, word)
+        recorded = [found for each in alike if (found := _features(each)) is not None]
+        own = min(self._distance(features, word), _nearest(features, recorded))
         if own < _SURE or not self._others.get(word):
             return None
         nearest, other = min((self._distance(features, o), o) for o in self._others[word])
         return other if nearest < MARGIN * own else None
 
     def _distance(self, features: Float32, word: str) -> float:
-        distances = sorted(_distance(features, each) for each in self._references.get(word, ()))
-        return float(np.mean(distances[:_NEAREST])) if distances else np.inf
+        return _nearest(features, self._references.get(word, ()))
+
+
+def _nearest(features: Float32, references: Sequence[Float32]) -> float:
+    """Return the mean distance to the nearest references; infinite if there are none."""
+    distances = sorted(_distance(features, each) for each in references)
+    return float(np.mean(distances[:_NEAREST])) if distances else np.inf
 
 
 def _features(clip: Int16) -> Float32 | None:

@@ -332,54 +332,104 @@ def _unlike_voices(
 def _unlike_recordings(
     ear: Likeness, recorded: Mapping[str, Sequence[Path]], count: _Count
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Compare recordings with the voices' clips.
+    """Compare recordings with the voices' clips, and with each other.
 
-    If those of one speaker, a folder, sound like the word, and most of those of another do not,
-    the other has an accent that the voices lack, and is worth the most. If no speaker's do, the
-    word itself is in doubt.
+    If those of one speaker, a folder, sound like the word, and those of another do not, the other
+    has an accent that the voices lack, and is worth the most. If no speaker's do, the word itself
+    is in doubt, unless a speaker's other words sound as they should, and this one like none of
+    them.
 
     Returns
     -------
     The recordings that are not used, and the folders of speakers with an accent, with what they
     sound like.
     """
+    every = [takes for word, files in recorded.items() for takes in _takes(word, files, ear, count)]
+    clear = Counter(takes.speaker for takes in every if takes.clear)
+    unclear = Counter(takes.speaker for takes in every if takes.instead is not None)
     left_out: dict[str, str] = {}
     accents: dict[str, str] = {}
     for word, files in recorded.items():
-        found = {
-            str(path): other
-            for path in count.each(files)
-            if (other := ear.other_than(word, _decoded(path))) is not None
-        }
-        speakers: dict[Path, list[str]] = {}
-        for path in files:
-            speakers.setdefault(path.parent, []).append(str(path))
-        enough = min(2, len(files))
-        unlike = {
-            speaker: [path for path in own if path in found] for speaker, own in speakers.items()
-        }
-        clear = [
-            speaker
-            for speaker, own in speakers.items()
-            if len(own) >= enough and len(unlike[speaker]) <= _MOST_UNLIKE * len(own)
-        ]
-        if not clear:
-            first, other = next(iter(found.items()))
-            sounds = f"sounds like {other.replace('_', ' ')!r}" if other else "holds no word"
-            raise DataError(
-                f"{len(found)} of {len(files)} recordings of {word.replace('_', ' ')!r} do not "
-                f"sound like it: {first} {sounds}; listen to them, give the pronunciation with "
-                "--spelling, or use them as they are with --unchecked"
-            )
-        for speaker, paths in unlike.items():
-            others = Counter(found[path] for path in paths if found[path])
-            has_accent = speaker not in clear and len(paths) >= enough and bool(others)
-            if has_accent:
-                accents[str(speaker)] = others.most_common(1)[0][0]
-            left_out.update(
-                {path: found[path] for path in paths if not (has_accent and found[path])}
-            )
+        own = [takes for takes in every if takes.word == word]
+        doubtful = [takes for takes in own if takes.instead and len(takes.paths) > 1]
+        in_doubt = sum(len(takes.paths) for takes in own if takes.instead is not None)
+        if not any(takes.clear for takes in own) and in_doubt > _MOST_UNLIKE * len(files):
+            doubtful = [
+                takes
+                for takes in doubtful
+                if clear[takes.speaker] > max(1, unclear[takes.speaker])
+                and takes.instead not in recorded
+            ]
+            if not doubtful:
+                raise _not_the_word(own)
+        accents |= {str(takes.paths[0].parent): takes.instead or "" for takes in doubtful}
+        for takes in own:
+            left_out |= {
+                path: other
+                for path, other in takes.unlike.items()
+                if not (takes in doubtful and other)
+            }
     return left_out, accents
+
+
+@dataclass(frozen=True)
+class _Takes:
+    """One speaker's recordings of a word."""
+
+    word: str
+    speaker: str
+    """"" if they lie beside each other in the word's folder."""
+    paths: tuple[Path, ...]
+    instead: str | None
+    """What they sound like together; "" if no word is said; None if it may be the word."""
+    clear: bool
+    """Whether there are enough of them, and they sound like the word."""
+    unlike: dict[str, str]
+    """Those that do not sound like the word, nor like the other recordings of it, and what they
+    sound like; "" if they hold no word."""
+
+
+def _takes(word: str, files: Sequence[Path], ear: Likeness, count: _Count) -> Iterator[_Takes]:
+    """Compare all recordings of a word; yield them by speaker."""
+    clips = {path: _decoded(path) for path in files}
+    folders: dict[Path, list[Path]] = {}
+    for path in files:
+        folders.setdefault(path.parent, []).append(path)
+    for folder, paths in folders.items():
+        instead = ear.common_other_than(word, [clips[path] for path in paths])
+        unlike = {}
+        for path in count.each(paths):
+            alike = [clip for other, clip in clips.items() if other != path]
+            other = ear.other_than(word, clips[path], alike)
+            if other is not None:
+                unlike[str(path)] = other
+        if instead is None and len(unlike) > _MOST_UNLIKE * len(paths):
+            # Each of them like another word, and together like none of these: they are too unlike
+            # the voices to tell.
+            unlike = {path: other for path, other in unlike.items() if not other}
+        yield _Takes(
+            word=word,
+            speaker="" if _alike(folder.name, word) else folder.name,
+            paths=tuple(paths),
+            instead=instead,
+            clear=instead is None and len(paths) >= min(2, len(files)),
+            unlike=unlike,
+        )
+
+
+def _not_the_word(takes: Sequence[_Takes]) -> DataError:
+    word = takes[0].word.replace("_", " ")
+    worst = max((each for each in takes if each.instead is not None), key=lambda t: len(t.paths))
+    where = f"{len(worst.paths)} in {worst.paths[0].parent}"
+    found = (
+        f"most of the {where} sound like {worst.instead.replace('_', ' ')!r}"
+        if worst.instead
+        else f"the {where} hold no word"
+    )
+    return DataError(
+        f"the recordings of {word!r} do not sound like it: {found}; listen to them, give the "
+        "pronunciation with --spelling, or use them as they are with --unchecked"
+    )
 
 
 def _decoded(path: Path) -> NDArray[np.int16]:
@@ -387,6 +437,11 @@ def _decoded(path: Path) -> NDArray[np.int16]:
         return decode(path)
     except DecodeError as problem:
         raise DataError(f"{path}: {problem}; remove it, or record it again") from None
+
+
+def _alike(folder: str, word: str) -> bool:
+    """Return whether a folder is a word's; ``_`` in its name may stand for a space."""
+    return folder.replace("_", " ") == word.replace("_", " ")
 
 
 def _recorded(recordings: Path | None, words: Sequence[str]) -> dict[str, list[Path]]:
@@ -401,7 +456,7 @@ def _recorded(recordings: Path | None, words: Sequence[str]) -> dict[str, list[P
     found: dict[str, list[Path]] = {}
     empty: list[Path] = []
     for word in map(folder_of, words):
-        own = [path for path in folders if path.name.replace("_", " ") == word.replace("_", " ")]
+        own = [path for path in folders if _alike(path.name, word)]
         files = sorted(
             path
             for folder in own

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -172,8 +173,9 @@ def make(
     """Let all voices of an engine say words, and keep the clips that can be understood.
 
     Existing clips stay as they are; those that no listener has checked are checked now. Files that
-    are not in the record come from elsewhere: they are left alone and not checked. The record is
-    saved after the takes of each voice.
+    are not in the record come from elsewhere: they are left alone and not checked. The clips of a
+    word are recorded before they are made, so that a process that is killed leaves none behind that
+    the next one takes for such files, and again with what became of them.
 
     Parameters
     ----------
@@ -222,10 +224,8 @@ def make(
             raise DataError(refusal(collection.folder / folder, problem)) from None
     done = 0
     for folder in folders:
-        for voice in engine.voices:
-            if progress is not None:
-                progress(done, total)
-            takes = {
+        drawn = {
+            voice: {
                 f"{folder}/{_slug(voice)}_nohash_{number}.flac": draw_clip(
                     engine.name,
                     voice,
@@ -237,12 +237,16 @@ def make(
                 )
                 for number in range(per_voice)
             }
-            try:
+            for voice in engine.voices
+        }
+        wanted = {name: clip for takes in drawn.values() for name, clip in takes.items()}
+        with _recorded(wanted, collection):
+            for takes in drawn.values():
+                if progress is not None:
+                    progress(done, total)
                 _make_takes(takes, engine, collection, listener=listener, least=least)
-            finally:
-                collection.save()
-            names += [take for take in takes if take in collection.clips]
-            done += len(takes)
+                done += len(takes)
+        names += [name for name in wanted if name in collection.clips]
     if progress is not None:
         progress(total, total)
     if (
@@ -261,6 +265,30 @@ def make(
             + "; try other voices, or listen to the engine's output"
         )
     return names
+
+
+@contextmanager
+def _recorded(wanted: Mapping[str, Clip], collection: Collection) -> Iterator[None]:
+    """Save the record of clips before they are made and afterwards, as far as it changes."""
+    before = {name: collection.clips.get(name) for name in wanted}
+    new = {
+        name: clip
+        for name, clip in wanted.items()
+        if before[name] is None and not (collection.folder / name).exists()
+    }
+    if new:
+        collection.clips.update(new)
+        collection.save()
+        before |= new
+    try:
+        yield
+    finally:
+        for name in new:
+            clip = collection.clips.get(name)
+            if clip is not None and clip.thrown is None and not (collection.folder / name).exists():
+                del collection.clips[name]
+        if before != {name: collection.clips.get(name) for name in wanted}:
+            collection.save()
 
 
 def draw_clip(
