@@ -1,6 +1,7 @@
 """Measure models of one person's own words: how many of the person's other clips they get right.
 
-    python bench/one_person.py DATA OUT --base BASE --words W,… --speakers S,… [--train N] [--json]
+    python bench/one_person.py DATA OUT --base BASE --words W,… --speakers S,… [--train N]
+        [--epochs N] [--json]
 
 For each speaker of DATA/speech_commands (the part of a file's name before ``_nohash_``), the first
 N clips of every word are the recordings, `make_model` makes a model of the words as `harken new
@@ -28,7 +29,7 @@ from harken.train.decode import AUDIO_SUFFIXES, decode
 from harken.train.intervals import share_interval
 from harken.train.own.base import Base, base_file, load_base, pack_file
 from harken.train.own.material import STATE_FILE
-from harken.train.own.new import Request, make_model
+from harken.train.own.new import Request, epochs_for, make_model
 from harken.train.own.voices import Speaker, speakers
 
 
@@ -55,11 +56,21 @@ def record(data: Path, speaker: str, words: Sequence[str], count: int, folder: P
 
 
 def make(
-    out: Path, words: Sequence[str], base: Base, speaking: Sequence[Speaker], voices: Path
+    out: Path,
+    words: Sequence[str],
+    base: Base,
+    speaking: Sequence[Speaker],
+    *,
+    voices: Path,
+    epochs: int,
 ) -> float:
     """Make a model of the recordings in a folder; return how many seconds it took."""
     request = Request(
-        words=tuple(words), name="own", recordings=str(out / "recordings"), base=base.name
+        words=tuple(words),
+        name="own",
+        recordings=str(out / "recordings"),
+        base=base.name,
+        epochs=epochs,
     )
     made = out / "model"
     if not (made / STATE_FILE).exists() and voices.exists():
@@ -89,6 +100,7 @@ def main() -> None:
     parser.add_argument("--words", required=True)
     parser.add_argument("--speakers", required=True)
     parser.add_argument("--train", type=int, default=3, metavar="N", help="clips per word [3]")
+    parser.add_argument("--epochs", type=int, help="as of `harken new`")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     base = load_base(base_file(given.base))
@@ -98,9 +110,9 @@ def main() -> None:
         out = given.out / speaker
         words = record(given.data, speaker, given.words.split(","), given.train, out / "recordings")
         model = out / "model" / "own.json"
-        seconds = None
+        seconds, epochs = None, given.epochs or epochs_for(words)
         if not model.exists():
-            seconds = make(out, words, base, speaking, given.out / "voices")
+            seconds = make(out, words, base, speaking, voices=given.out / "voices", epochs=epochs)
         spotter = Spotter(load_model(str(model)))
         heard = Counter(
             (word, spotter.classify(decode(clip)))

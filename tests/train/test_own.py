@@ -479,7 +479,7 @@ class TestMaterial:
         write_recordings(tmp_path / "mine" / "go", 5, loud=3)
         line = (tmp_path / "out", ["go"], [], [tone_speaker()], tmp_path / "mine")
         with pytest.raises(
-            DataError, match=r"of 'go' do not sound like it: most of the 5 .* 'hello'"
+            DataError, match=r"of 'go' do not sound like it: many of the 5 .* 'hello'"
         ):
             gather(*line, seed=0)
         assert gather(*line, seed=0, checked=False).recorded == {"go": 5}
@@ -510,7 +510,7 @@ class TestMaterial:
         line = (tmp_path / "in_doubt", ["hello", *words], [], [tone_speaker()], mine)
         write_recordings(mine / "hello" / "anna", 4)  # in the wrong folder, perhaps
         with pytest.raises(
-            DataError, match=r"of 'go' do not .* most of the 5 .*anna sound like 'hello'"
+            DataError, match=r"of 'go' do not .* many of the 5 .*anna sound like 'hello'"
         ):
             gather(*line, seed=0)
 
@@ -640,6 +640,10 @@ class TestVoices:
         speech, rate_hz = accented.say("View glass!", accented.voices[0], 1.0)
         assert 0.3 < len(speech) / rate_hz < 2
         assert len(accented.say("qqzx", accented.voices[0], 1.0)[0])
+
+
+def test_more_words_are_trained_for_longer() -> None:
+    assert [new.epochs_for(["word"] * count) for count in (1, 5, 6, 10)] == [4, 4, 8, 24]
 
 
 class TestStages:

@@ -7,7 +7,7 @@ Optimization for Spoken Word Recognition", 1978). A clip that is nearer to anoth
 own by a clear margin is rejected.
 
 Voices are not people, and one recording of a short word is often nearer to another word of theirs.
-So a person's recordings of a word are judged together, and one of them also by the others.
+So a person's recordings of a short word are judged together, and one recording also by the others.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ MARGIN = 0.95
 """A clip holds another word if its distance to that is at most this fraction of that to its own."""
 
 COMMON_MARGIN = 0.85
-"""Recordings of a word hold another one if their distance to that is at most this fraction of that
-to their own, in the median (measured: docs/experiments.md, "Own words")."""
+"""Recordings of a short word hold another one if their distance to that is at most this fraction of
+that to their own, in the median (measured: docs/experiments.md, "Own words")."""
 
 REFERENCES = 6
 """Number of reference clips for a word."""

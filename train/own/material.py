@@ -21,7 +21,7 @@ from ..scan import WORDS_COLLECTION
 from ..synth.engines import Engine
 from ..synth.make import Collection, Tally, folder_of, make
 from ..synth.sound import write_flac
-from .advice import LEAST_UNLIKENESS
+from .advice import FEWEST_PHONES, LEAST_UNLIKENESS
 from .likeness import REFERENCES, Likeness
 from .near import pronunciations, unlikeness
 from .voices import Speaker
@@ -396,7 +396,7 @@ def _takes(word: str, files: Sequence[Path], ear: Likeness, count: _Count) -> It
     for path in files:
         folders.setdefault(path.parent, []).append(path)
     for folder, paths in folders.items():
-        instead = ear.common_other_than(word, [clips[path] for path in paths])
+        instead = _sounds_like(ear, word, [clips[path] for path in paths])
         unlike = {}
         for path in count.each(paths):
             alike = [clip for other, clip in clips.items() if other != path]
@@ -417,12 +417,26 @@ def _takes(word: str, files: Sequence[Path], ear: Likeness, count: _Count) -> It
         )
 
 
+def _sounds_like(ear: Likeness, word: str, clips: Sequence[NDArray[np.int16]]) -> str | None:
+    """Return what somebody's recordings of a word sound like; see `_Takes.instead`.
+
+    Of a long word, each is compared with the voices: few people's are nearer to another one. Of a
+    short word, that would refuse one speaker in five.
+    """
+    if any(len(way) < FEWEST_PHONES for way in pronunciations(word)):
+        return ear.common_other_than(word, clips)
+    unlike = [other for clip in clips if (other := ear.other_than(word, clip)) is not None]
+    if len(unlike) <= _MOST_UNLIKE * len(clips):
+        return None
+    return Counter(unlike).most_common(1)[0][0]
+
+
 def _not_the_word(takes: Sequence[_Takes]) -> DataError:
     word = takes[0].word.replace("_", " ")
     worst = max((each for each in takes if each.instead is not None), key=lambda t: len(t.paths))
     where = f"{len(worst.paths)} in {worst.paths[0].parent}"
     found = (
-        f"most of the {where} sound like {worst.instead.replace('_', ' ')!r}"
+        f"many of the {where} sound like {worst.instead.replace('_', ' ')!r}"
         if worst.instead
         else f"the {where} hold no word"
     )

@@ -58,6 +58,8 @@ _STREAMS = StreamConfig(
 )
 _SPLICE_SHARE = 0.05  # of a model of several words
 _AS_GOOD_AS_VOICES = 20  # recordings
+_EPOCHS = 4
+_WORDS = 5  # that these epochs are enough for; each further one needs as many again
 _MOST_RECORDED = 0.5  # share of the draws of a word
 
 
@@ -67,7 +69,7 @@ class Request:
 
     words: tuple[str, ...]
     name: str
-    epochs: int = 4
+    epochs: int = _EPOCHS
     seed: int = 0
     fa_per_hour: float = 0.5
     recordings: str | None = None
@@ -109,6 +111,14 @@ class NewModel:
             "accents": dict(self.material.accents),
             "expected": self.expectation.to_dict(),
         }
+
+
+def epochs_for(words: Sequence[str]) -> int:
+    """Return how many epochs words need: an epoch has a number of batches, which they share.
+
+    Measured with two, four and ten words (docs/experiments.md, "Own words").
+    """
+    return _EPOCHS * (1 + max(0, len(words) - _WORDS))
 
 
 def known_already(words: Sequence[str], base: Base) -> list[str]:

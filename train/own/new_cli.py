@@ -100,7 +100,14 @@ def new_command(
             min=0.01, metavar="RATE", help="False accepts per hour of speech that are allowed."
         ),
     ] = 0.5,
-    epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Training epochs.")] = 4,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Training epochs. [4; more for more than five words, 24 for ten]",
+        ),
+    ] = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -140,12 +147,12 @@ def new_command(
             )
             stages.stage("starting TensorFlow")
             _start_tensorflow()
-            from .new import Request, expectation_lines
+            from .new import Request, epochs_for, expectation_lines
 
             request = Request(
                 words=named,
                 name=chosen_name,
-                epochs=epochs,
+                epochs=epochs or epochs_for(named),
                 seed=seed,
                 fa_per_hour=fa_per_hour,
                 recordings=None if recordings is None else str(recordings),
