@@ -35,6 +35,7 @@ REFERENCES = 6
 """Number of reference clips for a word."""
 
 _SURE = 0.25  # a clip nearer to its word than this needs no comparison
+_SAME_WORD = 1.2  # times as far (measured in the same place)
 _NEAREST = 3  # number of them that count: some voices say a word in another way, or not at all
 _AROUND = SAMPLE_RATE_HZ // 20
 _SHORTEST = SAMPLE_RATE_HZ // 16
@@ -117,6 +118,26 @@ class Likeness:
 
     def _distance(self, features: Float32, word: str) -> float:
         return _nearest(features, self._references.get(word, ()))
+
+
+def same_word(first: Sequence[Int16], second: Sequence[Int16]) -> bool:
+    """Return whether two sets of recordings by one person hold the same word.
+
+    They do if those of the first are hardly farther from the second than from each other.
+
+    Parameters
+    ----------
+    first, second
+        (samples,) int16 each, 16 kHz.
+    """
+    own, others = (
+        [found for clip in clips if (found := _features(clip)) is not None]
+        for clips in (first, second)
+    )
+    if len(own) < 2 or not others:
+        return False
+    apart = np.median([_nearest(each, [o for o in own if o is not each]) for each in own])
+    return bool(np.median([_nearest(each, others) for each in own]) < _SAME_WORD * apart)
 
 
 def _nearest(features: Float32, references: Sequence[Float32]) -> float:

@@ -22,7 +22,7 @@ from ..synth.engines import Engine
 from ..synth.make import Collection, Tally, folder_of, make
 from ..synth.sound import write_flac
 from .advice import FEWEST_PHONES, LEAST_UNLIKENESS
-from .likeness import REFERENCES, Likeness
+from .likeness import REFERENCES, Likeness, same_word
 from .near import pronunciations, unlikeness
 from .voices import Speaker
 
@@ -336,8 +336,7 @@ def _unlike_recordings(
 
     If those of one speaker, a folder, sound like the word, and those of another do not, the other
     has an accent that the voices lack, and is worth the most. If no speaker's do, the word itself
-    is in doubt, unless a speaker's other words sound as they should, and this one like none of
-    them.
+    is in doubt, unless a speaker's other words sound as they should, and this one is none of them.
 
     Returns
     -------
@@ -358,7 +357,7 @@ def _unlike_recordings(
                 takes
                 for takes in doubtful
                 if clear[takes.speaker] > max(1, unclear[takes.speaker])
-                and takes.instead not in recorded
+                and not _in_wrong_folder(takes, every)
             ]
             if not doubtful:
                 raise _not_the_word(own)
@@ -415,6 +414,15 @@ def _takes(word: str, files: Sequence[Path], ear: Likeness, count: _Count) -> It
             clear=instead is None and len(paths) >= min(2, len(files)),
             unlike=unlike,
         )
+
+
+def _in_wrong_folder(takes: _Takes, every: Sequence[_Takes]) -> bool:
+    """Return whether recordings that sound like another of the words may hold that."""
+    holders = [each for each in every if each.word == takes.instead]
+    own = [path for each in holders if each.speaker == takes.speaker for path in each.paths]
+    if not own:
+        return bool(holders)
+    return same_word(*([_decoded(path) for path in paths] for paths in (takes.paths, own)))
 
 
 def _sounds_like(ear: Likeness, word: str, clips: Sequence[NDArray[np.int16]]) -> str | None:
