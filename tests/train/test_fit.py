@@ -311,8 +311,9 @@ class TestBatch:
         seen = []
         gradient = fitting._gradient
 
-        def spy(inputs: Any, allowed: Any, state: Any, seed: Any) -> Any:
-            given = gradient(inputs, allowed, state, seed)
+        def spy(inputs: Any, allowed: Any, taught: Any, state: Any, seed: Any) -> Any:
+            assert taught is None, "nobody teaches it"
+            given = gradient(inputs, allowed, taught, state, seed)
             seen.append(state)
             return given
 
