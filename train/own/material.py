@@ -377,7 +377,7 @@ class _Takes:
 
     word: str
     speaker: str
-    """"" if they lie beside each other in the word's folder."""
+    """Their folder's name; empty if they lie in the word's own."""
     paths: tuple[Path, ...]
     instead: str | None
     """What they sound like together; "" if no word is said; None if it may be the word."""
