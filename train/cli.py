@@ -161,9 +161,7 @@ def train_command(
     # Report mistakes in them before minutes of decoding, and before TensorFlow loads.
     chosen = choose(_ANY_WORD if all_words else named)
     if teaching is not None and not all_words:
-        from .distill import require_teacher
-
-        require_teacher(teaching, chosen)
+        teaching.require_teaches(chosen)
     from .batches import DataSource
 
     source = DataSource(

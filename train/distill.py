@@ -14,43 +14,12 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from ..edge.errors import DataError
 from ..edge.spotting.manifest import NON_WORDS
-from .calibration import without_standardisation
 from .config import TrainConfig
 from .network import State, forward, fresh_state, zero_state
 
 if TYPE_CHECKING:
     from .own.base import Base
-
-
-def require_teacher(teacher: Base, config: TrainConfig) -> None:
-    """Check that a network can teach what a configuration asks for.
-
-    Raises
-    ------
-    DataError
-        It has other features or steps, or does not know one of the words.
-    """
-    missing = [word for word in config.words if word not in teacher.words]
-    if missing:
-        raise DataError(
-            f"{teacher.name} cannot teach {', '.join(missing)}: it knows "
-            f"{', '.join(teacher.words)}; choose another --teacher"
-        )
-    for part, wanted, there in (
-        (
-            "front_end",
-            without_standardisation(config.front_end),
-            without_standardisation(teacher.shape.front_end),
-        ),
-        ("step", config.step, teacher.shape.step),
-    ):
-        if wanted != there:
-            raise DataError(
-                f"{teacher.name} cannot teach this network: its {part} is {there}, but {wanted} is "
-                "needed; choose another --teacher, or the same in --config"
-            )
 
 
 class Teacher:
@@ -59,13 +28,13 @@ class Teacher:
     Parameters
     ----------
     base
-        The network; see `require_teacher`.
+        The network; see `Base.require_teaches` for the errors.
     config
         The run's configuration, with the front end's mean and std.
     """
 
     def __init__(self, base: Base, config: TrainConfig) -> None:
-        require_teacher(base, config)
+        base.require_teaches(config)
         self._weights = {name: tf.constant(value) for name, value in base.weights.items()}
         self._model = base.shape.model
         own, its = config.front_end, base.shape.front_end

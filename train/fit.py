@@ -25,7 +25,7 @@ from .batches import Batches, DataSource
 from .calibration import standardised
 from .config import TrainConfig
 from .corpus import Corpus
-from .distill import Teacher, require_teacher
+from .distill import Teacher
 from .features import stack_steps
 from .moments import Moments
 from .network import (
@@ -149,7 +149,7 @@ def train(
     """
     _check_corpus(config, corpus)
     if teacher is not None:
-        require_teacher(teacher, config)
+        teacher.require_teaches(config)
     on_stage("preparing the training")
     if resume:
         record = resumed_record(run, config, corpus, recipe)

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -65,19 +67,43 @@ class Base:
         DataError
             It has another network or other features.
         """
-        wanted = Shape(
-            model=config.model,
-            front_end=without_standardisation(config.front_end),
-            step=config.step,
-        )
-        there = replace(self.shape, front_end=without_standardisation(self.shape.front_end))
-        for part in ("model", "front_end", "step"):
-            if getattr(wanted, part) != getattr(there, part):
-                raise DataError(
-                    f"cannot start from {self.name}: its {part} is {getattr(there, part)}, but "
-                    f"{getattr(wanted, part)} is needed; use the same --size or --config"
-                )
+        for part, there, wanted in self._differences(config, "model", "front_end", "step"):
+            raise DataError(
+                f"cannot start from {self.name}: its {part} is {there}, but {wanted} is needed; "
+                "use the same --size or --config"
+            )
         return replace(config, front_end=self.shape.front_end)
+
+    def require_teaches(self, config: TrainConfig) -> None:
+        """Check that this network can teach what a configuration asks for.
+
+        Raises
+        ------
+        DataError
+            It has other features or steps, or does not know one of the words.
+        """
+        missing = [word for word in config.words if word not in self.words]
+        if missing:
+            raise DataError(
+                f"{self.name} cannot teach {', '.join(missing)}: it knows "
+                f"{', '.join(self.words)}; choose another --teacher"
+            )
+        for part, there, wanted in self._differences(config, "front_end", "step"):
+            raise DataError(
+                f"{self.name} cannot teach this network: its {part} is {there}, but {wanted} is "
+                "needed; choose another --teacher, or the same in --config"
+            )
+
+    def _differences(self, config: TrainConfig, *parts: str) -> Iterator[tuple[str, Any, Any]]:
+        """Yield the parts of the shape that are not the configuration's: name, own, wanted."""
+        wanted = Shape(model=config.model, front_end=config.front_end, step=config.step)
+        own, wanted = (
+            replace(shape, front_end=without_standardisation(shape.front_end))
+            for shape in (self.shape, wanted)
+        )
+        for part in parts:
+            if getattr(own, part) != getattr(wanted, part):
+                yield part, getattr(own, part), getattr(wanted, part)
 
     def first_weights(self, config: TrainConfig) -> Weights:
         """Return the initial weights for a model of other words."""

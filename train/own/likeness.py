@@ -13,6 +13,7 @@ So a person's recordings of a short word are judged together, and one recording 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,6 +149,12 @@ def _nearest(features: Float32, references: Sequence[Float32]) -> float:
 
 def _features(clip: Int16) -> Float32 | None:
     """Return standardised MFCC of the word in a clip, (frames, 13); None if there is none."""
+    return _features_of(clip.tobytes())
+
+
+@lru_cache(maxsize=512)  # recordings are compared with each other again and again
+def _features_of(samples: bytes) -> Float32 | None:
+    clip = np.frombuffer(samples, np.int16)
     start, end = find_word(clip)
     if end - start < _SHORTEST or not np.any(clip[start:end]):
         return None

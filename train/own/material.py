@@ -395,20 +395,25 @@ def _takes(word: str, files: Sequence[Path], ear: Likeness, count: _Count) -> It
     for path in files:
         folders.setdefault(path.parent, []).append(path)
     for folder, paths in folders.items():
-        instead = _sounds_like(ear, word, [clips[path] for path in paths])
-        unlike = {}
+        doubted = {}
         for path in count.each(paths):
-            alike = [clip for other, clip in clips.items() if other != path]
-            other = ear.other_than(word, clips[path], alike)
+            other = ear.other_than(word, clips[path])
             if other is not None:
-                unlike[str(path)] = other
+                doubted[path] = other
+        instead = _sounds_like(ear, word, [clips[path] for path in paths], [*doubted.values()])
+        unlike = {}
+        for path in doubted:  # no other recording can make one of the rest unlike
+            alike = [clip for other, clip in clips.items() if other != path]
+            heard = ear.other_than(word, clips[path], alike)
+            if heard is not None:
+                unlike[str(path)] = heard
         if instead is None and len(unlike) > _MOST_UNLIKE * len(paths):
             # Each of them like another word, and together like none of these: they are too unlike
             # the voices to tell.
             unlike = {path: other for path, other in unlike.items() if not other}
         yield _Takes(
             word=word,
-            speaker="" if _alike(folder.name, word) else folder.name,
+            speaker="" if _is_folder_of(folder.name, word) else folder.name,
             paths=tuple(paths),
             instead=instead,
             clear=instead is None and len(paths) >= min(2, len(files)),
@@ -425,18 +430,21 @@ def _in_wrong_folder(takes: _Takes, every: Sequence[_Takes]) -> bool:
     return same_word(*([_decoded(path) for path in paths] for paths in (takes.paths, own)))
 
 
-def _sounds_like(ear: Likeness, word: str, clips: Sequence[NDArray[np.int16]]) -> str | None:
+def _sounds_like(
+    ear: Likeness, word: str, clips: Sequence[NDArray[np.int16]], doubted: Sequence[str]
+) -> str | None:
     """Return what somebody's recordings of a word sound like; see `_Takes.instead`.
+
+    `doubted` is what those that do not sound like it, each on its own, sound like.
 
     Of a long word, each is compared with the voices: few people's are nearer to another one. Of a
     short word, that would refuse one speaker in five.
     """
     if any(len(way) < FEWEST_PHONES for way in pronunciations(word)):
         return ear.common_other_than(word, clips)
-    unlike = [other for clip in clips if (other := ear.other_than(word, clip)) is not None]
-    if len(unlike) <= _MOST_UNLIKE * len(clips):
+    if len(doubted) <= _MOST_UNLIKE * len(clips):
         return None
-    return Counter(unlike).most_common(1)[0][0]
+    return Counter(doubted).most_common(1)[0][0]
 
 
 def _not_the_word(takes: Sequence[_Takes]) -> DataError:
@@ -461,7 +469,7 @@ def _decoded(path: Path) -> NDArray[np.int16]:
         raise DataError(f"{path}: {problem}; remove it, or record it again") from None
 
 
-def _alike(folder: str, word: str) -> bool:
+def _is_folder_of(folder: str, word: str) -> bool:
     """Return whether a folder is a word's; ``_`` in its name may stand for a space."""
     return folder.replace("_", " ") == word.replace("_", " ")
 
@@ -478,7 +486,7 @@ def _recorded(recordings: Path | None, words: Sequence[str]) -> dict[str, list[P
     found: dict[str, list[Path]] = {}
     empty: list[Path] = []
     for word in map(folder_of, words):
-        own = [path for path in folders if _alike(path.name, word)]
+        own = [path for path in folders if _is_folder_of(path.name, word)]
         files = sorted(
             path
             for folder in own

@@ -283,7 +283,7 @@ def _recorded(wanted: Mapping[str, Clip], collection: Collection) -> Iterator[No
     try:
         yield
     finally:
-        for name in new:
+        for name in wanted:  # those that were not made, or not checked
             clip = collection.clips.get(name)
             if clip is not None and clip.thrown is None and not (collection.folder / name).exists():
                 del collection.clips[name]
@@ -360,13 +360,7 @@ def _make_takes(
     if listener is None:
         return
     if unheard:
-        try:
-            heard = [float(value) for value in listener(list(unheard.values()), folder)]
-        except BaseException:
-            for name in unheard:
-                if not (collection.folder / name).exists():
-                    del collection.clips[name]
-            raise
+        heard = [float(value) for value in listener(list(unheard.values()), folder)]
         for (name, samples), probability in zip(unheard.items(), heard, strict=True):
             collection.clips[name] = replace(collection.clips[name], heard=round(probability, 4))
             if probability >= least and not (collection.folder / name).exists():
