@@ -25,11 +25,12 @@ from typing import Any
 from harken.edge import Spotter, load_model
 from harken.edge.errors import DataError
 from harken.edge.files import write_atomic
+from harken.train.base import Base, load_base
 from harken.train.decode import AUDIO_SUFFIXES, decode
 from harken.train.intervals import share_interval
-from harken.train.own.base import Base, base_file, load_base, pack_file
 from harken.train.own.material import STATE_FILE
 from harken.train.own.new import Request, epochs_for, make_model
+from harken.train.own.shipped import base_file, pack_file
 from harken.train.own.voices import Speaker, speakers
 
 

@@ -26,9 +26,9 @@ from .options import AddOption, CacheOption, DataArgument, SplitRuleChoice, Spli
 
 if TYPE_CHECKING:
     from ..edge.spotting.manifest import Manifest
+    from .base import Base
     from .batches import DataSource
     from .corpus import Corpus
-    from .own.base import Base
 
 
 class SizeChoice(StrEnum):
@@ -249,7 +249,7 @@ def open_recordings(source: DataSource, manifest: Manifest | None) -> Corpus:
 
 def _base(run: Path, option: str) -> Base:
     """Read the weights of a run or of a file."""
-    from .own.base import base_of, load_base
+    from .base import base_of, load_base
     from .run import RunFolder
 
     if run.is_file():

@@ -19,7 +19,7 @@ from .config import TrainConfig
 from .network import State, forward, fresh_state, zero_state
 
 if TYPE_CHECKING:
-    from .own.base import Base
+    from .base import Base
 
 
 class Teacher:

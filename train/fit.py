@@ -21,6 +21,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from ..edge.errors import DataError, RunError
+from .base import Base, load_base, save_base
 from .batches import Batches, DataSource
 from .calibration import standardised
 from .config import TrainConfig
@@ -39,7 +40,6 @@ from .network import (
     soft_loss,
     zero_state,
 )
-from .own.base import Base, load_base, save_base
 from .plots import draw_curves
 from .record import make_record, resumed_record
 from .results import save_results

@@ -14,10 +14,10 @@ from synthetic_run import CONTEXT, N_MFCC, STRIDE, write_run
 
 from harken.edge.errors import DataError
 from harken.edge.spotting.manifest import StepConfig
+from harken.train.base import Base, base_of
 from harken.train.config import ModelConfig, TrainConfig
 from harken.train.distill import Teacher
 from harken.train.network import forward, soft_loss, zero_state
-from harken.train.own.base import Base, base_of
 
 STREAMS, STEPS = 3, 12
 

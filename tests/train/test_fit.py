@@ -30,11 +30,11 @@ from harken.edge.spotting.frontend import FrontEndConfig
 from harken.edge.spotting.manifest import StepConfig
 from harken.export.trained import load_run
 from harken.train import fit
+from harken.train.base import Base, base_of
 from harken.train.batches import Batches, DataSource, stream_maker
 from harken.train.config import ModelConfig, StreamConfig, TrainConfig
 from harken.train.fit import Outcome, Progress, train
 from harken.train.network import Weights, initial_weights, is_moment, mel_kernel
-from harken.train.own.base import Base, base_of
 from harken.train.record import make_record
 from harken.train.run import RunFolder
 from harken.train.streams import Batch

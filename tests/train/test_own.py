@@ -29,6 +29,7 @@ from harken.edge.errors import DataError, DependencyError, OutputError, RunError
 from harken.edge.memory.grammar_file import load_grammar
 from harken.edge.memory.woken import WokenSpotter, memory_of
 from harken.edge.spotting.frontend import FrontEndConfig
+from harken.train.base import load_base, save_base
 from harken.train.batches import DataSource
 from harken.train.calibration import without_standardisation
 from harken.train.config import StreamConfig, TrainConfig
@@ -37,11 +38,11 @@ from harken.train.fit import Progress
 from harken.train.own import material, measure, new, new_cli, voices
 from harken.train.own.accents import espeak_phonemes, with_accent
 from harken.train.own.advice import advise
-from harken.train.own.base import base_file, load_base, pack_file, save_base
 from harken.train.own.likeness import Likeness, same_word
 from harken.train.own.material import Material, gather
 from harken.train.own.measure import Expectation
 from harken.train.own.near import near_misses, pronunciations, unlikeness
+from harken.train.own.shipped import base_file, pack_file
 from harken.train.own.voices import Speaker, speakers
 from harken.train.pack import Pack, PackSounds, Section, load_pack, pack_of, save_pack
 from harken.train.run import RunFolder

@@ -29,10 +29,10 @@ from synthetic_run import N_MFCC, write_run
 from harken.train import batches as batches_module
 from harken.train import cli, fit
 from harken.train import data as data_module
+from harken.train.base import base_of, save_base
 from harken.train.cli import SizeChoice
 from harken.train.config import SIZES, TrainConfig
 from harken.train.fit import Outcome, Progress
-from harken.train.own.base import base_of, save_base
 from harken.train.run import RunFolder, RunRecord
 from harken.train.settings import settings
 

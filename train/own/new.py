@@ -19,6 +19,7 @@ from ... import __version__
 from ...edge.errors import DataError, OutputError, RunError
 from ...edge.files import utf8, write_atomic, write_together
 from ...edge.spotting.manifest import Model, load_model
+from ..base import Base
 from ..batches import DataSource
 from ..cache import Progress as Count
 from ..config import StreamConfig, TrainConfig
@@ -27,10 +28,10 @@ from ..fit import Progress, train
 from ..pack import load_pack
 from ..run import RunFolder
 from .advice import Advice, advise
-from .base import PHRASES, Base
 from .material import STATE_FILE, Material, gather
 from .measure import Expectation, choose_threshold
 from .near import near_misses, pronunciations
+from .shipped import PHRASES
 from .voices import Speaker
 
 UNMEASURED = "unmeasured"

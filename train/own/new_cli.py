@@ -181,8 +181,9 @@ def _make(
 ) -> NewModel:
     """Say what is hard about the words, then make a model of them from the base that suits."""
     from ...edge.app.display import notes
-    from .base import PHRASES, SHORT_WORDS, base_file, load_base, pack_file
+    from ..base import load_base
     from .new import advice_on, known_already, make_model
+    from .shipped import PHRASES, SHORT_WORDS, base_file, pack_file
 
     stages.stage("looking at the words")
     pack = pack_file()

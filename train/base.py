@@ -1,10 +1,7 @@
 """A finished run in, its float weights in one small file out, and such a file read again.
 
-A model of new words starts from the weights of another one, which already knows speech and what is
-not a word. Only the layer of logits is new, and even there the labels of both models keep their
-weights. Those of `commands` and `commands-tiny` are the models' own. `PHRASES` are those of
-`commands` before it had convolutions, trained for 240 epochs: wake phrases that start from them
-are missed less often on the whole, short words more often (docs/experiments.md).
+A network starts from such weights (`harken train --from`, `harken new`) or learns from their
+posteriors (`--teacher`).
 """
 
 from __future__ import annotations
@@ -13,28 +10,23 @@ import json
 import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...edge.errors import DataError, HarkenError
-from ...edge.spotting.frontend import FrontEndConfig
-from ...edge.spotting.manifest import NON_WORDS, StepConfig
-from ...edge.validation import decode
-from ..archive import write_arrays
-from ..calibration import without_standardisation
-from ..config import ModelConfig, TrainConfig
-from ..network import Weights, initial_weights
-from ..run import RunFolder, with_convolutions
+from ..edge.errors import DataError, HarkenError
+from ..edge.spotting.frontend import FrontEndConfig
+from ..edge.spotting.manifest import NON_WORDS, StepConfig
+from ..edge.validation import decode
+from .archive import write_arrays
+from .calibration import without_standardisation
+from .config import ModelConfig, TrainConfig
+from .network import Weights, initial_weights
+from .run import RunFolder, with_convolutions
 
 VERSION = 1
 SUFFIX = ".base.npz"
-PHRASES = "phrases"
-"""The weights that new words start from."""
-SHORT_WORDS = "commands"
-"""The same if a word is short."""
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
 
@@ -125,33 +117,6 @@ class Base:
                 kernel[:, place] = self.weights["dense_out/kernel"][:, known[label]]
                 bias[place] = self.weights["dense_out/bias"][known[label]]
         return {**self.weights, "dense_out/kernel": kernel, "dense_out/bias": bias}
-
-
-def base_file(name: str) -> Path:
-    """Return the weights file of a shipped model, or the file itself; raises DataError if none."""
-    if name.endswith(SUFFIX):
-        return Path(name)
-    folder = _models()
-    path = folder / f"{name}{SUFFIX}"
-    if not path.is_file():
-        there = ", ".join(sorted(p.name.removesuffix(SUFFIX) for p in folder.glob(f"*{SUFFIX}")))
-        raise DataError(
-            f"there are no weights of {name!r} to start from; there are: {there}; or give a file, "
-            f"NAME{SUFFIX}"
-        )
-    return path
-
-
-def pack_file() -> Path:
-    """Return the shipped file of speech and noise."""
-    return _models() / "pack.npz"
-
-
-def _models() -> Path:
-    spec = find_spec("harken.models")
-    assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin).parent
 
 
 def base_of(run: Path, name: str) -> Base:
