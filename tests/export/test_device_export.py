@@ -713,11 +713,11 @@ class TestCommand:
         outcome = harken("export", "commands-tiny", "--target", "c", "--out", tmp_path, "--json")
         assert outcome.exit_code == 0
         said = json.loads(outcome.out)
-        assert said["memory_bytes"] == 5552
+        assert said["memory_bytes"] == 5624
         assert said["checks"]["tflm_differences"] in (0, None)
         assert (tmp_path / "src" / "model_data.c").exists()
         outcome = harken("export", "commands-tiny", "--target", "c", "--out", tmp_path)
-        assert "5,552 bytes of memory, all checks passed" in outcome.out
+        assert "5,624 bytes of memory, all checks passed" in outcome.out
         assert "Next: make -C" in outcome.out
 
     def test_tflm(self, tmp_path: Path) -> None:

@@ -464,7 +464,7 @@ def test_info_shows_the_detector_and_the_operating_point_with_their_values():
         f"yes {manifest.detector.thresholds['yes']:.3g}",
         f"misses {point['miss_rate']:.1%} of {point['said']:,} words (95% CI",
         f"false accepts {point['false_accepts_per_hour']:.2f} per hour",
-        "target at most 2 false accepts per hour",
+        "target at most 1 false accepts per hour",
         f"clean {point['snr']['clean']['miss_rate']:.1%}, 20 dB",
         f"latency median {1000 * point['latency_median_s']:.0f} ms",
     ):

@@ -72,7 +72,12 @@ def test_at_the_rate_of_the_model_it_is_the_engine(
 def test_other_rates_give_the_same_words(
     engine: CEngine, stream: CStream, demo: np.ndarray, rate_hz: int
 ) -> None:
-    """Within 60 ms; of telephone sound, which has nothing above 4 kHz, most of them."""
+    """Within 60 ms; of telephone sound, which has nothing above 4 kHz, most of them.
+
+    Without the last word, "no": `commands-tiny` takes it for "go" at 7 of 32 places where its steps
+    may fall, and resampling moves it a little, too.
+    """
+    demo = demo[: 17 * 16_000]
     wanted = [(event.label, event.end_sample) for event in stream.feed(demo)]
     sound = soxr.resample(demo, 16_000, rate_hz)
     found = CStream(engine.library, engine.model, rate_hz).feed(sound)

@@ -199,8 +199,8 @@ Found = dict[tuple[str, int], Heard]
 def demo(stage: Stage) -> tuple[NDArray[np.int16], Found]:
     """The recording that ships, and what each page hears in it.
 
-    Without its last word, which `commands-tiny` misses in a few of the places where its steps may
-    fall: in 3 of 32, when the engine hears the same samples in Node.js.
+    Without its last word, "no", which `commands-tiny` takes for "go" in a few of the places where
+    its steps may fall: in 7 of 32, in Python.
     """
     pcm, rate = soundfile.read("models/demo.flac", frames=17 * 16_000, dtype="int16")
     stage.plays(pcm, rate)
