@@ -20,7 +20,7 @@ MEDIUM = SIZES["medium"]
 SHIPPED = Path(harken.__file__).parent / "models" / "recipes"
 STAGES = {
     "commands": ("train", "talk", "later"),
-    "commands-tiny": ("train", "hard", "noise", "talk", "taught"),
+    "commands-tiny": ("train", "hard", "noise", "talk", "taught", "longer", "loud"),
 }
 
 
