@@ -21,6 +21,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from harken.train.augment import decibels
 from harken.train.synth.engines import KokoroEngine
 
 RATE_HZ = 16_000
@@ -47,12 +48,12 @@ def recorded(
 ) -> NDArray[np.float32]:
     """Return speech as the microphone in the room records it: within ±1."""
     sound = np.convolve(speech, room)
-    sound *= level * 10 ** (rng.normal(0, 3) / 20) / np.abs(sound).max()
+    sound *= level * decibels(rng.normal(0, 3)) / np.abs(sound).max()
     loud = np.flatnonzero(np.abs(sound) > _SILENT * np.abs(sound).max())
     sound = sound[max(0, loud[0] - 800) : loud[-1] + 1600]
     before, after = (int(seconds * RATE_HZ) for seconds in rng.uniform(0.1, 0.35, 2))
     sound = np.pad(sound, (before, after))
-    sound += rng.normal(0, level * 10 ** (-48 / 20), len(sound))
+    sound += rng.normal(0, level * decibels(-48), len(sound))
     return np.asarray(np.clip(sound, -1, 1), np.float32)
 
 
@@ -63,7 +64,7 @@ def speak(
     rng = np.random.default_rng(0)
     response, rate_hz = soundfile.read(room)
     response = soxr.resample(response, rate_hz, RATE_HZ)
-    level = 10 ** (rng.uniform(-20, -8) / 20)
+    level = decibels(rng.uniform(-20, -8))
     for word in words:
         folder = out / "speech_commands" / word
         folder.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ from ..edge.validation import decode
 from .archive import write_arrays
 from .calibration import without_standardisation
 from .config import ModelConfig, TrainConfig
-from .network import Weights, initial_weights
+from .network import Weights, drawn_weights
 from .run import RunFolder, with_convolutions
 
 VERSION = 1
@@ -99,14 +99,7 @@ class Base:
 
     def first_weights(self, config: TrainConfig) -> Weights:
         """Return the initial weights for a model of other words."""
-        inputs = config.step.context_frames * config.front_end.n_mfcc
-        first = initial_weights(
-            config.model,
-            inputs=inputs,
-            labels=len(config.labels),
-            seed=config.seed,
-            std=config.front_end.std,
-        )
+        first = drawn_weights(config)
         kernel, bias = first["dense_out/kernel"], first["dense_out/bias"]
         known = {label: place for place, label in enumerate((*self.words, *NON_WORDS))}
         # A new word starts as something that is never detected.

@@ -32,9 +32,9 @@ from .moments import Moments
 from .network import (
     FIXED,
     Weights,
+    drawn_weights,
     forward,
     fresh_state,
-    initial_weights,
     is_moment,
     set_loss,
     soft_loss,
@@ -238,15 +238,7 @@ class _Fitting:
         self.config, self.run, self.corpus = config, run, corpus
         self.steps_per_epoch = _steps_per_epoch(config, corpus)
         self.steps = self.steps_per_epoch * config.epochs
-        inputs = config.step.context_frames * config.front_end.n_mfcc
-        drawn = initial_weights(
-            config.model,
-            inputs=inputs,
-            labels=len(config.labels),
-            seed=config.seed,
-            std=config.front_end.std,
-        )
-        first = {**drawn, **(first or {})}
+        first = {**drawn_weights(config), **(first or {})}
         self._frozen = {
             name: value
             for name, value in first.items()

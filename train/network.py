@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from .config import NORMALISATION_EPSILON, ModelConfig
+from .config import NORMALISATION_EPSILON, ModelConfig, TrainConfig
 
 Weights = dict[str, NDArray[np.float32]]
 State = dict[str, Any]
@@ -58,6 +58,17 @@ def mel_kernel(std: Sequence[float]) -> NDArray[np.float32]:
     kernel = np.asarray(std)[:, np.newaxis] * cosines
     spread = np.sqrt((kernel**2).sum(axis=0)).mean()
     return np.asarray(kernel / spread, np.float32)
+
+
+def drawn_weights(config: TrainConfig) -> Weights:
+    """Draw the initial weights of a run; see `initial_weights`."""
+    return initial_weights(
+        config.model,
+        inputs=config.step.context_frames * config.front_end.n_mfcc,
+        labels=len(config.labels),
+        seed=config.seed,
+        std=config.front_end.std,
+    )
 
 
 def initial_weights(
