@@ -524,7 +524,10 @@ class TestOffline:
                 look();
             })""")
             page.reload()
-            page.locator("#model-name", has_text="model commands-tiny ").wait_for(state="attached")
+            # A browser may wait until the old service worker is idle (Chromium: 30 s at most).
+            page.locator("#model-name", has_text="model commands-tiny ").wait_for(
+                state="attached", timeout=45_000
+            )
             assert page.evaluate(models) == ["commands-tiny"]
             digest = json.loads((site / "site.json").read_text())["digest"]
             page.locator("#offline:not([hidden])").wait_for()

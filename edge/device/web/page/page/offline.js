@@ -4,7 +4,12 @@ import { byId } from "./dom.js";
 const NO_ROOM =
   "This page could not be saved for offline use. Storage may be full: free some space, then reload.";
 
-/** Cache the files for offline use; `busy` tells whether a reload would disturb. */
+/**
+ * Cache the files for offline use; `busy` tells whether a reload would disturb.
+ *
+ * Call it once the page is loaded: a new version cannot take over from a service worker that still
+ * answers requests.
+ */
 export async function keepOffline(busy, notice) {
   if (!navigator.serviceWorker) return;
   try {

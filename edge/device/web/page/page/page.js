@@ -50,8 +50,11 @@ export async function run() {
   const [library, site] = await Promise.all([needed(import("../harken.js")), json("site.json")]);
   const grammar = site.grammar && (await json(site.grammar.file));
   const page = new Page(site, grammar, library);
-  keepOffline(() => page.listening, notice);
-  await page.load();
+  try {
+    await page.load();
+  } finally {
+    keepOffline(() => page.listening, notice);
+  }
 }
 
 async function json(path) {
