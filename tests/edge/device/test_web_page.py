@@ -524,10 +524,7 @@ class TestOffline:
                 look();
             })""")
             page.reload()
-            # A browser may wait until the old service worker is idle (Chromium: 30 s at most).
-            page.locator("#model-name", has_text="model commands-tiny ").wait_for(
-                state="attached", timeout=45_000
-            )
+            page.locator("#model-name", has_text="model commands-tiny ").wait_for(state="attached")
             assert page.evaluate(models) == ["commands-tiny"]
             digest = json.loads((site / "site.json").read_text())["digest"]
             page.locator("#offline:not([hidden])").wait_for()

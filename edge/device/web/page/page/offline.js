@@ -7,8 +7,8 @@ const NO_ROOM =
 /**
  * Cache the files for offline use; `busy` tells whether a reload would disturb.
  *
- * Call it once the page is loaded: a new version cannot take over from a service worker that still
- * answers requests.
+ * Call it once the page is loaded: a new version waits until the old service worker has answered
+ * every request.
  */
 export async function keepOffline(busy, notice) {
   if (!navigator.serviceWorker) return;
