@@ -22,9 +22,9 @@ import soxr
 from numpy.typing import NDArray
 
 from harken.train.augment import decibels
+from harken.train.decode import SAMPLE_RATE_HZ
 from harken.train.synth.engines import KokoroEngine
 
-RATE_HZ = 16_000
 STYLES = 27
 """How many variants of the voice there are."""
 _SILENT = 0.03  # of the peak
@@ -51,7 +51,7 @@ def recorded(
     sound *= level * decibels(rng.normal(0, 3)) / np.abs(sound).max()
     loud = np.flatnonzero(np.abs(sound) > _SILENT * np.abs(sound).max())
     sound = sound[max(0, loud[0] - 800) : loud[-1] + 1600]
-    before, after = (int(seconds * RATE_HZ) for seconds in rng.uniform(0.1, 0.35, 2))
+    before, after = (int(seconds * SAMPLE_RATE_HZ) for seconds in rng.uniform(0.1, 0.35, 2))
     sound = np.pad(sound, (before, after))
     sound += rng.normal(0, level * decibels(-48), len(sound))
     return np.asarray(np.clip(sound, -1, 1), np.float32)
@@ -63,7 +63,7 @@ def speak(
     """Write all takes of all words."""
     rng = np.random.default_rng(0)
     response, rate_hz = soundfile.read(room)
-    response = soxr.resample(response, rate_hz, RATE_HZ)
+    response = soxr.resample(response, rate_hz, SAMPLE_RATE_HZ)
     level = decibels(rng.uniform(-20, -8))
     for word in words:
         folder = out / "speech_commands" / word
@@ -71,10 +71,10 @@ def speak(
         for take in range(takes):
             variant = engine.voices[rng.integers(len(engine.voices))]
             speech, rate_hz = engine.say(word, variant, float(rng.uniform(0.8, 1.2)))
-            speech = soxr.resample(speech, rate_hz, RATE_HZ * 2 ** rng.normal(0, 0.04))
+            speech = soxr.resample(speech, rate_hz, SAMPLE_RATE_HZ * 2 ** rng.normal(0, 0.04))
             sound = recorded(speech, response, level, rng)
             name = f"{voice.replace('_', '-')}_nohash_{take:02}.flac"
-            soundfile.write(folder / name, sound, RATE_HZ)
+            soundfile.write(folder / name, sound, SAMPLE_RATE_HZ)
         print(f"{word}: {takes} recordings", flush=True)
 
 

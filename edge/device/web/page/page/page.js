@@ -53,6 +53,7 @@ export async function run() {
   try {
     await page.load();
   } finally {
+    // Even if this version fails, a new one can take its place.
     keepOffline(() => page.listening, notice);
   }
 }
